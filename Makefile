@@ -1,0 +1,69 @@
+# The habits of the house. `make help` lists them. Each target does its own set-up.
+PYTHON ?= python3.11
+BIN := .venv/bin
+NPM := $(shell command -v npm 2>/dev/null)
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup pages dev test test-fast e2e lint format bench docs lock wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.ready pages  ## make .venv from the lock file, and fetch GraphiQL's assets
+
+.venv/.ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install it, or run make PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up .venv (once; under a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+pages: node_modules/.ready  ## copy GraphiQL's assets from the npm packages to where the gateway serves them
+
+node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
+	@if [ -z "$(NPM)" ]; then \
+	   echo "npm was not found: GraphiQL and the graphql-http audits need it (Debian: apt-get install npm)" >&2; \
+	 else \
+	   $(NPM) ci --silent --no-audit --no-fund && $(PYTHON) scripts/copy_pages.py && touch $@; \
+	 fi
+
+dev: setup  ## run the gateway and both mocks until ctrl-C, and print what to try
+	@$(BIN)/noetl-edge dev
+
+test: setup  ## every test
+	@$(BIN)/python -m pytest -n $(JOBS) -q
+
+test-fast: setup  ## unit and property tests only, while you work
+	@$(BIN)/python -m pytest -n $(JOBS) -q tests/unit tests/property -m "not slow"
+
+e2e: setup  ## the published guide, end to end, against the mocks
+	@$(BIN)/python -m tests.e2e.run
+
+lint: .venv/.ready  ## ruff, mypy --strict, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: .venv/.ready  ## let ruff format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup  ## measure against nginx (needs nginx and wrk)
+	@$(BIN)/python -m bench
+
+docs: .venv/.ready  ## regenerate docs/reference.md and docs/gateway.schema.json from the code
+	@$(BIN)/python scripts/reference.py
+
+lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+	  --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements.lock pyproject.toml
+
+wheel: setup  ## build dist/noetl_edge-*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
+
+clean:  ## remove what setup and the tests made
+	rm -rf .venv node_modules build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis proxy/graphql/assets

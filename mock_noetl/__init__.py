@@ -1,0 +1,1 @@
+"""A sandbox NoETL server that runs playbooks in time, for laptops and tests."""

@@ -1,0 +1,174 @@
+"""Every error that a client can be told, with its status and public text, in one place.
+
+    GatewayError
+    ├── BadRequest            400
+    ├── Unauthorized          401   carries `www-authenticate: Bearer`
+    ├── Forbidden             403
+    ├── NotFound              404
+    ├── MethodNotAllowed      405   carries `allow`
+    ├── RequestTimeout        408
+    ├── PayloadTooLarge       413
+    ├── UriTooLong            414
+    ├── UnsupportedMediaType  415
+    ├── TooManyRequests       429   carries `retry-after`
+    ├── HeadTooLarge          431
+    ├── InternalError         500
+    ├── BadGateway            502
+    ├── Unavailable           503   carries `retry-after`
+    └── GatewayTimeout        504
+
+The public text never holds internals. `detail` is for the log line under the same request id only.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """An answer other than success. `status`, `code` (GraphQL's `extensions.code`) and `text` are public."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL"
+    default_text: ClassVar[str] = "Internal server error"
+
+    def __init__(
+        self, text: str | None = None, *, detail: str = "", headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.text = text or self.default_text
+        self.detail = detail
+        self.headers = headers
+        super().__init__(self.text)
+
+
+class BadRequest(GatewayError):
+    """The request is not understood: not JSON, a wrong type, a missing field, a bad path."""
+
+    status = 400
+    code = "BAD_USER_INPUT"
+    default_text = "Bad request"
+
+
+class Unauthorized(GatewayError):
+    """No session, an ended one, or a token that fails verification (RFC 6750, 3)."""
+
+    status = 401
+    code = "UNAUTHENTICATED"
+    default_text = "Invalid or expired session"
+
+    def __init__(self, text: str | None = None, *, detail: str = "") -> None:
+        super().__init__(text, detail=detail, headers=(("www-authenticate", "Bearer"),))
+
+
+class Forbidden(GatewayError):
+    """Signed in, but no rule allows it."""
+
+    status = 403
+    code = "FORBIDDEN"
+    default_text = "Forbidden"
+
+
+class NotFound(GatewayError):
+    """No such route, playbook or execution."""
+
+    status = 404
+    code = "NOT_FOUND"
+    default_text = "Not found"
+
+
+class MethodNotAllowed(GatewayError):
+    """The path is known, the method is not (RFC 9110, 15.5.6)."""
+
+    status = 405
+    code = "BAD_USER_INPUT"
+    default_text = "Method not allowed"
+
+    def __init__(self, allow: tuple[str, ...], *, detail: str = "") -> None:
+        super().__init__(detail=detail, headers=(("allow", ", ".join(allow)),))
+
+
+class RequestTimeout(GatewayError):
+    """The head or the body came too slowly."""
+
+    status = 408
+    code = "BAD_USER_INPUT"
+    default_text = "Request too slow"
+
+
+class PayloadTooLarge(GatewayError):
+    """The body is larger than the route allows."""
+
+    status = 413
+    code = "LIMIT_EXCEEDED"
+    default_text = "Request body too large"
+
+
+class UriTooLong(GatewayError):
+    """The request target is longer than the head may be."""
+
+    status = 414
+    code = "LIMIT_EXCEEDED"
+    default_text = "Request target too long"
+
+
+class UnsupportedMediaType(GatewayError):
+    """The body is not JSON where JSON is needed."""
+
+    status = 415
+    code = "BAD_USER_INPUT"
+    default_text = "Send the body as content-type: application/json"
+
+
+class TooManyRequests(GatewayError):
+    """A limit on the number of requests was reached."""
+
+    status = 429
+    code = "LIMIT_EXCEEDED"
+    default_text = "Too many requests"
+
+    def __init__(self, retry_after: int, *, detail: str = "") -> None:
+        super().__init__(detail=detail, headers=(("retry-after", str(retry_after)),))
+
+
+class HeadTooLarge(GatewayError):
+    """The request head is larger, or has more fields, than the configuration allows."""
+
+    status = 431
+    code = "LIMIT_EXCEEDED"
+    default_text = "Request head too large"
+
+
+class InternalError(GatewayError):
+    """Our own fault; the log has the stack under the request id."""
+
+
+class BadGateway(GatewayError):
+    """The upstream can't be reached, reset the connection, or answered what is not HTTP."""
+
+    status = 502
+    code = "UPSTREAM_UNAVAILABLE"
+    default_text = "NoETL server unreachable"
+
+
+class Unavailable(GatewayError):
+    """No room, or something that the answer needs can't be had just now."""
+
+    status = 503
+    code = "UPSTREAM_UNAVAILABLE"
+    default_text = "Service unavailable"
+
+    def __init__(self, text: str | None = None, *, retry_after: int = 5, detail: str = "") -> None:
+        super().__init__(text, detail=detail, headers=(("retry-after", str(retry_after)),))
+
+
+class GatewayTimeout(GatewayError):
+    """The upstream did not answer within the deadline."""
+
+    status = 504
+    code = "UPSTREAM_TIMEOUT"
+    default_text = "NoETL server did not answer in time"
+
+
+def known_errors() -> tuple[type[GatewayError], ...]:
+    """Every error class, by status; the reference page is generated from it."""
+    return tuple(sorted(GatewayError.__subclasses__(), key=lambda kind: kind.status))

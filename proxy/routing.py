@@ -1,0 +1,251 @@
+"""The compiled route table: host, method and path -> route. Pure, no I/O.
+
+A path pattern is literal segments, `{name}` for one segment, and, only at the end, `{name:**}` for any number of
+segments, also none. The most specific pattern wins, segment by segment from the left: a literal before `{name}`,
+the end of the pattern before `{name:**}`. It refuses ambiguous tables rather than guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+/?|/")
+_NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:\*\*)?\}")
+_LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]*")
+
+
+class PathError(ValueError):
+    """A request path that can't be passed on. The text says why, in general terms."""
+
+
+class PatternError(ValueError):
+    """A path pattern in the configuration that is not well formed."""
+
+
+def normalise_path(raw: str) -> str:
+    """The one form of a request path that is matched, judged and sent (RFC 3986, 6.2.2).
+
+    Escapes of unreserved characters are decoded, other escapes are in upper case, `.` and empty segments are
+    removed. Raises PathError for `..`, a backslash, control characters, an encoded slash, a broken escape or
+    anything that is not ASCII, however it is spelled.
+    """
+    if _PLAIN.fullmatch(raw):
+        return raw
+    if not raw.startswith("/"):
+        raise PathError("the path must start with /")
+    decoded = _decode_unreserved(raw)
+    segments = decoded.split("/")
+    kept = [segment for segment in segments[1:-1] if segment not in ("", ".")]
+    last = segments[-1]
+    if ".." in kept or last == "..":
+        raise PathError("the path must not contain ..")
+    kept.append("" if last == "." else last)
+    return "/" + "/".join(kept)
+
+
+def _decode_unreserved(raw: str) -> str:
+    out: list[str] = []
+    position, end = 0, len(raw)
+    while position < end:
+        char = raw[position]
+        if char == "%":
+            out.append(_decode_escape(raw, position))
+            position += 3
+            continue
+        if char == "\\" or not " " < char < "\x7f":
+            raise PathError("the path has a character that must not be there")
+        out.append(char)
+        position += 1
+    return "".join(out)
+
+
+def _decode_escape(raw: str, position: int) -> str:
+    digits = raw[position + 1 : position + 3]
+    if len(digits) != 2 or not _HEX.issuperset(digits):
+        raise PathError("bad URL encoding")
+    code = int(digits, 16)
+    char = chr(code)
+    if char in _UNRESERVED:
+        return char
+    if code < 0x20 or code == 0x7F or char in "/\\":
+        raise PathError("the path has an encoded character that must not be there")
+    return f"%{digits.upper()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A parsed path pattern. `segments` holds literals as text and parameters as None; `names` the parameters'."""
+
+    text: str
+    segments: tuple[str | None, ...]
+    names: tuple[str, ...]
+    rest: str | None
+
+    @property
+    def specificity(self) -> tuple[int, ...]:
+        """Compares as the table does: per segment 3 literal, 2 parameter, then 1 end of pattern, 0 rest."""
+        return (*(2 if s is None else 3 for s in self.segments), 0 if self.rest is not None else 1)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Parse `/a/{b}/{rest:**}`. Raises PatternError with what is wrong."""
+    if not text.startswith("/"):
+        raise PatternError("a path starts with /")
+    segments: list[str | None] = []
+    names: list[str] = []
+    rest: str | None = None
+    parts = text[1:].split("/")
+    for index, part in enumerate(parts):
+        found = _NAME.fullmatch(part)
+        if found is None:
+            if not _LITERAL.fullmatch(part):
+                raise PatternError(f'"{part}" is neither a plain segment nor {{name}} nor {{name:**}}')
+            if part in (".", "..") or (part == "" and index < len(parts) - 1):
+                raise PatternError("a path has no empty, . or .. segment")
+            segments.append(part)
+            continue
+        if found[1] in names:
+            raise PatternError(f"the parameter {found[1]} is there twice")
+        names.append(found[1])
+        if not found[2]:
+            segments.append(None)
+        elif index == len(parts) - 1:
+            rest = found[1]
+        else:
+            raise PatternError(f"{part} can only stand at the end")
+    return Pattern(text, tuple(segments), tuple(names), rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """The route that serves a request, with the values of the path's parameters."""
+
+    route: T
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """No route serves the request: `no-path`, or the path is known and `allow` lists its methods."""
+
+    because: Literal["no-path", "no-method"]
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Leaf(Generic[T]):
+    names: tuple[str, ...]
+    methods: dict[str, tuple[tuple[str, ...], T]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Node(Generic[T]):
+    literals: dict[str, _Node[T]] = field(default_factory=dict)
+    parameter: _Node[T] | None = None
+    end: _Leaf[T] | None = None
+    rest: _Leaf[T] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """One line of the table: hosts (none: any; `*.example.com` for one label), methods, a pattern, what serves it."""
+
+    hosts: tuple[str, ...]
+    methods: tuple[str, ...]
+    pattern: Pattern
+    route: T
+
+
+class RouteTable(Generic[T]):
+    """Finds the route of a request. Of two entries that serve the very same requests the first one wins."""
+
+    __slots__ = ("_any", "_hosts", "_wildcards", "entries")
+
+    def __init__(self, entries: Iterable[Entry[T]]) -> None:
+        self.entries = tuple(entries)
+        self._any: _Node[T] = _Node()
+        self._hosts: dict[str, _Node[T]] = {}
+        self._wildcards: dict[str, _Node[T]] = {}
+        for entry in self.entries:
+            for host in entry.hosts or ("",):
+                _insert(self._root(host), entry)
+
+    def _root(self, host: str) -> _Node[T]:
+        if not host:
+            return self._any
+        if host.startswith("*."):
+            return self._wildcards.setdefault(host[2:].lower(), _Node())
+        return self._hosts.setdefault(host.lower(), _Node())
+
+    def find(self, host: str, method: str, path: str) -> Found[T] | Missing:
+        """The route for a host (without port, lower case), a method and a normalised path."""
+        segments = tuple(path[1:].split("/"))
+        for root in self._candidates(host):
+            leaf = _walk(root, segments, 0, ())
+            if leaf is not None:
+                return _pick(leaf[0], method, leaf[1])
+        return Missing("no-path")
+
+    def _candidates(self, host: str) -> tuple[_Node[T], ...]:
+        if not self._hosts and not self._wildcards:
+            return (self._any,)
+        exact = self._hosts.get(host)
+        parent = self._wildcards.get(host.partition(".")[2])
+        return tuple(node for node in (exact, parent, self._any) if node is not None)
+
+
+def _insert(node: _Node[T], entry: Entry[T]) -> None:
+    for segment in entry.pattern.segments:
+        if segment is None:
+            if node.parameter is None:
+                node.parameter = _Node()
+            node = node.parameter
+        else:
+            node = node.literals.setdefault(segment, _Node())
+    names = entry.pattern.names
+    if entry.pattern.rest is None:
+        node.end = leaf = node.end or _Leaf(names)
+    else:
+        node.rest = leaf = node.rest or _Leaf(names)
+    for method in entry.methods:
+        leaf.methods.setdefault(method, (names, entry.route))
+
+
+def _walk(
+    node: _Node[T], segments: tuple[str, ...], index: int, values: tuple[str, ...]
+) -> tuple[_Leaf[T], tuple[str, ...]] | None:
+    if index == len(segments):
+        if node.end is not None:
+            return node.end, values
+        return (node.rest, (*values, "")) if node.rest is not None else None
+    segment = segments[index]
+    child = node.literals.get(segment)
+    found = _walk(child, segments, index + 1, values) if child is not None else None
+    if found is None and node.parameter is not None and segment:
+        found = _walk(node.parameter, segments, index + 1, (*values, segment))
+    if found is None and node.rest is not None:
+        return node.rest, (*values, "/".join(segments[index:]))
+    return found
+
+
+def _pick(leaf: _Leaf[T], method: str, values: tuple[str, ...]) -> Found[T] | Missing:
+    chosen = leaf.methods.get(method)
+    if chosen is None and method == "HEAD":
+        chosen = leaf.methods.get("GET")
+    if chosen is None:
+        return Missing("no-method", _allow(leaf.methods))
+    return Found(chosen[1], dict(zip(chosen[0], values, strict=True)))
+
+
+def _allow(methods: Iterable[str]) -> tuple[str, ...]:
+    names = set(methods)
+    if "GET" in names:
+        names.add("HEAD")
+    return tuple(sorted(names | {"OPTIONS"}))
