@@ -141,7 +141,6 @@ class Missing:
 
 @dataclass(slots=True)
 class _Leaf(Generic[T]):
-    names: tuple[str, ...]
     methods: dict[str, tuple[tuple[str, ...], T]] = field(default_factory=dict)
 
 
@@ -209,13 +208,12 @@ def _insert(node: _Node[T], entry: Entry[T]) -> None:
             node = node.parameter
         else:
             node = node.literals.setdefault(segment, _Node())
-    names = entry.pattern.names
     if entry.pattern.rest is None:
-        node.end = leaf = node.end or _Leaf(names)
+        node.end = leaf = node.end or _Leaf()
     else:
-        node.rest = leaf = node.rest or _Leaf(names)
+        node.rest = leaf = node.rest or _Leaf()
     for method in entry.methods:
-        leaf.methods.setdefault(method, (names, entry.route))
+        leaf.methods.setdefault(method, (entry.pattern.names, entry.route))
 
 
 def _walk(

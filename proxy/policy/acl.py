@@ -1,0 +1,199 @@
+"""The access rules: who may execute, view, modify or delete what.
+
+Any matching deny decides, else any matching allow, else the default. Every decision names the rule that made it.
+This module decides and nothing else: it reads no request and knows no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
+
+from proxy.policy.glob import Glob
+
+
+class Action(str, Enum):
+    """What is asked for."""
+
+    EXECUTE = "execute"
+    VIEW = "view"
+    MODIFY = "modify"
+    DELETE = "delete"
+
+    @classmethod
+    def of_method(cls, method: str) -> Action:
+        """The action of a proxied request whose route names none."""
+        if method in ("GET", "HEAD"):
+            return cls.VIEW
+        return cls.DELETE if method == "DELETE" else cls.MODIFY
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is asking. `claims` are those of the verified token; `roles` the token's own and the configured ones."""
+
+    email: str
+    subject: str
+    roles: frozenset[str]
+    claims: Mapping[str, Any]
+
+
+ClaimTest = tuple[str, tuple[Any, ...]]
+
+
+def claim_holds(claims: Mapping[str, Any], test: ClaimTest) -> bool:
+    """Whether the claim has one of the wanted values; a list claim holds if any of its elements does."""
+    name, wanted = test
+    value = claims.get(name)
+    values = value if isinstance(value, list | tuple) else (value,)
+    return any(type(have) is type(want) and have == want for have in values for want in wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A configured role: everyone, or whoever one of the e-mail globs, subjects or claims names."""
+
+    name: str
+    everyone: bool
+    emails: tuple[Glob, ...]
+    subjects: frozenset[str]
+    claims: tuple[ClaimTest, ...]
+
+    def held_by(self, email: str, subject: str, claims: Mapping[str, Any]) -> bool:
+        """Whether a user has this role."""
+        return (
+            self.everyone
+            or subject in self.subjects
+            or (bool(email) and any(glob.matches(email) for glob in self.emails))
+            or any(claim_holds(claims, test) for test in self.claims)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One access rule. `source` is `file:line`. Exactly one of `playbooks` and `paths` is given."""
+
+    source: str
+    effect: Literal["allow", "deny"]
+    actions: frozenset[Action]
+    roles: frozenset[str]
+    emails: tuple[Glob, ...]
+    claims: tuple[ClaimTest, ...]
+    playbooks: tuple[Glob, ...]
+    paths: tuple[Glob, ...]
+    methods: frozenset[str]
+
+    def mismatch(self, who: Subject, action: Action) -> str:
+        """Why the rule is not about this user and action; empty if it is."""
+        if action not in self.actions:
+            return f"is not about {action.value}"
+        if self.roles and not self.roles & who.roles:
+            return f"is for role {', '.join(sorted(self.roles))}"
+        if self.emails and not (who.email and any(glob.matches(who.email) for glob in self.emails)):
+            return "is for other e-mail addresses"
+        if not all(claim_holds(who.claims, test) for test in self.claims):
+            return "is for other claims"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The request may go on; `rule` is the one that said so (none: the default)."""
+
+    rule: Rule | None
+    because: str
+    allowed: Literal[True] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The request is refused; `rule` is the one that said so (none: no rule allows it)."""
+
+    rule: Rule | None
+    because: str
+    allowed: Literal[False] = False
+
+
+Decision = Allow | Deny
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rule said, for `explain`. `because` is empty where the rule matches."""
+
+    rule: Rule
+    because: str
+
+
+class AccessPolicy:
+    """The compiled rules of one configuration."""
+
+    __slots__ = ("_default_allow", "_path_rules", "_playbook_rules", "roles", "rules")
+
+    def __init__(
+        self, roles: tuple[Role, ...], rules: tuple[Rule, ...], *, default_allow: bool = False
+    ) -> None:
+        self.roles = roles
+        self.rules = rules
+        self._default_allow = default_allow
+        self._playbook_rules = tuple(rule for rule in rules if rule.playbooks)
+        self._path_rules = tuple(rule for rule in rules if rule.paths)
+
+    def subject(
+        self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None
+    ) -> Subject:
+        """A user with the roles of the token's claim (a list of texts, or one text) and the configured ones."""
+        claimed = claims.get(roles_claim) if roles_claim else None
+        names = claimed if isinstance(claimed, list) else [claimed]
+        own = {name for name in names if isinstance(name, str) and name}
+        held = {role.name for role in self.roles if role.held_by(email, subject, claims)}
+        return Subject(email, subject, frozenset(own | held), claims)
+
+    def on_playbook(self, who: Subject, action: Action, playbook: str) -> Decision:
+        """Decide about a playbook, by its path in the catalog."""
+        return self._decide(self._playbook_verdicts(who, action, playbook))
+
+    def on_path(self, who: Subject, action: Action, method: str, path: str) -> Decision:
+        """Decide about a proxied request, by its normalised path."""
+        return self._decide(self._path_verdicts(who, action, method, path))
+
+    def explain_playbook(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
+        """Every rule's verdict, in the order of the files."""
+        return self._playbook_verdicts(who, action, playbook)
+
+    def explain_path(self, who: Subject, action: Action, method: str, path: str) -> tuple[Verdict, ...]:
+        """Every rule's verdict, in the order of the files."""
+        return self._path_verdicts(who, action, method, path)
+
+    def _playbook_verdicts(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
+        verdicts = []
+        for rule in self._playbook_rules:
+            because = rule.mismatch(who, action)
+            if not because and not any(glob.matches(playbook) for glob in rule.playbooks):
+                because = "is about other playbooks"
+            verdicts.append(Verdict(rule, because))
+        return tuple(verdicts)
+
+    def _path_verdicts(self, who: Subject, action: Action, method: str, path: str) -> tuple[Verdict, ...]:
+        verdicts = []
+        for rule in self._path_rules:
+            because = rule.mismatch(who, action)
+            if not because and rule.methods and method not in rule.methods:
+                because = f"is not about {method}"
+            if not because and not any(glob.matches(path) for glob in rule.paths):
+                because = "is about other paths"
+            verdicts.append(Verdict(rule, because))
+        return tuple(verdicts)
+
+    def _decide(self, verdicts: tuple[Verdict, ...]) -> Decision:
+        matching = [verdict.rule for verdict in verdicts if not verdict.because]
+        for rule in matching:
+            if rule.effect == "deny":
+                return Deny(rule, f"denied by {rule.source}")
+        if matching:
+            return Allow(matching[0], f"allowed by {matching[0].source}")
+        if self._default_allow:
+            return Allow(None, "allowed by acl.default")
+        return Deny(None, "no rule allows it")

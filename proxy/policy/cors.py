@@ -1,0 +1,109 @@
+"""Cross-origin decisions (Fetch standard, 3.2): which origins may read an answer, and what a preflight is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+Headers = tuple[tuple[str, str], ...]
+
+_ORIGIN = re.compile(
+    r"(https?)://(\*\.)?([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class OriginError(ValueError):
+    """An origin in the configuration that is not well formed."""
+
+
+def check_origin(text: str) -> None:
+    """Raise OriginError unless `text` is `*`, `scheme://host[:port]` or has `*.` for its first label."""
+    if text == "*":
+        return
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        raise OriginError(
+            "an origin is scheme://host[:port] in lower case, without a path; * only as first label"
+        )
+    if found[4] == _DEFAULT_PORTS[found[1]]:
+        raise OriginError(f"browsers leave out the default port :{found[4]}; leave it out here too")
+    if found[2] and "." not in found[3]:
+        raise OriginError("a wildcard needs a domain of at least two labels after it")
+
+
+@dataclass(frozen=True, slots=True)
+class CorsPolicy:
+    """The compiled `cors` block. Ready header tuples, so that a request only looks its origin up."""
+
+    any_origin: bool
+    origins: frozenset[str]
+    wildcards: tuple[re.Pattern[str], ...]
+    allow_credentials: bool
+    preflight: Headers
+    simple: Headers
+    allow_private_network: bool
+
+    def allows(self, origin: str) -> bool:
+        """Whether the origin may read answers. `null` never may."""
+        if origin in self.origins:
+            return True
+        if origin == "null":
+            return False
+        return self.any_origin or any(pattern.fullmatch(origin) for pattern in self.wildcards)
+
+    def response_headers(self, origin: str | None) -> Headers:
+        """What an answer carries; `vary: origin` also where the origin is absent or refused."""
+        vary = () if self.any_origin and not self.allow_credentials else (("vary", "origin"),)
+        if origin is None or not self.allows(origin):
+            return vary
+        return (("access-control-allow-origin", self._echo(origin)), *self.simple, *vary)
+
+    def preflight_headers(self, origin: str, *, private_network: bool) -> Headers | None:
+        """What a preflight is told; None where the origin is refused."""
+        if not self.allows(origin):
+            return None
+        extra = (("access-control-allow-private-network", "true"),)
+        return (
+            ("access-control-allow-origin", self._echo(origin)),
+            *self.preflight,
+            *(extra if private_network and self.allow_private_network else ()),
+        )
+
+    def _echo(self, origin: str) -> str:
+        return "*" if self.any_origin and not self.allow_credentials else origin
+
+
+def compile_cors(
+    *,
+    origins: tuple[str, ...],
+    allow_credentials: bool,
+    methods: tuple[str, ...],
+    headers: tuple[str, ...],
+    exposed: tuple[str, ...],
+    max_age: float,
+    allow_private_network: bool,
+) -> CorsPolicy:
+    """Compile a `cors` block. `max_age` is in seconds. The origins have passed `check_origin`."""
+    credentials: Headers = (("access-control-allow-credentials", "true"),) if allow_credentials else ()
+    expose: Headers = (("access-control-expose-headers", ", ".join(exposed)),) if exposed else ()
+    return CorsPolicy(
+        any_origin="*" in origins,
+        origins=frozenset(origin for origin in origins if "*" not in origin),
+        wildcards=tuple(_wildcard(origin) for origin in origins if "*." in origin),
+        allow_credentials=allow_credentials,
+        preflight=(
+            *credentials,
+            ("access-control-allow-methods", ", ".join(methods)),
+            ("access-control-allow-headers", ", ".join(headers)),
+            ("access-control-max-age", str(int(max_age))),
+            ("vary", "origin, access-control-request-method, access-control-request-headers"),
+        ),
+        simple=(*credentials, *expose),
+        allow_private_network=allow_private_network,
+    )
+
+
+def _wildcard(origin: str) -> re.Pattern[str]:
+    scheme, _, rest = origin.partition("://*")
+    return re.compile(re.escape(f"{scheme}://") + r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?" + re.escape(rest))

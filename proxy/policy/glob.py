@@ -1,0 +1,87 @@
+"""Globs over paths: `?` one character, `*` any run within a segment, `**` as a whole segment any number of them.
+
+Case-sensitive, anchored at both ends, no escapes and no character classes. `a/**` matches `a` and `a/b/c`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+
+class GlobError(ValueError):
+    """A glob that is not well formed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A compiled glob. `matches` takes the text to judge."""
+
+    text: str
+    _regex: re.Pattern[str] = field(repr=False, compare=False)
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole of `text` matches."""
+        return self._regex.fullmatch(text) is not None
+
+
+def _segment(text: str) -> str:
+    collapsed = re.sub(r"\*+", "*", text)
+    return "".join("[^/]*" if c == "*" else "[^/]" if c == "?" else re.escape(c) for c in collapsed)
+
+
+def path_glob(text: str) -> Glob:
+    """Compile a glob over `/`-separated segments. Raises GlobError where `**` is not a whole segment."""
+    if not text:
+        raise GlobError("an empty pattern matches nothing")
+    segments = text.split("/")
+    if any("**" in segment and segment != "**" for segment in segments):
+        raise GlobError('"**" must be a whole segment, as in "a/**"')
+    parts: list[str] = []
+    started = False
+    squeezed = [s for i, s in enumerate(segments) if s != "**" or i == 0 or segments[i - 1] != "**"]
+    if squeezed == ["**"]:
+        return Glob(text, re.compile(r".*", re.DOTALL))
+    for index, segment in enumerate(squeezed):
+        last = index == len(squeezed) - 1
+        if segment == "**":
+            parts.append("(?:/.*)?" if last and started else "/(?:.*/)?" if started else "(?:.*/)?")
+            started = False
+            continue
+        parts.append(("/" if started else "") + _segment(segment))
+        started = True
+    return Glob(text, re.compile("".join(parts), re.DOTALL))
+
+
+def text_glob(text: str) -> Glob:
+    """Compile a glob over a text without segments, such as an e-mail address: `*` is any run of characters."""
+    if not text:
+        raise GlobError("an empty pattern matches nothing")
+    collapsed = re.sub(r"\*+", "*", text)
+    body = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in collapsed)
+    return Glob(text, re.compile(body, re.DOTALL))
+
+
+def covers(general: str, special: str) -> bool:
+    """Whether every text that the path glob `special` matches is matched by `general` too.
+
+    Sound, not complete: False where it can't tell.
+    """
+    if general in (special, "**"):
+        return True
+    wide, narrow = general.split("/"), special.split("/")
+    if wide[-1] == "**":
+        head = wide[:-1]
+        body = narrow[: len(head)]
+        return len(body) == len(head) and all(map(_covers_segment, head, body))
+    return "**" not in narrow and len(wide) == len(narrow) and all(map(_covers_segment, wide, narrow))
+
+
+def _covers_segment(general: str, special: str) -> bool:
+    if general == special:
+        return True
+    if "**" in (general, special):
+        return False
+    if general == "*":
+        return True
+    return not set("*?") & set(special) and re.fullmatch(_segment(general), special) is not None
