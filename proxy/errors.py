@@ -32,9 +32,7 @@ class GatewayError(Exception):
     code: ClassVar[str] = "INTERNAL"
     default_text: ClassVar[str] = "Internal server error"
 
-    def __init__(
-        self, text: str | None = None, *, detail: str = "", headers: tuple[tuple[str, str], ...] = ()
-    ) -> None:
+    def __init__(self, text: str | None = None, *, detail: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
         self.text = text or self.default_text
         self.detail = detail
         self.headers = headers

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal
 
 from proxy.policy.glob import Glob
 
 
-class Action(str, Enum):
+class Action(StrEnum):
     """What is asked for."""
 
     EXECUTE = "execute"
@@ -132,18 +132,14 @@ class AccessPolicy:
 
     __slots__ = ("_default_allow", "_path_rules", "_playbook_rules", "roles", "rules")
 
-    def __init__(
-        self, roles: tuple[Role, ...], rules: tuple[Rule, ...], *, default_allow: bool = False
-    ) -> None:
+    def __init__(self, roles: tuple[Role, ...], rules: tuple[Rule, ...], *, default_allow: bool = False) -> None:
         self.roles = roles
         self.rules = rules
         self._default_allow = default_allow
         self._playbook_rules = tuple(rule for rule in rules if rule.playbooks)
         self._path_rules = tuple(rule for rule in rules if rule.paths)
 
-    def subject(
-        self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None
-    ) -> Subject:
+    def subject(self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None) -> Subject:
         """A user with the roles of the token's claim (a list of texts, or one text) and the configured ones."""
         claimed = claims.get(roles_claim) if roles_claim else None
         names = claimed if isinstance(claimed, list) else [claimed]

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 Headers = tuple[tuple[str, str], ...]
 
-_ORIGIN = re.compile(
-    r"(https?)://(\*\.)?([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?"
-)
+_ORIGIN = re.compile(r"(https?)://(\*\.)?([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -23,9 +21,7 @@ def check_origin(text: str) -> None:
         return
     found = _ORIGIN.fullmatch(text)
     if found is None:
-        raise OriginError(
-            "an origin is scheme://host[:port] in lower case, without a path; * only as first label"
-        )
+        raise OriginError("an origin is scheme://host[:port] in lower case, without a path; * only as first label")
     if found[4] == _DEFAULT_PORTS[found[1]]:
         raise OriginError(f"browsers leave out the default port :{found[4]}; leave it out here too")
     if found[2] and "." not in found[3]:

@@ -1,0 +1,435 @@
+"""The model of gateway.yaml: one class per block, one field per key.
+
+A field's description is its user documentation; default, JSON Schema, environment variable and reference page all
+come from here. Checks that need more than one field are in `checks.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from proxy.config.later import Later
+from proxy.config.types import Duration, Flag, Integer, ListOf, Number, Size, Text, Texts
+
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+Methods = Annotated[tuple[Method, ...], ListOf]
+Verb = Literal["execute", "view", "modify", "edit", "delete", "*"]
+RELAYED: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Block(BaseModel):
+    """A block of the file: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+def env(*names: str, secret: bool = False) -> dict[str, Any]:
+    """Extra facts about a field: the environment variables that override it, and whether it is a secret."""
+    return {"environment": list(names), "secret": secret}
+
+
+class Tls(Block):
+    certificate: Text = Field(description="PEM file with the certificate chain.")
+    key: Text = Field(description="PEM file with the private key.")
+
+
+class ServerLimits(Block):
+    header_timeout: Duration = Field(10.0, description="Longest time for a whole request head.")
+    body_timeout: Duration = Field(30.0, description="Longest pause while reading a request body.")
+    idle_timeout: Duration = Field(75.0, description="How long a kept-alive connection may stay idle.")
+    max_header_size: Size = Field(16384, description="Largest request line, and largest single header field.")
+    max_headers: Integer = Field(100, ge=1, description="Most header fields of a request.")
+    max_body_size: Size = Field(10 * 1024**2, description="Largest request body; a route may say otherwise.")
+    max_connections: Integer = Field(10000, ge=1, description="Most open client connections; more are closed at once.")
+    max_connections_per_ip: Integer = Field(0, ge=0, description="Most open connections of one address; 0 is no limit.")
+
+
+class Server(Block):
+    host: Text = Field("127.0.0.1", description="Address to listen on.", json_schema_extra=env("GATEWAY_BIND"))
+    port: Integer = Field(
+        8090,
+        ge=0,
+        le=65535,
+        description="Port to listen on; 0 takes a free one.",
+        json_schema_extra=env("ROUTER_PORT", "GATEWAY_PORT"),
+    )
+    workers: Annotated[Any, Later("several worker processes", (1,))] = Field(
+        1, description="Worker processes: a number, or `auto` for one per core."
+    )
+    public_url: Text | None = Field(
+        None,
+        description="How browsers and workers reach this gateway; `http://localhost:PORT` if not given.",
+        json_schema_extra=env("GATEWAY_PUBLIC_URL"),
+    )
+    tls: Annotated[Tls | None, Later("TLS", (None,))] = Field(None, description="Serve HTTPS with this certificate.")
+    trusted_proxies: Texts = Field(
+        (), description="Networks whose X-Forwarded-For, X-Forwarded-Proto and CF-Connecting-IP are believed."
+    )
+    limits: ServerLimits = Field(default_factory=ServerLimits, description="Limits on what clients may send.")
+    shutdown_grace: Duration = Field(30.0, description="How long requests in flight may go on after SIGTERM.")
+
+
+class UpstreamTls(Block):
+    ca: Text | None = Field(None, description="PEM file with the authorities to trust.")
+    server_name: Text | None = Field(None, description="Name to verify the certificate against.")
+
+
+class Upstream(Block):
+    urls: Texts = Field(
+        min_length=1,
+        description="Base urls, scheme and authority. (One, until balancing is built.)",
+        json_schema_extra=env("NOETL_BASE_URL"),
+    )
+    balance: Annotated[Text, Later("balancing", ("round_robin",))] = Field(
+        "round_robin", description="`round_robin`, `least_requests` or `consistent_hash`."
+    )
+    hash_on: Annotated[Text | None, Later("balancing", (None,))] = Field(
+        None, description="For `consistent_hash`: `execution_id`, `session` or `header:NAME`."
+    )
+    connect_timeout: Duration = Field(5.0, description="Longest time to open a connection.")
+    response_timeout: Duration = Field(
+        120.0,
+        description="Longest time until the response head.",
+        json_schema_extra=env("NOETL_TIMEOUT_SECS"),
+    )
+    idle_timeout: Duration = Field(60.0, description="Longest pause within a streamed body.")
+    max_connections: Integer = Field(512, ge=1, description="Most connections per worker and url.")
+    max_pending: Integer = Field(1024, ge=0, description="Most requests waiting for a connection; beyond it 503.")
+    retries: Annotated[Any, Later("retries", (None,))] = Field(None, description="Retry safe requests.")
+    health: Annotated[Any, Later("health checks", (None, False))] = Field(None, description="Active health checks.")
+    circuit: Annotated[Any, Later("the circuit breaker", (None, False))] = Field(None, description="Circuit breaker.")
+    tls: Annotated[UpstreamTls | None, Later("upstream TLS settings", (None,))] = Field(
+        None, description="How to verify an https upstream; the system's authorities if not given."
+    )
+
+
+class Tenant(Block):
+    domain: Text = Field(description="What a client sends as `auth0_domain`.")
+    issuer: Text | None = Field(None, description="The `iss` of its tokens; `https://DOMAIN/` if not given.")
+    jwks_url: Text | None = Field(None, description="Its key set; `ISSUER.well-known/jwks.json` if not given.")
+    audience: Texts = Field(min_length=1, description="Accepted `aud` values: client ids or API identifiers.")
+    algorithms: Texts = Field(("RS256",), min_length=1, description="Accepted asymmetric signature algorithms.")
+    roles_claim: Text | None = Field(None, description="The claim that may carry roles.")
+    require_verified_email: Flag = Field(False, description="Refuse tokens without `email_verified: true`.")
+    leeway: Duration = Field(30.0, le=300, description="Tolerated clock difference, at most 5m.")
+
+
+class Application(Block):
+    domain: Text | None = Field(
+        None,
+        description="Tenant that browsers and the command line sign in with; `default_tenant` if not given.",
+        json_schema_extra=env("GATEWAY_AUTH0_DOMAIN"),
+    )
+    client_id: Text = Field("", description="Its client id.", json_schema_extra=env("GATEWAY_AUTH0_CLIENT_ID"))
+    redirect_uri: Text = Field(
+        "", description="Where the login returns to.", json_schema_extra=env("GATEWAY_AUTH0_REDIRECT_URI")
+    )
+    audience: Text = Field(
+        "", description="API identifier to ask for.", json_schema_extra=env("GATEWAY_AUTH0_AUDIENCE")
+    )
+
+
+class Jwks(Block):
+    lifetime: Duration = Field(600.0, description="How long a key set is used before it is fetched again.")
+    cooldown: Duration = Field(30.0, description="Shortest time between fetches for unknown key ids or after failures.")
+    timeout: Duration = Field(5.0, description="Longest time for one fetch.")
+    stale_for: Duration = Field(3600.0, description="How long an expired key set may serve while fetches fail.")
+    max_keys: Integer = Field(32, ge=1, description="Most keys of a set.")
+
+
+class Throttle(Block):
+    after: Integer = Field(0, ge=0, description="Failed logins before answers are slowed down; 0 is off.")
+    window: Duration = Field(300.0, description="Time over which failures count.")
+    delay: Duration = Field(1.0, description="First delay.")
+    max_delay: Duration = Field(60.0, description="Longest delay.")
+
+
+class AuthPlaybooks(Block):
+    login: Text = Field(
+        "api_integration/auth0/auth0_login",
+        description="Playbook that logs a user in.",
+        json_schema_extra=env("AUTH_PLAYBOOK_LOGIN"),
+    )
+    validate_session: Text = Field(
+        "api_integration/auth0/auth0_validate_session",
+        description="Playbook that validates a session.",
+        json_schema_extra=env("AUTH_PLAYBOOK_VALIDATE_SESSION"),
+    )
+    check_access: Text = Field(
+        "api_integration/auth0/check_playbook_access",
+        description="Playbook that checks access.",
+        json_schema_extra=env("AUTH_PLAYBOOK_CHECK_ACCESS"),
+    )
+    timeout: Duration = Field(
+        12.0, description="Longest wait for the callback.", json_schema_extra=env("AUTH_PLAYBOOK_TIMEOUT_SECS")
+    )
+    verify_signature: Flag = Field(True, description="Verify the token here too before asking the playbook.")
+
+
+class Auth(Block):
+    provider: Annotated[Literal["local", "playbook"], Later("provider: playbook", ("local",))] = Field(
+        "local",
+        description="`local`: the gateway verifies tokens and keeps sessions; `playbook`: NoETL's playbooks do.",
+    )
+    tenants: Annotated[tuple[Tenant, ...], ListOf] = Field(
+        (), description="The only identity providers whose tokens are accepted."
+    )
+    default_tenant: Text | None = Field(None, description="Tenant of a login that names no domain.")
+    application: Application = Field(default_factory=Application, description="Told by `/api/runtime/contract`.")
+    throttle: Annotated[Throttle, Later("slowing down failed logins", (Throttle(),))] = Field(
+        default_factory=Throttle, description="Slows down failed logins."
+    )
+    jwks: Jwks = Field(default_factory=Jwks, description="How key sets are fetched.")
+    playbooks: Annotated[AuthPlaybooks | None, Later("provider: playbook", (None,))] = Field(
+        None, description="For `provider: playbook`."
+    )
+    allow_sandbox_tenants: Flag = Field(
+        False, description="Allow listening beyond loopback although a tenant's issuer is plain http."
+    )
+
+
+class Cookie(Block):
+    enabled: Flag = Field(False, description="Set and accept the session as a cookie (`HttpOnly`).")
+    name: Text = Field("session_token", pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", description="Name of the cookie.")
+    secure: Flag = Field(True, description="Send it over https only.")
+    same_site: Literal["lax", "strict", "none"] = Field("lax", description="`lax`, `strict` or `none`.")
+    domain: Text | None = Field(None, description="Domain of the cookie; this host if not given.")
+
+
+class Sessions(Block):
+    store: Annotated[Literal["memory", "file", "redis"], Later("the redis store", ("memory", "file"))] = Field(
+        "file", description="`memory` (gone on restart), `file` (LMDB) or `redis`."
+    )
+    path: Text = Field("var/sessions", description="Folder of the file store, relative to the configuration file.")
+    url: Annotated[Text | None, Later("the redis store", (None,))] = Field(
+        None, description="Url of the redis store.", json_schema_extra=env(secret=True)
+    )
+    default_hours: Number = Field(8.0, gt=0, description="Length of a session whose login asks for none.")
+    max_hours: Number = Field(24.0, gt=0, description="A longer wish is shortened to this.")
+    idle_timeout: Duration = Field(0.0, description="End sessions that were not used for this long; 0s is off.")
+    max_per_user: Integer = Field(0, ge=0, description="Beyond it the user's oldest session ends; 0 is no limit.")
+    cookie: Cookie = Field(default_factory=Cookie, description="Session cookies for browsers.")
+    cache_for: Annotated[Duration | None, Later("provider: playbook", (None,))] = Field(
+        None, description="For `provider: playbook`: how long a positive answer is believed."
+    )
+
+
+class Cors(Block):
+    allowed_origins: Texts = Field(
+        (),
+        description="Exact origins, or one `*` for the first label; `*` alone only without credentials.",
+        json_schema_extra=env("CORS_ALLOWED_ORIGINS"),
+    )
+    allow_credentials: Flag = Field(
+        True, description="Let browsers send credentials.", json_schema_extra=env("CORS_ALLOW_CREDENTIALS")
+    )
+    allowed_methods: Texts = Field(
+        ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), description="Methods that a preflight is told."
+    )
+    allowed_headers: Texts = Field(
+        (
+            "authorization", "content-type", "accept", "x-session-token", "x-session-id", "x-user-id", "x-request-id",
+            "x-requested-with", "apollo-require-preflight", "last-event-id", "traceparent",
+        ),
+        description="Request headers that a preflight is told.",
+    )  # fmt: skip
+    exposed_headers: Texts = Field(("x-request-id",), description="Response headers that scripts may read.")
+    max_age: Duration = Field(600.0, description="How long browsers may cache a preflight.")
+    allow_private_network: Flag = Field(False, description="Answer private-network preflights.")
+
+
+def _claims(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: tuple(item) if isinstance(item, list) else (item,) for key, item in value.items()}
+
+
+Claims = Annotated[dict[str, tuple[str | int | bool, ...]], BeforeValidator(_claims)]
+
+
+class RoleBlock(Block):
+    emails: Texts = Field((), description="Globs over the e-mail address.")
+    subjects: Texts = Field((), description="Values of the token's `sub`.")
+    claims: Claims = Field(default_factory=dict, description="Claims of the token: name and value, or list of values.")
+    everyone: Flag = Field(False, description="Every signed-in user has the role.")
+
+
+class RuleBlock(Block):
+    allow: Annotated[tuple[Verb, ...], ListOf] = Field((), description="Actions that the rule allows.")
+    deny: Annotated[tuple[Verb, ...], ListOf] = Field((), description="Actions that the rule denies.")
+    roles: Texts = Field((), description="Users who have any of these roles.")
+    emails: Texts = Field((), description="Users whose address matches any of these globs.")
+    claims: Claims = Field(default_factory=dict, description="Users whose token has all of these claims.")
+    playbooks: Texts = Field((), description="Globs over the playbook path.")
+    paths: Texts = Field((), description="Globs over the normalised request path.")
+    methods: Methods = Field((), description="With `paths`: only these methods.")
+
+
+class TestSubject(Block):
+    email: Text = Field("", description="E-mail address of the user.")
+    roles: Texts = Field((), description="Roles that the token carries.")
+    claims: dict[str, Any] = Field(default_factory=dict, description="Claims of the token.")
+
+
+class AclTest(Block):
+    as_: TestSubject = Field(alias="as", description="Who asks.")
+    execute: Text | None = Field(None, description="Playbook to execute.")
+    view: Text | None = Field(None, description="Playbook to view.")
+    modify: Text | None = Field(None, description="Playbook to modify.")
+    delete: Text | None = Field(None, description="Playbook to delete.")
+    request: Text | None = Field(None, description="A request, as `GET /noetl/executions`.")
+    expect: Literal["allow", "deny"] = Field(description="What must be decided.")
+
+
+class Acl(Block):
+    roles: dict[str, RoleBlock] = Field(default_factory=dict, description="Who has which role.")
+    default: Literal["allow", "deny"] = Field("deny", description="Decides where no rule matches.")
+    rules: Annotated[tuple[RuleBlock, ...], ListOf] = Field((), description="The access rules; their order is free.")
+    tests: Annotated[tuple[AclTest, ...], ListOf] = Field((), description="Run by `check` and before serving.")
+
+
+class GraphqlLimits(Block):
+    tokens: Integer = Field(1000, ge=1, description="Most tokens of a document.")
+    depth: Integer = Field(8, ge=1, description="Deepest nesting of fields; introspection may go deeper.")
+    aliases: Integer = Field(15, ge=0, description="Most aliases of an operation.")
+    root_fields: Integer = Field(10, ge=1, description="Most root fields of an operation.")
+    directives: Integer = Field(20, ge=0, description="Most directives of a document.")
+    batch: Integer = Field(1, ge=1, description="Most requests of a batch; 1 refuses batches.")
+
+
+class IntrospectionRoles(Block):
+    roles: Texts = Field(min_length=1, description="Roles that may introspect.")
+
+
+def _introspection(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool | dict | IntrospectionRoles):
+        raise ValueError("is true, false or roles: [NAME]")
+    return IntrospectionRoles.model_validate(value) if isinstance(value, dict) else value
+
+
+class Graphql(Block):
+    introspection: Annotated[bool | IntrospectionRoles, BeforeValidator(_introspection)] = Field(
+        True, description="`true`, `false`, or `roles: [admin]`."
+    )
+    graphiql: Flag = Field(True, description="Show GraphiQL to browsers on GET.")
+    get: Literal["off", "queries"] = Field("queries", description="Whether queries may be sent by GET.")
+    max_body_size: Size = Field(1024**2, description="Largest request body.")
+    limits: GraphqlLimits = Field(default_factory=GraphqlLimits, description="Limits, applied before validation.")
+    suggestions: Flag = Field(False, description="Say `Did you mean` in validation errors.")
+    document_cache: Integer = Field(1000, ge=0, description="Documents kept parsed and validated.")
+    timeout: Duration = Field(30.0, description="Longest time for one operation.")
+
+
+class Live(Block):
+    heartbeat: Duration = Field(
+        30.0, description="Pause between pings.", json_schema_extra=env("GATEWAY_HEARTBEAT_INTERVAL_SECS")
+    )
+    request_lifetime: Duration = Field(1800.0, description="How long a pending request and its events are kept.")
+    queue: Integer = Field(256, ge=1, description="Events buffered per connection.")
+    follow: Flag = Field(True, description="Watch executions upstream when no callback arrives.")
+    internal_allow_from: Texts = Field(
+        ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        description="Networks that may post callbacks.",
+    )
+    internal_token: Text | None = Field(
+        None, description="If set, callbacks must carry it.", json_schema_extra=env(secret=True)
+    )
+
+
+class ResponseHeaders(Block):
+    security: Flag = Field(True, description="Add nosniff, no-referrer, frame-ancestors 'none', and HSTS behind TLS.")
+
+
+class HeaderEdit(Block):
+    set: dict[str, Text] = Field(default_factory=dict, description="Headers to set.")
+    remove: Texts = Field((), description="Headers to remove.")
+
+
+class RouteHeaders(Block):
+    request: HeaderEdit = Field(default_factory=HeaderEdit, description="Changes to the request that upstream gets.")
+    response: HeaderEdit = Field(default_factory=HeaderEdit, description="Changes to the answer that the client gets.")
+
+
+class Require(Block):
+    roles: Texts = Field((), description="Any of these roles, besides the access rules.")
+
+
+def _hosts(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class RouteBlock(Block):
+    path: Text = Field(description="Path pattern: literals, `{name}`, and `{name:**}` at the end.")
+    host: Annotated[Texts, BeforeValidator(_hosts)] = Field((), description="Host names, exact or `*.example.com`.")
+    handler: Text | None = Field(None, description="What answers; see the list of handlers.")
+    upstream: Text | None = Field(None, description="Which upstream the request is relayed to.")
+    rewrite: Text | None = Field(None, description="Path to send upstream, with the pattern's parameters.")
+    methods: Methods = Field((), description="Methods served; the handler's own, or all six, if not given.")
+    auth: Literal["session", "optional", "none"] = Field(
+        "session", description="Whether a relayed route needs a session. Handlers know what they need."
+    )
+    require: Require = Field(default_factory=Require, description="What else the user must have.")
+    action: Literal["execute", "view", "modify", "delete"] | None = Field(
+        None, description="What the access rules are asked for; from the method if not given."
+    )
+    allow_from: Texts = Field((), description="Networks that may use the route; everyone if not given.")
+    timeout: Duration | None = Field(None, description="Longest time until the upstream's response head.")
+    max_body_size: Size | None = Field(None, description="Largest request body, instead of the server's limit.")
+    rate_limit: Annotated[Text | None, Later("rate limits", (None,))] = Field(None, description="A rate limit's name.")
+    websocket: Annotated[Flag, Later("WebSocket tunnelling", (False,))] = Field(False, description="Allow WebSocket.")
+    headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header changes.")
+    cors: Cors | None = Field(None, description="Replaces the global block for this route.")
+
+
+class Logging(Block):
+    format: Literal["console", "json"] | None = Field(
+        None,
+        description="`console` or `json`; by default console on a terminal, json elsewhere.",
+        json_schema_extra=env("LOG_FORMAT"),
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged.", json_schema_extra=env("LOG_LEVEL")
+    )
+    access: Flag = Field(True, description="One line per request.")
+
+
+class Metrics(Block):
+    enabled: Annotated[Flag, Later("metrics", (False,))] = Field(False, description="Collect metrics.")
+
+
+class Tracing(Block):
+    enabled: Annotated[Flag, Later("tracing", (False,))] = Field(False, description="Send spans.")
+    endpoint: Text = Field("http://localhost:4318", description="OTLP collector.")
+
+
+class Gateway(Block):
+    """The whole file."""
+
+    server: Server = Field(default_factory=Server, description="Where and how the gateway listens.")
+    upstreams: dict[str, Upstream] = Field(
+        default_factory=dict, description="Servers behind the gateway; `noetl` is the one that GraphQL uses."
+    )
+    auth: Auth = Field(default_factory=Auth, description="Who may sign in.")
+    sessions: Sessions = Field(default_factory=Sessions, description="How long and where sessions live.")
+    corsAllowedOrigins: Texts | None = Field(None, description="Short form of `cors.allowed_origins`.")  # noqa: N815
+    cors: Cors = Field(default_factory=Cors, description="Which origins may read answers.")
+    acl: Acl = Field(default_factory=Acl, description="Who may do what.")
+    rate_limits: Annotated[dict[str, Any], Later("rate limits", ({},))] = Field(
+        default_factory=dict, description="Named rate limits."
+    )
+    graphql: Graphql = Field(default_factory=Graphql, description="The GraphQL endpoint.")
+    live: Annotated[Live | None, Later("events and callbacks", (None,))] = Field(
+        None, description="Events and callbacks."
+    )
+    headers: ResponseHeaders = Field(default_factory=ResponseHeaders, description="Added to our own answers.")
+    routes: Annotated[tuple[RouteBlock, ...], ListOf] | None = Field(
+        None, description="The route table, taken literally; the built-in one if not given."
+    )
+    logging: Logging = Field(default_factory=Logging, description="What is logged.")
+    metrics: Metrics = Field(default_factory=Metrics, description="Prometheus metrics.")
+    tracing: Tracing = Field(default_factory=Tracing, description="OpenTelemetry traces.")
+    include: Texts = Field((), description="Globs of files whose `routes` and `acl.rules` are added, in name order.")

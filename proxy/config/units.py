@@ -1,0 +1,43 @@
+"""Durations (`250ms`, `10s`, `5m`, `8h`, `30d`) and sizes (`512B`, `16KiB`, `10MiB`, `1GiB`)."""
+
+from __future__ import annotations
+
+import re
+
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB)")
+_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds. Raises ValueError with what to write instead."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a duration: write a number and a unit, as 250ms, 10s, 5m, 8h or 30d')
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest spelling that `parse_duration` reads back as the same value."""
+    for unit in ("d", "h", "m", "s"):
+        count = seconds / _SECONDS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    return "0s" if seconds == 0 else f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
+
+
+def parse_size(text: str) -> int:
+    """Bytes. Raises ValueError with what to write instead."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a size: write a whole number and a unit, as 512B, 16KiB, 10MiB or 1GiB')
+    return int(found[1]) * _BYTES[found[2]]
+
+
+def format_size(count: int) -> str:
+    """The shortest spelling that `parse_size` reads back as the same value."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if count and count % _BYTES[unit] == 0:
+            return f"{count // _BYTES[unit]}{unit}"
+    return f"{count}B"
