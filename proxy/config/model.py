@@ -415,7 +415,7 @@ class Gateway(Block):
     )
     auth: Auth = Field(default_factory=Auth, description="Who may sign in.")
     sessions: Sessions = Field(default_factory=Sessions, description="How long and where sessions live.")
-    corsAllowedOrigins: Texts | None = Field(None, description="Short form of `cors.allowed_origins`.")  # noqa: N815
+    corsAllowedOrigins: Texts | None = Field(None, description="Short form of `cors.allowed_origins`.")
     cors: Cors = Field(default_factory=Cors, description="Which origins may read answers.")
     acl: Acl = Field(default_factory=Acl, description="Who may do what.")
     rate_limits: Annotated[dict[str, Any], Later("rate limits", ({},))] = Field(

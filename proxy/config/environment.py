@@ -1,0 +1,100 @@
+"""Environment variables that existing deployments set, and that override the file.
+
+Which variable belongs to which key stands in the model; here is how a variable's text becomes the key's value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from proxy.config.model import Gateway
+from proxy.config.problems import Path, Place
+from proxy.config.types import FromEnvironment
+from proxy.config.yamlfile import Document
+
+_SECONDS = ("_SECS",)
+
+
+def block_of(annotation: Any) -> type[BaseModel] | None:
+    """The block class within an annotation such as `Annotated[Live | None, …]` or `dict[str, Upstream]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in get_args(annotation):
+        found = block_of(part)
+        if found is not None:
+            return found
+    return None
+
+
+def fields(block: type[BaseModel] = Gateway, path: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
+    """Every key of the model with its path; the name of an upstream or role is `NAME`, an entry of a list `[]`."""
+    for name, info in block.model_fields.items():
+        here = (*path, info.alias or name)
+        yield here, info
+        inner = block_of(info.annotation)
+        if inner is not None:
+            yield from fields(inner, (*here, *_between(info.annotation)))
+
+
+def _between(annotation: Any) -> Path:
+    text = str(annotation)
+    return ("NAME",) if "dict[" in text else ("[]",) if "tuple[" in text else ()
+
+
+def variables() -> dict[str, Path]:
+    """Environment variable -> the key that it overrides; the upstream is the one named `noetl`."""
+    found: dict[str, Path] = {}
+    for path, info in fields():
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        names = extra.get("environment", [])
+        if "[]" in path or not isinstance(names, list):
+            continue
+        for name in names:
+            found.setdefault(str(name), tuple("noetl" if part == "NAME" else part for part in path))
+    return found
+
+
+def apply_environment(document: Document, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Put the set variables into the document; returns the names of those that took effect."""
+    if not isinstance(document.data, dict):
+        return ()
+    applied = []
+    known = variables()
+    for name in sorted(known, key=lambda item: (item != "ROUTER_PORT", item)):
+        text = environ.get(name)
+        if not text:
+            continue
+        path = known[name]
+        if name == "CORS_ALLOWED_ORIGINS":
+            document.data.pop("corsAllowedOrigins", None)
+        if _put(document.data, path, _value(name, text)):
+            document.keys[path] = document.values[path] = Place(f"environment variable {name}")
+            document.interpolated.add(path)
+            applied.append(name)
+    return tuple(applied)
+
+
+def _value(name: str, text: str) -> Any:
+    if name.endswith(_SECONDS):
+        return FromEnvironment(f"{text}s")
+    if name == "CORS_ALLOWED_ORIGINS":
+        return [FromEnvironment(part.strip()) for part in text.split(",") if part.strip()]
+    if name == "NOETL_BASE_URL":
+        return [FromEnvironment(text)]
+    return FromEnvironment(text.lower() if name in ("LOG_LEVEL", "LOG_FORMAT") else text)
+
+
+def _put(data: dict[str, Any], path: Path, value: Any) -> bool:
+    for part in path[:-1]:
+        inner = data.setdefault(str(part), {})
+        if inner is None:
+            inner = data[str(part)] = {}
+        if not isinstance(inner, dict):
+            return False
+        data = inner
+    data[str(path[-1])] = value
+    return True

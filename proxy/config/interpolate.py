@@ -1,0 +1,57 @@
+"""`${NAME}`, `${NAME:-default}`, `${file:PATH}` and `$${` in the scalars of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+_TOKEN = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_FILE = 1024 * 1024
+
+
+class InterpolationError(ValueError):
+    """A reference that can't be replaced. The text names it, never a value."""
+
+
+def interpolate(text: str, environ: Mapping[str, str], folder: Path) -> tuple[str, bool]:
+    """Replace the references of one scalar; also whether there was any. Relative files are looked up in `folder`."""
+    used = False
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal used
+        if found[0] == "$${":
+            return "${"
+        if not found[2]:
+            raise InterpolationError(f'"{found[0]}" has no closing brace (for a literal "${{" write "$${{")')
+        used = True
+        return _value(found[1], environ, folder)
+
+    return _TOKEN.sub(replace, text), used
+
+
+def _value(reference: str, environ: Mapping[str, str], folder: Path) -> str:
+    if reference.startswith("file:"):
+        return _file(folder / reference.removeprefix("file:"))
+    name, has_default, default = reference.partition(":-")
+    if not _NAME.fullmatch(name):
+        raise InterpolationError(f'"${{{reference}}}" is not ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}')
+    value = environ.get(name)
+    if value or (value is not None and not has_default):
+        return value
+    if not has_default:
+        raise InterpolationError(f"environment variable {name} is not set; set it, or write ${{{name}:-default}}")
+    return default
+
+
+def _file(path: Path) -> str:
+    read: Callable[[], bytes] = path.read_bytes
+    try:
+        if path.stat().st_size > _MAX_FILE:
+            raise InterpolationError(f"file {path} is larger than 1 MiB")
+        return read().decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise InterpolationError(f"file {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InterpolationError(f"file {path} is not UTF-8 text") from None

@@ -1,0 +1,158 @@
+"""Reads one YAML file into plain values, and remembers where every key and value stands.
+
+Booleans are `true` and `false` only (YAML 1.2), so `get: off` stays a text. It refuses duplicate keys, tags and
+documents that expand without bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from proxy.config.interpolate import InterpolationError, interpolate
+from proxy.config.problems import Path, Place, Problem, key_of
+from proxy.config.types import FromEnvironment
+
+_MAX_NODES = 50_000
+_TAG = "tag:yaml.org,2002:"
+
+
+@dataclass(slots=True)
+class Document:
+    """The plain values of a file, with the places of keys and of values, and which values were interpolated."""
+
+    data: Any = None
+    keys: dict[Path, Place] = field(default_factory=dict)
+    values: dict[Path, Place] = field(default_factory=dict)
+    interpolated: set[Path] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: Path, *, key: bool = False) -> Place:
+        """Where a path stands: its key or its value, or those of the nearest parent that is in the file."""
+        while path:
+            found = (self.keys if key else self.values).get(path) or self.keys.get(path) or self.values.get(path)
+            if found:
+                return found
+            path, key = path[:-1], True
+        return self.values.get((), Place("built-in"))
+
+
+def read_yaml(path: FilePath, environ: Mapping[str, str]) -> Document:
+    """Read a file. What is wrong with it is in the document's `problems`. Raises OSError if it can't be read."""
+    reader = _Reader(str(path), path.parent, environ)
+    return reader.read(path.read_bytes())
+
+
+class _Reader:
+    def __init__(self, name: str, folder: FilePath, environ: Mapping[str, str]) -> None:
+        self._name = name
+        self._folder = folder
+        self._environ = environ
+        self._nodes = 0
+        self._out = Document()
+
+    def read(self, content: bytes) -> Document:
+        out = self._out
+        out.values[()] = Place(self._name, 1, 1)
+        try:
+            loader = yaml.SafeLoader(content.decode("utf-8-sig"))
+            try:
+                node = loader.get_single_node()
+            finally:
+                loader.dispose()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Place(self._name, mark.line + 1, mark.column + 1) if mark else Place(self._name)
+            out.problems.append(Problem(place, "", f"not valid YAML: {error.problem or error.context}"))
+            return out
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            text = str(error).splitlines()[0] if str(error) else "nested too deeply"
+            out.problems.append(Problem(Place(self._name, 1, 1), "", f"not valid YAML: {text}"))
+            return out
+        if node is not None:
+            out.data = self._build(node, (), frozenset())
+        return out
+
+    def _at(self, node: yaml.Node) -> Place:
+        return Place(self._name, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def _problem(self, node: yaml.Node, path: Path, text: str) -> None:
+        self._out.problems.append(Problem(self._at(node), key_of(path), text))
+
+    def _build(self, node: yaml.Node, path: Path, above: frozenset[int]) -> Any:
+        self._out.values[path] = self._at(node)
+        self._nodes += 1
+        if self._nodes == _MAX_NODES:
+            self._problem(node, path, "the file expands to too many values")
+        if self._nodes >= _MAX_NODES:
+            return None
+        if id(node) in above:
+            self._problem(node, path, "an alias refers to what it stands in")
+            return None
+        inside = above | {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, inside)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(item, (*path, index), inside) for index, item in enumerate(node.value)]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, above: frozenset[int]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in self._pairs(node, path):
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem(key, path, "a key must be a plain text")
+                continue
+            here = (*path, key.value)
+            if key.value in result:
+                self._problem(key, here, "the key is there twice; keep one of them")
+                continue
+            self._out.keys[here] = self._at(key)
+            result[key.value] = self._build(value, here, above)
+        return result
+
+    def _pairs(self, node: yaml.MappingNode, path: Path) -> list[tuple[yaml.Node, yaml.Node]]:
+        merges = [(k, v) for k, v in node.value if k.tag == _TAG + "merge"]
+        own = [(k, v) for k, v in node.value if k.tag != _TAG + "merge"]
+        names = {k.value for k, _ in own if isinstance(k, yaml.ScalarNode)}
+        for key, value in merges:
+            if not isinstance(value, yaml.MappingNode):
+                self._problem(key, path, "<< merges one mapping, given as *alias")
+                continue
+            own.extend((k, v) for k, v in value.value if k.value not in names)
+        return own
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        text: str = node.value
+        if not node.tag.startswith(_TAG):
+            self._problem(node, path, f"the tag {node.tag} is not known here")
+            return text
+        if "${" in text:
+            try:
+                replaced, used = interpolate(text, self._environ, self._folder)
+            except InterpolationError as error:
+                self._problem(node, path, str(error))
+                self._out.interpolated.add(path)
+                return None
+            if used:
+                self._out.interpolated.add(path)
+                return FromEnvironment(replaced)
+            return replaced
+        return _plain(node.tag.removeprefix(_TAG), text)
+
+
+def _plain(tag: str, text: str) -> Any:
+    if tag == "null":
+        return None
+    if tag == "bool" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    convert = {"int": int, "float": float}.get(tag)
+    if convert is None:
+        return text
+    try:
+        return convert(text)
+    except ValueError:
+        return text
