@@ -11,7 +11,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A place in a file; line and column count from 1. Without a line it is a source such as an environment variable."""
+    """A place in a file; line and column count from 1. Line 0: a source without lines, such as a variable."""
 
     file: str
     line: int = 0

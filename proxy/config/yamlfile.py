@@ -6,10 +6,10 @@ documents that expand without bound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -19,17 +19,26 @@ from proxy.config.types import FromEnvironment
 
 _MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Document:
-    """The plain values of a file, with the places of keys and of values, and which values were interpolated."""
+    """The plain values of a file, with the places of keys and of values, and which values were interpolated.
+
+    `kept` tells, for a list that lost entries because they were wrong, which of the file's entries are left.
+    """
 
     data: Any = None
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     interpolated: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    kept: dict[Path, list[int]] = field(default_factory=dict)
+
+    def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
+        """The entries of a list of the model, each with its number in the file."""
+        return zip(self.kept.get(path, range(len(items))), items, strict=False)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where a path stands: its key or its value, or those of the nearest parent that is in the file."""
@@ -98,7 +107,7 @@ class _Reader:
             return self._mapping(node, path, inside)
         if isinstance(node, yaml.SequenceNode):
             return [self._build(item, (*path, index), inside) for index, item in enumerate(node.value)]
-        return self._scalar(node, path)
+        return self._scalar(node, path) if isinstance(node, yaml.ScalarNode) else None
 
     def _mapping(self, node: yaml.MappingNode, path: Path, above: frozenset[int]) -> dict[str, Any]:
         result: dict[str, Any] = {}

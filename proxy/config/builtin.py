@@ -1,0 +1,69 @@
+"""The handlers that routes can name, and the route table of a file that declares none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFacts:
+    """A handler's methods, what it does in one line, and, if it is not built yet, the `later` piece it waits for."""
+
+    methods: tuple[str, ...]
+    summary: str
+    later: str = ""
+
+
+HANDLERS: dict[str, HandlerFacts] = {
+    "health": HandlerFacts(("GET",), "200 `ok` while the process lives"),
+    "ready": HandlerFacts(("GET",), "200 or 503 with the state of upstreams, session store and key sets"),
+    "metrics": HandlerFacts(("GET",), "Prometheus text", later="metrics"),
+    "runtime.contract": HandlerFacts(("GET",), "what the command line needs to know to sign in"),
+    "graphql": HandlerFacts(("GET", "POST"), "GraphQL over HTTP, and GraphiQL for browsers"),
+    "static": HandlerFacts(("GET",), "files of a folder", later="static files"),
+    "auth.login": HandlerFacts(("POST",), "trade an Auth0 token for a session"),
+    "auth.validate": HandlerFacts(("POST",), "whether a session is valid, and whose it is"),
+    "auth.check_access": HandlerFacts(("POST",), "whether the user may execute, view, modify or delete a playbook"),
+    "auth.logout": HandlerFacts(("POST",), "end the session, or all of the user's"),
+    "auth.sessions": HandlerFacts(("GET", "DELETE"), "list the user's sessions; DELETE with `{id}` ends one"),
+    "auth.me": HandlerFacts(("GET",), "the signed-in user"),
+    "auth.ticket": HandlerFacts(("POST",), "a ticket of one use, for 30 s"),
+    "auth.backchannel_logout": HandlerFacts(
+        ("POST",), "OpenID Connect back-channel logout", later="back-channel logout"
+    ),
+    "live.events": HandlerFacts(("GET",), "server-sent events", later="events and callbacks"),
+    "live.callback": HandlerFacts(("POST",), "callback of an auth playbook", later="events and callbacks"),
+    "live.callback_async": HandlerFacts(("POST",), "callback of a playbook", later="events and callbacks"),
+    "live.progress": HandlerFacts(("POST",), "progress of a playbook", later="events and callbacks"),
+    "sharding.preview": HandlerFacts(("GET",), "where a key would go", later="balancing"),
+}
+
+BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
+    {"path": "/health", "handler": "health"},
+    {"path": "/ready", "handler": "ready"},
+    {"path": "/api/runtime/contract", "handler": "runtime.contract"},
+    {"path": "/api/auth/login", "handler": "auth.login"},
+    {"path": "/api/auth/validate", "handler": "auth.validate"},
+    {"path": "/api/auth/check-access", "handler": "auth.check_access"},
+    {"path": "/api/auth/logout", "handler": "auth.logout"},
+    {"path": "/api/auth/sessions", "handler": "auth.sessions", "methods": ["GET"]},
+    {"path": "/api/auth/sessions/{id}", "handler": "auth.sessions", "methods": ["DELETE"]},
+    {"path": "/api/auth/ticket", "handler": "auth.ticket"},
+    {"path": "/api/auth/me", "handler": "auth.me"},
+    {"path": "/graphql", "handler": "graphql"},
+    {
+        "path": "/noetl/catalog/list",
+        "upstream": "noetl",
+        "rewrite": "/api/catalog/list",
+        "methods": ["POST"],
+        "action": "view",
+    },
+    {"path": "/noetl/{path:**}", "upstream": "noetl", "rewrite": "/api/{path}"},
+)
+
+
+def builtin_routes(upstreams: object) -> list[dict[str, Any]]:
+    """The built-in table, without the proxy where there is no upstream called `noetl`."""
+    known = upstreams if isinstance(upstreams, dict) else {}
+    return [dict(route) for route in BUILTIN_ROUTES if route.get("upstream", "noetl") in known or "handler" in route]

@@ -1,0 +1,260 @@
+"""Checks that need more than one field: references, patterns, networks, combinations, and settings not built yet."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel
+
+from proxy.config.builtin import HANDLERS
+from proxy.config.later import Later
+from proxy.config.model import Gateway, RouteBlock, RuleBlock
+from proxy.config.problems import Path, Problem, key_of, suggest
+from proxy.config.yamlfile import Document
+from proxy.policy.cors import OriginError, check_origin
+from proxy.policy.glob import GlobError, path_glob, text_glob
+from proxy.routing import PathError, PatternError, normalise_path, parse_pattern
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+
+
+def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
+    """Every problem that a single field does not show."""
+    check = _Checker(document)
+    check.later(gateway, ())
+    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes):
+        part(gateway, check)
+    return check.problems
+
+
+class _Checker:
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+
+    def add(self, path: Path, text: str, *, key: bool = False) -> None:
+        self.problems.append(Problem(self.document.place(path, key=key), key_of(path), text))
+
+    def attempt(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
+        try:
+            function(value)
+        except (GlobError, OriginError, PatternError, PathError) as error:
+            self.add(path, str(error))
+
+    def globs(self, path: Path, globs: Iterable[str], function: Callable[[str], Any]) -> None:
+        for index, glob in enumerate(globs):
+            self.attempt((*path, index), function, glob)
+
+    def networks(self, path: Path, networks: Iterable[str]) -> None:
+        for index, text in enumerate(networks):
+            try:
+                ipaddress.ip_network(text)
+            except ValueError:
+                self.add((*path, index), f'"{text}" is not a network, as 10.0.0.0/8 or ::1/128')
+
+    def known(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
+        names = list(names)
+        if name not in names:
+            self.add(path, f'no {what} is called "{name}"' + suggest(name, names))
+
+    def later(self, block: BaseModel, path: Path) -> None:
+        for name, info in type(block).model_fields.items():
+            value, here = getattr(block, name), (*path, info.alias or name)
+            if name not in block.model_fields_set:
+                continue
+            for mark in info.metadata:
+                if isinstance(mark, Later) and not mark.accepts(value):
+                    text = f"is not available yet: {mark.what} comes with a later version; leave it out"
+                    self.add(here, text, key=True)
+            for below, inner in self._blocks(value, here):
+                self.later(inner, below)
+
+    def _blocks(self, value: Any, path: Path) -> Iterator[tuple[Path, BaseModel]]:
+        if isinstance(value, BaseModel):
+            yield path, value
+        elif isinstance(value, dict):
+            yield from (((*path, key), item) for key, item in value.items() if isinstance(item, BaseModel))
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            yield from (((*path, index), item) for index, item in self.document.numbered(path, value))
+
+
+def _names(document: Document, *path: str) -> list[str]:
+    """The keys of a mapping as the file has it, also those whose value turned out wrong."""
+    data = document.data
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return [str(name) for name in data] if isinstance(data, dict) else []
+
+
+def _server(gateway: Gateway, check: _Checker) -> None:
+    check.networks(("server", "trusted_proxies"), gateway.server.trusted_proxies)
+    url = gateway.server.public_url
+    if url is not None and not _is_base_url(url):
+        check.add(("server", "public_url"), "needs scheme and host, as https://gateway.example.com, and no path")
+
+
+def _is_base_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for a bad port
+    except ValueError:
+        return False
+    plain = parts.path in ("", "/") and not parts.query and not parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and plain
+
+
+def _upstreams(gateway: Gateway, check: _Checker) -> None:
+    for name, upstream in gateway.upstreams.items():
+        path: Path = ("upstreams", name, "urls")
+        if len(upstream.urls) > 1:
+            check.add((*path, 1), "more than one url is not available yet: balancing comes with a later version")
+        for index, url in enumerate(upstream.urls):
+            if not _is_base_url(url):
+                check.add((*path, index), "needs scheme and host, as http://localhost:8082, and no path")
+            elif "@" in url:
+                check.add(
+                    (*path, index), "user and password don't belong in a url; set an authorization header instead"
+                )
+
+
+def _tenants(gateway: Gateway, check: _Checker) -> None:
+    auth, seen = gateway.auth, set()
+    for index, tenant in check.document.numbered(("auth", "tenants"), auth.tenants):
+        path: Path = ("auth", "tenants", index)
+        if tenant.domain in seen:
+            check.add((*path, "domain"), f'the tenant "{tenant.domain}" is there twice')
+        seen.add(tenant.domain)
+        for number, name in enumerate(tenant.algorithms):
+            if name not in ALGORITHMS:
+                text = f'"{name}" is not an asymmetric signature algorithm' + suggest(name, ALGORITHMS)
+                check.add((*path, "algorithms", number), text)
+        for number, audience in enumerate(tenant.audience):
+            if not audience:
+                check.add((*path, "audience", number), "must not be empty")
+        for key, url in (("issuer", tenant.issuer), ("jwks_url", tenant.jwks_url)):
+            if url is not None:
+                _tenant_url(check, (*path, key), url)
+    domains = {tenant.domain for tenant in auth.tenants}
+    if auth.default_tenant is not None and domains:
+        check.known(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
+
+
+def _tenant_url(check: _Checker, path: Path, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        parts, host = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        check.add(path, "needs a url, as https://tenant.example.com/")
+    elif parts.scheme == "http" and not is_loopback(host):
+        check.add(path, "plain http is for sandboxes on localhost only; write https://")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's loopback."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _cors(gateway: Gateway, check: _Checker) -> None:
+    short = gateway.corsAllowedOrigins
+    if short is not None and "allowed_origins" in gateway.cors.model_fields_set:
+        check.add(("corsAllowedOrigins",), "cors.allowed_origins is given too; keep one of them", key=True)
+    for index, origin in enumerate(short or ()):
+        check.attempt(("corsAllowedOrigins", index), check_origin, origin)
+    blocks: list[tuple[Path, Any]] = [(("cors",), gateway.cors)]
+    for index, route in check.document.numbered(("routes",), gateway.routes or ()):
+        if route.cors is not None:
+            blocks.append((("routes", index, "cors"), route.cors))
+    for path, cors in blocks:
+        for index, origin in enumerate(cors.allowed_origins):
+            check.attempt((*path, "allowed_origins", index), check_origin, origin)
+        if "*" in cors.allowed_origins and cors.allow_credentials:
+            check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; or name the origins')
+    if "*" in (short or ()) and gateway.cors.allow_credentials:
+        check.add(("corsAllowedOrigins",), '"*" needs cors.allow_credentials: false; or name the origins')
+
+
+def _rules(gateway: Gateway, check: _Checker) -> None:
+    for index, rule in check.document.numbered(("acl", "rules"), gateway.acl.rules):
+        _rule(rule, ("acl", "rules", index), check)
+
+
+def _rule(rule: RuleBlock, path: Path, check: _Checker) -> None:
+    if bool(rule.allow) == bool(rule.deny):
+        check.add(path, "needs either allow: [actions] or deny: [actions], not both")
+    if bool(rule.playbooks) == bool(rule.paths):
+        check.add(path, "needs either playbooks: [globs] or paths: [globs], not both")
+    if rule.methods and not rule.paths:
+        check.add((*path, "methods"), "goes with paths, not with playbooks", key=True)
+    check.globs((*path, "playbooks"), rule.playbooks, path_glob)
+    check.globs((*path, "paths"), rule.paths, path_glob)
+    check.globs((*path, "emails"), rule.emails, text_glob)
+
+
+def _roles(gateway: Gateway, check: _Checker) -> None:
+    for name, role in gateway.acl.roles.items():
+        check.globs(("acl", "roles", name, "emails"), role.emails, text_glob)
+
+
+def _tests(gateway: Gateway, check: _Checker) -> None:
+    for index, test in check.document.numbered(("acl", "tests"), gateway.acl.tests):
+        given = [k for k in ("execute", "view", "modify", "delete", "request") if getattr(test, k) is not None]
+        if len(given) != 1:
+            check.add(("acl", "tests", index), "needs one of execute, view, modify, delete and request")
+
+
+def _routes(gateway: Gateway, check: _Checker) -> None:
+    names = _names(check.document, "upstreams")
+    for index, route in check.document.numbered(("routes",), gateway.routes or ()):
+        path: Path = ("routes", index)
+        check.attempt((*path, "path"), parse_pattern, route.path)
+        check.networks((*path, "allow_from"), route.allow_from)
+        if (route.handler is None) == (route.upstream is None):
+            check.add(path, "needs either handler: NAME or upstream: NAME, not both")
+        elif route.handler is not None:
+            _handler(route, path, check)
+        elif route.upstream is not None:
+            check.known((*path, "upstream"), route.upstream, names, "upstream")
+        if route.rewrite is not None:
+            _rewrite(route, path, check)
+
+
+def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
+    name = route.handler or ""
+    facts = HANDLERS.get(name)
+    if facts is None:
+        check.known((*path, "handler"), name, HANDLERS, "handler")
+        return
+    if facts.later:
+        text = f"{name} is not available yet: {facts.later} comes with a later version; leave the route out"
+        check.add((*path, "handler"), text)
+    for index, method in enumerate(route.methods):
+        if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
+            check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")
+    for key in ("rewrite", "action", "timeout", "max_body_size", "auth", "require"):
+        if key in route.model_fields_set and not (key == "max_body_size"):
+            check.add((*path, key), "is for routes with an upstream", key=True)
+
+
+def _rewrite(route: RouteBlock, path: Path, check: _Checker) -> None:
+    try:
+        pattern = parse_pattern(route.path)
+    except PatternError:
+        return
+    values = dict.fromkeys(pattern.names, "x")
+    try:
+        target = (route.rewrite or "").format_map(values)
+        normalise_path(target)
+    except (KeyError, ValueError, IndexError, AttributeError, PathError) as error:
+        names = ", ".join(f"{{{name}}}" for name in pattern.names) or "none"
+        why = str(error) if isinstance(error, PathError) else f"known parameters: {names}"
+        check.add((*path, "rewrite"), f"can't be made into a path ({why})")

@@ -1,0 +1,183 @@
+"""Reads gateway.yaml, everything it includes and the environment, and finds all that is wrong at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from proxy.config.builtin import builtin_routes
+from proxy.config.checks import cross_checks
+from proxy.config.environment import apply_environment, block_of
+from proxy.config.messages import describe
+from proxy.config.model import Gateway
+from proxy.config.problems import ConfigError, Path, Place, Problem, key_of, suggest
+from proxy.config.yamlfile import Document, read_yaml
+
+_INCLUDABLE = {"routes": (), "acl": ("rules",)}
+_MAX_REPAIRS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration without mistakes, with where everything stands (`document`) and what the environment set."""
+
+    gateway: Gateway
+    document: Document
+    file: FilePath
+    overrides: tuple[str, ...]
+
+
+def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
+    """Read and check a file. Raises ConfigError with every problem."""
+    document = _read(file, environ)
+    if document.problems and document.data is None:
+        raise ConfigError(document.problems)
+    if document.data is None:
+        document.data = {}
+    if not isinstance(document.data, dict):
+        raise ConfigError([Problem(Place(str(file), 1, 1), "", "the file must be a mapping of blocks, as server: …")])
+    _include(document, file, environ)
+    overrides = apply_environment(document, environ)
+    if document.data.get("routes") is None:
+        _use_builtin_routes(document)
+    problems = list(document.problems)
+    gateway = _validate(document, problems)
+    problems += cross_checks(gateway, document)
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(gateway, document, file, overrides)
+
+
+def _read(file: FilePath, environ: Mapping[str, str]) -> Document:
+    try:
+        return read_yaml(file, environ)
+    except OSError as error:
+        text = f"can't be read: {error.strerror}; name the file with --config"
+        raise ConfigError([Problem(Place(str(file)), "", text)]) from None
+
+
+def _use_builtin_routes(document: Document) -> None:
+    extra = document.data.pop("routes", None) or []
+    document.data["routes"] = [*builtin_routes(document.data.get("upstreams")), *extra]
+
+
+def _include(document: Document, file: FilePath, environ: Mapping[str, str]) -> None:
+    wanted = document.data.get("include") or []
+    if not isinstance(wanted, list):
+        return
+    for index, pattern in enumerate(wanted):
+        if not isinstance(pattern, str):
+            continue
+        try:
+            found = sorted(file.parent.glob(pattern))
+        except (ValueError, NotImplementedError):
+            found = []
+        if not found:
+            place = document.place(("include", index))
+            document.problems.append(Problem(place, f"include[{index}]", f'no file matches "{pattern}"'))
+        for part in found:
+            _merge(document, _read(part, environ))
+
+
+def _merge(document: Document, part: Document) -> None:
+    document.problems += part.problems
+    data = part.data or {}
+    if not isinstance(data, dict):
+        document.problems.append(Problem(part.place(()), "", "an included file holds routes: and acl.rules: only"))
+        return
+    for key, inner in data.items():
+        if key not in _INCLUDABLE:
+            text = "an included file holds routes and acl.rules only" + suggest(key, _INCLUDABLE)
+            document.problems.append(Problem(part.place((key,), key=True), key, text))
+        elif key == "acl" and isinstance(inner, dict):
+            for name in inner.keys() - {"rules"}:
+                text = "an included file holds routes and acl.rules only"
+                document.problems.append(Problem(part.place(("acl", name), key=True), f"acl.{name}", text))
+    _append(document, part, ("routes",), data.get("routes"))
+    acl = data.get("acl")
+    _append(document, part, ("acl", "rules"), acl.get("rules") if isinstance(acl, dict) else None)
+
+
+def _append(document: Document, part: Document, path: Path, items: Any) -> None:
+    if items is None:
+        return
+    if not isinstance(items, list):
+        document.problems.append(Problem(part.place(path), key_of(path), "needs a list"))
+        return
+    if path == ("routes",) and document.data.get("routes") is None:
+        document.data["routes"] = builtin_routes(document.data.get("upstreams"))
+    target = document.data
+    for name in path[:-1]:
+        target = target.setdefault(name, {})
+    mine = target.setdefault(path[-1], [])
+    if not isinstance(mine, list):
+        return
+    depth, offset = len(path), len(mine)
+    for source, goal in ((part.keys, document.keys), (part.values, document.values)):
+        for where, place in source.items():
+            index = where[depth] if where[:depth] == path and len(where) > depth else None
+            if isinstance(index, int):
+                goal[(*path, index + offset, *where[depth + 1 :])] = place
+    mine.extend(items)
+
+
+def _validate(document: Document, problems: list[Problem]) -> Gateway:
+    """The model; what can't be part of it is noted in `problems` and left out, so that the rest can be checked too."""
+    data, first = document.data, True
+    told = {problem.place for problem in problems}
+    for _ in range(_MAX_REPAIRS):
+        try:
+            return Gateway.model_validate(data)
+        except ValidationError as error:
+            removals: set[Path] = set()
+            for item in error.errors(include_url=False):
+                path = _in_file(item["loc"], data)
+                place = document.place(path, key=item["type"] in ("extra_forbidden", "missing"))
+                if first and place not in told:
+                    problems.append(Problem(place, key_of(path), describe(item, _siblings(path))))
+                removals.add(path[:-1] if item["type"] == "missing" else path)
+            data, first = _without(data, removals, document), False
+    return Gateway()
+
+
+def _in_file(loc: tuple[str | int, ...], data: Any) -> Path:
+    """The part of pydantic's location that is in the file; a missing key is the last step."""
+    path: Path = ()
+    for part in loc:
+        path = (*path, part)
+        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+            data = data[part]
+        else:
+            break
+    return path
+
+
+def _siblings(path: Path) -> tuple[str, ...]:
+    block: type[BaseModel] | None = Gateway
+    skip_name = False
+    for part in path[:-1]:
+        if isinstance(part, int) or skip_name:
+            skip_name = False
+            continue
+        info = next((f for n, f in block.model_fields.items() if (f.alias or n) == part), None) if block else None
+        if info is None:
+            return ()
+        block = block_of(info.annotation)
+        skip_name = "dict[" in str(info.annotation)
+    return tuple(f.alias or n for n, f in block.model_fields.items()) if block else ()
+
+
+def _without(data: Any, removals: set[Path], document: Document, path: Path = ()) -> Any:
+    if isinstance(data, dict):
+        kept = {key: value for key, value in data.items() if (*path, key) not in removals}
+        return {key: _without(value, removals, document, (*path, key)) for key, value in kept.items()}
+    if isinstance(data, list):
+        numbers = document.kept.get(path, range(len(data)))
+        left = [i for i in range(len(data)) if (*path, i) not in removals]
+        document.kept[path] = [numbers[i] for i in left]
+        return [_without(data[i], removals, document, (*path, i)) for i in left]
+    return data

@@ -1,0 +1,43 @@
+"""Turns a validation error into a sentence that says what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.config.problems import suggest
+
+_NEEDS = {
+    "missing": "is required",
+    "int_type": "needs a whole number",
+    "int_from_float": "needs a whole number",
+    "float_type": "needs a number",
+    "bool_type": "needs true or false",
+    "tuple_type": "needs a list, as [a, b]",
+    "dict_type": "needs a mapping, as key: value",
+    "model_type": "needs a mapping, as key: value",
+    "model_attributes_type": "needs a mapping, as key: value",
+}
+_BOUNDS = {
+    "greater_than_equal": ("ge", "must be at least"),
+    "less_than_equal": ("le", "must be at most"),
+    "greater_than": ("gt", "must be more than"),
+    "less_than": ("lt", "must be less than"),
+}
+
+
+def describe(error: Any, siblings: tuple[str, ...]) -> str:
+    """The text for one of pydantic's error details; `siblings` are the keys known at that place."""
+    kind, context, value = error["type"], error.get("ctx", {}), error.get("input")
+    if kind == "extra_forbidden":
+        return "unknown key" + suggest(str(error["loc"][-1]), siblings)
+    if kind == "string_type":
+        return "needs a text" + (f'; put quotes around it, as "{value}"' if type(value) in (int, float, bool) else "")
+    if kind == "literal_error":
+        words = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        return f'"{value}" is not one of {", ".join(words)}' + suggest(str(value), words)
+    if kind in _BOUNDS:
+        name, text = _BOUNDS[kind]
+        return f"{text} {context[name]}"
+    if kind == "too_short":
+        return "needs at least one entry"
+    return _NEEDS.get(kind) or str(error["msg"]).removeprefix("Value error, ")
