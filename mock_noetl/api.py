@@ -1,0 +1,237 @@
+"""The API of a NoETL server over the engine and the catalog: requests in as plain values, answers out as JSON data."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mock_noetl import inputs
+from mock_noetl.catalog import Catalog, Entry
+from mock_noetl.dialects import Dialect, entry_body, registered, started
+from mock_noetl.engine import Engine, Execution, Status
+from mock_noetl.errors import ApiError
+from mock_noetl.postgres import Database
+from mock_noetl.values import IdSource, now, rfc3339
+
+MAX_CREDENTIALS = 1_000
+MAX_PAGE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as the API sees it. `name` is the variable part of the path, if there is one."""
+
+    query: Mapping[str, str]
+    body: bytes
+    name: str = ""
+
+
+class Api:
+    """One sandbox server's state and what can be asked of it. Every method takes a Call and returns JSON data."""
+
+    def __init__(self, dialect: Dialect, catalog: Catalog, engine: Engine, ids: IdSource) -> None:
+        self.dialect = dialect
+        self._catalog = catalog
+        self._engine = engine
+        self._ids = ids
+        self._database = Database()
+        self._credentials: dict[str, dict[str, Any]] = {}
+        self._since = time.monotonic()
+
+    async def close(self) -> None:
+        await self._engine.close()
+        self._database.close()
+
+    async def health(self, call: Call) -> Any:
+        return self.dialect.health(time.monotonic() - self._since)
+
+    async def execute(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body)
+        workload = inputs.mapping(fields, "workload")
+        if workload is None:
+            workload = inputs.mapping(fields, "payload") or {}
+        parent = inputs.integer(fields, "parent_execution_id")
+        return started(self._engine.start(self._wanted(fields), workload, parent))
+
+    async def executions(self, call: Call) -> Any:
+        newest = self._engine.newest_first()
+        if self.dialect.name == "python":
+            page = inputs.query_integer(call.query, "page", 1, 1, MAX_PAGE)
+            size = inputs.query_integer(call.query, "page_size", 100, 1, 500)
+            skip = (page - 1) * size
+        else:
+            newest = [item for item in newest if _matches(item, call.query)]
+            size = inputs.query_integer(call.query, "limit", 100, 0, 1000)
+            skip = inputs.query_integer(call.query, "offset", 0, 0, MAX_PAGE)
+        return [self.dialect.summary(item) for item in list(newest)[skip : skip + size]]
+
+    async def status(self, call: Call) -> Any:
+        return self.dialect.status(self._execution(call.name, bare=True))
+
+    async def detail(self, call: Call) -> Any:
+        execution = self._execution(call.name, bare=True)
+        body = self.dialect.detail(execution)
+        if self.dialect.name == "rust":
+            return {**body, "events": [self.dialect.event(execution, event) for event in execution.events]}
+        if not inputs.query_boolean(call.query, "include_events", True):
+            return body
+        return {**body, **self._page(execution, call.query)}
+
+    async def events(self, call: Call) -> Any:
+        if self.dialect.name == "rust":
+            raise ApiError(404, "Not found")
+        execution = self._execution(call.name)
+        head = {"execution_id": str(execution.execution_id), "path": execution.entry.path}
+        return {**head, "status": execution.status.value, **self._page(execution, call.query)}
+
+    async def cancel(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body, optional=True) if self.dialect.name == "python" else {}
+        reason, cascade = inputs.text(fields, "reason"), inputs.boolean(fields, "cascade")
+        execution = self._execution(call.name)
+        already = execution.status is not Status.RUNNING
+        family = self._engine.with_children(execution) if cascade else [execution]
+        ended = [item for item in family if self._engine.cancel(item, reason)]
+        return self.dialect.cancelled(execution, ended, already)
+
+    async def rerun(self, call: Call) -> Any:
+        if self.dialect.name == "python":
+            raise ApiError(404, "Not Found")
+        execution = self._execution(call.name)
+        fields = inputs.body_fields(call.body, optional=True)
+        workload = {**execution.workload, **(inputs.mapping(fields, "workload") or {})}
+        return started(self._engine.start(execution.entry, workload))
+
+    async def cleanup(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body, optional=True)
+        minutes = inputs.integer(fields, "older_than_minutes")
+        limit = 60 * (5 if minutes is None else minutes)
+        running = [e for e in self._engine.newest_first() if e.status is Status.RUNNING and e.seconds >= limit]
+        dry = inputs.boolean(fields, "dry_run")
+        ended = [e for e in running if dry or self._engine.cancel(e, "Cleaned up")]
+        return {
+            "cancelled_count": 0 if dry else len(ended),
+            "execution_ids": [self.dialect.identifier(item.execution_id) for item in ended],
+            "message": f"{'Would cancel' if dry else 'Cancelled'} {len(ended)} stuck execution(s)",
+        }
+
+    async def catalog_list(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body, optional=True)
+        path = inputs.text(fields, "path") if self.dialect.name == "python" else None
+        entries = self._catalog.latest(inputs.text(fields, "resource_type"), path)
+        return {"entries": [entry_body(self.dialect, entry) for entry in entries]}
+
+    async def catalog_register(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body)
+        return registered(self.dialect, self._catalog.register(inputs.required_text(fields, "content")))
+
+    async def catalog_resource(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body)
+        path = inputs.required_text(fields, "path")
+        entry = self._catalog.find(path, _version(fields))
+        if entry is None:
+            raise ApiError(404, "Catalog entry not found")
+        return entry_body(self.dialect, entry)
+
+    async def postgres(self, call: Call) -> Any:
+        query = inputs.required_text(inputs.body_fields(call.body), "query")
+        return await asyncio.to_thread(self._database.execute, query)
+
+    async def dashboard(self, call: Call) -> Any:
+        statuses = [item.status for item in self._engine.newest_first()]
+        stats = {
+            "total_executions": len(statuses),
+            "successful_executions": statuses.count(Status.COMPLETED),
+            "failed_executions": statuses.count(Status.FAILED),
+            "total_playbooks": len(self._catalog.latest("playbook")),
+            "active_workflows": statuses.count(Status.RUNNING),
+        }
+        return {"status": "ok", "stats": stats}
+
+    async def credentials(self, call: Call) -> Any:
+        items = [_without_data(item) for item in self._credentials.values()]
+        return {"items": items, "filter": {"type": None, "q": None}}
+
+    async def credential_save(self, call: Call) -> Any:
+        fields = inputs.body_fields(call.body)
+        name, kind = inputs.required_text(fields, "name"), inputs.required_text(fields, "type")
+        known = self._credentials.get(name)
+        if known is None and len(self._credentials) >= MAX_CREDENTIALS:
+            raise ApiError(503, "Too many credentials")
+        saved = {
+            "id": known["id"] if known else self.dialect.identifier(self._ids.next()),
+            "name": name,
+            "type": kind,
+            "meta": inputs.mapping(fields, "meta"),
+            "tags": fields.get("tags") or [],
+            "description": inputs.text(fields, "description"),
+            "data": inputs.mapping(fields, "data") or {},
+            "created_at": known["created_at"] if known else rfc3339(now()),
+            "updated_at": rfc3339(now()),
+        }
+        self._credentials[name] = saved
+        return _without_data(saved)
+
+    async def credential(self, call: Call) -> Any:
+        saved = self._credentials.get(call.name)
+        if saved is None:
+            raise ApiError(404, "Credential not found")
+        return saved if inputs.query_boolean(call.query, "include_data", False) else _without_data(saved)
+
+    def _wanted(self, fields: inputs.Fields) -> Entry:
+        path = inputs.text(fields, "path")
+        catalog_id = inputs.integer(fields, "catalog_id", texts=self.dialect.name == "python")
+        version = _version(fields) if self.dialect.name == "python" else None
+        if catalog_id is not None:
+            entry = self._catalog.get(catalog_id)
+        elif path:
+            entry = self._catalog.find(path, version)
+        else:
+            raise inputs.invalid("value_error", ("body",), "Either path or catalog_id must be provided")
+        if entry is None:
+            raise ApiError(404, self.dialect.playbook_missing(path or str(catalog_id)))
+        return entry
+
+    def _execution(self, execution_id: str, bare: bool = False) -> Execution:
+        execution = self._engine.get(int(execution_id)) if inputs.is_id(execution_id) else None
+        if execution is None:
+            raise ApiError(404, self.dialect.execution_missing(execution_id[:100], bare))
+        return execution
+
+    def _page(self, execution: Execution, query: Mapping[str, str]) -> dict[str, Any]:
+        page = inputs.query_integer(query, "page", 1, 1, MAX_PAGE)
+        size = inputs.query_integer(query, "page_size", 100, 10, 500)
+        total = len(execution.events)
+        pages = max(1, -(-total // size))
+        chosen = execution.events[(page - 1) * size : page * size]
+        return {
+            "events": [self.dialect.event(execution, event) for event in chosen],
+            "pagination": {
+                "page": page,
+                "page_size": size,
+                "total_events": total,
+                "total_pages": pages,
+                "has_next": page < pages,
+                "has_prev": page > 1,
+            },
+        }
+
+
+def _version(fields: inputs.Fields) -> int | None:
+    """The version asked for; `latest` is what clients send for none."""
+    return None if fields.get("version") == "latest" else inputs.integer(fields, "version")
+
+
+def _matches(execution: Execution, query: Mapping[str, str]) -> bool:
+    values = {
+        "catalog_id": str(execution.entry.catalog_id),
+        "path": execution.entry.path,
+        "status": execution.status.value,
+    }
+    return all(query.get(name, value).upper() == value.upper() for name, value in values.items())
+
+
+def _without_data(credential: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in credential.items() if name != "data"}

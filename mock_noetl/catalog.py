@@ -1,0 +1,89 @@
+"""The catalog: every version of every playbook, in memory and within bounds."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mock_noetl.errors import ApiError, PlaybookError
+from mock_noetl.playbook import Playbook, parse_playbook
+from mock_noetl.values import IdSource, now
+
+SHIPPED = Path(__file__).with_name("playbooks")
+MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One version of one playbook."""
+
+    catalog_id: int
+    path: str
+    version: int
+    content: str
+    playbook: Playbook
+    created_at: datetime
+
+
+class Catalog:
+    """Playbooks by path and version, and by catalog id."""
+
+    def __init__(self, ids: IdSource) -> None:
+        self._ids = ids
+        self._by_id: dict[int, Entry] = {}
+        self._by_path: dict[str, list[Entry]] = {}
+
+    def load_folder(self, folder: Path) -> None:
+        """Register every YAML file under `folder`; raises PlaybookError naming the first that cannot be used."""
+        if not folder.is_dir():
+            raise PlaybookError(f"{folder}: no such folder")
+        for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+            try:
+                content = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise PlaybookError(f"{file}: cannot be read: {error}") from None
+            self.add(content, str(file))
+
+    def add(self, content: str, source: str) -> Entry:
+        """Keep a playbook as the next version of its path."""
+        playbook = parse_playbook(content, source)
+        if len(self._by_id) >= MAX_ENTRIES:
+            raise ApiError(503, "The catalog is full")
+        versions = self._by_path.setdefault(playbook.path, [])
+        entry = Entry(self._ids.next(), playbook.path, len(versions) + 1, content, playbook, now())
+        versions.append(entry)
+        self._by_id[entry.catalog_id] = entry
+        return entry
+
+    def register(self, content: str) -> Entry:
+        """Keep a playbook sent as YAML or as base64 of it; raises ApiError 400 if it cannot be used."""
+        try:
+            return self.add(_decoded(content), "content")
+        except PlaybookError as error:
+            raise ApiError(400, str(error)) from None
+
+    def get(self, catalog_id: int) -> Entry | None:
+        return self._by_id.get(catalog_id)
+
+    def find(self, path: str, version: int | None = None) -> Entry | None:
+        """That version of the playbook, the latest if none is named."""
+        versions = self._by_path.get(path, [])
+        if version is None:
+            return versions[-1] if versions else None
+        return versions[version - 1] if 0 < version <= len(versions) else None
+
+    def latest(self, kind: str | None = None, path: str | None = None) -> list[Entry]:
+        """The latest version of each path, in order of path."""
+        newest = [versions[-1] for _, versions in sorted(self._by_path.items())]
+        wanted = kind.lower() if kind else None
+        return [e for e in newest if wanted in (None, e.playbook.kind) and path in (None, e.path)]
+
+
+def _decoded(content: str) -> str:
+    try:
+        return base64.b64decode("".join(content.split()), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return content

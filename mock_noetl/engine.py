@@ -1,0 +1,191 @@
+"""Runs playbooks in time: one asyncio task per execution, a record of each, and a bound on how many are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from mock_noetl.catalog import Entry
+from mock_noetl.errors import ApiError
+from mock_noetl.expressions import Expression, ExpressionError, render
+from mock_noetl.playbook import Step
+from mock_noetl.values import IdSource, now, parse_duration, plain
+
+MAX_KEPT = 10_000
+MAX_STEPS_RUN = 1_000
+
+
+class Status(Enum):
+    """Where an execution stands; the values are how both servers spell it."""
+
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in an execution. `data` holds what only some types carry."""
+
+    event_id: int
+    event_type: str
+    node_name: str
+    status: str
+    created_at: datetime
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """The record of one run; only the engine changes it."""
+
+    execution_id: int
+    entry: Entry
+    workload: Mapping[str, Any]
+    parent: int | None
+    started: datetime
+    status: Status = Status.RUNNING
+    ended: datetime | None = None
+    current_step: str | None = None
+    completed_steps: list[str] = field(default_factory=list)
+    computed: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    events: list[Event] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        return {**self.workload, **self.computed}
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, ((self.ended or now()) - self.started).total_seconds())
+
+
+class StepFailedError(Exception):
+    """A step that failed, as its playbook asked or because an expression has no value."""
+
+
+class Engine:
+    """Starts, keeps and ends executions."""
+
+    def __init__(self, ids: IdSource, max_kept: int = MAX_KEPT) -> None:
+        self._ids = ids
+        self._max_kept = max_kept
+        self._executions: dict[int, Execution] = {}
+
+    def start(self, entry: Entry, workload: Mapping[str, Any], parent: int | None = None) -> Execution:
+        """Begin a run with `workload` over the playbook's defaults; raises ApiError 503 if there is no room."""
+        self._make_room()
+        merged = {**entry.playbook.workload, **workload}
+        execution = Execution(self._ids.next(), entry, merged, parent, now())
+        self._executions[execution.execution_id] = execution
+        context = {"workload": merged, "path": entry.path, "version": entry.version}
+        self._record(execution, "playbook.initialized", entry.path, "STARTED", context=context)
+        execution.task = asyncio.get_running_loop().create_task(self._run(execution))
+        return execution
+
+    def get(self, execution_id: int) -> Execution | None:
+        return self._executions.get(execution_id)
+
+    def newest_first(self) -> Iterable[Execution]:
+        return reversed(self._executions.values())
+
+    def cancel(self, execution: Execution, reason: str | None = None) -> bool:
+        """End a running execution; false if it had ended already."""
+        if execution.status is not Status.RUNNING:
+            return False
+        if execution.task is not None:
+            execution.task.cancel()
+        text = reason or "Cancelled by request"
+        self._end(execution, Status.CANCELLED, "playbook.cancelled", error=text)
+        return True
+
+    def with_children(self, execution: Execution) -> list[Execution]:
+        """The execution and those that name it as their parent, at any depth."""
+        family = [execution]
+        for member in family:
+            family.extend(e for e in self._executions.values() if e.parent == member.execution_id)
+        return family
+
+    async def close(self) -> None:
+        """Stop every task; what is running is left as it stands."""
+        tasks = [e.task for e in self._executions.values() if e.task is not None and not e.task.done()]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _make_room(self) -> None:
+        if len(self._executions) < self._max_kept:
+            return
+        ended = (e for e in self._executions.values() if e.status is not Status.RUNNING)
+        oldest = next(ended, None)
+        if oldest is None:
+            raise ApiError(503, "Too many executions are running")
+        del self._executions[oldest.execution_id]
+
+    async def _run(self, execution: Execution) -> None:
+        step: Step | None = execution.entry.playbook.first
+        try:
+            for _ in range(MAX_STEPS_RUN):
+                if step is None:
+                    break
+                await self._run_step(execution, step)
+                step = _following(execution, step)
+            else:
+                raise StepFailedError(f"more than {MAX_STEPS_RUN} steps")
+        except (StepFailedError, ExpressionError, ValueError) as error:
+            self._fail(execution, str(error))
+            return
+        self._end(execution, Status.COMPLETED, "playbook.completed", result=dict(execution.computed))
+
+    async def _run_step(self, execution: Execution, step: Step) -> None:
+        execution.current_step = step.name
+        self._record(execution, "step.enter", step.name, "STARTED")
+        action = step.action
+        await asyncio.sleep(parse_duration(render(action.duration, _scope(execution))))
+        if action.fail is not None and (action.fail_if is None or action.fail_if.evaluate(_scope(execution))):
+            raise StepFailedError(render(action.fail, _scope(execution)))
+        result: dict[str, Any] = {}
+        for name, value in action.values:
+            scope = _scope(execution)
+            result[name] = plain(value.evaluate(scope) if isinstance(value, Expression) else value)
+            execution.computed[name] = result[name]
+        execution.completed_steps.append(step.name)
+        self._record(execution, "step.exit", step.name, "COMPLETED", result=result)
+
+    def _fail(self, execution: Execution, text: str) -> None:
+        execution.error = text
+        step = execution.current_step or execution.entry.path
+        self._record(execution, "step.exit", step, "FAILED", result={}, error=text)
+        self._end(execution, Status.FAILED, "playbook.failed", error=text)
+
+    def _end(self, execution: Execution, status: Status, event_type: str, **data: Any) -> None:
+        execution.status = status
+        execution.ended = now()
+        self._record(execution, event_type, execution.entry.path, status.value, **data)
+
+    def _record(self, execution: Execution, kind: str, node: str, status: str, **data: Any) -> None:
+        execution.events.append(Event(self._ids.next(), kind, node, status, now(), data))
+
+
+def _scope(execution: Execution) -> dict[str, Any]:
+    known = {"workload": execution.workload, "execution_id": str(execution.execution_id)}
+    return {**known, **execution.variables}
+
+
+def _following(execution: Execution, step: Step) -> Step | None:
+    """The first way on whose condition holds; runs here are one line, without parallel branches."""
+    scope = _scope(execution)
+    for arc in step.arcs:
+        if arc.when is None or arc.when.evaluate(scope):
+            return execution.entry.playbook.step(arc.step)
+    return None

@@ -1,0 +1,211 @@
+"""The playbook document: YAML in, a checked immutable model out.
+
+Only the `sandbox` tool does anything; a step with any other tool is accepted and passes at once, so that playbooks
+written for a real server can be registered. Aliases are refused: they can make a small document endlessly large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from mock_noetl.errors import PlaybookError
+from mock_noetl.expressions import Expression, ExpressionError, check_template, parse
+from mock_noetl.values import parse_duration, plain
+
+MAX_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """Where a step leads; taken if `when` is absent or true."""
+
+    step: str
+    when: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What a step does here: wait, compute values, perhaps fail."""
+
+    duration: str = "0s"
+    values: tuple[tuple[str, Any], ...] = ()
+    fail: str | None = None
+    fail_if: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the workflow."""
+
+    name: str
+    action: Sandbox = field(default_factory=Sandbox)
+    arcs: tuple[Arc, ...] = ()
+    kind: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """A checked playbook. `document` is the whole YAML as JSON data."""
+
+    path: str
+    name: str
+    kind: str
+    description: str | None
+    workload: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    document: Mapping[str, Any]
+
+    def step(self, name: str) -> Step:
+        return next(step for step in self.steps if step.name == name)
+
+    @property
+    def first(self) -> Step:
+        """The step named `start`, or else the first one."""
+        return next((step for step in self.steps if step.name == "start"), self.steps[0])
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases, whose times stay text."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
+        return super().compose_node(parent, index)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def parse_playbook(text: str, source: str) -> Playbook:
+    """Read a playbook; raises PlaybookError, one line that begins with `source`."""
+    try:
+        return _playbook(_load(text))
+    except (ValueError, ExpressionError, PlaybookError) as error:
+        raise PlaybookError(f"{source}: {error}") from None
+
+
+def _load(text: str) -> dict[str, Any]:
+    try:
+        document = plain(yaml.load(text, Loader=_Loader))  # noqa: S506 - a subclass of SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise PlaybookError(f"{place}{error.problem or 'not YAML'}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PlaybookError(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(document, dict):
+        raise PlaybookError("a playbook is a mapping")
+    return document
+
+
+def _playbook(document: dict[str, Any]) -> Playbook:
+    if not str(document.get("apiVersion", "")).startswith("noetl.io/"):
+        raise PlaybookError("apiVersion: noetl.io/v2 is expected")
+    metadata = _mapping(document.get("metadata"), "metadata")
+    path = _text(metadata.get("path", metadata.get("name")), "metadata.path")
+    description = metadata.get("description")
+    steps = _steps(document.get("workflow"))
+    return Playbook(
+        path=path,
+        name=_text(metadata.get("name", path), "metadata.name"),
+        kind=_text(document.get("kind"), "kind").lower(),
+        description=None if description is None else str(description),
+        workload=_mapping(document.get("workload") or {}, "workload"),
+        steps=steps,
+        document=document,
+    )
+
+
+def _steps(workflow: Any) -> tuple[Step, ...]:
+    if not isinstance(workflow, list) or not workflow:
+        raise PlaybookError("workflow: a list of steps is expected")
+    if len(workflow) > MAX_STEPS:
+        raise PlaybookError(f"workflow: at most {MAX_STEPS} steps")
+    steps = tuple(_step(_mapping(item, f"workflow[{n}]"), f"workflow[{n}]") for n, item in enumerate(workflow))
+    names = [step.name for step in steps]
+    for number, step in enumerate(steps):
+        if step.name in names[:number]:
+            raise PlaybookError(f"workflow[{number}].step: {step.name} is there twice")
+        for arc in step.arcs:
+            if arc.step not in names:
+                raise PlaybookError(f"workflow[{number}].next: no step named {arc.step}")
+    return steps
+
+
+def _step(item: dict[str, Any], place: str) -> Step:
+    tool = item.get("tool")
+    action = Sandbox()
+    kind = str(tool.get("kind", "none")) if isinstance(tool, dict) else "none"
+    if isinstance(tool, dict) and kind == "sandbox":
+        action = _sandbox(tool, f"{place}.tool")
+    name = _text(item.get("step"), f"{place}.step")
+    return Step(name=name, action=action, arcs=_arcs(item.get("next"), f"{place}.next"), kind=kind)
+
+
+def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
+    unknown = sorted(set(tool) - {"kind", "duration", "set", "fail", "fail_if"})
+    if unknown:
+        raise PlaybookError(f"{place}: no setting named {unknown[0]}")
+    duration = str(tool.get("duration", "0s"))
+    values = _mapping(tool.get("set") or {}, f"{place}.set")
+    fail = tool.get("fail", "failed" if "fail_if" in tool else None)
+    fail_if = _expression(tool["fail_if"], f"{place}.fail_if") if "fail_if" in tool else None
+    try:
+        check_template(duration)
+        if "{{" not in duration:
+            parse_duration(duration)
+    except (ValueError, ExpressionError) as error:
+        raise PlaybookError(f"{place}.duration: {error}") from None
+    if fail is not None:
+        fail = _text(fail, f"{place}.fail")
+        check_template(fail)
+    computed = tuple((name, _computed(value, f"{place}.set.{name}")) for name, value in values.items())
+    return Sandbox(duration=duration, values=computed, fail=fail, fail_if=fail_if)
+
+
+def _computed(value: Any, place: str) -> Any:
+    return _expression(value, place) if isinstance(value, str) else value
+
+
+def _expression(value: Any, place: str) -> Expression:
+    try:
+        return parse(value if isinstance(value, str) else str(value))
+    except ExpressionError as error:
+        raise PlaybookError(f"{place}: {error}") from None
+
+
+def _arcs(following: Any, place: str) -> tuple[Arc, ...]:
+    if isinstance(following, dict) and "arcs" in following:
+        following = following["arcs"]
+    if following is None:
+        return ()
+    items = following if isinstance(following, list) else [following]
+    return tuple(_arc(item, place) for item in items)
+
+
+def _arc(item: Any, place: str) -> Arc:
+    if isinstance(item, str):
+        return Arc(item)
+    arc = _mapping(item, place)
+    when = _expression(arc["when"], f"{place}.when") if "when" in arc else None
+    return Arc(_text(arc.get("step"), f"{place}.step"), when)
+
+
+def _mapping(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PlaybookError(f"{place}: a mapping is expected")
+    return value
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise PlaybookError(f"{place}: a text is expected")
+    return value
