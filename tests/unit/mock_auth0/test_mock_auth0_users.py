@@ -1,0 +1,92 @@
+"""The users file: what it may say and how a mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mock_auth0.users import DEFAULT_FILE, UsersFileError, load, uri_matches
+
+USER = "{email: a@example.com, password: secret}"
+
+
+def read(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "people.yaml"
+    file.write_text(text)
+    load(file)
+
+
+def test_the_built_in_file_has_the_three_users() -> None:
+    emails = {user.email for user in load(DEFAULT_FILE).users.values()}
+    assert emails == {"user@example.com", "dev@example.com", "admin@example.com"}
+
+
+def test_an_email_is_recognised_in_any_case() -> None:
+    assert load(DEFAULT_FILE).authenticate("User@Example.com", "password")
+
+
+def test_extra_claims_do_not_replace_the_subject() -> None:
+    user = next(iter(load(DEFAULT_FILE).users.values()))
+    assert user.profile(("openid",)) == {"sub": user.subject}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "must be a mapping"),
+        ("users: [", "line 1"),
+        ("users: []", "clients is missing"),
+        ("users: {}\nclients: []", "users: must be a list"),
+        ("users: [{email: a}]\nclients: []", "users[0].email: must be an email address"),
+        ("users: [{email: a@b, password: 12}]\nclients: []", "users[0].password: must be a non-empty string"),
+        ("users: [{email: a@b, pasword: x}]\nclients: []", "users[0].pasword: unknown key"),
+        (f"users: [{USER}, {USER}]\nclients: []", "users[1]: a@example.com is listed twice"),
+        ("users: [{email: a@b, password: x, claims: {sub: y}}]\nclients: []", "users[0].claims.sub: this claim"),
+        (
+            "users: [{email: a@b, password: x, claims: {d: 2020-01-01}}]\nclients: []",
+            "users[0].claims.d: must be a JSON value",
+        ),
+        ("users: []\nclients: [{client_id: c, grants: [magic]}]", "clients[0].grants[0]: unknown grant"),
+        (
+            "users: []\nclients: [{client_id: c, grants: [client_credentials]}]",
+            "clients[0].grants: client_credentials needs a client_secret",
+        ),
+        (
+            "users: []\nclients: [{client_id: c, redirect_uris: [localhost]}]",
+            "clients[0].redirect_uris[0]: must be an http or https URI",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_naming_the_key(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(UsersFileError) as caught:
+        read(tmp_path, text)
+    assert problem in str(caught.value)
+    assert "people.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsersFileError, match="No such file"):
+        load(tmp_path / "people.yaml")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "uri", "matches"),
+    [
+        ("http://localhost:3000/login", "http://localhost:3000/login", True),
+        ("http://localhost:3000/login", "http://localhost:3000/login/", False),
+        ("http://localhost:3000/login", "http://localhost:3000/login?next=/", False),
+        ("http://localhost:*", "http://localhost:1234", True),
+        ("http://localhost:*", "http://localhost/any/path?query=1", True),
+        ("http://localhost:*/callback", "http://localhost:1234/callback", True),
+        ("http://localhost:*/callback", "http://localhost:1234/other", False),
+        ("http://localhost:*", "https://localhost:1234/", False),
+        ("http://localhost:*", "http://LOCALHOST.evil.example:1234/", False),
+        ("http://localhost:*", "http://user@localhost:1234/", False),
+        ("http://localhost:*", "http://localhost:99999/", False),
+        ("http://localhost:*", "http://localhost:1/\r\nX: y", False),
+    ],
+)
+def test_redirect_uris_are_compared_strictly(allowed: str, uri: str, matches: bool) -> None:
+    assert uri_matches(allowed, uri) is matches
