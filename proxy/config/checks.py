@@ -38,6 +38,11 @@ class _Checker:
     def add(self, path: Path, text: str, *, key: bool = False) -> None:
         self.problems.append(Problem(self.document.place(path, key=key), key_of(path), text))
 
+    def entry(self, path: Path, text: str) -> None:
+        """A problem of a whole entry, unless part of the entry was wrong already."""
+        if not any(gone[: len(path)] == path for gone in self.document.removed):
+            self.add(path, text)
+
     def attempt(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
         try:
             function(value)
@@ -190,9 +195,9 @@ def _rules(gateway: Gateway, check: _Checker) -> None:
 
 def _rule(rule: RuleBlock, path: Path, check: _Checker) -> None:
     if bool(rule.allow) == bool(rule.deny):
-        check.add(path, "needs either allow: [actions] or deny: [actions], not both")
+        check.entry(path, "needs either allow: [actions] or deny: [actions], not both")
     if bool(rule.playbooks) == bool(rule.paths):
-        check.add(path, "needs either playbooks: [globs] or paths: [globs], not both")
+        check.entry(path, "needs either playbooks: [globs] or paths: [globs], not both")
     if rule.methods and not rule.paths:
         check.add((*path, "methods"), "goes with paths, not with playbooks", key=True)
     check.globs((*path, "playbooks"), rule.playbooks, path_glob)
@@ -209,7 +214,7 @@ def _tests(gateway: Gateway, check: _Checker) -> None:
     for index, test in check.document.numbered(("acl", "tests"), gateway.acl.tests):
         given = [k for k in ("execute", "view", "modify", "delete", "request") if getattr(test, k) is not None]
         if len(given) != 1:
-            check.add(("acl", "tests", index), "needs one of execute, view, modify, delete and request")
+            check.entry(("acl", "tests", index), "needs one of execute, view, modify, delete and request")
 
 
 def _routes(gateway: Gateway, check: _Checker) -> None:
@@ -219,7 +224,7 @@ def _routes(gateway: Gateway, check: _Checker) -> None:
         check.attempt((*path, "path"), parse_pattern, route.path)
         check.networks((*path, "allow_from"), route.allow_from)
         if (route.handler is None) == (route.upstream is None):
-            check.add(path, "needs either handler: NAME or upstream: NAME, not both")
+            check.entry(path, "needs either handler: NAME or upstream: NAME, not both")
         elif route.handler is not None:
             _handler(route, path, check)
         elif route.upstream is not None:
@@ -240,8 +245,8 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
             check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")
-    for key in ("rewrite", "action", "timeout", "max_body_size", "auth", "require"):
-        if key in route.model_fields_set and not (key == "max_body_size"):
+    for key in ("rewrite", "action", "timeout", "auth", "require"):
+        if key in route.model_fields_set:
             check.add((*path, key), "is for routes with an upstream", key=True)
 
 

@@ -140,6 +140,7 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
                 if first and place not in told:
                     problems.append(Problem(place, key_of(path), describe(item, _siblings(path))))
                 removals.add(path[:-1] if item["type"] == "missing" else path)
+            document.removed |= removals if first else set()
             data, first = _without(data, removals, document), False
     return Gateway()
 
@@ -149,11 +150,16 @@ def _in_file(loc: tuple[str | int, ...], data: Any) -> Path:
     path: Path = ()
     for part in loc:
         path = (*path, part)
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
-            data = data[part]
-        else:
+        if not _has(data, part):
             break
+        data = data[part]
     return path
+
+
+def _has(data: Any, part: str | int) -> bool:
+    if isinstance(data, list):
+        return isinstance(part, int) and part < len(data)
+    return isinstance(data, dict) and part in data
 
 
 def _siblings(path: Path) -> tuple[str, ...]:

@@ -26,7 +26,8 @@ T = TypeVar("T")
 class Document:
     """The plain values of a file, with the places of keys and of values, and which values were interpolated.
 
-    `kept` tells, for a list that lost entries because they were wrong, which of the file's entries are left.
+    `kept` tells, for a list that lost entries because they were wrong, which of the file's entries are left;
+    `removed` holds the paths of all that was wrong.
     """
 
     data: Any = None
@@ -35,6 +36,7 @@ class Document:
     interpolated: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     kept: dict[Path, list[int]] = field(default_factory=dict)
+    removed: set[Path] = field(default_factory=set)
 
     def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
         """The entries of a list of the model, each with its number in the file."""

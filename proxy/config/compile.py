@@ -1,0 +1,142 @@
+"""Turns the model into what the gateway runs on: access policy, origin policies, route table. Done once, at load."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config.builtin import HANDLERS
+from proxy.config.load import Loaded
+from proxy.config.model import RELAYED, Cors, RouteBlock, RuleBlock
+from proxy.config.problems import Place
+from proxy.policy.acl import AccessPolicy, Action, ClaimTest, Role, Rule
+from proxy.policy.cors import CorsPolicy, compile_cors
+from proxy.policy.glob import path_glob, text_glob
+from proxy.routing import Entry, RouteTable, parse_pattern
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """A route, compiled: everything a request on it needs, looked up once. Sizes in bytes, times in seconds."""
+
+    pattern: str
+    place: Place
+    block: RouteBlock
+    methods: tuple[str, ...]
+    cors: CorsPolicy
+    allow_from: tuple[Network, ...]
+    max_body_size: int
+    action: Action | None
+    require_roles: frozenset[str]
+
+    @property
+    def target(self) -> str:
+        """What serves the route, in a word, for logs and tables."""
+        return self.block.handler or f"-> {self.block.upstream}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The runtime objects of one configuration."""
+
+    loaded: Loaded
+    access: AccessPolicy
+    cors: CorsPolicy
+    routes: RouteTable[RouteSpec]
+    trusted_proxies: tuple[Network, ...]
+
+
+def compile_config(loaded: Loaded) -> Compiled:
+    """Compile a configuration that has no problems."""
+    gateway = loaded.gateway
+    short = gateway.corsAllowedOrigins
+    cors = _cors(gateway.cors, gateway.cors.allowed_origins if short is None else short)
+    return Compiled(
+        loaded=loaded,
+        access=compile_access(loaded),
+        cors=cors,
+        routes=RouteTable(_entries(loaded, cors)),
+        trusted_proxies=networks(gateway.server.trusted_proxies),
+    )
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Parse networks that have passed the checks."""
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def compile_access(loaded: Loaded) -> AccessPolicy:
+    """The access rules, each with its file and line."""
+    acl = loaded.gateway.acl
+    roles = tuple(
+        Role(
+            name,
+            block.everyone,
+            tuple(text_glob(glob) for glob in block.emails),
+            frozenset(block.subjects),
+            _claims(block.claims),
+        )
+        for name, block in acl.roles.items()
+    )
+    rules = tuple(_rule(block, loaded.document.place(("acl", "rules", i))) for i, block in enumerate(acl.rules))
+    return AccessPolicy(roles, rules, default_allow=acl.default == "allow")
+
+
+def _claims(claims: dict[str, tuple[Any, ...]]) -> tuple[ClaimTest, ...]:
+    return tuple(claims.items())
+
+
+def _rule(block: RuleBlock, place: Place) -> Rule:
+    verbs = block.allow or block.deny
+    actions = frozenset(Action) if "*" in verbs else frozenset(Action("modify" if v == "edit" else v) for v in verbs)
+    return Rule(
+        source=f"{place.file}:{place.line}",
+        effect="allow" if block.allow else "deny",
+        actions=actions,
+        roles=frozenset(block.roles),
+        emails=tuple(text_glob(glob) for glob in block.emails),
+        claims=_claims(block.claims),
+        playbooks=tuple(path_glob(glob) for glob in block.playbooks),
+        paths=tuple(path_glob(glob) for glob in block.paths),
+        methods=frozenset(block.methods),
+    )
+
+
+def _cors(block: Cors, origins: tuple[str, ...]) -> CorsPolicy:
+    return compile_cors(
+        origins=origins,
+        allow_credentials=block.allow_credentials,
+        methods=block.allowed_methods,
+        headers=block.allowed_headers,
+        exposed=block.exposed_headers,
+        max_age=block.max_age,
+        allow_private_network=block.allow_private_network,
+    )
+
+
+def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
+    gateway = loaded.gateway
+    for index, block in enumerate(gateway.routes or ()):
+        facts = HANDLERS.get(block.handler or "")
+        methods = block.methods or (facts.methods if facts else RELAYED)
+        limit = gateway.graphql.max_body_size if block.handler == "graphql" else gateway.server.limits.max_body_size
+        spec = RouteSpec(
+            pattern=block.path,
+            place=loaded.document.place(("routes", index)) if _in_file(loaded, index) else Place("built-in"),
+            block=block,
+            methods=tuple(methods),
+            cors=_cors(block.cors, block.cors.allowed_origins) if block.cors else cors,
+            allow_from=networks(block.allow_from),
+            max_body_size=limit if block.max_body_size is None else block.max_body_size,
+            action=Action(block.action) if block.action else None,
+            require_roles=frozenset(block.require.roles),
+        )
+        yield Entry(block.host, spec.methods, parse_pattern(block.path), spec)
+
+
+def _in_file(loaded: Loaded, index: int) -> bool:
+    return ("routes", index) in loaded.document.values

@@ -1,0 +1,107 @@
+"""Sessions in this process's memory: gone on restart, user ids too. For tests and first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proxy.sessions.store import EXECUTIONS_KEPT, Session, StoreError
+
+_MAX_SESSIONS = 1_000_000
+_MAX_EXECUTIONS = 100_000
+_MAX_TICKETS = 100_000
+
+
+class MemoryStore:
+    """A `SessionStore` of dictionaries."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[bytes, Session] = {}
+        self._by_user: dict[int, dict[bytes, None]] = {}
+        self._by_id: dict[str, bytes] = {}
+        self._users: dict[tuple[str, str], int] = {}
+        self._tickets: dict[bytes, tuple[bytes, float]] = {}
+        self._executions: dict[str, tuple[int, float]] = {}
+
+    async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
+        if len(self._sessions) >= _MAX_SESSIONS:
+            raise StoreError(f"the memory store holds {_MAX_SESSIONS} sessions; use sessions.store: file")
+        person = (session.identity.issuer, session.identity.subject)
+        user_id = self._users.setdefault(person, len(self._users) + 1)
+        stored = session.owned_by(user_id)
+        keys = self._by_user.setdefault(user_id, {})
+        if max_per_user:
+            for oldest in list(keys)[: max(0, len(keys) + 1 - max_per_user)]:
+                self._drop(oldest)
+        self._sessions[key] = stored
+        self._by_user.setdefault(user_id, {})[key] = None
+        self._by_id[stored.id] = key
+        return stored
+
+    async def get(self, key: bytes) -> Session | None:
+        return self._sessions.get(key)
+
+    def touch(self, key: bytes, now: float) -> None:
+        session = self._sessions.get(key)
+        if session is not None:
+            self._sessions[key] = session.seen(now)
+
+    async def end(self, key: bytes) -> bool:
+        return self._drop(key)
+
+    async def end_id(self, session_id: str, *, user_id: int | None) -> bool:
+        key = self._by_id.get(session_id)
+        if key is None or (user_id is not None and self._sessions[key].user_id != user_id):
+            return False
+        return self._drop(key)
+
+    async def end_user(self, user_id: int) -> int:
+        return sum(self._drop(key) for key in list(self._by_user.get(user_id, ())))
+
+    async def of_user(self, user_id: int) -> Sequence[Session]:
+        return [self._sessions[key] for key in self._by_user.get(user_id, ())]
+
+    async def all(self, limit: int) -> Sequence[Session]:
+        return list(self._sessions.values())[:limit]
+
+    async def purge(self, now: float, idle_timeout: float) -> int:
+        dead = [key for key, session in self._sessions.items() if not session.alive(now, idle_timeout)]
+        for ticket in [ticket for ticket, (_, expires_at) in self._tickets.items() if expires_at <= now]:
+            del self._tickets[ticket]
+        for name in [name for name, (_, at) in self._executions.items() if at < now - EXECUTIONS_KEPT]:
+            del self._executions[name]
+        return sum(self._drop(key) for key in dead)
+
+    async def put_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
+        if len(self._tickets) >= _MAX_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        self._tickets[ticket] = (key, expires_at)
+
+    async def take_ticket(self, ticket: bytes, now: float) -> bytes | None:
+        key, expires_at = self._tickets.pop(ticket, (None, 0.0))
+        return key if expires_at > now else None
+
+    def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
+        if len(self._executions) >= _MAX_EXECUTIONS:
+            del self._executions[next(iter(self._executions))]
+        self._executions[execution_id] = (user_id, now)
+
+    async def execution_owner(self, execution_id: str) -> int | None:
+        found = self._executions.get(execution_id)
+        return found[0] if found else None
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    def _drop(self, key: bytes) -> bool:
+        session = self._sessions.pop(key, None)
+        if session is None:
+            return False
+        self._by_id.pop(session.id, None)
+        keys = self._by_user.get(session.user_id, {})
+        keys.pop(key, None)
+        if not keys:
+            self._by_user.pop(session.user_id, None)
+        return True
