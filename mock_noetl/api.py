@@ -82,7 +82,7 @@ class Api:
 
     async def events(self, call: Call) -> Any:
         if self.dialect.name == "rust":
-            raise ApiError(404, "Not found")
+            raise ApiError(404, "Not Found")
         execution = self._execution(call.name)
         head = {"execution_id": str(execution.execution_id), "path": execution.entry.path}
         return {**head, "status": execution.status.value, **self._page(execution, call.query)}

@@ -155,7 +155,8 @@ class RustDialect:
     def error(self, error: ApiError) -> Body:
         text = error.message
         if error.problem is not None:
-            text = f"{'.'.join(str(part) for part in error.problem.loc[1:]) or 'body'}: {error.problem.msg}"
+            where = ".".join(part for part in error.problem.loc[1:] if isinstance(part, str))
+            text = f"{where or 'body'}: {error.problem.msg}"
         return {"error": text, "status": error.status}
 
     def playbook_missing(self, path: str) -> str:

@@ -17,6 +17,7 @@ from mock_noetl.expressions import Expression, ExpressionError, check_template, 
 from mock_noetl.values import parse_duration, plain
 
 MAX_STEPS = 200
+MAX_TEXT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ def parse_playbook(text: str, source: str) -> Playbook:
 
 
 def _load(text: str) -> dict[str, Any]:
+    if len(text) > MAX_TEXT:
+        raise PlaybookError(f"a playbook has at most {MAX_TEXT} characters")
     try:
         document = plain(yaml.load(text, Loader=_Loader))  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -158,17 +161,23 @@ def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
     values = _mapping(tool.get("set") or {}, f"{place}.set")
     fail = tool.get("fail", "failed" if "fail_if" in tool else None)
     fail_if = _expression(tool["fail_if"], f"{place}.fail_if") if "fail_if" in tool else None
+    _check_text(duration, f"{place}.duration")
     try:
-        check_template(duration)
         if "{{" not in duration:
             parse_duration(duration)
-    except (ValueError, ExpressionError) as error:
+    except ValueError as error:
         raise PlaybookError(f"{place}.duration: {error}") from None
     if fail is not None:
-        fail = _text(fail, f"{place}.fail")
-        check_template(fail)
+        _check_text(_text(fail, f"{place}.fail"), f"{place}.fail")
     computed = tuple((name, _computed(value, f"{place}.set.{name}")) for name, value in values.items())
     return Sandbox(duration=duration, values=computed, fail=fail, fail_if=fail_if)
+
+
+def _check_text(template: str, place: str) -> None:
+    try:
+        check_template(template)
+    except ExpressionError as error:
+        raise PlaybookError(f"{place}: {error}") from None
 
 
 def _computed(value: Any, place: str) -> Any:

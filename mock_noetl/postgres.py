@@ -43,7 +43,8 @@ class Database:
             return {"status": "ok", "result": result, "error": None}
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
 
 def _authorize(action: int, *_: Any) -> int:

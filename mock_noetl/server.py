@@ -88,10 +88,10 @@ async def serve(api: Api, host: str = "127.0.0.1", port: int = 0) -> AsyncIterat
         max_field_size=MAX_HEAD,
         lingering_time=2.0,
     )
-    runner = web.ServerRunner(server)
+    runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, shutdown_timeout=1.0).start()
+        await web.TCPSite(runner, host, port).start()
         yield Listener(host, runner.addresses[0][1])
     finally:
         await runner.cleanup()

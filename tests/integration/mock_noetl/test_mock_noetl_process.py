@@ -1,0 +1,49 @@
+"""The sandbox as a process: its start line, its end and its ways to give up."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+
+import httpx
+import pytest
+
+
+async def launch(*arguments: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "mock_noetl", *arguments]
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_says_where_it_listens_and_stops_cleanly(number):
+    process = await launch("--port", "0", "--dialect", "rust")
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    found = re.fullmatch(r"mock_noetl \(rust dialect\) listening on (http://127\.0\.0\.1:\d+)\n", line)
+    assert found is not None
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"{found[1]}/api/health")).status_code == 200
+        process.send_signal(number)
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, errors) == (0, b"")
+
+
+async def test_a_port_in_use_is_one_line_and_exit_2():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = await launch("--port", str(taken.getsockname()[1]))
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert errors.startswith(b"mock_noetl: cannot listen on")
+    assert errors.count(b"\n") == 1
+
+
+async def test_a_bad_playbook_at_start_is_one_line_and_exit_2(tmp_path):
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    process = await launch("--port", "0", "--playbooks", str(tmp_path))
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert re.fullmatch(rb"mock_noetl: .*bad\.yaml: line 1, column 6: .*\n", errors)

@@ -1,0 +1,84 @@
+"""The sandbox as the Rust server."""
+
+import pytest
+
+
+async def test_a_run_is_completed_under_a_numeric_id(rust_sandbox):
+    run = await rust_sandbox.start("my_playbook")
+    body = await rust_sandbox.until(f"/api/executions/{run}/status", lambda body: body["status"] == "COMPLETED")
+    assert body["execution_id"] == int(run)
+    assert body["progress"] == {"total_steps": 3, "completed_steps": 3, "running_steps": 0, "failed_steps": 0}
+
+
+async def test_the_detail_has_the_workload_and_the_results_of_steps(rust_sandbox):
+    run = await rust_sandbox.start("examples/hello_world", extra=1)
+    detail = await rust_sandbox.ended(run)
+    assert detail["workload"] == {"message": "Hello World", "extra": 1}
+    exits = {e["node_name"]: e["result"] for e in detail["events"] if e["event_type"] == "step.exit"}
+    assert exits == {"start": {"shout": "HELLO WORLD!"}, "end": {}}
+    assert detail["events"][-1]["event_type"] == "playbook.completed"
+    assert detail["events"][-1]["result"] == {"shout": "HELLO WORLD!"}
+
+
+async def test_a_failed_run_ends_with_an_event_that_has_the_error(rust_sandbox):
+    run = await rust_sandbox.start("examples/failing")
+    detail = await rust_sandbox.ended(run)
+    last = detail["events"][-1]
+    assert (detail["status"], last["event_type"]) == ("FAILED", "playbook.failed")
+    assert last["error"] == "printing failed: out of paper"
+
+
+async def test_a_running_execution_is_cancelled_without_a_body(rust_sandbox):
+    run = await rust_sandbox.start("examples/slow")
+    answer = await rust_sandbox.post(f"/api/executions/{run}/cancel")
+    assert (answer["execution_id"], answer["status"]) == (int(run), "CANCELLED")
+    assert (await rust_sandbox.get(f"/api/executions/{run}/status"))["is_cancelled"] is True
+
+
+async def test_cancelling_an_ended_execution_is_422(rust_sandbox):
+    run = await rust_sandbox.start("examples/hello_world")
+    await rust_sandbox.ended(run)
+    response = await rust_sandbox.client.post(f"/api/executions/{run}/cancel")
+    assert (response.status_code, response.json()["status"]) == (422, 422)
+
+
+async def test_a_rerun_takes_the_old_workload_with_the_new_over_it(rust_sandbox):
+    run = await rust_sandbox.start("my_playbook", name="Ada")
+    again = (await rust_sandbox.post(f"/api/executions/{run}/rerun", {"workload": {"numbers": [4]}}))["execution_id"]
+    detail = await rust_sandbox.get(f"/api/executions/{again}")
+    assert again != run
+    assert detail["workload"] == {"name": "Ada", "numbers": [4]}
+
+
+async def test_there_is_no_events_endpoint(rust_sandbox):
+    run = await rust_sandbox.start("examples/hello_world")
+    assert (await rust_sandbox.client.get(f"/api/executions/{run}/events")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("POST", "/api/execute", "Playbook not found: p"),
+        ("GET", "/api/executions/999/status", "Execution not found: 999"),
+        ("GET", "/api/nothing", "Not Found"),
+    ],
+)
+async def test_what_is_not_there_is_404_with_its_status_in_the_body(rust_sandbox, method, path, text):
+    response = await rust_sandbox.client.request(method, path, json={"path": "p"})
+    assert (response.status_code, response.json()) == (404, {"error": text, "status": 404})
+
+
+async def test_a_catalog_id_must_be_a_number(rust_sandbox):
+    response = await rust_sandbox.client.post("/api/execute", json={"catalog_id": "123"})
+    assert response.json() == {"error": "catalog_id: Input should be a valid integer", "status": 422}
+
+
+async def test_executions_are_listed_by_path_and_status(rust_sandbox):
+    run = await rust_sandbox.start("examples/slow")
+    await rust_sandbox.start("examples/hello_world")
+    listed = await rust_sandbox.get("/api/executions?path=examples/slow&status=RUNNING&limit=5")
+    assert [item["execution_id"] for item in listed] == [int(run)]
+
+
+async def test_health_says_more(rust_sandbox):
+    assert set(await rust_sandbox.get("/api/health")) == {"status", "database", "uptime_seconds", "version"}
