@@ -24,6 +24,9 @@ MAX_BODY = 10 * 1024 * 1024
 MAX_HEAD = 65_536
 
 _log = logging.getLogger("mock_noetl")
+# What a client does to its own connection is no news here: malformed requests and early ends are part of tests.
+_connections = logging.getLogger("mock_noetl.connections")
+_connections.setLevel(logging.CRITICAL + 1)
 
 Method = Callable[[Api, Call], Awaitable[Any]]
 Probe = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
@@ -83,6 +86,7 @@ async def serve(api: Api, host: str = "127.0.0.1", port: int = 0) -> AsyncIterat
     server = web.Server(
         handle,
         access_log=None,
+        logger=_connections,
         auto_decompress=False,
         max_line_size=MAX_HEAD,
         max_field_size=MAX_HEAD,
@@ -111,7 +115,8 @@ async def _answer(api: Api, request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def _dispatch(api: Api, request: web.BaseRequest) -> web.StreamResponse:
-    route, name = _route(request.raw_path.partition("?")[0])
+    target = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path
+    route, name = _route(target.partition("?")[0])
     if request.headers.get("expect", "").lower() == "100-continue":
         await _go_on(request)
     if route in _PROBES:

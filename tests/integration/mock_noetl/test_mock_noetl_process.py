@@ -47,3 +47,20 @@ async def test_a_bad_playbook_at_start_is_one_line_and_exit_2(tmp_path):
     _, errors = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 2
     assert re.fullmatch(rb"mock_noetl: .*bad\.yaml: line 1, column 6: .*\n", errors)
+
+
+async def test_a_client_that_leaves_early_is_not_worth_a_line():
+    process = await launch("--port", "0")
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    port = int(line.rstrip().rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /api/execute HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/api/health")).status_code == 200
+    process.terminate()
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, errors) == (0, b"")
