@@ -1,0 +1,275 @@
+"""Sessions in LMDB: lookups are memory reads shared by all processes, `kill -9` at any instant leaves it whole.
+
+Writes that arrive together share one transaction and one sync. The map grows when it is full. Refuses folders that
+others can read, that are damaged, or that another program made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+
+from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
+from proxy.sessions.store import Session, StoreError
+
+_FIRST_MAP = 16 * 1024**2
+_LARGEST_MAP = 64 * 1024**3
+_BATCH = 256
+_MAX_WAITING = 20_000
+_TOUCH_DELAY = 1.0
+_FILES = {"data.mdb", "lock.mdb"}
+T = TypeVar("T")
+Operation = Callable[[Any], Any]
+
+
+def open_environment(folder: Path) -> tuple[Any, Records]:
+    """Open the store's folder, made with mode 0700 if it is not there. Raises StoreError with what to do."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _inspect(folder)
+        env = lmdb.open(str(folder), max_dbs=len(TABLES), map_size=_FIRST_MAP, mode=0o600, max_readers=512)
+    except lmdb.Error as error:
+        raise StoreError(f"{folder} is damaged or not a session folder ({error}); move it away to start anew") from None
+    except OSError as error:
+        raise StoreError(f"{folder} can't be used: {error.strerror}") from None
+    try:
+        _check_length(env, folder)
+        env.reader_check()
+        records = Records.open(env)
+        prepare(env, records, str(folder))
+    except lmdb.Error as error:
+        env.close()
+        raise StoreError(f"{folder} is damaged ({error}); move it away to start anew") from None
+    except StoreError:
+        env.close()
+        raise
+    return env, records
+
+
+def _inspect(folder: Path) -> None:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        raise StoreError(f"{folder} can be read by others (mode {mode:04o}); run: chmod 700 {folder}")
+    others = sorted(set(os.listdir(folder)) - _FILES)
+    if others:
+        raise StoreError(f"{folder} holds other files ({others[0]}); name an empty folder in sessions.path")
+
+
+def _check_length(env: Any, folder: Path) -> None:
+    """A file cut short would end the process at the first read beyond its end; find that out before."""
+    size = (folder / "data.mdb").stat().st_size
+    page = env.stat()["psize"]
+    if size % page or size < 2 * page or size < (env.info()["last_pgno"] + 1) * page:
+        raise StoreError(f"{folder} is damaged (data.mdb is cut short); move it away to start anew")
+
+
+class FileStore:
+    """A `SessionStore` in a folder. Reads happen in the event loop's thread, writes in one thread of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._env, self._records = open_environment(folder)
+        self._resize = threading.Lock()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
+        self._waiting: deque[tuple[Operation, asyncio.Future[Any]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._touched: dict[bytes, float] = {}
+        self._touch_timer: asyncio.TimerHandle | None = None
+        self._idle_cursor = b""
+
+    async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
+        stored: Session = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
+        return stored
+
+    async def get(self, key: bytes) -> Session | None:
+        session = self._read(lambda txn: self._records.load(txn, key))
+        at = self._touched.get(key)
+        return session.seen(at) if session is not None and at is not None else session
+
+    def touch(self, key: bytes, now: float) -> None:
+        if len(self._touched) >= _MAX_WAITING:
+            return
+        self._touched[key] = now
+        if self._touch_timer is None:
+            self._touch_timer = asyncio.get_running_loop().call_later(_TOUCH_DELAY, self._flush_touched)
+
+    def _flush_touched(self) -> None:
+        self._touch_timer = None
+        touched, self._touched = self._touched, {}
+
+        def note(txn: Any) -> None:
+            for key, now in touched.items():
+                self._records.touch(txn, key, now)
+
+        if touched:
+            self._note(note)
+
+    async def end(self, key: bytes) -> bool:
+        return bool(await self._write(lambda txn: self._records.drop(txn, key)))
+
+    async def end_id(self, session_id: str, *, user_id: int | None) -> bool:
+        def end(txn: Any) -> bool:
+            key = self._records.by_id(txn, session_id)
+            session = self._records.load(txn, key) if key else None
+            if key is None or session is None or (user_id is not None and session.user_id != user_id):
+                return False
+            return self._records.drop(txn, key)
+
+        return bool(await self._write(end))
+
+    async def end_user(self, user_id: int) -> int:
+        def end(txn: Any) -> int:
+            return sum(self._records.drop(txn, key) for key in list(self._records.keys_of_user(txn, user_id)))
+
+        return int(await self._write(end))
+
+    async def of_user(self, user_id: int) -> Sequence[Session]:
+        def find(txn: Any) -> list[Session]:
+            found = (self._records.load(txn, key) for key in self._records.keys_of_user(txn, user_id))
+            return [session for session in found if session is not None]
+
+        return self._read(find)
+
+    async def all(self, limit: int) -> Sequence[Session]:
+        def find(txn: Any) -> list[Session]:
+            entries = zip(range(limit), txn.cursor(db=self._records.sessions), strict=False)
+            return [Session.decode(data) for _, (_, data) in entries]
+
+        return self._read(find)
+
+    async def purge(self, now: float, idle_timeout: float) -> int:
+        total = 0
+        while True:
+            count = int(await self._write(lambda txn: self._records.purge(txn, now, _BATCH)))
+            total += count
+            if count < _BATCH:
+                break
+        return total + (await self._purge_idle(now, idle_timeout) if idle_timeout else 0)
+
+    async def _purge_idle(self, now: float, idle_timeout: float) -> int:
+        """Looks at a few thousand sessions per call and goes on where the last call stopped."""
+
+        def find(txn: Any) -> tuple[list[bytes], bytes]:
+            cursor = txn.cursor(db=self._records.sessions)
+            more, dead, seen = cursor.set_range(self._idle_cursor), [], 0
+            while more and seen < 2000:
+                if not Session.decode(cursor.value()).alive(now, idle_timeout):
+                    dead.append(bytes(cursor.key()))
+                more, seen = cursor.next(), seen + 1
+            return dead, bytes(cursor.key()) if more else b""
+
+        dead, self._idle_cursor = self._read(find)
+        dead = [key for key in dead if key not in self._touched]
+        return int(await self._write(lambda txn: sum(self._records.drop(txn, key) for key in dead))) if dead else 0
+
+    async def put_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
+        await self._write(lambda txn: txn.put(ticket, pack(expires_at) + key, db=self._records.tickets))
+
+    async def take_ticket(self, ticket: bytes, now: float) -> bytes | None:
+        key: bytes | None = await self._write(lambda txn: self._records.take_ticket(txn, ticket, now))
+        return key
+
+    def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
+        name, data = execution_id.encode(), pack(now) + pack(user_id)
+        self._note(lambda txn: txn.put(name, data, db=self._records.executions))
+
+    async def execution_owner(self, execution_id: str) -> int | None:
+        name = execution_id.encode()
+        if not 0 < len(name) <= 64:
+            return None
+        data = self._read(lambda txn: txn.get(name, db=self._records.executions))
+        return None if data is None else unpack(data[8:])
+
+    async def check(self) -> None:
+        self._read(lambda txn: txn.get(b"format", db=self._records.meta))
+
+    async def close(self) -> None:
+        if self._touch_timer is not None:
+            self._touch_timer.cancel()
+            self._flush_touched()
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait([self._writer])
+        self._executor.shutdown(wait=True)
+        self._env.close()
+
+    def _read(self, find: Callable[[Any], T]) -> T:
+        for _ in range(3):
+            try:
+                with self._env.begin(buffers=False) as txn:
+                    return find(txn)
+            except lmdb.MapResizedError:
+                self._adopt_size()
+            except lmdb.Error as error:
+                raise StoreError(f"reading {self.folder}: {error}") from None
+        raise StoreError(f"reading {self.folder}: its size keeps changing")
+
+    def _adopt_size(self) -> None:
+        """Another process made the map larger: use it at its new size."""
+        with self._resize:
+            self._env.set_mapsize(0)
+
+    def _grow(self) -> None:
+        with self._resize:
+            size = self._env.info()["map_size"]
+            if size >= _LARGEST_MAP:
+                raise StoreError(f"{self.folder} holds {size} bytes, the most it may")
+            self._env.set_mapsize(size * 2)
+
+    def _note(self, operation: Operation) -> None:
+        """Write without waiting; a failure is the next reader's to find."""
+        try:
+            self._enqueue(operation).add_done_callback(lambda done: done.cancelled() or done.exception())
+        except StoreError:
+            return
+
+    async def _write(self, operation: Operation) -> Any:
+        return await self._enqueue(operation)
+
+    def _enqueue(self, operation: Operation) -> asyncio.Future[Any]:
+        if len(self._waiting) >= _MAX_WAITING:
+            raise StoreError("too many writes are waiting")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((operation, future))
+        if self._writer is None or self._writer.done():
+            self._writer = loop.create_task(self._drain())
+        return future
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            try:
+                results = await self._commit_growing(loop, [operation for operation, _ in batch])
+            except StoreError as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(StoreError(str(error)))
+                continue
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+    async def _commit_growing(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
+        while True:
+            try:
+                return await loop.run_in_executor(self._executor, self._commit, operations)
+            except lmdb.MapFullError:
+                self._grow()
+            except lmdb.MapResizedError:
+                self._adopt_size()
+            except (lmdb.Error, OSError) as error:
+                raise StoreError(f"writing {self.folder}: {error}") from None
+
+    def _commit(self, operations: list[Operation]) -> list[Any]:
+        with self._resize, self._env.begin(write=True) as txn:
+            return [operation(txn) for operation in operations]

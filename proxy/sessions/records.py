@@ -1,0 +1,152 @@
+"""The tables of the file store, and what one write transaction does to them. No threads and no waiting here."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.sessions.store import EXECUTIONS_KEPT, Session, StoreError
+
+FORMAT = b"noetl-edge sessions 1"
+TABLES = ("meta", "sessions", "users", "by_user", "expiry", "tickets", "executions")
+_NUMBER = struct.Struct(">Q")
+Transaction = Any
+
+
+def pack(number: float) -> bytes:
+    """A number of whole seconds, or an id, so that bytes sort as numbers do."""
+    return _NUMBER.pack(int(number))
+
+
+def unpack(data: bytes) -> int:
+    """What `pack` made."""
+    return int(_NUMBER.unpack_from(data)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The open tables."""
+
+    meta: Any
+    sessions: Any
+    users: Any
+    by_user: Any
+    expiry: Any
+    tickets: Any
+    executions: Any
+
+    @classmethod
+    def open(cls, env: Any) -> Records:
+        """Open or create the tables."""
+        return cls(*(env.open_db(name.encode()) for name in TABLES))
+
+    def load(self, txn: Transaction, key: bytes) -> Session | None:
+        """A session by its key."""
+        data = txn.get(key, db=self.sessions)
+        return None if data is None else Session.decode(data)
+
+    def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> Session:
+        """Keep a session under a stable user id; end the user's oldest beyond the limit."""
+        stored = session.owned_by(self._user_id(txn, session))
+        if max_per_user:
+            mine = list(self.keys_of_user(txn, stored.user_id))
+            for oldest in mine[: max(0, len(mine) + 1 - max_per_user)]:
+                self.drop(txn, oldest)
+        txn.put(key, stored.encode(), db=self.sessions)
+        txn.put(self._owner(stored, key), b"", db=self.by_user)
+        txn.put(pack(stored.expires_at) + key, b"", db=self.expiry)
+        return stored
+
+    def _user_id(self, txn: Transaction, session: Session) -> int:
+        person = f"{session.identity.issuer}\0{session.identity.subject}".encode()
+        name = hashlib.sha256(person).digest()
+        known = txn.get(name, db=self.users)
+        if known is not None:
+            return unpack(known)
+        last = txn.get(b"last_user_id", db=self.meta)
+        user_id = (unpack(last) if last else 0) + 1
+        txn.put(b"last_user_id", pack(user_id), db=self.meta)
+        txn.put(name, pack(user_id), db=self.users)
+        return user_id
+
+    def _owner(self, session: Session, key: bytes) -> bytes:
+        return pack(session.user_id) + pack(session.created_at * 1000) + key
+
+    def drop(self, txn: Transaction, key: bytes) -> bool:
+        """End a session; whether there was one."""
+        data = txn.pop(key, db=self.sessions)
+        if data is None:
+            return False
+        try:
+            session = Session.decode(data)
+        except StoreError:
+            return True
+        txn.delete(self._owner(session, key), db=self.by_user)
+        txn.delete(pack(session.expires_at) + key, db=self.expiry)
+        return True
+
+    def touch(self, txn: Transaction, key: bytes, now: float) -> None:
+        """Note that a session was used, if it has not ended."""
+        session = self.load(txn, key)
+        if session is not None and session.last_seen_at < now:
+            txn.put(key, session.seen(now).encode(), db=self.sessions)
+
+    def keys_of_user(self, txn: Transaction, user_id: int) -> Iterator[bytes]:
+        """The session keys of a user, oldest first."""
+        prefix = pack(user_id)
+        cursor = txn.cursor(db=self.by_user)
+        found = cursor.set_range(prefix)
+        while found and cursor.key().startswith(prefix):
+            yield bytes(cursor.key()[16:])
+            found = cursor.next()
+
+    def by_id(self, txn: Transaction, session_id: str) -> bytes | None:
+        """The key of a session by its public id, which is the beginning of the key."""
+        try:
+            prefix = bytes.fromhex(session_id)
+        except ValueError:
+            return None
+        cursor = txn.cursor(db=self.sessions)
+        if len(prefix) != 12 or not cursor.set_range(prefix) or not cursor.key().startswith(prefix):
+            return None
+        return bytes(cursor.key())
+
+    def purge(self, txn: Transaction, now: float, most: int) -> int:
+        """Delete at most `most` expired sessions, and expired tickets and notes; how many sessions."""
+        dead: list[tuple[bytes, bytes]] = []
+        for entry in self._until(txn, self.expiry, now, most):
+            dead.append((entry, entry[8:]))
+        for entry, key in dead:
+            self.drop(txn, key)
+            txn.delete(entry, db=self.expiry)
+        for table, limit in ((self.tickets, now), (self.executions, now - EXECUTIONS_KEPT)):
+            old = [bytes(name) for name, data in txn.cursor(db=table) if unpack(data) <= limit][:most]
+            for name in old:
+                txn.delete(name, db=table)
+        return len(dead)
+
+    def _until(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
+        limit, found = pack(now), []
+        for entry in txn.cursor(db=table).iternext(keys=True, values=False):
+            if entry[:8] > limit or len(found) >= most:
+                break
+            found.append(bytes(entry))
+        return found
+
+    def take_ticket(self, txn: Transaction, ticket: bytes, now: float) -> bytes | None:
+        """The session key of a ticket that has not expired, once."""
+        data = txn.pop(ticket, db=self.tickets)
+        return bytes(data[8:]) if data is not None and unpack(data) > now else None
+
+
+def prepare(env: Any, records: Records, folder: str) -> None:
+    """Mark a new folder as ours; raise StoreError for somebody else's."""
+    with env.begin(write=True) as txn:
+        mark = txn.get(b"format", db=records.meta)
+        if mark is None and txn.stat(db=records.sessions)["entries"] == 0:
+            txn.put(b"format", FORMAT, db=records.meta)
+        elif mark != FORMAT:
+            raise StoreError(f"{folder} holds the data of another program or version; name an empty folder")
