@@ -38,8 +38,10 @@ async def read_body(request: web.BaseRequest) -> bytes:
     """The whole body.
 
     Raises:
-        OAuthError: larger than `MAX_BODY` (413), or not here within `BODY_SECONDS` (408).
+        OAuthError: larger than `MAX_BODY` (413), compressed (415), or not here within `BODY_SECONDS` (408).
     """
+    if "Content-Encoding" in request.headers:
+        raise OAuthError(415, "invalid_request", "Send the body without a content encoding.")
     too_large = OAuthError(413, "invalid_request", f"The body is larger than {MAX_BODY} bytes.")
     if (request.content_length or 0) > MAX_BODY:
         raise too_large
@@ -125,7 +127,7 @@ def basic_credentials(header: str | None) -> tuple[str, str] | None:
 def bearer_token(header: str | None) -> str | None:
     """The token from an Authorization header (RFC 6750, 2.1)."""
     scheme, _, token = (header or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return token.strip() or None if scheme.lower() == "bearer" and token.isascii() else None
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] = NO_STORE) -> web.Response:

@@ -7,6 +7,7 @@ because those carry codes, tokens and passwords.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import time
@@ -27,6 +28,8 @@ Handler = Callable[[Tenant, web.BaseRequest], Awaitable[web.Response]]
 
 SHUTDOWN_SECONDS = 2.0
 _LOCAL_ORIGIN = re.compile(r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?")
+# aiohttp quotes malformed requests in its log lines, and those may hold secrets; `respond` logs all that matters.
+_SILENT = logging.Logger("mock_auth0.aiohttp", logging.CRITICAL + 1)
 _log = structlog.get_logger("mock_auth0")
 
 
@@ -86,7 +89,7 @@ class Server:
         async def handle(request: web.BaseRequest) -> web.Response:
             return await respond(tenant, request)
 
-        self._web = web.Server(handle, access_log=None)
+        self._web = web.Server(handle, access_log=None, logger=_SILENT, auto_decompress=False)
         self._listener = await asyncio.get_running_loop().create_server(self._web, sock=listening)
 
     async def stop(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +27,9 @@ RESERVED_CLAIMS = frozenset(
         *("scope", "gty", "email", "email_verified", "name", "nickname"),
     }
 )
+
+# The characters of RFC 3986, 2, without "#": whatever else a parser might read differently from a browser is refused.
+_URI = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
 
 
 class UsersFileError(ValueError):
@@ -122,13 +126,11 @@ class Directory:
 
 def uri_matches(allowed: str, uri: str) -> bool:
     """Compare a URI with an allow-list entry: exactly, but for a `:*` port (and then any path if none is listed)."""
-    if any(character.isspace() or ord(character) < 0x20 or character in "\\#" for character in uri):
+    if not _URI.fullmatch(uri):
         return False
-    if allowed == uri:
-        return True
     entry = urlsplit(allowed)
     if not entry.netloc.endswith(":*"):
-        return False
+        return allowed == uri
     try:
         given = urlsplit(uri)
         port = given.port

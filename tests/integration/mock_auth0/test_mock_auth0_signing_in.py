@@ -282,6 +282,12 @@ async def test_userinfo_refuses_an_id_token(tenant: httpx.AsyncClient) -> None:
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("header", [b"", b"Bearer", b"Bearer \xff\xfe.a.b", b"Bearer e30.e30.", b"Basic YTpi"])
+async def test_userinfo_refuses_what_is_no_access_token(tenant: httpx.AsyncClient, header: bytes) -> None:
+    answer = await tenant.get("/userinfo", headers=[(b"Authorization", header)])
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+
+
 async def test_a_logout_ends_the_session_and_returns(tenant: httpx.AsyncClient) -> None:
     await sign_in(tenant, CODE)
     answer = await tenant.get("/v2/logout", params={"returnTo": "http://localhost:3000/bye"})

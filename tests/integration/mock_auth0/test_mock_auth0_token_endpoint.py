@@ -144,6 +144,11 @@ async def test_a_body_over_64_kib_is_refused(tenant: httpx.AsyncClient) -> None:
     assert (await tenant.post("/oauth/token", data={"password": "x" * 65_536})).status_code == 413
 
 
+async def test_a_compressed_body_is_refused(tenant: httpx.AsyncClient) -> None:
+    answer = await tenant.post("/oauth/token", content=b"abc", headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+
+
 async def test_a_page_on_this_machine_may_read_the_answer(tenant: httpx.AsyncClient) -> None:
     answer = await tenant.post("/oauth/token", data=PASSWORD, headers={"Origin": "http://localhost:3000"})
     assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"

@@ -85,6 +85,8 @@ def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
         ("http://localhost:*", "http://LOCALHOST.evil.example:1234/", False),
         ("http://localhost:*", "http://user@localhost:1234/", False),
         ("http://localhost:*", "http://localhost:99999/", False),
+        ("http://localhost:*", "http://localhost:*", False),
+        ("http://localhost:*", 'http://localhost:1/"é', False),
         ("http://localhost:*", "http://localhost:1/\r\nX: y", False),
     ],
 )
