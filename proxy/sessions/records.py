@@ -129,7 +129,8 @@ class Records:
         return len(dead)
 
     def _until(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
-        limit, found = pack(now), []
+        limit = pack(now)
+        found: list[bytes] = []
         for entry in txn.cursor(db=table).iternext(keys=True, values=False):
             if entry[:8] > limit or len(found) >= most:
                 break

@@ -1,0 +1,1 @@
+"""Who is asking: key sets, token verification, and signing in."""

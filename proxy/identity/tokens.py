@@ -1,0 +1,122 @@
+"""Verifies an Auth0 token (RFC 7519, RFC 8725). Anything that is not plainly right is refused.
+
+The header's `kid` only selects a key of the tenant's own set; `jwk`, `jku`, `x5u` and `x5c` are never looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from proxy.identity.jwks import Key, KeySet
+from proxy.sessions.store import Identity
+
+MAX_TOKEN = 16 * 1024
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
+_PROTOCOL_CLAIMS = frozenset(
+    {"iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti", "nonce", "at_hash", "c_hash", "sid", "auth_time"}
+)
+
+
+class InvalidToken(Exception):
+    """The token is refused. The text says why, in general terms, and may be told to the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """A configured tenant; `leeway` in seconds."""
+
+    domain: str
+    issuer: str
+    audience: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    require_verified_email: bool
+    leeway: float
+
+
+async def verify(token: str, tenant: TenantSettings, keys: KeySet) -> Identity:
+    """Who the token speaks of. Raises InvalidToken, or KeySetUnavailable if the tenant's keys can't be had."""
+    header = _header(token)
+    algorithm, key_id = header.get("alg"), header.get("kid")
+    if algorithm not in tenant.algorithms:
+        raise InvalidToken("algorithm not accepted")
+    if "crit" in header or header.get("b64") is False:
+        raise InvalidToken("unknown critical header")
+    if not isinstance(key_id, str) or not key_id:
+        raise InvalidToken("no key id")
+    key = await keys.find(key_id)
+    if key is None or not _fits(key, algorithm):
+        raise InvalidToken("unknown key")
+    return _identity(_claims(token, key, algorithm, tenant), tenant)
+
+
+def _header(token: str) -> dict[str, Any]:
+    if len(token) > MAX_TOKEN:
+        raise InvalidToken("too large")
+    if not _SHAPE.fullmatch(token):
+        raise InvalidToken("not a token")
+    try:
+        return dict(jwt.get_unverified_header(token))
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise InvalidToken("not a token") from None
+
+
+def _fits(key: Key, algorithm: str) -> bool:
+    return key.kind == _KINDS.get(algorithm[:2]) and key.algorithm in (None, algorithm)
+
+
+def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings) -> dict[str, Any]:
+    try:
+        return dict(
+            jwt.decode(
+                token,
+                key.key,
+                algorithms=[algorithm],
+                audience=list(tenant.audience),
+                issuer=tenant.issuer,
+                leeway=tenant.leeway,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        )
+    except jwt.ExpiredSignatureError:
+        raise InvalidToken("expired") from None
+    except jwt.ImmatureSignatureError:
+        raise InvalidToken("not valid yet") from None
+    except jwt.InvalidAudienceError:
+        raise InvalidToken("wrong audience") from None
+    except jwt.InvalidIssuerError:
+        raise InvalidToken("wrong issuer") from None
+    except jwt.MissingRequiredClaimError as error:
+        raise InvalidToken(f"no {error.claim}") from None
+    except jwt.InvalidSignatureError:
+        raise InvalidToken("bad signature") from None
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        raise InvalidToken("not acceptable") from None
+
+
+def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
+    subject, audience = claims["sub"], claims["aud"]
+    if not isinstance(subject, str) or not subject:
+        raise InvalidToken("no sub")
+    if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") not in tenant.audience:
+        raise InvalidToken("wrong authorized party")
+    if tenant.require_verified_email and claims.get("email_verified") is not True:
+        raise InvalidToken("e-mail address not verified")
+    email = _text(claims.get("email"))
+    names = (_text(claims.get(name)) for name in ("name", "nickname", "email"))
+    return Identity(
+        issuer=tenant.issuer,
+        subject=subject,
+        email=email,
+        display_name=next((name for name in names if name), subject),
+        tenant=tenant.domain,
+        claims={name: value for name, value in claims.items() if name not in _PROTOCOL_CLAIMS},
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) and value.isprintable() else ""

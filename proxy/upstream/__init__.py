@@ -1,0 +1,1 @@
+"""The servers behind the gateway: connections, relaying, and the NoETL API as typed calls."""

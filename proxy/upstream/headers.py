@@ -1,0 +1,67 @@
+"""Which headers travel between client and upstream (RFC 9110, 7.6.1), and which only the gateway may set. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+Headers = list[tuple[str, str]]
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
+        "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+CREDENTIALS = frozenset({"authorization", "x-session-token"})
+OURS = frozenset(
+    {
+        "x-user-id", "x-user-email", "x-user-roles", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+        "x-forwarded-port", "x-forwarded-server", "x-real-ip", "forwarded", "via", "x-request-id", "host",
+        "content-length", "expect", "cf-connecting-ip", "true-client-ip",
+        "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
+    }
+)  # fmt: skip
+_DROPPED = HOP_BY_HOP | CREDENTIALS | OURS
+_CORS_PREFIX = "access-control-"
+
+
+def named_by_connection(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """The header names that `Connection` declares hop-by-hop, in lower case."""
+    return frozenset(
+        token.strip().lower() for name, value in headers if name.lower() == "connection" for token in value.split(",")
+    )
+
+
+def request_headers(headers: Sequence[tuple[str, str]], session_cookie: str | None) -> Headers:
+    """What of a client's headers goes upstream; look-alikes with underscores do not, nor does the session cookie."""
+    named = named_by_connection(headers)
+    kept: Headers = []
+    for name, value in headers:
+        lowered = name.lower().replace("_", "-")
+        if lowered in _DROPPED or lowered in named or ("_" in name and lowered.startswith("x-")):
+            continue
+        if lowered == "cookie" and session_cookie is not None:
+            value = without_cookie(value, session_cookie)
+            if not value:
+                continue
+        kept.append((name, value))
+    return kept
+
+
+def response_headers(headers: Sequence[tuple[str, str]]) -> Headers:
+    """What of an upstream's headers goes to the client; the origin policy is the gateway's own."""
+    named = named_by_connection(headers)
+    return [
+        (name, value)
+        for name, value in headers
+        if (lowered := name.lower()) not in HOP_BY_HOP
+        and lowered not in named
+        and not lowered.startswith(_CORS_PREFIX)
+        and lowered != "x-request-id"
+    ]
+
+
+def without_cookie(value: str, name: str) -> str:
+    """A `Cookie` value without one cookie."""
+    pairs = (pair.strip() for pair in value.split(";"))
+    return "; ".join(pair for pair in pairs if pair and pair.partition("=")[0].strip() != name)
