@@ -1,0 +1,129 @@
+"""One shape for what the two NoETL servers say of an execution. Pure: JSON in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+_STATUS = {
+    "pending": "pending",
+    "queued": "pending",
+    "started": "running",
+    "running": "running",
+    "completed": "completed",
+    "succeeded": "completed",
+    "failed": "failed",
+    "error": "failed",
+    "cancelled": "cancelled",
+    "canceled": "cancelled",
+}
+ENDED = frozenset({"completed", "failed", "cancelled"})
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionState:
+    """An execution as clients see it: `status` in lower case, ids as text, times as upstream wrote them."""
+
+    execution_id: str
+    path: str | None
+    status: str
+    current_step: str | None
+    completed_steps: tuple[str, ...]
+    variables: Any
+    result: Any
+    error: str | None
+    start_time: str | None
+    end_time: str | None
+    duration_seconds: float | None
+
+
+def normal_status(word: Any) -> str:
+    """An upstream's word for a status in ours; a word that is not known is `running`, so that nobody stops waiting."""
+    return _STATUS.get(str(word).lower(), "running")
+
+
+def status_of(document: Json) -> str | None:
+    """The status in a status answer; None where only the detail tells (the Python server's cancelled runs)."""
+    if isinstance(document.get("status"), str):
+        return normal_status(document["status"])
+    if document.get("failed"):
+        return "failed"
+    return None if document.get("completed") else "running"
+
+
+def state_of(execution_id: str, status: Json, detail: Json | None, path: str | None) -> ExecutionState:
+    """Put together what the status and the detail say."""
+    more: Json = detail or {}
+    word = status_of(status) or normal_status(more.get("status", "completed"))
+    start = _text(status.get("start_time") or more.get("start_time") or more.get("started_at"))
+    end = _text(status.get("end_time") or more.get("end_time") or more.get("completed_at"))
+    events = [event for event in more.get("events") or () if isinstance(event, dict)]
+    return ExecutionState(
+        execution_id=execution_id,
+        path=_text(more.get("path")) or path,
+        status=word,
+        current_step=_text(status.get("current_step")),
+        completed_steps=_steps(status, events),
+        variables=status["variables"] if "variables" in status else _variables(more, events),
+        result=_last(more, events, "result"),
+        error=_error(_last(more, events, "error")),
+        start_time=start,
+        end_time=end,
+        duration_seconds=_duration(status.get("duration_seconds", more.get("duration_seconds")), start, end),
+    )
+
+
+def workload_of(detail: Json) -> dict[str, Any]:
+    """The workload that an execution was started with, as far as its detail tells."""
+    if isinstance(detail.get("workload"), dict):
+        return dict(detail["workload"])
+    for event in detail.get("events") or ():
+        context = event.get("context") if isinstance(event, dict) else None
+        if isinstance(context, dict) and isinstance(context.get("workload"), dict):
+            return dict(context["workload"])
+    return {}
+
+
+def _steps(status: Json, events: list[dict[str, Any]]) -> tuple[str, ...]:
+    listed = status.get("completed_steps")
+    if isinstance(listed, list):
+        return tuple(str(step) for step in listed)
+    done = (e for e in events if e.get("event_type") == "step.exit" and normal_status(e.get("status")) == "completed")
+    return tuple(dict.fromkeys(str(event.get("node_name")) for event in done))
+
+
+def _variables(detail: Json, events: list[dict[str, Any]]) -> Any:
+    values = dict(detail["workload"]) if isinstance(detail.get("workload"), dict) else {}
+    for event in events:
+        if event.get("event_type") == "step.exit" and isinstance(event.get("result"), dict):
+            values.update(event["result"])
+    return values
+
+
+def _last(detail: Json, events: list[dict[str, Any]], name: str) -> Any:
+    if detail.get(name) is not None:
+        return detail[name]
+    found = [event[name] for event in events if event.get(name) is not None and "playbook" in str(event["event_type"])]
+    return found[-1] if found else None
+
+
+def _error(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("message") or value.get("error")
+    return _text(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value == "" else str(value)
+
+
+def _duration(given: Any, start: str | None, end: str | None) -> float | None:
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return float(given)
+    try:
+        return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() if start and end else None
+    except (ValueError, TypeError):
+        return None
