@@ -214,7 +214,8 @@ def _reason(document: Any) -> str:
 def _entry(raw: Any) -> CatalogEntry | None:
     if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
         return None
-    document = raw.get("payload") if isinstance(raw.get("payload"), dict) else _parse(raw.get("content"))
+    payload = raw.get("payload")
+    document = payload if isinstance(payload, dict) else _parse(raw.get("content"))
     metadata = document.get("metadata")
     description = metadata.get("description") if isinstance(metadata, dict) else None
     version = raw.get("version")

@@ -1,0 +1,1 @@
+"""GraphQL on graphql-core: the schema, documents parsed and validated once, and GraphQL over HTTP."""

@@ -1,0 +1,144 @@
+"""GraphQL over HTTP (the GraphQL-over-HTTP draft of 2023): what a request asks for, and how an answer is sent. Pure.
+
+`application/json` answers are 200 once a well-formed request was understood; `application/graphql-response+json`
+answers carry the status that the outcome deserves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import ExecutionResult, GraphQLError
+
+from proxy.errors import BadRequest, GatewayError, InternalError
+
+JSON = "application/json"
+RESPONSE_JSON = "application/graphql-response+json"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphqlRequest:
+    """One request: the document's text, its variables, and which operation to run."""
+
+    query: str
+    variables: Mapping[str, Any] | None
+    operation_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphqlAnswer:
+    """One answer: its body, and the status it has as `application/graphql-response+json` and as JSON."""
+
+    body: dict[str, Any]
+    status: int
+    json_status: int
+
+
+def negotiate(accept: str | None) -> str | None:
+    """The media type to answer with; None if the client accepts neither."""
+    if accept is None or not accept.strip():
+        return JSON
+    best, best_weight = None, 0.0
+    for part in accept.split(","):
+        kind, _, parameters = part.partition(";")
+        weight = _weight(parameters)
+        wanted = {JSON: JSON, "*/*": JSON, "application/*": JSON, RESPONSE_JSON: RESPONSE_JSON}.get(
+            kind.strip().lower()
+        )
+        if wanted is not None and weight > best_weight:
+            best, best_weight = wanted, weight
+    return best
+
+
+def _weight(parameters: str) -> float:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def read_body(document: Any, batch: int) -> list[GraphqlRequest] | GraphqlRequest:
+    """The request, or the batch of requests, in a parsed body. Raises BadRequest."""
+    if isinstance(document, list):
+        if batch < 2:
+            raise BadRequest("Batches are not accepted: send one request")
+        if not 0 < len(document) <= batch:
+            raise BadRequest(f"A batch has from 1 to {batch} requests")
+        return [_request(item) for item in document]
+    return _request(document)
+
+
+def read_query(parameters: Mapping[str, str]) -> GraphqlRequest:
+    """The request in the parameters of a GET. Raises BadRequest."""
+    values: dict[str, Any] = dict(parameters)
+    for name in ("variables", "extensions"):
+        if values.get(name):
+            try:
+                values[name] = json.loads(values[name])
+            except (ValueError, RecursionError):
+                raise BadRequest(f"{name} is not JSON") from None
+        else:
+            values.pop(name, None)
+    return _request(values)
+
+
+def _request(document: Any) -> GraphqlRequest:
+    if not isinstance(document, dict):
+        raise BadRequest("The body must be a JSON object with a query")
+    query, variables = document.get("query"), document.get("variables")
+    name, extensions = document.get("operationName"), document.get("extensions")
+    if not isinstance(query, str) or not query:
+        raise BadRequest("query is required: the text of a GraphQL document")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadRequest("variables must be a JSON object")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("operationName must be a text")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise BadRequest("extensions must be a JSON object")
+    return GraphqlRequest(query, variables, name or None)
+
+
+def refused(errors: tuple[GraphQLError, ...], code: str) -> GraphqlAnswer:
+    """The answer to a document that can't run: no `data`. As JSON it is 200 all the same, if it could be read."""
+    body = {"errors": [_formatted(error, code, 400) for error in errors]}
+    return GraphqlAnswer(body, 400, 200)
+
+
+def answered(result: ExecutionResult) -> tuple[GraphqlAnswer, list[tuple[GraphQLError, GatewayError]]]:
+    """The answer to a document that ran, and the errors behind it, for the log."""
+    body: dict[str, Any] = {}
+    behind: list[tuple[GraphQLError, GatewayError]] = []
+    if result.errors:
+        body["errors"] = []
+        for error in result.errors:
+            cause = _cause(error)
+            behind.append((error, cause))
+            body["errors"].append(_formatted(error, cause.code, cause.status, cause.text))
+    body["data"] = result.data
+    failed = result.data is None and behind
+    return GraphqlAnswer(body, behind[0][1].status if failed else 200, 200), behind
+
+
+def _cause(error: GraphQLError) -> GatewayError:
+    original = error.original_error
+    while isinstance(original, GraphQLError) and original.original_error is not None:
+        original = original.original_error
+    if isinstance(original, GatewayError):
+        return original
+    if original is None or isinstance(original, GraphQLError):
+        return BadRequest(error.message)
+    return InternalError(detail=repr(original))
+
+
+def _formatted(error: GraphQLError, code: str, status: int, text: str | None = None) -> dict[str, Any]:
+    formatted: dict[str, Any] = {**error.formatted}
+    formatted["message"] = text or error.message
+    formatted["extensions"] = {"code": code, "status": status}
+    return formatted

@@ -1,0 +1,282 @@
+"""What each field of the schema does: a judgement, then a typed call upstream."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from graphql import GraphQLResolveInfo
+
+from proxy import __version__
+from proxy.access import AccessJudge, Principal, playbook_name
+from proxy.errors import BadRequest, GatewayError
+from proxy.policy.acl import Action
+from proxy.sessions.store import SessionStore
+from proxy.upstream.executions import ENDED, ExecutionState
+from proxy.upstream.noetl import CatalogEntry, ExecutionSummary, NoetlApi
+
+Headers = list[tuple[str, str]]
+_MAX_PAGES = 10
+_MOST = 1000
+_METHOD = re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE")
+
+
+class ProxyCall(Protocol):
+    """Sends what `proxyRequest` asks for, judged as the same request under /noetl/."""
+
+    async def __call__(
+        self, who: Principal, method: str, endpoint: str, body: Any, headers: Headers
+    ) -> tuple[int, Any]:
+        """The status and the JSON answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a request's resolvers need. `headers` tell upstream on whose behalf a call is made."""
+
+    who: Principal
+    api: NoetlApi
+    judge: AccessJudge
+    store: SessionStore
+    proxy: ProxyCall
+    headers: Headers
+
+
+Info = GraphQLResolveInfo
+
+
+async def health(_: Any, info: Info) -> str:
+    context: Context = info.context
+    answers = await context.api.client.reachable("/api/health", 5.0)
+    return "ok" if answers else "upstream unreachable"
+
+
+def version(_: Any, info: Info) -> str:
+    return __version__
+
+
+def me(_: Any, info: Info) -> dict[str, Any]:
+    return user_fields(info.context.who)
+
+
+def user_fields(who: Principal) -> dict[str, Any]:
+    """A user as GraphQL shows one."""
+    identity = who.session.identity
+    return {
+        "userId": who.user_id,
+        "email": identity.email,
+        "displayName": identity.display_name,
+        "roles": sorted(who.subject.roles),
+    }
+
+
+def _first(first: int | None, otherwise: int) -> int:
+    if first is None:
+        return otherwise
+    if not 0 <= first <= _MOST:
+        raise BadRequest(f"first must be from 0 to {_MOST}")
+    return first
+
+
+async def playbooks(
+    _: Any, info: Info, kind: str | None = None, prefix: str | None = None, first: int | None = _MOST
+) -> list[dict[str, Any]]:
+    context: Context = info.context
+    most = _first(first, _MOST)
+    entries = await context.api.catalog(kind or "playbook", context.headers)
+    seen = (
+        entry
+        for entry in entries
+        if entry.path.startswith(prefix or "") and context.judge.may(context.who, Action.VIEW, entry.path).allowed
+    )
+    return [_playbook(entry) for _, entry in zip(range(most), seen, strict=False)]
+
+
+async def playbook(_: Any, info: Info, name: str) -> dict[str, Any] | None:
+    context: Context = info.context
+    context.judge.playbook(context.who, Action.VIEW, playbook_name(name, "name"))
+    entry = await context.api.entry(name, context.headers)
+    return None if entry is None else _playbook(entry)
+
+
+def _playbook(entry: CatalogEntry) -> dict[str, Any]:
+    return {
+        "name": entry.path,
+        "description": entry.description,
+        "variables": entry.workload,
+        "version": entry.version,
+        "kind": entry.kind,
+    }
+
+
+async def execution_status(_: Any, info: Info, executionId: str) -> dict[str, Any]:
+    context: Context = info.context
+    await context.judge.execution(context.who, Action.VIEW, executionId, context.headers)
+    return _state(await context.api.state(executionId, context.headers))
+
+
+async def execution(_: Any, info: Info, id: str) -> dict[str, Any]:
+    return await execution_status(_, info, id)
+
+
+def _state(state: ExecutionState) -> dict[str, Any]:
+    return {
+        "id": state.execution_id,
+        "executionId": state.execution_id,
+        "path": state.path,
+        "status": state.status,
+        "completed": state.status in ENDED,
+        "failed": state.status == "failed",
+        "cancelled": state.status == "cancelled",
+        "currentStep": state.current_step,
+        "completedSteps": state.completed_steps,
+        "variables": state.variables,
+        "result": state.result,
+        "error": state.error,
+        "startTime": state.start_time,
+        "endTime": state.end_time,
+        "durationSeconds": state.duration_seconds,
+    }
+
+
+async def executions(
+    _: Any, info: Info, path: str | None = None, status: str | None = None, first: int | None = 50
+) -> list[dict[str, Any]]:
+    context: Context = info.context
+    most, found, seen = _first(first, 50), [], set()
+    for page in range(_MAX_PAGES):
+        summaries = await context.api.executions(page, context.headers)
+        fresh = [item for item in summaries if item.execution_id not in seen]
+        for item in fresh:
+            seen.add(item.execution_id)
+            wanted = path in (None, item.path) and (status is None or item.status == status.lower())
+            if wanted and len(found) < most and await _may_see(context, item):
+                found.append(_summary(item))
+        if len(found) >= most or not fresh:
+            break
+    return found
+
+
+async def _may_see(context: Context, item: ExecutionSummary) -> bool:
+    if item.path is not None and context.judge.may(context.who, Action.VIEW, item.path).allowed:
+        return True
+    return await context.judge.owns(context.who, item.execution_id)
+
+
+def _summary(item: ExecutionSummary) -> dict[str, Any]:
+    return {
+        "id": item.execution_id,
+        "executionId": item.execution_id,
+        "path": item.path,
+        "status": item.status,
+        "startTime": item.start_time,
+        "endTime": item.end_time,
+    }
+
+
+def _workload(variables: Any) -> Mapping[str, Any]:
+    if variables is None:
+        return {}
+    if not isinstance(variables, dict):
+        raise BadRequest("variables must be a JSON object")
+    return variables
+
+
+def _no_client(client_id: str | None) -> None:
+    if client_id is not None:
+        raise BadRequest("clientId is not available yet: leave it out and poll executionStatus")
+
+
+async def execute_playbook(
+    _: Any,
+    info: Info,
+    name: str,
+    variables: Any = None,
+    resourceKind: str | None = "playbook",
+    clientId: str | None = None,
+) -> dict[str, Any]:
+    context: Context = info.context
+    _no_client(clientId)
+    context.judge.playbook(context.who, Action.EXECUTE, playbook_name(name, "name"))
+    workload = _workload(variables)
+    started = await context.api.execute(name, workload, resourceKind or "playbook", context.headers)
+    return _started(context, started, name)
+
+
+async def rerun_execution(
+    _: Any,
+    info: Info,
+    executionId: str,
+    variables: Any = None,
+    clientId: str | None = None,
+) -> dict[str, Any]:
+    context: Context = info.context
+    _no_client(clientId)
+    path = await context.judge.rerun(context.who, executionId, context.headers)
+    started = await context.api.rerun(executionId, path, _workload(variables), context.headers)
+    return _started(context, started, path)
+
+
+def _started(context: Context, started: tuple[str, str], name: str) -> dict[str, Any]:
+    execution_id, status = started
+    context.store.remember_execution(execution_id, context.who.user_id, time.time())
+    return {"id": execution_id, "executionId": execution_id, "name": name, "status": status}
+
+
+async def cancel_execution(
+    _: Any,
+    info: Info,
+    executionId: str,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    context: Context = info.context
+    await context.judge.execution(context.who, Action.EXECUTE, executionId, context.headers)
+    await context.api.cancel(executionId, reason, context.headers)
+    return _state(await context.api.state(executionId, context.headers))
+
+
+async def proxy_request(_: Any, info: Info, input: dict[str, Any]) -> dict[str, Any]:
+    context: Context = info.context
+    method = input["method"].upper()
+    if not _METHOD.fullmatch(method):
+        raise BadRequest("method must be GET, HEAD, POST, PUT, PATCH or DELETE")
+    status, data = await context.proxy(context.who, method, input["endpoint"], input.get("body"), context.headers)
+    success = status < 400
+    text = None if success else _error_text(data, status)
+    return {"success": success, "status": status, "data": data, "error": text}
+
+
+def _error_text(data: Any, status: int) -> str:
+    if isinstance(data, dict):
+        found = data.get("error") or data.get("detail")
+        if isinstance(found, str):
+            return found
+    return f"status {status}"
+
+
+async def subscribe_execution(_: Any, info: Info, executionId: str) -> Any:
+    raise BadRequest("Subscriptions are not available yet: poll executionStatus")
+
+
+QUERY = {
+    "health": health,
+    "version": version,
+    "me": me,
+    "playbooks": playbooks,
+    "playbook": playbook,
+    "executionStatus": execution_status,
+    "execution": execution,
+    "executions": executions,
+}
+MUTATION = {
+    "executePlaybook": execute_playbook,
+    "rerunExecution": rerun_execution,
+    "cancelExecution": cancel_execution,
+    "proxyRequest": proxy_request,
+}
+SUBSCRIPTION = {"execution": subscribe_execution}
+
+__all__ = ["MUTATION", "QUERY", "SUBSCRIPTION", "Context", "GatewayError", "user_fields"]
