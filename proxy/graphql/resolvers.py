@@ -146,7 +146,9 @@ async def executions(
     _: Any, info: Info, path: str | None = None, status: str | None = None, first: int | None = 50
 ) -> list[dict[str, Any]]:
     context: Context = info.context
-    most, found, seen = _first(first, 50), [], set()
+    most = _first(first, 50)
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
     for page in range(_MAX_PAGES):
         summaries = await context.api.executions(page, context.headers)
         fresh = [item for item in summaries if item.execution_id not in seen]

@@ -1,0 +1,146 @@
+"""One request on its way through the gateway, and what is known of it so far."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from proxy.access import Principal, parse_json
+from proxy.config.compile import Network, RouteSpec
+from proxy.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from proxy.upstream.client import Stopwatch
+
+Headers = list[tuple[str, str]]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+NO_STORE = ("cache-control", "no-store")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its circumstances. `origin_headers` are what the origin policy adds to the answer."""
+
+    request: web.BaseRequest
+    request_id: str
+    client_ip: str
+    scheme: str
+    body_timeout: float
+    started: float = field(default_factory=time.perf_counter)
+    path: str = ""
+    query: str = ""
+    host: str = ""
+    route: RouteSpec | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    principal: Principal | None = None
+    origin_headers: tuple[tuple[str, str], ...] = ()
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    detail: str = ""
+
+    @property
+    def who(self) -> Principal:
+        """The signed-in user; only for handlers behind the session guard."""
+        assert self.principal is not None  # noqa: S101 - the session guard is in the handler's chain
+        return self.principal
+
+    async def body(self, limit: int) -> bytes:
+        """The request's body. Raises PayloadTooLarge or RequestTimeout."""
+        length = self.request.content_length
+        if length is not None and length > limit:
+            raise PayloadTooLarge(detail=f"{length} bytes announced, {limit} allowed")
+        data = bytearray()
+        async for chunk in self.chunks(limit):
+            data += chunk
+        return bytes(data)
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """The request's body as it arrives. Raises PayloadTooLarge or RequestTimeout."""
+        total = 0
+        content = self.request.content
+        while True:
+            try:
+                async with asyncio.timeout(self.body_timeout):
+                    chunk = await content.readany()
+            except TimeoutError:
+                raise RequestTimeout(detail=f"no part of the body for {self.body_timeout:g} s") from None
+            if not chunk:
+                return
+            total += len(chunk)
+            if total > limit:
+                raise PayloadTooLarge(detail=f"more than {limit} bytes")
+            yield chunk
+
+    async def json(self, limit: int) -> Any:
+        """The request's JSON body. Raises UnsupportedMediaType, BadRequest and what `body` raises."""
+        require_json(self.request)
+        return parse_json(await self.body(limit))
+
+    async def json_object(self, limit: int) -> dict[str, Any]:
+        """The request's body, which must be a JSON object; an empty body is an empty object."""
+        if not self.request.body_exists:
+            return {}
+        document = await self.json(limit)
+        if not isinstance(document, dict):
+            raise BadRequest("The body must be a JSON object")
+        return document
+
+
+def require_json(request: web.BaseRequest) -> None:
+    """Raise UnsupportedMediaType unless the body is declared as plain, uncompressed JSON in UTF-8."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    charset = (request.charset or "utf-8").lower().replace("_", "-")
+    if kind != "application/json" or charset not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(detail=f"content-type {kind!r}")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without content-encoding")
+
+
+def json_response(document: Any, status: int = 200, headers: Headers | None = None) -> web.Response:
+    """A JSON answer that no cache keeps."""
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    response = web.Response(body=body, status=status, content_type="application/json")
+    response.headers.extend([NO_STORE, *(headers or [])])
+    return response
+
+
+def client_address(peer: str, headers: Mapping[str, str], trusted: tuple[Network, ...]) -> str:
+    """The address of the client: the peer, or what trusted proxies say of theirs, from the right."""
+    if not in_networks(peer, trusted):
+        return peer
+    single = headers.get("cf-connecting-ip", "").strip()
+    if single and "x-forwarded-for" not in headers:
+        return single if _is_address(single) else peer
+    for part in reversed(headers.get("x-forwarded-for", "").split(",")):
+        address = part.strip()
+        if not _is_address(address):
+            return peer
+        peer = address
+        if not in_networks(address, trusted):
+            break
+    return peer
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def in_networks(address: str, networks: tuple[Network, ...]) -> bool:
+    """Whether an address is in one of the networks."""
+    if not networks:
+        return False
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return any((mapped or parsed) in network for network in networks)

@@ -1,0 +1,187 @@
+"""Relays a request to an upstream: judged first, then streamed both ways."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.access import AccessJudge, Asked, Kind, classify
+from proxy.config.compile import RouteSpec
+from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
+from proxy.exchange import Exchange, require_json
+from proxy.policy.acl import Action
+from proxy.routing import PathError, normalise_path
+from proxy.sessions.store import SessionStore
+from proxy.upstream.client import BodyBroken, Response, UpstreamClient
+from proxy.upstream.headers import request_headers, response_headers
+
+Headers = list[tuple[str, str]]
+_MAX_STARTED = 1024 * 1024
+
+
+def identity_headers(exchange: Exchange) -> Headers:
+    """The fields that only the gateway sets: who is asking, from where, and the request's id."""
+    sent: Headers = []
+    if exchange.principal is not None:
+        identity = exchange.principal.session.identity
+        sent += [
+            ("x-user-id", str(exchange.principal.user_id)),
+            ("x-user-email", _field(identity.email)),
+            ("x-user-roles", _field(",".join(sorted(exchange.principal.subject.roles)))),
+        ]
+    address = f'"[{exchange.client_ip}]"' if ":" in exchange.client_ip else exchange.client_ip
+    host = exchange.request.headers.get("host", "")
+    return [
+        *sent,
+        ("x-forwarded-for", exchange.client_ip),
+        ("x-forwarded-proto", exchange.scheme),
+        ("x-forwarded-host", host),
+        ("forwarded", f'for={address};host="{host}";proto={exchange.scheme}'),
+        ("via", "1.1 noetl-edge"),
+        ("x-request-id", exchange.request_id),
+    ]
+
+
+def _field(text: str) -> str:
+    return text if text.isascii() else text.encode().decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayHandler:
+    """One relayed route. `judge` is there for the NoETL upstream, whose requests have playbooks behind them."""
+
+    spec: RouteSpec
+    upstream: UpstreamClient
+    noetl: bool
+    judge: AccessJudge
+    store: SessionStore
+    session_cookie: str | None
+
+    async def handle(self, exchange: Exchange) -> web.StreamResponse:
+        """Judge and relay."""
+        path = self.target(exchange)
+        body = await self._judge(exchange, path)
+        target = f"{path}?{exchange.query}" if exchange.query else path
+        headers = self._request_headers(exchange)
+        started = body is not None and exchange.request.method == "POST" and exchange.principal is not None
+        content, length = (body, len(body)) if body is not None else self._stream(exchange)
+        if length is not None:
+            headers.append(("content-length", str(length)))
+        start = time.perf_counter()
+        async with self.upstream.request(
+            exchange.request.method, target, headers, content, timeout=self.spec.block.timeout
+        ) as answer:
+            exchange.stopwatch.seconds += time.perf_counter() - start
+            if started:
+                return await self._answer_started(exchange, answer)
+            return await self._answer(exchange, answer)
+
+    def target(self, exchange: Exchange) -> str:
+        """The path to send, normalised."""
+        rewrite = self.spec.block.rewrite
+        if rewrite is None:
+            return exchange.path
+        try:
+            return normalise_path(rewrite.format_map(exchange.params))
+        except PathError as error:
+            raise BadRequest(str(error)) from None
+
+    async def _judge(self, exchange: Exchange, path: str) -> bytes | None:
+        """Raise unless the request may go on; the body, where it had to be read for that."""
+        method, who = exchange.request.method, exchange.principal
+        if self.spec.require_roles and not (who and self.spec.require_roles & who.subject.roles):
+            raise Forbidden(detail=f"route {self.spec.pattern} requires a role")
+        if who is None:
+            return None
+        asked = classify(method, path, self.spec.action) if self.noetl else None
+        if asked is None or asked.kind is Kind.PATH:
+            action = asked.action if asked else self.spec.action or Action.of_method(method)
+            self.judge.path(who, action, method, exchange.path)
+            return None
+        body = await self._read(exchange, asked)
+        await self.judge.asked(who, asked, body or b"", identity_headers(exchange))
+        return body
+
+    async def _read(self, exchange: Exchange, asked: Asked) -> bytes | None:
+        if asked.kind not in (Kind.EXECUTE, Kind.RESOURCE, Kind.RERUN):
+            return None
+        if exchange.request.body_exists or asked.kind is not Kind.RERUN:
+            require_json(exchange.request)
+        return await exchange.body(self.spec.max_body_size)
+
+    def _request_headers(self, exchange: Exchange) -> Headers:
+        given = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in exchange.request.raw_headers]
+        edit = self.spec.block.headers.request
+        removed = {name.lower() for name in (*edit.remove, *edit.set)}
+        kept = [
+            (name, value) for name, value in request_headers(given, self.session_cookie) if name.lower() not in removed
+        ]
+        return [*kept, ("host", self.upstream.authority), *identity_headers(exchange), *edit.set.items()]
+
+    def _stream(self, exchange: Exchange) -> tuple[AsyncIterator[bytes] | None, int | None]:
+        request = exchange.request
+        if not request.body_exists:
+            return None, 0 if request.method in ("POST", "PUT", "PATCH") else None
+        length = request.content_length
+        if length is not None and length > self.spec.max_body_size:
+            raise PayloadTooLarge(detail=f"{length} bytes announced, {self.spec.max_body_size} allowed")
+        return exchange.chunks(self.spec.max_body_size), length
+
+    def _response_headers(self, exchange: Exchange, answer: Response) -> Headers:
+        edit = self.spec.block.headers.response
+        removed = {name.lower() for name in (*edit.remove, *edit.set)}
+        kept = [(name, value) for name, value in response_headers(answer.headers) if name.lower() not in removed]
+        return [*kept, *edit.set.items(), ("x-request-id", exchange.request_id), *exchange.origin_headers]
+
+    async def _answer(self, exchange: Exchange, answer: Response) -> web.StreamResponse:
+        response = PlainResponse(status=answer.status, reason=answer.reason)
+        response.headers.extend(self._response_headers(exchange, answer))
+        await response.prepare(exchange.request)
+        try:
+            async for chunk in answer.chunks():
+                await response.write(chunk)
+        except BodyBroken as error:
+            exchange.detail = f"upstream broke off: {error}"
+            if exchange.request.transport is not None:
+                exchange.request.transport.abort()
+            return response
+        await response.write_eof()
+        return response
+
+    async def _answer_started(self, exchange: Exchange, answer: Response) -> web.StreamResponse:
+        """The answer to execute and rerun: noted, so that who started an execution may see it."""
+        data = await answer.read(_MAX_STARTED)
+        execution_id = _execution_id(data) if answer.status < 300 else None
+        if execution_id is not None:
+            self.store.remember_execution(execution_id, exchange.who.user_id, time.time())
+        response = PlainResponse(status=answer.status, reason=answer.reason)
+        headers = self._response_headers(exchange, answer)
+        response.headers.extend([(name, value) for name, value in headers if name.lower() != "content-length"])
+        response.headers["content-length"] = str(len(data))
+        await response.prepare(exchange.request)
+        await response.write_eof(data)
+        return response
+
+
+class PlainResponse(web.StreamResponse):
+    """A response with the upstream's headers only: aiohttp adds no content type, date or server of its own."""
+
+    async def _prepare_headers(self) -> None:
+        had_type = "content-type" in self.headers
+        await super()._prepare_headers()
+        if not had_type:
+            self.headers.pop("content-type", None)
+        self.headers.pop("server", None)
+
+
+def _execution_id(data: bytes) -> str | None:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    found = document.get("execution_id") if isinstance(document, dict) else None
+    return str(found) if isinstance(found, str | int) else None

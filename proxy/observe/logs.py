@@ -1,0 +1,61 @@
+"""Structured logs: readable on a terminal, JSON otherwise. No token, cookie or secret query value gets in."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+import structlog
+
+_SECRET_PARAMETERS = frozenset({"session_token", "ticket", "code", "id_token", "access_token", "token"})
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def redact_query(query: str) -> str:
+    """A query string without the values of parameters that are secrets, however their names are spelled."""
+    if not query:
+        return ""
+    parts = []
+    for part in query.split("&"):
+        name, equals, _ = part.partition("=")
+        secret = unquote_plus(name).strip().lower() in _SECRET_PARAMETERS
+        parts.append(f"{name}=[redacted]" if secret and equals else part)
+    return "&".join(parts)
+
+
+def printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: control characters in values become escapes, so that no value can forge a line."""
+    for name, value in event.items():
+        if isinstance(value, str) and name != "exception" and not value.isprintable():
+            event[name] = value.encode("unicode_escape").decode("ascii")
+    return event
+
+
+def configure(format_: str | None, level: str) -> None:
+    """Set the log up for the process. Without a format: console on a terminal, JSON elsewhere."""
+    console = format_ == "console" or (format_ is None and sys.stderr.isatty())
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    if not console:
+        renderer = structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            printable,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def get_logger() -> Any:
+    """The process's logger."""
+    return structlog.get_logger()
