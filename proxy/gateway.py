@@ -1,0 +1,206 @@
+"""Puts a compiled configuration together with its stores, clients and handlers: one service per route."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiohttp import web
+
+from proxy.access import AccessJudge, Kind, Principal, classify
+from proxy.config.compile import Compiled, RouteSpec
+from proxy.config.model import Tenant
+from proxy.errors import BadRequest, Forbidden
+from proxy.exchange import Exchange
+from proxy.graphql.documents import DocumentLimits, Documents
+from proxy.graphql.schema import make_schema
+from proxy.handlers.auth import AuthHandlers
+from proxy.handlers.graphql import GraphqlHandler
+from proxy.handlers.ops import OpsHandlers
+from proxy.handlers.relay import RelayHandler
+from proxy.handlers.static import load_page
+from proxy.identity.jwks import KeySet, KeySetSettings
+from proxy.identity.local import LocalProvider, SessionSettings
+from proxy.identity.tokens import TenantSettings
+from proxy.routing import Found, PathError, normalise_path
+from proxy.sessions.file import FileStore
+from proxy.sessions.memory import MemoryStore
+from proxy.sessions.store import SessionStore
+from proxy.upstream.client import UpstreamClient, UpstreamSettings
+from proxy.upstream.noetl import NoetlApi
+
+Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+_NEEDS_SESSION = frozenset({"auth.sessions", "auth.ticket", "auth.me"})
+_TAKES_SESSION = frozenset({"graphql"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What serves a route: its handler, and whether a session is looked for and needed."""
+
+    spec: RouteSpec
+    handler: Handler
+    session: str
+
+
+def session_folder(compiled: Compiled) -> Path:
+    """Where the file store is: relative to the configuration file."""
+    loaded = compiled.loaded
+    return (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+
+
+def open_store(compiled: Compiled) -> SessionStore:
+    """Open the configured store. Raises StoreError."""
+    if compiled.loaded.gateway.sessions.store == "memory":
+        return MemoryStore()
+    return FileStore(session_folder(compiled))
+
+
+class Gateway:
+    """The running parts of one configuration."""
+
+    def __init__(self, compiled: Compiled, store: SessionStore) -> None:
+        config = compiled.loaded.gateway
+        self.compiled = compiled
+        self.store = store
+        self.http = httpx.AsyncClient(follow_redirects=False, timeout=config.auth.jwks.timeout)
+        self.upstreams = {
+            name: UpstreamClient(
+                name,
+                UpstreamSettings(
+                    block.urls[0].rstrip("/"),
+                    block.connect_timeout,
+                    block.response_timeout,
+                    block.idle_timeout,
+                    block.max_connections,
+                    block.max_pending,
+                ),
+            )
+            for name, block in config.upstreams.items()
+        }
+        noetl = self.upstreams.get("noetl")
+        self.api = NoetlApi(noetl) if noetl else None
+        self.judge = AccessJudge(compiled.access, store, self.api)
+        self.auth = self._auth()
+        self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
+
+    def service(self, spec: RouteSpec) -> Service:
+        """The service of a route of this gateway's table."""
+        return self._services[id(spec)]
+
+    def _auth(self) -> AuthHandlers:
+        config = self.compiled.loaded.gateway
+        sessions, jwks = config.sessions, config.auth.jwks
+        settings = KeySetSettings(jwks.lifetime, jwks.cooldown, jwks.timeout, jwks.stale_for, jwks.max_keys)
+        tenants = {}
+        for tenant in config.auth.tenants:
+            made = _tenant(tenant)
+            url = tenant.jwks_url or f"{made.issuer}.well-known/jwks.json"
+            tenants[tenant.domain.lower()] = (made, KeySet(url, settings, self.http))
+        only = config.auth.tenants[0].domain if len(config.auth.tenants) == 1 else None
+        provider = LocalProvider(
+            tenants,
+            config.auth.default_tenant or only,
+            self.store,
+            SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
+        )
+        claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
+        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims)
+
+    def _service(self, spec: RouteSpec) -> Service:
+        name = spec.block.handler
+        if name is None:
+            return Service(spec, self._relay(spec).handle, spec.block.auth)
+        session = "session" if name in _NEEDS_SESSION else "optional" if name in _TAKES_SESSION else "none"
+        return Service(spec, self._handler(name, spec), session)
+
+    def _relay(self, spec: RouteSpec) -> RelayHandler:
+        name = spec.block.upstream or ""
+        cookie = self.compiled.loaded.gateway.sessions.cookie
+        cookie_name = cookie.name if cookie.enabled else "session_token"
+        return RelayHandler(spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name)
+
+    def _handler(self, name: str, spec: RouteSpec) -> Handler:
+        key_sets = {domain: keys for domain, (_, keys) in self.auth.provider.tenants.items()}
+        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets)
+        auth = self.auth
+        handlers: dict[str, Handler] = {
+            "health": ops.health,
+            "ready": ops.ready,
+            "runtime.contract": ops.contract,
+            "auth.login": auth.login,
+            "auth.validate": auth.validate,
+            "auth.check_access": auth.check_access,
+            "auth.logout": auth.logout,
+            "auth.sessions": auth.sessions,
+            "auth.ticket": auth.ticket,
+            "auth.me": auth.me,
+        }
+        return self._graphql(spec).handle if name == "graphql" else handlers[name]
+
+    def _graphql(self, spec: RouteSpec) -> GraphqlHandler:
+        settings = self.compiled.loaded.gateway.graphql
+        limits = settings.limits
+        schema = make_schema()
+        documents = Documents(
+            schema,
+            DocumentLimits(limits.tokens, limits.depth, limits.aliases, limits.root_fields, limits.directives),
+            cache=settings.document_cache,
+            suggestions=settings.suggestions,
+        )
+        if self.api is None:
+            raise BadRequest("the graphql handler needs an upstream called noetl")
+        return GraphqlHandler(
+            schema, documents, settings, self.api, self.judge, self.store, self.proxy, spec.max_body_size, load_page()
+        )
+
+    async def proxy(
+        self, who: Principal, method: str, endpoint: str, body: Any, headers: list[tuple[str, str]]
+    ) -> tuple[int, Any]:
+        """`proxyRequest`: the same request under /noetl/, judged by the same route and rules."""
+        raw, question, query = endpoint.partition("?")
+        try:
+            path = normalise_path(raw)
+        except PathError as error:
+            raise BadRequest(f"endpoint: {error}") from None
+        if not path.startswith("/api/") or not query.isascii() or any(c <= " " for c in query):
+            raise BadRequest("endpoint must be a path under /api/")
+        outside = "/noetl/" + path.removeprefix("/api/")
+        found = self.compiled.routes.find("", method, outside)
+        if not isinstance(found, Found) or found.route.block.upstream != "noetl":
+            raise Forbidden(detail=f"no route to NoETL serves {method} {outside}")
+        spec = found.route
+        if spec.require_roles and not spec.require_roles & who.subject.roles:
+            raise Forbidden(detail=f"route {spec.pattern} requires a role")
+        asked = classify(method, path, spec.action)
+        if asked.kind is Kind.PATH:
+            self.judge.path(who, asked.action, method, outside)
+        data = b"" if body is None else json.dumps(body).encode()
+        await self.judge.asked(who, asked, data, headers)
+        assert self.api is not None  # noqa: S101 - the graphql handler is made only with an api
+        status, answer = await self.api.send(method, path + question + query, headers, body)
+        try:
+            return status, json.loads(answer) if answer else None
+        except (ValueError, RecursionError):
+            return status, answer.decode("utf-8", "replace")
+
+    async def close(self) -> None:
+        """Let go of connections and of the store."""
+        await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.http.aclose())
+        await self.store.close()
+
+
+def _tenant(block: Tenant) -> TenantSettings:
+    return TenantSettings(
+        block.domain,
+        block.issuer or f"https://{block.domain}/",
+        block.audience,
+        block.algorithms,
+        block.require_verified_email,
+        block.leeway,
+    )

@@ -1,0 +1,144 @@
+"""`POST /graphql`, `GET` for queries, and GraphiQL for browsers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
+
+from proxy.access import AccessJudge, Principal, parse_json
+from proxy.config.model import Graphql, IntrospectionRoles
+from proxy.errors import BadRequest, GatewayError, GatewayTimeout, InternalError, MethodNotAllowed, Unauthorized
+from proxy.exchange import NO_STORE, Exchange, require_json
+from proxy.graphql.documents import Documents, Invalid, Operation
+from proxy.graphql.http import JSON, GraphqlAnswer, GraphqlRequest, answered, negotiate, read_body, read_query, refused
+from proxy.graphql.resolvers import Context, ProxyCall
+from proxy.handlers.relay import identity_headers
+from proxy.observe.logs import get_logger
+from proxy.sessions.store import SessionStore
+from proxy.upstream.noetl import NoetlApi
+
+
+class NotAcceptable(GatewayError):
+    """The client accepts neither media type of GraphQL answers (RFC 9110, 15.5.7)."""
+
+    status = 406
+    code = "BAD_USER_INPUT"
+    default_text = "Answers are application/json or application/graphql-response+json"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphqlHandler:
+    """The endpoint, with what it needs."""
+
+    schema: GraphQLSchema
+    documents: Documents
+    settings: Graphql
+    api: NoetlApi
+    judge: AccessJudge
+    store: SessionStore
+    proxy: ProxyCall
+    max_body_size: int
+    page: Any
+
+    async def handle(self, exchange: Exchange) -> web.StreamResponse:
+        """Answer a request, or show the page."""
+        request = exchange.request
+        accept = request.headers.get("accept")
+        if request.method in ("GET", "HEAD") and self.settings.graphiql and _wants_page(accept, exchange.query):
+            return self.page(request)  # type: ignore[no-any-return]
+        if exchange.principal is None:
+            raise Unauthorized
+        media = negotiate(accept)
+        if media is None:
+            raise NotAcceptable
+        wanted = await self._read(exchange)
+        if isinstance(wanted, list):
+            answers = [await self._run(exchange, item) for item in wanted]
+            return _response([answer.body for answer in answers], 200, media)
+        answer = await self._run(exchange, wanted)
+        return _response(answer.body, answer.json_status if media == JSON else answer.status, media)
+
+    async def _read(self, exchange: Exchange) -> GraphqlRequest | list[GraphqlRequest]:
+        request = exchange.request
+        if request.method in ("GET", "HEAD"):
+            if self.settings.get == "off":
+                raise MethodNotAllowed(("OPTIONS", "POST"))
+            return read_query(dict(parse_qsl(exchange.query, keep_blank_values=True)))
+        require_json(request)
+        document = parse_json(await exchange.body(self.max_body_size))
+        return read_body(document, self.settings.limits.batch)
+
+    async def _run(self, exchange: Exchange, wanted: GraphqlRequest) -> GraphqlAnswer:
+        operation = self.documents.get(wanted.query)
+        if isinstance(operation, Invalid):
+            return refused(operation.errors, "LIMIT_EXCEEDED" if operation.limit else "BAD_USER_INPUT")
+        kind = operation.kind(wanted.operation_name)
+        if kind is None:
+            text = "operationName must name one of the document's operations"
+            return refused((GraphQLError(text),), "BAD_USER_INPUT")
+        if kind is not OperationType.QUERY and exchange.request.method != "POST":
+            raise MethodNotAllowed(("OPTIONS", "POST"))
+        if kind is OperationType.SUBSCRIPTION:
+            text = "Subscriptions are not available yet: poll executionStatus"
+            return refused((GraphQLError(text),), "BAD_USER_INPUT")
+        if operation.introspects and not self._may_introspect(exchange.who):
+            return refused((GraphQLError("Introspection is not allowed"),), "FORBIDDEN")
+        result = await self._execute(exchange, wanted, operation)
+        answer, behind = answered(result)
+        for error, cause in behind:
+            _log(exchange, error, cause)
+        return answer
+
+    def _may_introspect(self, who: Principal) -> bool:
+        allowed = self.settings.introspection
+        if isinstance(allowed, IntrospectionRoles):
+            return bool(set(allowed.roles) & who.subject.roles)
+        return bool(allowed)
+
+    async def _execute(self, exchange: Exchange, wanted: GraphqlRequest, operation: Operation) -> ExecutionResult:
+        context = Context(exchange.who, self.api, self.judge, self.store, self.proxy, identity_headers(exchange))
+        try:
+            async with asyncio.timeout(self.settings.timeout), exchange.stopwatch.timing():
+                outcome = execute(
+                    self.schema,
+                    operation.document,
+                    context_value=context,
+                    variable_values=dict(wanted.variables or {}),
+                    operation_name=wanted.operation_name,
+                )
+                result = await outcome if inspect.isawaitable(outcome) else outcome
+        except TimeoutError:
+            cause = GatewayTimeout(detail=f"GraphQL operation over {self.settings.timeout:g} s")
+            return ExecutionResult(None, [GraphQLError(cause.text, original_error=cause)])
+        if not isinstance(result, ExecutionResult):
+            raise InternalError(detail="incremental delivery is not served")
+        return result
+
+
+def _log(exchange: Exchange, error: GraphQLError, cause: GatewayError) -> None:
+    if isinstance(cause, InternalError):
+        get_logger().error(
+            "graphql.error", request_id=exchange.request_id, path=error.path, exc_info=error.original_error
+        )
+    elif cause.detail:
+        exchange.detail = f"{exchange.detail}; {cause.detail}" if exchange.detail else cause.detail
+
+
+def _wants_page(accept: str | None, query: str) -> bool:
+    return accept is not None and "text/html" in accept and "query=" not in query
+
+
+def _response(document: Any, status: int, media: str) -> web.Response:
+    try:
+        body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    except (ValueError, TypeError):
+        raise BadRequest("The answer can't be written as JSON") from None
+    headers = [("content-type", f"{media}; charset=utf-8"), NO_STORE]
+    return web.Response(body=body, status=status, headers=headers)

@@ -1,0 +1,305 @@
+"""The HTTP server: aiohttp's low-level server, the guards in their order, one error type to one body, one access line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import time
+import uuid
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from proxy.errors import (
+    BadRequest,
+    Forbidden,
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from proxy.exchange import REQUEST_ID, Exchange, client_address, in_networks, json_response
+from proxy.gateway import Gateway, Service
+from proxy.observe.logs import get_logger, redact_query
+from proxy.routing import Found, Missing, PathError, normalise_path
+from proxy.sessions.store import StoreError
+
+_SAFE = ("GET", "HEAD")
+_PURGE_SECONDS = 30.0
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_SECURITY = (
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+)
+
+
+class GatewayServer:
+    """Serves one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        config = gateway.compiled.loaded.gateway
+        self.gateway = gateway
+        self.malformed = 0
+        self._limits = config.server.limits
+        self._trusted = gateway.compiled.trusted_proxies
+        self._cookie = config.sessions.cookie
+        self._access_log = config.logging.access
+        self._security = _SECURITY if config.headers.security else ()
+        self._own_origin = (config.server.public_url or f"http://localhost:{config.server.port}").rstrip("/")
+        self._log = get_logger()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        exchange = self._begin(request)
+        status = 499
+        try:
+            try:
+                response = await self._serve(exchange)
+            except GatewayError as error:
+                response = self._refuse(exchange, error)
+            except StoreError as error:
+                response = self._refuse(exchange, Unavailable(detail=f"session store: {error}"))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                self._log.exception("request.failed", request_id=exchange.request_id)
+                response = self._refuse(exchange, InternalError())
+            status = response.status
+            if not response.prepared:
+                self._complete(exchange, response)
+            return response
+        finally:
+            if self._access_log:
+                self._write_access(exchange, status)
+
+    def _begin(self, request: web.BaseRequest) -> Exchange:
+        given = request.headers.get("x-request-id", "")
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        address = peer[0] if peer else ""
+        believed = in_networks(address, self._trusted)
+        proto = request.headers.get("x-forwarded-proto", "").lower() if believed else ""
+        return Exchange(
+            request=request,
+            request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+            client_ip=client_address(address, request.headers, self._trusted),
+            scheme=proto if proto in ("http", "https") else "http",
+            body_timeout=self._limits.body_timeout,
+        )
+
+    async def _serve(self, exchange: Exchange) -> web.StreamResponse:
+        self._read_target(exchange)
+        method = exchange.request.method
+        table = self.gateway.compiled.routes
+        if method == "OPTIONS":
+            return self._options(exchange)
+        found = table.find(exchange.host, method, exchange.path)
+        if isinstance(found, Missing):
+            self._origin_of_default(exchange)
+            raise NotFound if found.because == "no-path" else MethodNotAllowed(found.allow)
+        exchange.route, exchange.params = found.route, found.params
+        service = self.gateway.service(found.route)
+        await self._guard(exchange, service)
+        return await service.handler(exchange)
+
+    def _read_target(self, exchange: Exchange) -> None:
+        request = exchange.request
+        hosts = request.headers.getall("host", [])
+        if len(hosts) > 1 or (hosts and hosts[0] and not _HOST.fullmatch(hosts[0])):
+            raise BadRequest("Bad Host header")
+        if not hosts and request.version >= (1, 1):
+            raise BadRequest("Host header missing")
+        authority = hosts[0] if hosts else ""
+        exchange.host = authority.rpartition(":")[0].lower() if re.search(r":\d+$", authority) else authority.lower()
+        target = request._message.path
+        if request.method in ("TRACE", "CONNECT"):
+            raise MethodNotAllowed(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+        if "://" in target.partition("/")[0] + target[:8]:
+            inner, slash, rest = target.partition("://")[2].partition("/")
+            if inner.lower() != authority.lower():
+                raise BadRequest("The target's authority differs from Host")
+            target = slash + rest or "/"
+        if target == "*" and request.method == "OPTIONS":
+            target = "/"
+        raw, _, exchange.query = target.partition("?")
+        if "#" in target or not exchange.query.isascii():
+            raise BadRequest("bad URL encoding")
+        try:
+            exchange.path = normalise_path(raw)
+        except PathError as error:
+            raise BadRequest(str(error)) from None
+
+    def _options(self, exchange: Exchange) -> web.Response:
+        headers = exchange.request.headers
+        wanted, origin = headers.get("access-control-request-method"), headers.get("origin")
+        found = self.gateway.compiled.routes.find(exchange.host, wanted or "OPTIONS", exchange.path)
+        cors = self.gateway.compiled.cors
+        if isinstance(found, Found):
+            exchange.route, cors = found.route, found.route.cors
+        elif found.because == "no-path":
+            raise NotFound
+        if origin is None or wanted is None:
+            allow = found.allow if isinstance(found, Missing) else ("OPTIONS", *found.route.methods)
+            return web.Response(status=204, headers={"allow": ", ".join(sorted(set(allow)))})
+        private = headers.get("access-control-request-private-network") == "true"
+        answer = cors.preflight_headers(origin, private_network=private)
+        if answer is None:
+            raise Forbidden("Origin not allowed", detail=f"preflight from {origin!r}")
+        return web.Response(status=204, headers=list(answer))
+
+    def _origin_of_default(self, exchange: Exchange) -> None:
+        exchange.origin_headers = self.gateway.compiled.cors.response_headers(exchange.request.headers.get("origin"))
+
+    async def _guard(self, exchange: Exchange, service: Service) -> None:
+        """The guards, in the order of the house: origin, limits, session. The handler asks the access rules."""
+        spec, request = service.spec, exchange.request
+        origin = request.headers.get("origin")
+        exchange.origin_headers = spec.cors.response_headers(origin)
+        if self._cookie.enabled and request.method not in _SAFE and origin is not None:
+            self._check_origin(exchange, service, origin)
+        if spec.allow_from and not in_networks(exchange.client_ip, spec.allow_from):
+            raise Forbidden(detail=f"{exchange.client_ip} is not in allow_from of {spec.pattern}")
+        if service.session != "none":
+            exchange.principal = await self.gateway.auth.authenticate(exchange)
+            if exchange.principal is None and service.session == "session":
+                raise Unauthorized
+
+    def _check_origin(self, exchange: Exchange, service: Service, origin: str) -> None:
+        """With session cookies on, no foreign page may change anything with one, nor plant one."""
+        carries = self._cookie.name in exchange.request.cookies or service.spec.block.handler == "auth.login"
+        own = origin == self._own_origin or origin == f"{exchange.scheme}://{exchange.request.headers.get('host', '')}"
+        if carries and not own and not service.spec.cors.allows(origin):
+            raise Forbidden("Origin not allowed", detail=f"state-changing request from {origin!r}")
+
+    def _refuse(self, exchange: Exchange, error: GatewayError) -> web.Response:
+        if error.detail:
+            exchange.detail = error.detail
+        if not exchange.origin_headers:
+            self._origin_of_default(exchange)
+        body = {"error": error.text, "request_id": exchange.request_id}
+        return json_response(body, error.status, list(error.headers))
+
+    def _complete(self, exchange: Exchange, response: web.StreamResponse) -> None:
+        headers = response.headers
+        headers["x-request-id"] = exchange.request_id
+        for name, value in exchange.origin_headers:
+            headers.add(name, value)
+        for name, value in self._security:
+            if name not in headers:
+                headers[name] = value
+        headers["server"] = "noetl-edge"
+
+    def _write_access(self, exchange: Exchange, status: int) -> None:
+        query = redact_query(exchange.query)
+        who = exchange.principal
+        self._log.info(
+            "request",
+            method=exchange.request.method,
+            path=exchange.path + (f"?{query}" if query else ""),
+            route=exchange.route.pattern if exchange.route else None,
+            status=status,
+            ms=round((time.perf_counter() - exchange.started) * 1000, 2),
+            upstream_ms=round(exchange.stopwatch.seconds * 1000, 2),
+            user_id=who.user_id if who else None,
+            ip=exchange.client_ip,
+            request_id=exchange.request_id,
+            **({"detail": exchange.detail} if exchange.detail else {}),
+        )
+
+    def malformed_request(self, status: int, message: str | None) -> web.Response:
+        """Count a request that could not be parsed, and answer it; one short line in the log."""
+        self.malformed += 1
+        reason = (message or "").splitlines()[0][:120] if message else ""
+        self._log.info("request.malformed", status=status, reason=reason, count=self.malformed)
+        body = {"error": "Malformed request", "request_id": uuid.uuid4().hex}
+        return json_response(body, status, [("connection", "close")])
+
+
+class _Protocol(RequestHandler[Any]):
+    """aiohttp's connection, with our answer to requests that can't be parsed."""
+
+    __slots__ = ("owner",)
+    owner: GatewayServer
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        text = str(exc) if exc else message
+        if status >= 500:
+            get_logger().error("request.failed", exc_info=exc)
+        elif "status line" in (text or "").lower():
+            status = 414
+        elif "too large" in (text or "").lower() or "got more than" in (text or "").lower():
+            status = 431
+        response = self.owner.malformed_request(status, text)
+        response.force_close()
+        return response
+
+
+class _Listener(Server[Any]):
+    """Makes our kind of connection."""
+
+    owner: GatewayServer
+
+    def __call__(self) -> RequestHandler[Any]:
+        protocol = _Protocol(self, loop=self._loop, **self._kwargs)
+        protocol.owner = self.owner
+        return protocol
+
+
+async def listen(server: GatewayServer, host: str, port: int) -> tuple[Any, asyncio.Server]:
+    """Open the listening socket. Raises OSError."""
+    limits = server.gateway.compiled.loaded.gateway.server.limits
+    listener = _Listener(
+        server.handle,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=limits.idle_timeout,
+        max_line_size=limits.max_header_size,
+        max_field_size=limits.max_header_size,
+        max_headers=limits.max_headers,
+    )
+    listener.owner = server
+    sock = await asyncio.get_running_loop().create_server(listener, host, port, backlog=1024)
+    return listener, sock
+
+
+async def run(gateway: Gateway, *, ready: Any = None) -> None:
+    """Serve until SIGINT or SIGTERM; requests in flight get `shutdown_grace`. Raises OSError if it can't listen."""
+    config = gateway.compiled.loaded.gateway.server
+    server = GatewayServer(gateway)
+    listener, sock = await listen(server, config.host, config.port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    purging = asyncio.create_task(_purge(gateway))
+    try:
+        if ready is not None:
+            ready(sock.sockets[0].getsockname())
+        await stop.wait()
+        get_logger().info("gateway.stopping")
+        sock.close()
+        await listener.shutdown(config.shutdown_grace)
+    finally:
+        purging.cancel()
+        await gateway.close()
+
+
+async def _purge(gateway: Gateway) -> None:
+    idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
+    while True:
+        try:
+            await gateway.store.purge(time.time(), idle)
+        except StoreError as error:
+            get_logger().warning("sessions.purge_failed", reason=str(error))
+        await asyncio.sleep(_PURGE_SECONDS)
