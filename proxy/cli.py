@@ -94,8 +94,8 @@ def refuse_sandbox_in_public(compiled: Compiled) -> None:
     sandboxes = [t.domain for t in gateway.auth.tenants if (t.issuer or "https:").startswith("http:")]
     if sandboxes and not is_loopback(gateway.server.host) and not gateway.auth.allow_sandbox_tenants:
         raise Failed(
-            f"server.host {gateway.server.host} is public while tenant {sandboxes[0]} is a sandbox (plain http issuer): "
-            "listen on 127.0.0.1, or set auth.allow_sandbox_tenants: true"
+            f"server.host {gateway.server.host} is public while tenant {sandboxes[0]} is a sandbox (plain http "
+            "issuer): listen on 127.0.0.1, or set auth.allow_sandbox_tenants: true"
         )
 
 

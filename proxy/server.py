@@ -1,4 +1,4 @@
-"""The HTTP server: aiohttp's low-level server, the guards in their order, one error type to one body, one access line."""
+"""The HTTP server: aiohttp's low-level server, the guards in order, one error type, one access line."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ class GatewayServer:
         return json_response(body, status, [("connection", "close")])
 
 
-class _Protocol(RequestHandler[Any]):
+class _Protocol(RequestHandler):
     """aiohttp's connection, with our answer to requests that can't be parsed."""
 
     __slots__ = ("owner",)
@@ -245,12 +245,12 @@ class _Protocol(RequestHandler[Any]):
         return response
 
 
-class _Listener(Server[Any]):
+class _Listener(Server):
     """Makes our kind of connection."""
 
     owner: GatewayServer
 
-    def __call__(self) -> RequestHandler[Any]:
+    def __call__(self) -> RequestHandler:
         protocol = _Protocol(self, loop=self._loop, **self._kwargs)
         protocol.owner = self.owner
         return protocol

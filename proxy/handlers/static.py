@@ -57,8 +57,9 @@ class Page:
         self._plain = html.encode()
         self._packed = gzip.compress(self._plain, 9)
         self._etag = f'"{hashlib.sha256(self._plain).hexdigest()[:32]}"'
+        allowed = " ".join(hashes) or "'none'"
         self._policy = (
-            f"default-src 'none'; script-src {' '.join(hashes) or "'none'"}; style-src 'unsafe-inline'; "
+            f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
             "font-src data:; img-src data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
 
