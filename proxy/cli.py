@@ -1,4 +1,4 @@
-"""The command line: `noetl-edge serve`, `check`. Errors go to stderr in one line; a traceback never reaches the user."""
+"""The command line: serve and check. Errors go to stderr in one line; a traceback never reaches the user."""
 
 from __future__ import annotations
 
