@@ -1,0 +1,172 @@
+"""The three programs as processes: start, wait until they answer, restart, stop. Ends only what it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+# What a developer's shell may set and the run must not depend on; proxies too, as all of it is on loopback.
+_FOREIGN = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NOETL_", "ROUTER_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+class StartFailed(Exception):
+    """A program ended, or did not answer within the deadline."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return once `condition` holds; raises `AssertionError` naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what would configure the programs."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN) and name.lower() not in _PROXIES
+    }
+
+
+@dataclass(slots=True)
+class Program:
+    """One program: its arguments after `python -m`, the address that tells it is ready, and its log file."""
+
+    name: str
+    arguments: tuple[str, ...]
+    ready_url: str
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **changes: str) -> None:
+        """Start and wait until it answers; `changes` go into the environment of this start only."""
+        assert self._process is None, f"{self.name} runs already"
+        environment = {**clean_environment(), **self.environment, **changes}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *self.arguments],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            wait_until(self._answers, START_SECONDS, f"{self.name} answers {self.ready_url}")
+        except AssertionError as error:
+            raise StartFailed(str(error)) from None
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        code = self._process.poll()
+        if code is not None:
+            raise StartFailed(f"{self.name} ended with exit code {code} before it was ready")
+        try:
+            return httpx.get(self.ready_url, timeout=2, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> int | None:
+        """SIGTERM, and SIGKILL after a deadline; returns the exit code, None if it was not running."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def tail(self, lines: int = 25) -> str:
+        """The end of what it printed."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Programs:
+    """Both sandboxes and the gateway on free ports, with a folder of their own that goes away with them."""
+
+    def __init__(self, dialect: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="noetl-edge-e2e-")
+        folder = Path(self._folder.name)
+        auth0, noetl, gateway = free_port(), free_port(), free_port()
+        self.domain = f"localhost:{auth0}"
+        self.auth0_url = f"http://{self.domain}"
+        self.gateway_url = f"http://127.0.0.1:{gateway}"
+        self.sessions = folder / "sessions"
+        self.auth0 = Program(
+            "mock_auth0",
+            ("mock_auth0", "--port", str(auth0)),
+            f"{self.auth0_url}/.well-known/jwks.json",
+            folder / "mock_auth0.log",
+        )
+        self.noetl = Program(
+            "mock_noetl",
+            ("mock_noetl", "--port", str(noetl), "--dialect", dialect),
+            f"http://127.0.0.1:{noetl}/api/health",
+            folder / "mock_noetl.log",
+        )
+        self.gateway = Program(
+            "gateway",
+            ("proxy", "serve", "--config", "gateway.yaml"),
+            f"{self.gateway_url}/health",
+            folder / "gateway.log",
+            {
+                "AUTH0_DOMAIN": self.domain,
+                "AUTH0_ISSUER": f"{self.auth0_url}/",
+                "AUTH0_AUDIENCE": "noetl-gateway",
+                "NOETL_BASE_URL": f"http://127.0.0.1:{noetl}",
+                "GATEWAY_PORT": str(gateway),
+                "NOETL_EDGE_SESSIONS": str(self.sessions),
+                "CORS_ALLOWED_ORIGINS": "http://localhost:3000",
+            },
+        )
+
+    def __enter__(self) -> Programs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for program in reversed(self.all):
+            program.stop()
+        self._folder.cleanup()
+
+    @property
+    def all(self) -> tuple[Program, ...]:
+        """In the order to start them."""
+        return (self.auth0, self.noetl, self.gateway)
+
+    def start(self) -> None:
+        """Start all; raises `StartFailed`."""
+        for program in self.all:
+            program.start()
