@@ -289,6 +289,7 @@ async def run(gateway: Gateway, *, ready: Any = None) -> None:
         await stop.wait()
         get_logger().info("gateway.stopping")
         sock.close()
+        listener.pre_shutdown()
         await listener.shutdown(config.shutdown_grace)
     finally:
         purging.cancel()
