@@ -1,0 +1,63 @@
+"""Medians, spreads and ratios over rounds, and what was the limit. Pure.
+
+Ratios are taken within a round and only then summed up: what disturbs a round disturbs both sides of its ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.measure import Sample
+
+BUSY = 0.90
+FULL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median with the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of one or more values."""
+        return cls(median(values), min(values), max(values))
+
+    def as_json(self) -> dict[str, float]:
+        """For the report's file."""
+        return {"median": round(self.median, 4), "min": round(self.low, 4), "max": round(self.high, 4)}
+
+
+def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
+    """`values` by `base`, round by round. Raises ValueError if the rounds differ in number."""
+    return Spread.of([value / other for value, other in zip(values, base, strict=True)])
+
+
+def middle(samples: Sequence[Sample]) -> Sample:
+    """A sample whose every field is the median of that field."""
+    names = Sample.__dataclass_fields__
+    return Sample(**{name: median([getattr(sample, name) for sample in samples]) for name in names})
+
+
+def limit(sample: Sample, *, is_upstream: bool) -> str:
+    """What kept the contender from using its core; empty if nothing did."""
+    others = f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}"
+    if is_upstream:
+        return f"shares its core with the load generator ({others}): this is the ceiling of the set-up"
+    if sample.cpu >= BUSY and sample.load_idle >= FULL:
+        return ""
+    if sample.cpu >= BUSY:
+        return f"filled its core, but the other one was full too ({others}): it may do a little more than it shows"
+    text = f"used {sample.cpu:.0%} of its core"
+    taken = 1 - sample.cpu - sample.idle - sample.stolen
+    if max(taken, sample.stolen) > sample.idle:
+        who = "other programs took" if taken >= sample.stolen else "the hypervisor took"
+        return f"{text}, {who} {max(taken, sample.stolen):.0%} of it: the rate is too low, the ratio may be"
+    if sample.load_idle < 1 - BUSY:
+        return f"{text}: load generator and upstream were the limit ({others}); it can do more than it shows"
+    return f"{text} while neither core was full: more --connections may show more ({others})"

@@ -1,0 +1,55 @@
+"""Reading wrk's result, and judging it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import wrk
+from bench.measure import _judge
+from bench.programs import BenchError
+
+_HEAD = "Running 3s test @ http://127.0.0.1:1/x\n  1 threads and 32 connections\n"
+_LINE = (
+    'bench-result {{"requests":{requests},"duration_us":3000000,"bytes":{received},"p50_us":900,"p90_us":1100,'
+    '"p99_us":2500,"max_us":9000,"connect":0,"read":0,"write":0,"status":{status},"timeout":0}}\n'
+)
+
+
+def printed(requests: int = 30000, received: int = 9_000_000, status: int = 0) -> str:
+    return _HEAD + _LINE.format(requests=requests, received=received, status=status)
+
+
+def test_the_result_is_read_from_among_what_wrk_prints() -> None:
+    result = wrk.parse(printed())
+    assert result.rate == 10000
+    assert (result.p50_ms, result.p90_ms, result.p99_ms, result.max_ms) == (0.9, 1.1, 2.5, 9.0)
+    assert result.bytes_each == 300
+    assert result.failure() == ""
+
+
+def test_output_without_a_result_is_an_error_that_quotes_it() -> None:
+    with pytest.raises(BenchError, match="unable to connect"):
+        wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+def test_refusals_are_a_failure_that_names_and_counts_them() -> None:
+    assert wrk.parse(printed(status=7)).failure() == "status errors: 7"
+
+
+def test_no_answers_are_a_failure() -> None:
+    assert wrk.parse(printed(requests=0, received=0)).failure() == "no answers at all"
+
+
+def test_a_failure_ends_the_measurement_and_says_whose_it_is() -> None:
+    with pytest.raises(BenchError, match=r"relay, nginx plain: status errors: 7 \(30000 answers\)"):
+        _judge(wrk.parse(printed(status=7)), 300, "relay, nginx plain")
+
+
+@pytest.mark.parametrize("verified", [270, 330])
+def test_answers_of_another_size_than_the_verified_one_end_the_measurement(verified: int) -> None:
+    with pytest.raises(BenchError, match=f"300 bytes on average, the right one has {verified}"):
+        _judge(wrk.parse(printed()), verified, "relay, noetl-edge")
+
+
+def test_the_part_of_an_answer_at_the_end_of_a_run_is_no_other_size() -> None:
+    _judge(wrk.parse(printed(received=9_000_250)), 300, "relay, noetl-edge")
