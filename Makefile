@@ -51,8 +51,9 @@ format: .venv/.ready  ## let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure against nginx (needs nginx and wrk)
-	@$(BIN)/python -m bench
+bench: setup  ## measure against nginx (needs nginx and wrk); BENCH="--quick" for a rough look
+	@scripts/need.sh nginx:nginx-light wrk:wrk
+	@$(BIN)/python -m bench $(BENCH)
 
 docs: .venv/.ready  ## regenerate docs/reference.md and docs/gateway.schema.json from the code
 	@$(BIN)/python scripts/reference.py
