@@ -6,6 +6,7 @@
     ├── Forbidden             403
     ├── NotFound              404
     ├── MethodNotAllowed      405   carries `allow`
+    ├── NotAcceptable         406
     ├── RequestTimeout        408
     ├── PayloadTooLarge       413
     ├── UriTooLong            414
@@ -83,6 +84,14 @@ class MethodNotAllowed(GatewayError):
 
     def __init__(self, allow: tuple[str, ...], *, detail: str = "") -> None:
         super().__init__(detail=detail, headers=(("allow", ", ".join(allow)),))
+
+
+class NotAcceptable(GatewayError):
+    """The client accepts neither media type of GraphQL answers (RFC 9110, 15.5.7)."""
+
+    status = 406
+    code = "BAD_USER_INPUT"
+    default_text = "Answers are application/json or application/graphql-response+json"
 
 
 class RequestTimeout(GatewayError):

@@ -10,13 +10,13 @@ import uuid
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_server import Server
 
+from proxy.connections import Admissions, Listener
 from proxy.errors import (
     BadRequest,
     Forbidden,
     GatewayError,
+    HeadTooLarge,
     InternalError,
     MethodNotAllowed,
     NotFound,
@@ -45,8 +45,8 @@ class GatewayServer:
     def __init__(self, gateway: Gateway) -> None:
         config = gateway.compiled.loaded.gateway
         self.gateway = gateway
-        self.malformed = 0
         self._limits = config.server.limits
+        self.admissions = Admissions(self._limits, gateway.compiled.trusted_proxies)
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
         self._access_log = config.logging.access
@@ -109,6 +109,8 @@ class GatewayServer:
 
     def _read_target(self, exchange: Exchange) -> None:
         request = exchange.request
+        if sum(len(name) + len(value) for name, value in request.raw_headers) > self._limits.max_header_size:
+            raise HeadTooLarge
         hosts = request.headers.getall("host", [])
         if len(hosts) > 1 or (hosts and hosts[0] and not _HOST.fullmatch(hosts[0])):
             raise BadRequest("Bad Host header")
@@ -211,64 +213,10 @@ class GatewayServer:
             **({"detail": exchange.detail} if exchange.detail else {}),
         )
 
-    def malformed_request(self, status: int, message: str | None) -> web.Response:
-        """Count a request that could not be parsed, and answer it; one short line in the log."""
-        self.malformed += 1
-        reason = (message or "").splitlines()[0][:120] if message else ""
-        self._log.info("request.malformed", status=status, reason=reason, count=self.malformed)
-        body = {"error": "Malformed request", "request_id": uuid.uuid4().hex}
-        return json_response(body, status, [("connection", "close")])
 
-
-class _Protocol(RequestHandler):
-    """aiohttp's connection, with our answer to requests that can't be parsed."""
-
-    __slots__ = ("owner",)
-    owner: GatewayServer
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        text = str(exc) if exc else message
-        if status >= 500:
-            get_logger().error("request.failed", exc_info=exc)
-        elif "status line" in (text or "").lower():
-            status = 414
-        elif "too large" in (text or "").lower() or "got more than" in (text or "").lower():
-            status = 431
-        response = self.owner.malformed_request(status, text)
-        response.force_close()
-        return response
-
-
-class _Listener(Server):
-    """Makes our kind of connection."""
-
-    owner: GatewayServer
-
-    def __call__(self) -> RequestHandler:
-        protocol = _Protocol(self, loop=self._loop, **self._kwargs)
-        protocol.owner = self.owner
-        return protocol
-
-
-async def listen(server: GatewayServer, host: str, port: int) -> tuple[Any, asyncio.Server]:
+async def listen(server: GatewayServer, host: str, port: int) -> tuple[Listener, asyncio.Server]:
     """Open the listening socket. Raises OSError."""
-    limits = server.gateway.compiled.loaded.gateway.server.limits
-    listener = _Listener(
-        server.handle,
-        handler_cancellation=True,
-        access_log=None,
-        keepalive_timeout=limits.idle_timeout,
-        max_line_size=limits.max_header_size,
-        max_field_size=limits.max_header_size,
-        max_headers=limits.max_headers,
-    )
-    listener.owner = server
+    listener = Listener(server.handle, server.admissions)
     sock = await asyncio.get_running_loop().create_server(listener, host, port, backlog=1024)
     return listener, sock
 

@@ -39,10 +39,10 @@ class ServerLimits(Block):
     header_timeout: Duration = Field(10.0, description="Longest time for a whole request head.")
     body_timeout: Duration = Field(30.0, description="Longest pause while reading a request body.")
     idle_timeout: Duration = Field(75.0, description="How long a kept-alive connection may stay idle.")
-    max_header_size: Size = Field(16384, description="Largest request line, and largest single header field.")
+    max_header_size: Size = Field(16384, description="Largest request head; also the longest request line.")
     max_headers: Integer = Field(100, ge=1, description="Most header fields of a request.")
     max_body_size: Size = Field(10 * 1024**2, description="Largest request body; a route may say otherwise.")
-    max_connections: Integer = Field(10000, ge=1, description="Most open client connections; more are closed at once.")
+    max_connections: Integer = Field(10000, ge=1, description="Most open client connections; more get 503.")
     max_connections_per_ip: Integer = Field(0, ge=0, description="Most open connections of one address; 0 is no limit.")
 
 

@@ -14,7 +14,15 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType,
 
 from proxy.access import AccessJudge, Principal, parse_json
 from proxy.config.model import Graphql, IntrospectionRoles
-from proxy.errors import BadRequest, GatewayError, GatewayTimeout, InternalError, MethodNotAllowed, Unauthorized
+from proxy.errors import (
+    BadRequest,
+    GatewayError,
+    GatewayTimeout,
+    InternalError,
+    MethodNotAllowed,
+    NotAcceptable,
+    Unauthorized,
+)
 from proxy.exchange import NO_STORE, Exchange, require_json
 from proxy.graphql.documents import Documents, Invalid, Operation
 from proxy.graphql.http import JSON, GraphqlAnswer, GraphqlRequest, answered, negotiate, read_body, read_query, refused
@@ -23,14 +31,6 @@ from proxy.handlers.relay import identity_headers
 from proxy.observe.logs import get_logger
 from proxy.sessions.store import SessionStore
 from proxy.upstream.noetl import NoetlApi
-
-
-class NotAcceptable(GatewayError):
-    """The client accepts neither media type of GraphQL answers (RFC 9110, 15.5.7)."""
-
-    status = 406
-    code = "BAD_USER_INPUT"
-    default_text = "Answers are application/json or application/graphql-response+json"
 
 
 @dataclass(frozen=True, slots=True)

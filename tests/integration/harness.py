@@ -1,0 +1,142 @@
+"""A gateway in this process, on a real socket, with an upstream whose answers a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from proxy.config.compile import compile_config
+from proxy.config.load import load
+from proxy.gateway import Gateway
+from proxy.server import GatewayServer, listen
+from proxy.sessions.memory import MemoryStore
+from proxy.sessions.store import Identity, key_of, new_session, new_token
+
+Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+PATIENCE = 10.0
+TENANT = "auth: {tenants: [{domain: localhost, issuer: 'http://localhost:1/', audience: [tests]}]}\n"
+RULES = """
+acl:
+  roles: {staff: {emails: ["*@staff.test"]}}
+  rules:
+    - {allow: ["*"], roles: [staff], paths: ["/noetl/**"]}
+    - {allow: ["*"], roles: [staff], playbooks: ["**"]}
+"""
+
+
+async def hello(request: web.BaseRequest) -> web.StreamResponse:
+    """An upstream's answer when a test names none."""
+    return web.json_response({"hello": "world"})
+
+
+@dataclass(slots=True)
+class Upstream:
+    """A server behind the gateway. `answer` may be replaced at any time; `seen` are the requests that arrived."""
+
+    port: int = 0
+    answer: Answer = hello
+    seen: list[web.BaseRequest] = field(default_factory=list)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Note the request, and answer it."""
+        self.seen.append(request)
+        return await self.answer(request)
+
+
+@asynccontextmanager
+async def upstream_running() -> AsyncIterator[Upstream]:
+    """An upstream on a free port."""
+    upstream = Upstream()
+    runner = web.ServerRunner(
+        web.Server(upstream.handle, auto_decompress=False), handle_signals=False, shutdown_timeout=0.5
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    upstream.port = runner.addresses[0][1]
+    try:
+        yield upstream
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(slots=True)
+class Running:
+    """A gateway that serves, and a client for it that follows no redirects and decompresses nothing."""
+
+    server: GatewayServer
+    port: int
+    client: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def session(self, email: str = "anna@staff.test") -> str:
+        """A session token, without the login."""
+        token = new_token()
+        key = key_of(token)
+        assert key is not None
+        identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost")
+        session = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
+        await self.server.gateway.store.create(key, session, max_per_user=0)
+        return token
+
+    async def bearer(self, email: str = "anna@staff.test") -> dict[str, str]:
+        """Request headers of a signed-in user."""
+        return {"authorization": f"Bearer {await self.session(email)}"}
+
+    async def raw(self, data: bytes, *, until_closed: bool = True) -> bytes:
+        """What comes back for bytes on a bare connection: all until it closes, or the first part."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(PATIENCE):
+                return await (reader.read() if until_closed else reader.read(65536))
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
+    """A gateway of this configuration, with sessions in memory, on a free port."""
+    file = folder / "gateway.yaml"
+    file.write_text(text)
+    gateway = Gateway(compile_config(load(file, {})), MemoryStore())
+    server = GatewayServer(gateway)
+    listener, sock = await listen(server, "127.0.0.1", 0)
+    port = sock.sockets[0].getsockname()[1]
+    client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))
+    try:
+        yield Running(server, port, client)
+    finally:
+        await client.close()
+        sock.close()
+        await listener.shutdown(0.5)
+        await gateway.close()
+
+
+@asynccontextmanager
+async def behind_gateway(folder: Path, *, server: str = "", more: str = "") -> AsyncIterator[tuple[Running, Upstream]]:
+    """A gateway before a fresh upstream: `server` are lines of the server block, `more` are further blocks."""
+    async with upstream_running() as upstream:
+        text = f"server: {{{server}}}\n{TENANT}{RULES}"
+        if "upstreams:" not in more:
+            text += f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n"
+        async with gateway_running(folder, text + more.replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")) as up:
+            yield up, upstream
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds; fail after a deadline."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - any condition, also one without an event
+            await asyncio.sleep(0.005)
