@@ -13,6 +13,7 @@ import httpx
 from aiohttp import web
 
 from proxy.access import AccessJudge, Kind, Principal, classify
+from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Tenant
 from proxy.errors import BadRequest, Forbidden
@@ -35,8 +36,7 @@ from proxy.upstream.client import UpstreamClient, UpstreamSettings
 from proxy.upstream.noetl import NoetlApi
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
-_NEEDS_SESSION = frozenset({"auth.sessions", "auth.ticket", "auth.me"})
-_TAKES_SESSION = frozenset({"graphql"})
+_GUARD = {"needed": "session", "optional": "optional", "own": "none", "none": "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,7 @@ class Gateway:
         name = spec.block.handler
         if name is None:
             return Service(spec, self._relay(spec).handle, spec.block.auth)
-        session = "session" if name in _NEEDS_SESSION else "optional" if name in _TAKES_SESSION else "none"
-        return Service(spec, self._handler(name, spec), session)
+        return Service(spec, self._handler(name, spec), _GUARD[HANDLERS[name].session])
 
     def _relay(self, spec: RouteSpec) -> RelayHandler:
         name = spec.block.upstream or ""
@@ -153,8 +152,7 @@ class Gateway:
             cache=settings.document_cache,
             suggestions=settings.suggestions,
         )
-        if self.api is None:
-            raise BadRequest("the graphql handler needs an upstream called noetl")
+        assert self.api is not None  # noqa: S101 - the checks refuse a graphql route without the upstream
         return GraphqlHandler(
             schema, documents, settings, self.api, self.judge, self.store, self.proxy, spec.max_body_size, load_page()
         )

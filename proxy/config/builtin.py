@@ -8,10 +8,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class HandlerFacts:
-    """A handler's methods, what it does in one line, and, if it is not built yet, the `later` piece it waits for."""
+    """A handler's methods, what it does in one line, and, if it is not built yet, the `later` piece it waits for.
+
+    `session`: whether one is `needed`, `optional`, taken from the body too (`own`), or not looked for (`none`).
+    """
 
     methods: tuple[str, ...]
     summary: str
+    session: str = "none"
     later: str = ""
 
 
@@ -20,15 +24,19 @@ HANDLERS: dict[str, HandlerFacts] = {
     "ready": HandlerFacts(("GET",), "200 or 503 with the state of upstreams, session store and key sets"),
     "metrics": HandlerFacts(("GET",), "Prometheus text", later="metrics"),
     "runtime.contract": HandlerFacts(("GET",), "what the command line needs to know to sign in"),
-    "graphql": HandlerFacts(("GET", "POST"), "GraphQL over HTTP, and GraphiQL for browsers"),
+    "graphql": HandlerFacts(
+        ("GET", "POST"),
+        "GraphQL over HTTP, which needs a session, and GraphiQL for browsers, which does not",
+        "optional",
+    ),
     "static": HandlerFacts(("GET",), "files of a folder", later="static files"),
     "auth.login": HandlerFacts(("POST",), "trade an Auth0 token for a session"),
-    "auth.validate": HandlerFacts(("POST",), "whether a session is valid, and whose it is"),
-    "auth.check_access": HandlerFacts(("POST",), "whether the user may execute, view, modify or delete a playbook"),
-    "auth.logout": HandlerFacts(("POST",), "end the session, or all of the user's"),
-    "auth.sessions": HandlerFacts(("GET", "DELETE"), "list the user's sessions; DELETE with `{id}` ends one"),
-    "auth.me": HandlerFacts(("GET",), "the signed-in user"),
-    "auth.ticket": HandlerFacts(("POST",), "a ticket of one use, for 30 s"),
+    "auth.validate": HandlerFacts(("POST",), "whether a session is valid, and whose it is", "own"),
+    "auth.check_access": HandlerFacts(("POST",), "whether the user may do something with a playbook", "own"),
+    "auth.logout": HandlerFacts(("POST",), "end the session, or all of the user's", "own"),
+    "auth.sessions": HandlerFacts(("GET", "DELETE"), "list the user's sessions; DELETE with `{id}` ends one", "needed"),
+    "auth.me": HandlerFacts(("GET",), "the signed-in user", "needed"),
+    "auth.ticket": HandlerFacts(("POST",), "a ticket of one use, for 30 s", "needed"),
     "auth.backchannel_logout": HandlerFacts(
         ("POST",), "OpenID Connect back-channel logout", later="back-channel logout"
     ),
@@ -64,6 +72,7 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
 
 
 def builtin_routes(upstreams: object) -> list[dict[str, Any]]:
-    """The built-in table, without the proxy where there is no upstream called `noetl`."""
+    """The built-in table, without the proxy and GraphQL where there is no upstream called `noetl`."""
     known = upstreams if isinstance(upstreams, dict) else {}
-    return [dict(route) for route in BUILTIN_ROUTES if route.get("upstream", "noetl") in known or "handler" in route]
+    served = "noetl" in known
+    return [dict(r) for r in BUILTIN_ROUTES if served or (r.get("upstream") is None and r["handler"] != "graphql")]

@@ -142,9 +142,18 @@ def _tenants(gateway: Gateway, check: _Checker) -> None:
         for key, url in (("issuer", tenant.issuer), ("jwks_url", tenant.jwks_url)):
             if url is not None:
                 _tenant_url(check, (*path, key), url)
+    _sandboxes(gateway, check)
     domains = {tenant.domain for tenant in auth.tenants}
     if auth.default_tenant is not None and domains:
         check.known(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
+
+
+def _sandboxes(gateway: Gateway, check: _Checker) -> None:
+    """A tenant on plain http is a sandbox; it must not guard a public address."""
+    sandboxes = [tenant.domain for tenant in gateway.auth.tenants if (tenant.issuer or "https:").startswith("http:")]
+    if sandboxes and not is_loopback(gateway.server.host) and not gateway.auth.allow_sandbox_tenants:
+        text = f"is public while tenant {sandboxes[0]} is a sandbox (plain http issuer): listen on 127.0.0.1"
+        check.add(("server", "host"), f"{text}, or set auth.allow_sandbox_tenants: true")
 
 
 def _tenant_url(check: _Checker, path: Path, url: str) -> None:
@@ -242,6 +251,8 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     if facts.later:
         text = f"{name} is not available yet: {facts.later} comes with a later version; leave the route out"
         check.add((*path, "handler"), text)
+    if name == "graphql" and "noetl" not in _names(check.document, "upstreams"):
+        check.add((*path, "handler"), "graphql needs an upstream called noetl: add it, or leave the route out")
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
             check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")

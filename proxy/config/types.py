@@ -7,11 +7,12 @@ type. A value written in the file must have the right YAML type already.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic.fields import FieldInfo
 
-from proxy.config.units import parse_duration, parse_size
+from proxy.config.units import format_duration, format_size, parse_duration, parse_size
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -92,3 +93,18 @@ Size = Annotated[
 ]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_list)]
 ListOf = BeforeValidator(_list)
+
+
+def written(info: FieldInfo, value: Any) -> Any:
+    """A field's value as the file would spell it: durations and sizes with their unit."""
+    if type(value) not in (int, float):
+        return value
+    if _is(info, Duration):
+        return format_duration(value)
+    return format_size(value) if _is(info, Size) else value
+
+
+def _is(info: FieldInfo, kind: Any) -> bool:
+    """Whether a field is a Duration or a Size, by the validator that only that kind has."""
+    validator = next(mark for mark in get_args(kind)[1:] if isinstance(mark, BeforeValidator))
+    return validator in info.metadata or any(validator in get_args(part)[1:] for part in get_args(info.annotation))

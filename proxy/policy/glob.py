@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 
 class GlobError(ValueError):
@@ -85,3 +86,26 @@ def _covers_segment(general: str, special: str) -> bool:
     if general == "*":
         return True
     return not set("*?") & set(special) and re.fullmatch(_segment(general), special) is not None
+
+
+def intersects(one: str, other: str) -> bool:
+    """Whether some text may match both path globs. Never False where one does; may be True where none does."""
+    return _meet(tuple(one.split("/")), tuple(other.split("/")))
+
+
+@lru_cache(maxsize=4096)
+def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    if not one or not other:
+        return all(segment == "**" for segment in one + other)
+    if one[0] == "**":
+        return _meet(one[1:], other) or _meet(one, other[1:])
+    if other[0] == "**":
+        return _meet(one, other[1:]) or _meet(one[1:], other)
+    return _segments_meet(one[0], other[0]) and _meet(one[1:], other[1:])
+
+
+def _segments_meet(one: str, other: str) -> bool:
+    if set("*?") & set(one) and set("*?") & set(other):
+        return True
+    wild, plain = (one, other) if set("*?") & set(one) else (other, one)
+    return re.fullmatch(_segment(wild), plain) is not None

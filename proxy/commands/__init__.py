@@ -1,0 +1,1 @@
+"""The commands of `noetl-edge`, one module each."""

@@ -1,0 +1,64 @@
+"""`noetl-edge check`: whether a configuration may be served, what looks wrong in it, and what was found fine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from proxy.commands.common import CONFIG, read
+from proxy.config.checks import is_loopback
+from proxy.config.compile import Compiled
+from proxy.config.lint import lint
+from proxy.config.model import Gateway
+
+
+@click.command(epilog="Example: noetl-edge check --config gateway.yaml")
+@CONFIG
+def check(config: Path) -> None:
+    """Check a configuration and run its acl.tests; exit 0 or 2.
+
+    Mistakes are printed to stderr, one per line, each with line and column. Warnings don't change the exit status.
+    """
+    compiled = read(config)
+    warnings = lint(compiled)
+    for warning in warnings:
+        place, text = str(warning.place), f"{warning.key}: {warning.text}"
+        click.echo(f"{place}: warning: {text}", err=True)
+    ending = f"fine, with {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "fine"
+    click.echo(f"{config}: {ending}")
+    for name, text in _found(compiled):
+        click.echo(f"  {name:<10} {text}")
+
+
+def _found(compiled: Compiled) -> Iterator[tuple[str, str]]:
+    gateway = compiled.loaded.gateway
+    yield "listen", _listen(gateway)
+    for name, upstream in gateway.upstreams.items():
+        yield "upstream", f"{name} at {', '.join(upstream.urls)}"
+    for tenant in gateway.auth.tenants:
+        sandbox = " (a sandbox: plain http)" if (tenant.issuer or "").startswith("http:") else ""
+        yield "tenant", f"{tenant.domain}, audience {', '.join(tenant.audience)}{sandbox}"
+    yield "sessions", _sessions(gateway)
+    origins = gateway.cors.allowed_origins if gateway.corsAllowedOrigins is None else gateway.corsAllowedOrigins
+    yield "origins", ", ".join(origins) or "none: pages of other origins may read nothing"
+    written = sum(("routes", i) in compiled.loaded.document.values for i in range(len(compiled.routes.entries)))
+    built_in = "" if written else ", the built-in table"
+    yield "routes", f"{len(compiled.routes.entries)}{built_in}"
+    acl = gateway.acl
+    yield "access", f"{len(acl.rules)} rules for {len(acl.roles)} roles, {acl.default} by default"
+    yield "acl.tests", f"{len(acl.tests)} of {len(acl.tests)} as expected" if acl.tests else "none: write some"
+    if compiled.loaded.overrides:
+        yield "from env", ", ".join(compiled.loaded.overrides)
+
+
+def _listen(gateway: Gateway) -> str:
+    where = "this machine only" if is_loopback(gateway.server.host) else "reachable from other machines"
+    return f"{gateway.server.host}:{gateway.server.port}, {where}"
+
+
+def _sessions(gateway: Gateway) -> str:
+    sessions = gateway.sessions
+    where = f"in the folder {sessions.path}" if sessions.store == "file" else "in memory, gone on restart"
+    return f"{where}; {sessions.default_hours:g} h, at most {sessions.max_hours:g} h"

@@ -1,0 +1,110 @@
+"""`noetl-edge explain`: what would be decided about a user's request, and what every rule says to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.access import playbook_name
+from proxy.commands.common import CONFIG, Failed, read
+from proxy.config.compile import Compiled
+from proxy.dryrun import Outcome, Unclear, on_playbook, on_request, subject_of
+from proxy.errors import BadRequest
+from proxy.policy.acl import Action, Subject, Verdict
+from proxy.policy.cors import CorsPolicy
+
+
+@click.command(epilog="Example: noetl-edge explain --as user@example.com --execute data_pipeline/transform_data")
+@CONFIG
+@click.option("--as", "email", default="", help="E-mail address of the user.")
+@click.option("--role", "roles", multiple=True, help="A role that the token carries; may be repeated.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A claim of the token; may be repeated.")
+@click.option("--execute", metavar="PLAYBOOK", help="May the user run it?")
+@click.option("--view", metavar="PLAYBOOK", help="May the user see it?")
+@click.option("--modify", metavar="PLAYBOOK", help="May the user change it?")
+@click.option("--delete", metavar="PLAYBOOK", help="May the user delete it?")
+@click.option("--method", default="GET", show_default=True, help="Method of a request.")
+@click.option("--path", metavar="PATH", help="Path of a request.")
+@click.option("--origin", metavar="ORIGIN", help="What a browser's page from there would be told.")
+def explain(
+    config: Path,
+    email: str,
+    roles: tuple[str, ...],
+    claims: tuple[str, ...],
+    method: str,
+    path: str | None,
+    origin: str | None,
+    **playbooks: str | None,
+) -> None:
+    """Tell whether a user may do something, by which rule, and what every other rule says. Exit 0 or 1.
+
+    Ask about one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --origin).
+    """
+    compiled = read(config)
+    who = subject_of(compiled, email, roles, _claims(claims))
+    asked = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
+    if len(asked) + (path is not None) != 1:
+        raise Failed("ask about one thing: --execute PLAYBOOK, --view, --modify, --delete, or --path PATH")
+    click.echo(f"user       {email or '(no e-mail)'}, roles: {', '.join(sorted(who.roles)) or 'none'}")
+    if path is not None:
+        outcome = _request(compiled, who, method.upper(), path)
+        _origin(compiled, outcome, origin)
+    else:
+        outcome = _playbook(compiled, who, *asked[0])
+    for verdict in outcome.verdicts:
+        click.echo(_line(verdict))
+    click.echo(f"decision   {'allow' if outcome.decision.allowed else 'deny'}: {outcome.decision.because}")
+    click.get_current_context().exit(0 if outcome.decision.allowed else 1)
+
+
+def _claims(given: tuple[str, ...]) -> dict[str, Any]:
+    claims: dict[str, Any] = {}
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Failed(f"--claim {pair}: write NAME=VALUE")
+        try:
+            claims[name] = json.loads(text)
+        except ValueError:
+            claims[name] = text
+    return claims
+
+
+def _playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> Outcome:
+    try:
+        outcome = on_playbook(compiled, who, action, playbook_name(name, action.value))
+    except BadRequest as error:
+        raise Failed(error.text) from None
+    click.echo(f"asked      {action.value} on playbook {name}")
+    return outcome
+
+
+def _request(compiled: Compiled, who: Subject, method: str, path: str) -> Outcome:
+    try:
+        outcome = on_request(compiled, who, method, path)
+    except Unclear as error:
+        raise Failed(f"{method} {path} is {error}") from None
+    click.echo(f"asked      {f'{outcome.action.value} on ' if outcome.action else ''}{method} {path}")
+    if outcome.route is not None:
+        click.echo(f"route      {outcome.route.pattern} ({outcome.route.place}), {outcome.route.target}")
+    return outcome
+
+
+def _origin(compiled: Compiled, outcome: Outcome, origin: str | None) -> None:
+    if origin is None:
+        return
+    policy: CorsPolicy = outcome.route.cors if outcome.route else compiled.cors
+    allowed = policy.allows(origin)
+    told = "may read the answer" if allowed else "is refused: no cors.allowed_origins names it, preflights get 403"
+    click.echo(f"origin     {origin} {told}")
+
+
+def _line(verdict: Verdict) -> str:
+    rule = verdict.rule
+    globs = ", ".join(glob.text for glob in rule.playbooks or rule.paths)
+    actions = ", ".join(sorted(action.value for action in rule.actions))
+    said = verdict.because or ("denies" if rule.effect == "deny" else "allows")
+    return f"  {rule.source}  {rule.effect} [{actions}] on {globs}: {said}"

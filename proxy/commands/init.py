@@ -1,0 +1,29 @@
+"""`noetl-edge init`: write the commented example configuration, to begin with."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from proxy.commands.common import Failed
+
+
+def example() -> bytes:
+    """The shipped gateway.yaml."""
+    return resources.files("proxy").joinpath("gateway.yaml").read_bytes()
+
+
+@click.command(epilog="Example: noetl-edge init && noetl-edge check")
+@click.argument("file", type=click.Path(path_type=Path), default=Path("gateway.yaml"))
+def init(file: Path) -> None:
+    """Write the commented example configuration to FILE (gateway.yaml). Never overwrites one."""
+    try:
+        with file.open("xb") as out:
+            out.write(example())
+    except FileExistsError:
+        raise Failed(f"{file} is there already; name another file, or move it away") from None
+    except OSError as error:
+        raise Failed(f"can't write {file}: {error.strerror}") from None
+    click.echo(f"wrote {file}; next: noetl-edge check --config {file}")
