@@ -48,12 +48,17 @@ def explain(
     asked = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
     if len(asked) + (path is not None) != 1:
         raise Failed("ask about one thing: --execute PLAYBOOK, --view, --modify, --delete, or --path PATH")
-    click.echo(f"user       {email or '(no e-mail)'}, roles: {', '.join(sorted(who.roles)) or 'none'}")
     if path is not None:
         outcome = _request(compiled, who, method.upper(), path)
-        _origin(compiled, outcome, origin)
+        about = f"{f'{outcome.action.value} on ' if outcome.action else ''}{method.upper()} {path}"
     else:
         outcome = _playbook(compiled, who, *asked[0])
+        about = f"{asked[0][0].value} on playbook {asked[0][1]}"
+    click.echo(f"user       {email or '(no e-mail)'}, roles: {', '.join(sorted(who.roles)) or 'none'}")
+    click.echo(f"asked      {about}")
+    if outcome.route is not None:
+        click.echo(f"route      {outcome.route.pattern} ({outcome.route.place}), {outcome.route.target}")
+    _origin(compiled, outcome, origin)
     for verdict in outcome.verdicts:
         click.echo(_line(verdict))
     click.echo(f"decision   {'allow' if outcome.decision.allowed else 'deny'}: {outcome.decision.because}")
@@ -75,22 +80,16 @@ def _claims(given: tuple[str, ...]) -> dict[str, Any]:
 
 def _playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> Outcome:
     try:
-        outcome = on_playbook(compiled, who, action, playbook_name(name, action.value))
+        return on_playbook(compiled, who, action, playbook_name(name, action.value))
     except BadRequest as error:
         raise Failed(error.text) from None
-    click.echo(f"asked      {action.value} on playbook {name}")
-    return outcome
 
 
 def _request(compiled: Compiled, who: Subject, method: str, path: str) -> Outcome:
     try:
-        outcome = on_request(compiled, who, method, path)
+        return on_request(compiled, who, method, path)
     except Unclear as error:
         raise Failed(f"{method} {path} is {error}") from None
-    click.echo(f"asked      {f'{outcome.action.value} on ' if outcome.action else ''}{method} {path}")
-    if outcome.route is not None:
-        click.echo(f"route      {outcome.route.pattern} ({outcome.route.place}), {outcome.route.target}")
-    return outcome
 
 
 def _origin(compiled: Compiled, outcome: Outcome, origin: str | None) -> None:

@@ -11,8 +11,9 @@ from proxy.commands.common import Failed
 
 
 def example() -> bytes:
-    """The shipped gateway.yaml."""
-    return resources.files("proxy").joinpath("gateway.yaml").read_bytes()
+    """The shipped gateway.yaml, without the line that points editors into this repository."""
+    lines = resources.files("proxy").joinpath("gateway.yaml").read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if b"yaml-language-server" not in line)
 
 
 @click.command(epilog="Example: noetl-edge init && noetl-edge check")

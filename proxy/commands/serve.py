@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,9 @@ def serve(config: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    text = error.strerror or str(error)
-    return f"{text}; is another program using the port?" if "in use" in text.lower() else text
+    if error.errno == errno.EADDRINUSE:
+        return "the address is already in use; is another program using the port?"
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 def _tell(compiled: Compiled) -> None:

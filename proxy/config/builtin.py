@@ -71,6 +71,9 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
 )
 
 
+RELAYED_SUMMARY = "streamed to the NoETL API and back, if the access rules allow it"
+
+
 def builtin_routes(upstreams: object) -> list[dict[str, Any]]:
     """The built-in table, without the proxy and GraphQL where there is no upstream called `noetl`."""
     known = upstreams if isinstance(upstreams, dict) else {}

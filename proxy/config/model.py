@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from proxy.config.later import Later
-from proxy.config.types import Duration, Flag, Integer, ListOf, Number, Size, Text, Texts
+from proxy.config.types import Claims, Duration, Flag, Integer, ListOf, Number, Size, Text, Texts
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 Methods = Annotated[tuple[Method, ...], ListOf]
@@ -238,15 +238,6 @@ class Cors(Block):
     exposed_headers: Texts = Field(("x-request-id",), description="Response headers that scripts may read.")
     max_age: Duration = Field(600.0, description="How long browsers may cache a preflight.")
     allow_private_network: Flag = Field(False, description="Answer private-network preflights.")
-
-
-def _claims(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: tuple(item) if isinstance(item, list) else (item,) for key, item in value.items()}
-
-
-Claims = Annotated[dict[str, tuple[str | int | bool, ...]], BeforeValidator(_claims)]
 
 
 class RoleBlock(Block):

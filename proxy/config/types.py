@@ -95,6 +95,15 @@ Texts = Annotated[tuple[Text, ...], BeforeValidator(_list)]
 ListOf = BeforeValidator(_list)
 
 
+def _claims(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: tuple(item) if isinstance(item, list) else (item,) for key, item in value.items()}
+
+
+Claims = Annotated[dict[str, tuple[str | int | bool, ...]], BeforeValidator(_claims)]
+
+
 def written(info: FieldInfo, value: Any) -> Any:
     """A field's value as the file would spell it: durations and sizes with their unit."""
     if type(value) not in (int, float):

@@ -1,0 +1,234 @@
+"""Writes docs/reference.md and docs/gateway.schema.json from the code: settings, endpoints, commands, errors.
+
+`make docs` runs it; with --check it writes nothing and exits 1 where a file is stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from proxy.cli import cli
+from proxy.config.builtin import BUILTIN_ROUTES, HANDLERS, RELAYED_SUMMARY
+from proxy.config.environment import block_of, fields, variables
+from proxy.config.jsonschema import gateway_schema
+from proxy.config.later import Later
+from proxy.config.model import RELAYED, Gateway
+from proxy.config.problems import Path as Key
+from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, written
+from proxy.errors import known_errors
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference.md"
+SCHEMA = ROOT / "docs" / "gateway.schema.json"
+_TYPES = (
+    (Duration, "duration"),
+    (Size, "size"),
+    (Flag, "true or false"),
+    (Integer, "whole number"),
+    (Number, "number"),
+    (Texts, "list of texts"),
+    (Claims, "claims"),
+    (Text, "text"),
+)
+_INTRODUCTION = """\
+# Reference
+
+Every setting, endpoint, command and error of noetl-edge. Made from the code by `make docs`; a test fails when it is
+stale, so edit the code's descriptions, not this page.
+
+Durations are a number and a unit: `250ms`, `10s`, `5m`, `8h`, `30d`. Sizes: `512B`, `16KiB`, `10MiB`, `1GiB`. Any value
+may be `${NAME}`, `${NAME:-default}` or `${file:PATH}`.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = (_INTRODUCTION, *_settings(), *_environment(), *_endpoints(), *_commands(), *_errors())
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table(*heading: str) -> Iterator[str]:
+    yield _row(*heading)
+    yield _row(*("---" for _ in heading))
+
+
+def _settings() -> Iterator[str]:
+    yield "## Settings\n"
+    blocks = {(): list(fields())}
+    yield from _block((), Gateway, list(blocks[()]))
+
+
+def _block(path: Key, block: type[BaseModel], everything: list[tuple[Key, FieldInfo]]) -> Iterator[str]:
+    here = [(key, info) for key, info in everything if len(key) == len(path) + 1 and key[: len(path)] == path]
+    yield f"### {_spelled(path) or 'The file'}\n"
+    yield from _table("key", "type", "default", "meaning")
+    for key, info in here:
+        yield _row(f"`{key[-1]}`", _type(info), _default(info), _meaning(info))
+    yield ""
+    for key, info in here:
+        inner = block_of(info.annotation)
+        if inner is not None:
+            below = next((k for k, _ in everything if k[: len(key)] == key and len(k) > len(key)), None)
+            step = (below[len(key)],) if below and below[len(key)] in ("NAME", "[]") else ()
+            yield from _block((*key, *step), inner, everything)
+
+
+def _spelled(path: Key) -> str:
+    return ".".join(str(part) for part in path).replace(".[]", "[]")
+
+
+def _type(info: FieldInfo) -> str:
+    return _type_of(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+
+
+def _type_of(annotation: Any) -> str:
+    for kind, name in _TYPES:
+        if annotation == kind or _marked(annotation, kind):
+            return name
+    inner = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if get_origin(annotation) is tuple:
+        return f"list of {_plural(inner[0])}"
+    if get_origin(annotation) is dict:
+        return f"names, each with {_plural(inner[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "block"
+    if get_origin(annotation) is Annotated:
+        return _type_of(inner[0])
+    names = {bool: "true or false", str: "text", int: "whole number"}
+    return names[annotation] if annotation in names else " or ".join(map(_type_of, inner)) or "any value"
+
+
+def _plural(annotation: Any) -> str:
+    name = _type_of(annotation)
+    return f"{name}s" if name in ("block", "text") else name
+
+
+def _marked(annotation: Any, kind: Any) -> bool:
+    wanted = [mark for mark in get_args(kind)[1:] if type(mark).__name__ == "BeforeValidator"]
+    return bool(wanted) and any(mark is want for mark in get_args(annotation)[1:] for want in wanted)
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    if block_of(info.annotation) is not None or info.default_factory is not None:
+        return ""
+    value = written(info, None if info.default is PydanticUndefined else info.default)
+    if value is None or value in ("", (), {}):
+        return "none"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(map(str, value))}]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else f'{value:g}' if isinstance(value, float) else value}`"
+
+
+def _meaning(info: FieldInfo) -> str:
+    later = next((mark.what for mark in info.metadata if isinstance(mark, Later)), None)
+    if info.annotation is not None and later is None:
+        later = next((m.what for part in get_args(info.annotation) for m in _marks(part)), None)
+    ending = f" *Not available yet: {later}.*" if later else ""
+    return f"{info.description}{ending}"
+
+
+def _marks(annotation: Any) -> Iterator[Later]:
+    yield from (mark for mark in get_args(annotation) if isinstance(mark, Later))
+
+
+def _environment() -> Iterator[str]:
+    yield "## Environment variables\n"
+    yield "They override the file; `serve` logs which of them took effect.\n"
+    yield from _table("variable", "setting")
+    for name, path in sorted(variables().items()):
+        yield _row(f"`{name}`", f"`{_spelled(path)}`")
+    yield ""
+
+
+def _endpoints() -> Iterator[str]:
+    yield "## Endpoints\n"
+    yield "The built-in table, in force where the file has no `routes`.\n"
+    yield from _table("path", "methods", "served by", "session", "what it does")
+    for route in BUILTIN_ROUTES:
+        name = route.get("handler")
+        facts = HANDLERS[name] if name else None
+        methods = route.get("methods") or (facts.methods if facts else RELAYED)
+        served = f"`{name}`" if name else f"upstream `{route['upstream']}`, as `{route['rewrite']}`"
+        session = facts.session if facts else "needed"
+        summary = facts.summary if facts else RELAYED_SUMMARY
+        yield _row(f"`{route['path']}`", " ".join(methods), served, session, summary)
+    yield "\nSession `own`: the handler also takes it from the body's `session_token`.\n"
+    yield "### Handlers\n"
+    yield "What `handler:` of a route can name.\n"
+    yield from _table("handler", "methods", "what it does")
+    for name, facts in HANDLERS.items():
+        ending = f". *Not available yet: {facts.later}.*" if facts.later else ""
+        yield _row(f"`{name}`", " ".join(facts.methods), facts.summary + ending)
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    yield "## Commands\n"
+    yield from _command("noetl-edge", cli)
+
+
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    with click.Context(command, info_name=name) as context:
+        yield f"### {name}\n"
+        yield f"{inspect.cleandoc(command.help or '')}\n"
+        if command.epilog:
+            yield f"```sh\n{command.epilog.removeprefix('Example: ')}\n```\n"
+        options = [option.get_help_record(context) for option in command.params]
+        shown = [record for record in options if record is not None]
+        if shown and not isinstance(command, click.Group):
+            yield from _table("option", "meaning")
+            for left, right in shown:
+                yield _row(f"`{left}`", right)
+            yield ""
+        if isinstance(command, click.Group):
+            for inner in command.commands.values():
+                yield from _command(f"{name} {inner.name}", inner)
+
+
+def _errors() -> Iterator[str]:
+    yield "## Errors\n"
+    yield 'Body: `{"error": "<text>", "request_id": "…"}`. The log has the detail under the same request id.\n'
+    yield from _table("status", "text, unless a more exact one is given", "`extensions.code` in GraphQL", "when")
+    for kind in known_errors():
+        when = (kind.__doc__ or "").splitlines()[0]
+        yield _row(str(kind.status), kind.default_text, f"`{kind.code}`", when)
+
+
+def files() -> dict[Path, str]:
+    """What is generated, and its text."""
+    return {REFERENCE: reference(), SCHEMA: json.dumps(gateway_schema(), indent=2) + "\n"}
+
+
+def main() -> int:
+    """Write the files, or tell which are stale."""
+    stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if "--check" in sys.argv[1:]:
+            print(f"{path.relative_to(ROOT)} is stale; run make docs", file=sys.stderr)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(files()[path])
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if stale and "--check" in sys.argv[1:] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
