@@ -8,11 +8,12 @@ from typing import Any
 
 from bench.measure import Sample, Samples, Settings
 from bench.scenarios import AUTH_REQUEST, EDGE, PLAIN, UPSTREAM, Scenario
-from bench.stats import Spread, limit, middle, ratios
+from bench.stats import Spread, disturbed, limit, middle, ratios
 
 SCHEMA = 1
 _BASES = (AUTH_REQUEST, PLAIN)
 _WIDTH = 118
+_SMALL = 0.2
 
 
 def surroundings_text(machine: Mapping[str, str | int], versions: Mapping[str, str]) -> str:
@@ -36,7 +37,7 @@ def text(
 
 def _scenario(scenario: Scenario, labels: Mapping[str, str], samples: Samples) -> str:
     bases = [name for name in _BASES if name in scenario.asks]
-    head = ["", "req/s", "(min-max)", "p50 ms", "p99 ms", "CPU", "us/req"]
+    head = ["", "req/s", "(min-max)", "p50 ms", "p99 ms", "CPU", "CPU us/req"]
     rows = [[*head, *(f"vs {labels[base]}" for base in bases)]]
     for name in scenario.asks:
         found = samples[scenario.name, name]
@@ -56,8 +57,9 @@ def _ratio(found: Sequence[Sample], base: Sequence[Sample]) -> str:
 
 
 def ratio_text(spread: Spread) -> str:
-    """A ratio with its spread: `0.62 (0.60-0.65)`."""
-    return f"{spread.median:.2f} ({spread.low:.2f}-{spread.high:.2f})"
+    """A ratio with its spread: `0.62 (0.60-0.65)`; small ones get another digit."""
+    digits = 3 if spread.median < _SMALL else 2
+    return " ".join((f"{spread.median:.{digits}f}", f"({spread.low:.{digits}f}-{spread.high:.{digits}f})"))
 
 
 def rates(samples: Sequence[Sample]) -> list[float]:
@@ -95,6 +97,10 @@ def limits(scenarios: Sequence[Scenario], samples: Samples) -> dict[tuple[str, s
 
 def _limits(scenarios: Sequence[Scenario], labels: Mapping[str, str], samples: Samples) -> str:
     lines = [f"{scenario}, {labels[name]}: {why}" for (scenario, name), why in limits(scenarios, samples).items()]
+    for (scenario, name), found in samples.items():
+        count = disturbed(found)
+        if count:
+            lines.append(f"{scenario}, {labels[name]}: disturbed by other programs in {count} of {len(found)} rounds")
     return "What was the limit, where it was not the contender's own core:\n" + bullets(lines)
 
 

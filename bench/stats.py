@@ -44,6 +44,12 @@ def middle(samples: Sequence[Sample]) -> Sample:
     return Sample(**{name: median([getattr(sample, name) for sample in samples]) for name in names})
 
 
+def disturbed(samples: Sequence[Sample]) -> int:
+    """In how many rounds something took from a contender what it had of its core in the others."""
+    usual = middle(samples).cpu
+    return sum(sample.cpu < BUSY * usual for sample in samples)
+
+
 def limit(sample: Sample, *, is_upstream: bool) -> str:
     """What kept the contender from using its core; empty if nothing did."""
     others = f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}"
@@ -52,7 +58,7 @@ def limit(sample: Sample, *, is_upstream: bool) -> str:
     if sample.cpu >= BUSY and sample.load_idle >= FULL:
         return ""
     if sample.cpu >= BUSY:
-        return f"filled its core, but the other one was full too ({others}): it may do a little more than it shows"
+        return f"filled its core, but the other one was full too ({others}): it may do more than it shows"
     text = f"used {sample.cpu:.0%} of its core"
     taken = 1 - sample.cpu - sample.idle - sample.stolen
     if max(taken, sample.stolen) > sample.idle:

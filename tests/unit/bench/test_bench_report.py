@@ -8,6 +8,7 @@ from bench import report
 from bench.contenders import fill
 from bench.measure import Sample, Samples, Settings
 from bench.scenarios import AUTH_REQUEST, EDGE, NAMES, PLAIN, UPSTREAM, scenarios
+from bench.stats import Spread
 
 LABELS = {UPSTREAM: "upstream direct", PLAIN: "nginx plain", AUTH_REQUEST: "nginx+auth_request", EDGE: "noetl-edge"}
 RATES = {UPSTREAM: 8000.0, PLAIN: 4000.0, AUTH_REQUEST: 1000.0, EDGE: 2000.0}
@@ -42,6 +43,10 @@ def test_a_row_tells_rate_latency_cpu_and_ratios_with_their_spread() -> None:
     assert cells == [
         "noetl-edge", "3000", "2000-4000", "1.50", "3.25", "98%", "375", "2.00 (2.00-2.00)", "0.50 (0.50-0.50)",
     ]  # fmt: skip
+
+
+def test_a_small_ratio_has_three_digits() -> None:
+    assert report.ratio_text(Spread(0.0752, 0.07, 0.101)) == "0.075 (0.070-0.101)"
 
 
 def test_the_base_of_a_ratio_is_1() -> None:

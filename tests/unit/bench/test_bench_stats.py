@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from bench.measure import Pair, Sample, rotated
-from bench.stats import Spread, limit, middle, ratios
+from bench.stats import Spread, disturbed, limit, middle, ratios
 
 FULL = Sample(
     rate=1000, p50_ms=1, p90_ms=2, p99_ms=3, requests=3000, cpu=0.99, cpu_us=900, idle=0.01, stolen=0,
@@ -49,6 +49,11 @@ def test_the_limit_is_named(changes: dict[str, float], said: str) -> None:
     found = limit(sample(**changes), is_upstream=False)
     assert said in found
     assert bool(said) == bool(found)
+
+
+def test_a_round_in_which_the_contender_got_less_of_its_core_is_counted() -> None:
+    assert disturbed([sample(cpu=0.99), sample(cpu=0.7), sample(cpu=0.98)]) == 1
+    assert disturbed([sample(cpu=0.5), sample(cpu=0.49), sample(cpu=0.51)]) == 0
 
 
 def test_the_upstream_itself_is_the_ceiling() -> None:
