@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy.access import AccessJudge, Asked, Kind, classify
 from proxy.config.compile import RouteSpec
-from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
+from proxy.errors import BadGateway, BadRequest, Forbidden, PayloadTooLarge
 from proxy.exchange import Exchange, require_json
 from proxy.policy.acl import Action
 from proxy.routing import PathError, normalise_path
@@ -65,6 +65,14 @@ class RelayHandler:
         """Judge and relay."""
         path = self.target(exchange)
         body = await self._judge(exchange, path)
+        try:
+            return await self._send(exchange, path, body)
+        except BadGateway:
+            if exchange.refused_body is not None:
+                raise exchange.refused_body from None
+            raise
+
+    async def _send(self, exchange: Exchange, path: str, body: bytes | None) -> web.StreamResponse:
         target = f"{path}?{exchange.query}" if exchange.query else path
         headers = self._request_headers(exchange)
         started = body is not None and exchange.request.method == "POST" and exchange.principal is not None

@@ -80,14 +80,15 @@ class Running:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def session(self, email: str = "anna@staff.test") -> str:
+    async def session(self, email: str = "anna@staff.test", *, last_seen_at: float | None = None) -> str:
         """A session token, without the login."""
         token = new_token()
         key = key_of(token)
         assert key is not None
         identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost")
         session = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
-        await self.server.gateway.store.create(key, session, max_per_user=0)
+        seen = session if last_seen_at is None else session.seen(last_seen_at)
+        await self.server.gateway.store.create(key, seen, max_per_user=0)
         return token
 
     async def bearer(self, email: str = "anna@staff.test") -> dict[str, str]:

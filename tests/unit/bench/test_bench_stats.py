@@ -62,4 +62,5 @@ def test_the_upstream_itself_is_the_ceiling() -> None:
 
 def test_every_round_begins_with_another_pair() -> None:
     pairs: list[Pair] = ["a", "b", "c"]  # type: ignore[list-item]
-    assert [rotated(pairs, by) for by in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+    turns: list[list[object]] = [list(rotated(pairs, by)) for by in range(4)]
+    assert turns == [list("abc"), list("bca"), list("cab"), list("abc")]
