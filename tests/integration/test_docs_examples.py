@@ -1,0 +1,115 @@
+"""Every example of the README and of docs/ is run: shell and Python against running programs, YAML through `check`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import httpx
+import pytest
+
+from proxy.config.compile import compile_config
+from proxy.config.load import load
+from proxy.dryrun import failing_tests
+from tests.e2e.processes import ROOT, Programs, clean_environment
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    pytest.param(language, text, id=f"{page.name}-{number}-{language}")
+    for page in PAGES
+    for number, (language, text) in enumerate(_FENCE.findall(page.read_text()))
+]
+# Run by CI itself, or until they are stopped: the end-to-end run and the tests of the commands cover those.
+_ELSEWHERE = re.compile(r"^noetl-edge (serve|dev)\b|^make ", re.MULTILINE)
+
+
+def of(language: str) -> list[object]:
+    """The examples in one language."""
+    return [e for e in EXAMPLES if e.values[0] == language and not _ELSEWHERE.search(str(e.values[1]))]
+
+
+def test_every_example_is_in_a_language_that_is_run() -> None:
+    assert {example.values[0] for example in EXAMPLES} <= {"sh", "python", "yaml"}
+
+
+@pytest.mark.parametrize(("language", "text"), of("sh"))
+@pytest.mark.slow
+def test_a_shell_example_runs(programs: Programs, tmp_path: Path, language: str, text: str) -> None:
+    script = text.replace("http://localhost:8085", programs.auth0_url)
+    script = script.replace("http://localhost:8090", programs.gateway_url)
+    if not script.startswith("noetl-edge init &&"):
+        (tmp_path / "gateway.yaml").write_bytes((ROOT / "gateway.yaml").read_bytes())
+    (tmp_path / "var" / "sessions").mkdir(parents=True, mode=0o700)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        ["bash", "-u", "-c", script],
+        cwd=tmp_path,
+        env={**clean_environment(), "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = run.stdout + run.stderr
+    assert "Traceback" not in said
+    assert run.returncode in (0, 1), said
+    assert "noetl-edge: " not in run.stderr, said
+
+
+def test_the_first_five_minutes_end_as_the_readme_says(programs: Programs) -> None:
+    first = next(str(e.values[1]) for e in EXAMPLES if "ID_TOKEN" in str(e.values[1]))
+    script = first.replace("http://localhost:8085", programs.auth0_url).replace(
+        "http://localhost:8090", programs.gateway_url
+    )
+    run = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, timeout=60)
+    assert '"status":"running"' in run.stdout, run.stderr
+    assert '{"status":"ok"}' in run.stdout
+    assert '"error":"No access to playbook"' in run.stdout
+
+
+@pytest.mark.parametrize(("language", "text"), of("python"))
+def test_a_python_example_runs(
+    programs: Programs, capsys: pytest.CaptureFixture[str], language: str, text: str
+) -> None:
+    form = {
+        "grant_type": "password",
+        "client_id": "noetl-gateway",
+        "username": "user@example.com",
+        "password": "password",
+    }
+    with httpx.Client(trust_env=False) as client:
+        id_token = client.post(f"{programs.auth0_url}/oauth/token", data=form).json()["id_token"]
+    exec(text.replace("http://localhost:8090", programs.gateway_url), {"id_token": id_token})
+    assert capsys.readouterr().out == "completed\n"
+
+
+@pytest.mark.parametrize(("language", "text"), of("yaml"))
+def test_a_yaml_example_is_a_sound_configuration(tmp_path: Path, language: str, text: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    upstream = "" if "upstreams:" in text else 'upstreams: {noetl: {urls: ["http://localhost:8082"]}}\n'
+    file.write_text(upstream + text)
+    assert failing_tests(compile_config(load(file, {}))) == ()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(d for e in project["optional-dependencies"].values() for d in e)]
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    names = [re.split(r"[^A-Za-z0-9._-]", text)[0] for text in wanted]
+    assert [name for name in names if not re.search(rf"(\| |, ){re.escape(name)}[ ,|]", page)] == []
+
+
+@pytest.mark.parametrize("target", re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+def test_every_make_target_says_what_it_does(target: str) -> None:
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"^{target} +\S", listed, re.MULTILINE)
