@@ -1,7 +1,6 @@
 # The habits of the house. `make help` lists them. Each target does its own set-up.
 PYTHON ?= python3.11
 BIN := .venv/bin
-NPM := $(shell command -v npm 2>/dev/null)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -23,11 +22,8 @@ setup: .venv/.ready pages  ## make .venv from the lock file, and fetch GraphiQL'
 pages: node_modules/.ready  ## copy GraphiQL's assets from the npm packages to where the gateway serves them
 
 node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
-	@if [ -z "$(NPM)" ]; then \
-	   echo "npm was not found: GraphiQL and the graphql-http audits need it (Debian: apt-get install npm)" >&2; \
-	 else \
-	   $(NPM) ci --silent --no-audit --no-fund && $(PYTHON) scripts/copy_pages.py && touch $@; \
-	 fi
+	@scripts/need.sh node:nodejs npm:npm && npm ci --silent --no-audit --no-fund && $(PYTHON) scripts/copy_pages.py && touch $@ || \
+	  echo "without npm's packages GraphiQL shows how to get them, and the audits of GraphQL over HTTP can't run" >&2
 
 dev: setup  ## run the gateway and both mocks until ctrl-C, and print what to try
 	@$(BIN)/noetl-edge dev
