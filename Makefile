@@ -60,6 +60,7 @@ lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
 	  --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements.lock pyproject.toml
 
 wheel: setup  ## build dist/noetl_edge-*.whl
+	@rm -rf build
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
 clean:  ## remove what setup and the tests made
