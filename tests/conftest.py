@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 SHOWN = "shown"
 
@@ -17,6 +20,15 @@ def show(record_property: Any) -> Any:
         record_property(SHOWN, line)
 
     return shown
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A test that sets the process's log up leaves it as it was: the next one's streams are others."""
+    yield
+    structlog.reset_defaults()
+    for name in ("aiohttp", "httpx"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
