@@ -15,7 +15,7 @@ from aiohttp import web
 
 from proxy.access import Principal, parse_json
 from proxy.config.compile import Network, RouteSpec
-from proxy.errors import BadRequest, GatewayError, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from proxy.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from proxy.upstream.client import Stopwatch
 
 Headers = list[tuple[str, str]]
@@ -42,7 +42,6 @@ class Exchange:
     origin_headers: tuple[tuple[str, str], ...] = ()
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     detail: str = ""
-    refused_body: GatewayError | None = None
 
     @property
     def who(self) -> Principal:
@@ -61,7 +60,7 @@ class Exchange:
         return bytes(data)
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """The request's body as it arrives. Raises PayloadTooLarge or RequestTimeout, noted in `refused_body` too."""
+        """The request's body as it arrives. Raises PayloadTooLarge or RequestTimeout."""
         total = 0
         content = self.request.content
         while True:
@@ -69,14 +68,12 @@ class Exchange:
                 async with asyncio.timeout(self.body_timeout):
                     chunk = await content.readany()
             except TimeoutError:
-                self.refused_body = RequestTimeout(detail=f"no part of the body for {self.body_timeout:g} s")
-                raise self.refused_body from None
+                raise RequestTimeout(detail=f"no part of the body for {self.body_timeout:g} s") from None
             if not chunk:
                 return
             total += len(chunk)
             if total > limit:
-                self.refused_body = PayloadTooLarge(detail=f"more than {limit} bytes")
-                raise self.refused_body
+                raise PayloadTooLarge(detail=f"more than {limit} bytes")
             yield chunk
 
     async def json(self, limit: int) -> Any:

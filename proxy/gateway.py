@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from aiohttp import web
 from proxy.access import AccessJudge, Kind, Principal, classify
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.model import Tenant
+from proxy.config.model import Tenant, Upstream
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
@@ -32,8 +33,9 @@ from proxy.routing import Found, PathError, normalise_path
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import SessionStore
-from proxy.upstream.client import UpstreamClient, UpstreamSettings
+from proxy.upstream.client import UpstreamClient
 from proxy.upstream.noetl import NoetlApi
+from proxy.upstream.pool import Pool, PoolSettings
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
 _GUARD = {"needed": "session", "optional": "optional", "own": "none", "none": "none"}
@@ -69,20 +71,7 @@ class Gateway:
         self.compiled = compiled
         self.store = store
         self.http = httpx.AsyncClient(follow_redirects=False, timeout=config.auth.jwks.timeout)
-        self.upstreams = {
-            name: UpstreamClient(
-                name,
-                UpstreamSettings(
-                    block.urls[0].rstrip("/"),
-                    block.connect_timeout,
-                    block.response_timeout,
-                    block.idle_timeout,
-                    block.max_connections,
-                    block.max_pending,
-                ),
-            )
-            for name, block in config.upstreams.items()
-        }
+        self.upstreams = {name: UpstreamClient(name, _pool(block)) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")
         self.api = NoetlApi(noetl) if noetl else None
         self.judge = AccessJudge(compiled.access, store, self.api)
@@ -191,6 +180,19 @@ class Gateway:
         """Let go of connections and of the store."""
         await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.http.aclose())
         await self.store.close()
+
+
+def _pool(block: Upstream) -> Pool:
+    url = block.urls[0].rstrip("/")
+    tls = ssl.create_default_context() if url.startswith("https:") else None
+    settings = PoolSettings(
+        block.connect_timeout,
+        block.response_timeout,
+        block.idle_timeout,
+        block.max_connections,
+        block.max_pending,
+    )
+    return Pool(url, settings, tls, None)
 
 
 def _tenant(block: Tenant) -> TenantSettings:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy.access import AccessJudge, Asked, Kind, classify
 from proxy.config.compile import RouteSpec
-from proxy.errors import BadGateway, BadRequest, Forbidden, PayloadTooLarge
+from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
 from proxy.exchange import Exchange, require_json
 from proxy.policy.acl import Action
 from proxy.routing import PathError, normalise_path
@@ -65,19 +65,11 @@ class RelayHandler:
         """Judge and relay."""
         path = self.target(exchange)
         body = await self._judge(exchange, path)
-        try:
-            return await self._send(exchange, path, body)
-        except BadGateway:
-            if exchange.refused_body is not None:
-                raise exchange.refused_body from None
-            raise
-
-    async def _send(self, exchange: Exchange, path: str, body: bytes | None) -> web.StreamResponse:
         target = f"{path}?{exchange.query}" if exchange.query else path
         headers = self._request_headers(exchange)
         started = body is not None and exchange.request.method == "POST" and exchange.principal is not None
         content, length = (body, len(body)) if body is not None else self._stream(exchange)
-        if length is not None:
+        if length is not None and not isinstance(content, bytes):
             headers.append(("content-length", str(length)))
         start = time.perf_counter()
         async with self.upstream.request(
@@ -128,7 +120,7 @@ class RelayHandler:
         kept = [
             (name, value) for name, value in request_headers(given, self.session_cookie) if name.lower() not in removed
         ]
-        return [*kept, ("host", self.upstream.authority), *identity_headers(exchange), *edit.set.items()]
+        return [*kept, *identity_headers(exchange), *edit.set.items()]
 
     def _stream(self, exchange: Exchange) -> tuple[AsyncIterator[bytes] | None, int | None]:
         request = exchange.request

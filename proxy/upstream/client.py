@@ -1,35 +1,25 @@
-"""Requests to one upstream over HTTP/1.1 with connection reuse, deadlines and a bounded queue.
+"""Requests to one upstream for those who can wait: an answer to read or to stream, with its connection given back.
 
-This version uses aiohttp's client. Nothing outside `upstream/` knows that, so that it can be replaced.
+The relay's fast lane sends on the same connections without coming through here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-import aiohttp
-from yarl import URL
-
-from proxy.errors import BadGateway, GatewayTimeout, Unavailable
+from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
+from proxy.upstream.connection import Connection, Fault, FaultKind, Head
+from proxy.upstream.pool import Full, Pool
 
 Headers = list[tuple[str, str]]
-_MAX_HEAD = 65536
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamSettings:
-    """Times in seconds; see the `upstreams` block."""
-
-    url: str
-    connect_timeout: float
-    response_timeout: float
-    idle_timeout: float
-    max_connections: int
-    max_pending: int
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_BUFFER = 256 * 1024
+_UNSAFE_FIELD = re.compile(r"[\r\n\x00]")
 
 
 class BodyBroken(Exception):
@@ -37,29 +27,59 @@ class BodyBroken(Exception):
 
 
 class Response:
-    """An upstream's answer: status, raw headers, and a body to stream or to read."""
+    """An upstream's answer: status, raw headers in lower case, and a body to stream or to read. A sink."""
 
-    __slots__ = ("_idle_timeout", "_response", "headers", "reason", "status")
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_ended",
+        "_error",
+        "_held",
+        "_more",
+        "_ready",
+        "headers",
+        "reason",
+        "status",
+    )
 
-    def __init__(self, response: aiohttp.ClientResponse, idle_timeout: float) -> None:
-        self._response = response
-        self._idle_timeout = idle_timeout
-        self.status = response.status
-        self.reason = response.reason or ""
-        self.headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in response.raw_headers]
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._more: asyncio.Future[None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._ended = False
+        self._error: Exception | None = None
+        self.status = 0
+        self.reason = ""
+        self.headers: Headers = []
+
+    async def head(self) -> None:
+        """Wait for the head. Raises Fault, or what refused the request's body."""
+        await self._ready
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the answer has arrived."""
+        return self._ended
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises BodyBroken."""
-        content = self._response.content
-        try:
-            while True:
-                async with asyncio.timeout(self._idle_timeout):
-                    chunk = await content.readany()
-                if not chunk:
-                    return
-                yield chunk
-        except (aiohttp.ClientError, OSError) as error:
-            raise BodyBroken(f"{type(error).__name__}: {error}") from None
+        while True:
+            if self._chunks:
+                data = b"".join(self._chunks)
+                self._chunks.clear()
+                self._held = 0
+                if not self._ended:
+                    self._connection.resume()
+                yield data
+            elif self._ended:
+                return
+            elif self._error is not None:
+                raise BodyBroken(str(self._error))
+            else:
+                self._more = asyncio.get_running_loop().create_future()
+                await self._more
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises BadGateway if it is larger than `limit` bytes or ends early."""
@@ -73,31 +93,53 @@ class Response:
             raise BadGateway(detail=str(error)) from None
         return bytes(data)
 
+    def refuse(self, error: Exception) -> None:
+        """The request's body can't be sent in full."""
+        self._error = error
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        self._wake()
+
+    # Sink
+
+    def on_head(self, head: Head) -> None:
+        self.status = head.status
+        self.reason = head.reason.decode("latin-1")
+        self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._held += len(data)
+
+    def on_batch(self) -> None:
+        if self._held > _BUFFER:
+            self._connection.pause()
+        self._wake()
+
+    def on_end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def on_fault(self, fault: Fault) -> None:
+        self._error = fault
+        if not self._ready.done():
+            self._ready.set_exception(fault)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)
+
 
 class UpstreamClient:
-    """The connections to one upstream."""
+    """The way to one upstream."""
 
-    def __init__(self, name: str, settings: UpstreamSettings) -> None:
+    def __init__(self, name: str, pool: Pool) -> None:
         self.name = name
-        self.settings = settings
-        self.authority = URL(settings.url).authority
-        self._base = settings.url.rstrip("/")
-        self._open = 0
-        self._session: aiohttp.ClientSession | None = None
-
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self.settings.max_connections, ttl_dns_cache=30)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout),
-                skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
-                max_line_size=_MAX_HEAD,
-                max_field_size=_MAX_HEAD,
-            )
-        return self._session
+        self.pool = pool
+        self.authority = pool.authority
 
     @asynccontextmanager
     async def request(
@@ -111,48 +153,128 @@ class UpstreamClient:
     ) -> AsyncIterator[Response]:
         """Send a request and hold the connection while its answer is used. `target` is path and query, ready to send.
 
-        Raises BadGateway, GatewayTimeout, or Unavailable where too many requests wait for a connection.
+        `headers` hold no framing but, where a streamed body's length is known, `content-length`; without it the body
+        goes out in chunks. Raises BadGateway, GatewayTimeout, or Unavailable where too many wait for a connection.
         """
-        if self._open >= self.settings.max_connections + self.settings.max_pending:
-            raise Unavailable(retry_after=1, detail=f"upstream {self.name}: {self._open} requests in flight")
-        self._open += 1
+        seconds = timeout or self.pool.settings.response_timeout
+        head = request_head(method, target, headers, self.authority, body)
+        sending: asyncio.Task[None] | None = None
         try:
-            response = await self._send(method, target, headers, body, timeout or self.settings.response_timeout)
-            done = False
+            response, connection, sending = await self._begin(method, head, body, seconds)
             try:
-                yield Response(response, self.settings.idle_timeout)
-                done = True
+                yield response
             finally:
-                response.release() if done else response.close()
+                if not response.ended:
+                    connection.abandon()
         finally:
-            self._open -= 1
+            if sending is not None:
+                sending.cancel()
+                await asyncio.wait([sending])
 
-    async def _send(
-        self, method: str, target: str, headers: Headers, body: bytes | AsyncIterator[bytes] | None, timeout: float
-    ) -> aiohttp.ClientResponse:
-        url = URL(self._base + target, encoded=True)
+    async def _begin(
+        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, seconds: float
+    ) -> tuple[Response, Connection, asyncio.Task[None] | None]:
+        whole = body is None or isinstance(body, bytes)
+        for last in (False, True):
+            try:
+                return await self._attempt(method, head, body, seconds)
+            except Full as error:
+                raise Unavailable(retry_after=1, detail=f"upstream {self.name}: {error}") from None
+            except Fault as fault:
+                if last or fault.kind is not FaultKind.STALE or not whole or method not in SAFE:
+                    raise _error_of(fault, self.name, seconds) from None
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(
+        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, seconds: float
+    ) -> tuple[Response, Connection, asyncio.Task[None] | None]:
+        connection = await self.pool.acquire(repeatable=method in SAFE)
+        if not connection.usable:
+            raise Fault(FaultKind.STALE, "the connection closed before it was used")
+        response = Response(connection)
+        sending: asyncio.Task[None] | None = None
+        deadline = self.pool.now() + seconds
+        if body is None or isinstance(body, bytes):
+            connection.begin(response, head + (body or b""), head_only=method == "HEAD", deadline=deadline)
+        else:
+            connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
+            chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
+            sending = asyncio.create_task(_send(connection, response, body, seconds, chunked=chunked))
         try:
-            async with asyncio.timeout(timeout):
-                return await self._client().request(method, url, headers=headers, data=body, allow_redirects=False)
-        except aiohttp.ConnectionTimeoutError as error:
-            raise BadGateway(detail=f"upstream {self.name}: {error}") from None
-        except TimeoutError:
-            raise GatewayTimeout(detail=f"upstream {self.name}: no answer within {timeout:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise BadGateway(detail=f"upstream {self.name}: {type(error).__name__}: {error}") from None
+            await response.head()
+        except BaseException:
+            connection.abandon()
+            if sending is not None:
+                sending.cancel()
+                await asyncio.wait([sending])
+            raise
+        return response, connection, sending
 
     async def reachable(self, path: str, timeout: float) -> bool:
         """Whether the upstream answers this path with a success within `timeout` seconds."""
         try:
-            async with self.request("GET", path, [], timeout=timeout) as response:
+            async with asyncio.timeout(timeout), self.request("GET", path, [], timeout=timeout) as response:
                 return response.status < 500
-        except (BadGateway, GatewayTimeout, Unavailable):
+        except (BadGateway, GatewayTimeout, Unavailable, TimeoutError):
             return False
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self.pool.close()
+
+
+async def _send(
+    connection: Connection, response: Response, body: AsyncIterator[bytes], seconds: float, *, chunked: bool
+) -> None:
+    """Pass the request's body on, as fast as the upstream takes it. An answer that is complete ends it."""
+    try:
+        async for data in body:
+            if connection.sink is not response:
+                return
+            connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+            await connection.drain()
+            if not connection.head_done:
+                connection.extend(seconds)
+        if connection.sink is response:
+            if chunked:
+                connection.write(b"0\r\n\r\n")
+            connection.finish_sending()
+    except GatewayError as error:
+        response.refuse(error)
+        if connection.sink is response:
+            connection.abandon()
+
+
+def request_head(
+    method: str, target: str, headers: Headers, authority: str, body: bytes | AsyncIterator[bytes] | None
+) -> bytes:
+    """A request's head, framed for its body. Raises BadGateway for a field that would not be one line."""
+    framing = f"host: {authority}\r\n"
+    if isinstance(body, bytes):
+        framing += f"content-length: {len(body)}\r\n"
+    lines = []
+    streamed = body is not None and not isinstance(body, bytes)
+    known = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == "host":
+            continue
+        if lowered == "content-length":
+            known = True
+            if isinstance(body, bytes):
+                continue
+        if _UNSAFE_FIELD.search(value) or _UNSAFE_FIELD.search(name):
+            raise BadGateway(detail=f"header {name!r} has a value that is not one line")
+        lines.append(f"{name}: {value}\r\n")
+    if streamed and not known:
+        framing += "transfer-encoding: chunked\r\n"
+    return f"{method} {target} HTTP/1.1\r\n{framing}{''.join(lines)}\r\n".encode("latin-1")
+
+
+def _error_of(fault: Fault, name: str, seconds: float) -> GatewayError:
+    if fault.kind is FaultKind.HEAD_TIMEOUT:
+        return GatewayTimeout(detail=f"upstream {name}: no answer within {seconds:g} s")
+    return BadGateway(detail=f"upstream {name}: {fault.kind}: {fault}")
 
 
 class Stopwatch:

@@ -254,7 +254,7 @@ async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path) -> Non
         answer.close()
         async with asyncio.timeout(PATIENCE):
             await left.wait()
-        await eventually(lambda: gateway.server.gateway.upstreams["noetl"]._open == 0)
+        await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,340 @@
+"""One HTTP/1.1 connection to an upstream: writes a request, parses the answer, hands it to a sink.
+
+Events in, events out: it knows no route and no retry. It refuses answers that are not HTTP, heads without end,
+and bodies that nobody asked for. One answer at a time; it is used again only if the last one ended cleanly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, cast
+
+import httptools
+
+if TYPE_CHECKING:
+    from proxy.upstream.pool import Pool
+
+RawHeaders = list[tuple[bytes, bytes]]
+MAX_HEAD = 64 * 1024
+MAX_FIELDS = 200
+MAX_INTERIM = 8
+NEVER = float("inf")
+
+
+class FaultKind(StrEnum):
+    """What went wrong with an upstream, by how much of the exchange had happened."""
+
+    CONNECT = "connect"
+    STALE = "stale"
+    RESET = "reset"
+    HEAD_TIMEOUT = "timeout"
+    GARBAGE = "garbage"
+    BROKEN = "broken"
+    IDLE_TIMEOUT = "idle"
+
+
+class Fault(Exception):
+    """An upstream failed. `kind` says how far the exchange had come; the text is for the log."""
+
+    def __init__(self, kind: FaultKind, text: str) -> None:
+        self.kind = kind
+        super().__init__(text)
+
+
+@dataclass(slots=True)
+class Head:
+    """The head of an answer, raw. `length` is its content-length; None if there is none."""
+
+    status: int
+    reason: bytes
+    headers: RawHeaders
+    length: int | None
+    chunked: bool
+
+
+class Sink(Protocol):
+    """Who gets an answer. `on_batch` follows when all that has arrived was given and more is to come."""
+
+    def on_head(self, head: Head) -> None: ...
+    def on_body(self, data: bytes) -> None: ...
+    def on_batch(self) -> None: ...
+    def on_end(self) -> None: ...
+    def on_fault(self, fault: Fault) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """A connection of a pool."""
+
+    __slots__ = (
+        "_chunked",
+        "_complete",
+        "_drained",
+        "_fields",
+        "_head_bytes",
+        "_headers",
+        "_interim",
+        "_keep",
+        "_length",
+        "_parser",
+        "_pool",
+        "_reading_paused",
+        "_reason",
+        "_received",
+        "_sent",
+        "_status",
+        "_transport",
+        "_upgraded",
+        "deadline",
+        "head_done",
+        "head_only",
+        "idle_since",
+        "served",
+        "sink",
+        "write_paused",
+    )  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._drained: asyncio.Future[None] | None = None
+        self.sink: Sink | None = None
+        self.served = 0
+        self.idle_since = 0.0
+        self.deadline = NEVER
+        self.write_paused = False
+        self._upgraded = False
+        self._reading_paused = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.head_done = False
+        self.head_only = False
+        self._received = False
+        self._complete = False
+        self._sent = True
+        self._status = 0
+        self._reason = b""
+        self._headers: RawHeaders = []
+        self._fields = 0
+        self._head_bytes = 0
+        self._interim = 0
+        self._length: int | None = None
+        self._chunked = False
+        self._keep = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent on it."""
+        return self.sink is None and self._transport is not None and not self._transport.is_closing()
+
+    def begin(self, sink: Sink, head: bytes, *, head_only: bool, deadline: float, sent: bool = True) -> None:
+        """Send a request's head, with its body if it is small; `sent=False`: more of the body follows by `write`."""
+        self._reset()
+        self.sink = sink
+        self.head_only = head_only
+        self.deadline = deadline
+        self._sent = sent
+        self.served += 1
+        cast(asyncio.Transport, self._transport).write(head)
+
+    def write(self, data: bytes) -> None:
+        """Send more of the request's body."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def extend(self, seconds: float) -> None:
+        """The deadline is `seconds` from now."""
+        self.deadline = self._pool.now() + seconds
+
+    def finish_sending(self) -> None:
+        """The request is sent in full."""
+        self._sent = True
+
+    async def drain(self) -> None:
+        """Wait until the upstream takes more."""
+        if self.write_paused and self._transport is not None:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def pause(self) -> None:
+        """Read no more for now; the deadline rests meanwhile."""
+        if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = True
+            self.deadline = NEVER
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self.deadline = self._pool.now() + self._pool.idle_timeout
+            self._transport.resume_reading()
+
+    def abandon(self) -> None:
+        """Give the exchange up, and the connection with it."""
+        self.sink = None
+        self.close()
+
+    def close(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def overdue(self) -> None:
+        """The deadline has passed."""
+        if self.head_done:
+            self._fail(FaultKind.IDLE_TIMEOUT, "the body stalled")
+        else:
+            self._fail(FaultKind.HEAD_TIMEOUT, "no answer in time")
+
+    def _fail(self, kind: FaultKind, text: str) -> None:
+        sink, self.sink = self.sink, None
+        self.deadline = NEVER
+        self.close()
+        if sink is not None:
+            sink.on_fault(Fault(kind, text))
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._transport = None
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        sink, self.sink = self.sink, None
+        self._pool.lost(self)
+        if sink is None:
+            return
+        if self.head_done and exc is None and self._length is None and not self._chunked:
+            sink.on_end()
+            return
+        text = str(exc) or type(exc).__name__ if exc else "closed by the upstream"
+        if self.head_done:
+            sink.on_fault(Fault(FaultKind.BROKEN, text))
+        elif not self._received and self.served > 1:
+            sink.on_fault(Fault(FaultKind.STALE, text))
+        else:
+            sink.on_fault(Fault(FaultKind.RESET, text))
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        sink = self.sink
+        if sink is None:
+            self.close()
+            return
+        self._received = True
+        if self._upgraded:
+            sink.on_body(data)
+            return
+        if not self.head_done:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            self._upgrade(sink, data[error.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
+            return
+        if self.sink is None:
+            return
+        if self._complete:
+            self._finish(sink)
+        elif self.head_done:
+            if not self._reading_paused:
+                self.deadline = self._pool.now() + self._pool.idle_timeout
+            sink.on_batch()
+        elif self._head_bytes > MAX_HEAD:
+            self._fail(FaultKind.GARBAGE, "the head is too large")
+
+    def _upgrade(self, sink: Sink, rest: bytes) -> None:
+        if self._status != 101 or not self.head_done:
+            self._fail(FaultKind.GARBAGE, "an upgrade that nobody asked for")
+            return
+        self._upgraded = True
+        self.deadline = NEVER
+        if rest:
+            sink.on_body(rest)
+        sink.on_batch()
+
+    def _finish(self, sink: Sink) -> None:
+        self.sink = None
+        self.deadline = NEVER
+        keep = self._keep and self._sent and not self._reading_paused
+        if self.head_only:
+            self._parser = httptools.HttpResponseParser(self)
+        if keep:
+            self._pool.release(self)
+        else:
+            self.close()
+        sink.on_end()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._keep = False
+
+    def on_status(self, status: bytes) -> None:
+        if not self._complete:
+            self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._complete:
+            return
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise ValueError("too many header fields")
+        if self.head_done:
+            return  # a trailer; hop-by-hop, not passed on
+        lowered = name.lower()
+        if lowered == b"content-length":
+            self._length = int(value)
+        elif lowered == b"transfer-encoding":
+            self._chunked = True
+        self._headers.append((lowered, value))
+
+    def on_headers_complete(self) -> None:
+        if self._complete:
+            return
+        status = self._parser.get_status_code()
+        if self._head_bytes > MAX_HEAD + 65536:
+            raise ValueError("the head is too large")
+        if status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise ValueError("too many interim answers")
+            return
+        self.head_done = True
+        self._status = status
+        self._keep = self._parser.should_keep_alive()
+        if status in (204, 304):
+            self._length = 0
+        if self.head_only:
+            self._complete = True
+        if self.sink is not None:
+            self.sink.on_head(Head(status, self._reason, self._headers, self._length, self._chunked))
+
+    def on_body(self, data: bytes) -> None:
+        if self._complete:
+            self._keep = False
+        elif self.sink is not None:
+            self.sink.on_body(data)
+
+    def on_message_complete(self) -> None:
+        if self.head_done:
+            self._complete = True
+        else:
+            self._headers, self._reason, self._length, self._chunked = [], b"", None, False

@@ -1,0 +1,210 @@
+"""The connections to one url: kept alive, limited in number, with a bounded wait and deadlines.
+
+A wheel of deadlines is swept now and then, so that no exchange needs a timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
+
+KEPT_IDLE = 50.0
+STALE_AFTER = 4.0
+"""Seconds after which a kept connection is not trusted with a request that can't be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """Times in seconds; see the `upstreams` block."""
+
+    connect_timeout: float
+    response_timeout: float
+    idle_timeout: float
+    max_connections: int
+    max_pending: int
+
+
+class Full(Exception):
+    """As many requests as may wait for a connection do, or one has waited too long."""
+
+
+class Pool:
+    """The connections to one url."""
+
+    def __init__(self, url: str, settings: PoolSettings, tls: ssl.SSLContext | None, server_name: str | None) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.host = parts.hostname or ""
+        self.secure = parts.scheme == "https"
+        self.port = parts.port or (443 if self.secure else 80)
+        self.authority = parts.netloc
+        self.settings = settings
+        self.idle_timeout = settings.idle_timeout
+        self.size = 0
+        self._tls = tls if self.secure else None
+        self._server_name = (server_name or self.host) if self.secure else None
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._waiting: deque[asyncio.Future[Connection]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        shortest = min(settings.response_timeout, settings.idle_timeout)
+        self._sweep_every = min(0.5, max(0.01, shortest / 4))
+        self._closed = False
+
+    @property
+    def busy(self) -> int:
+        """Connections with an exchange on them, and those being opened."""
+        return self.size - len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a connection."""
+        return len(self._waiting)
+
+    def now(self) -> float:
+        """The event loop's clock."""
+        return self._loop.time() if self._loop is not None else 0.0
+
+    def take_idle(self, longest_idle: float = NEVER) -> Connection | None:
+        """A kept connection, the one used last, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                if longest_idle < NEVER and self.now() - connection.idle_since > longest_idle:
+                    self._idle.append(connection)
+                    return None
+                return connection
+        return None
+
+    async def acquire(self, *, repeatable: bool) -> Connection:
+        """A connection to send on. Raises Full, or Fault where none can be opened."""
+        if self._loop is None:
+            self._start()
+        kept = self.take_idle(NEVER if repeatable else STALE_AFTER)
+        if kept is not None:
+            return kept
+        if self.size >= self.settings.max_connections and self._idle:
+            self._idle.pop(0).close()
+        if self.size < self.settings.max_connections:
+            return await self._connect()
+        if len(self._waiting) >= self.settings.max_pending:
+            raise Full(f"{self.size} connections are busy and {len(self._waiting)} requests wait")
+        return await self._wait()
+
+    async def _wait(self) -> Connection:
+        assert self._loop is not None  # noqa: S101 - acquire has started
+        future: asyncio.Future[Connection] = self._loop.create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout):
+                return await future
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._hand_on(future.result())
+            elif future in self._waiting:
+                self._waiting.remove(future)
+            if isinstance(error, TimeoutError):
+                raise Full(f"waited {self.settings.connect_timeout:g} s for one of {self.size} connections") from None
+            raise
+
+    async def _connect(self) -> Connection:
+        assert self._loop is not None  # noqa: S101 - acquire has started
+        self.size += 1
+        connection = Connection(self)
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout):
+                await self._loop.create_connection(
+                    lambda: connection, self.host, self.port, ssl=self._tls, server_hostname=self._server_name
+                )
+        except TimeoutError:
+            self._forget(connection)
+            raise Fault(FaultKind.CONNECT, f"no connection within {self.settings.connect_timeout:g} s") from None
+        except OSError as error:
+            self._forget(connection)
+            raise Fault(FaultKind.CONNECT, f"{type(error).__name__}: {error}") from None
+        except BaseException:
+            connection.close()
+            self._forget(connection)
+            raise
+        if not connection.usable:
+            raise Fault(FaultKind.CONNECT, "closed as soon as it was opened")
+        self._open.add(connection)
+        return connection
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self.size -= 1
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        """A place is free: whoever waits first opens a connection there."""
+        while self._waiting and self.size < self.settings.max_connections:
+            future = self._waiting.popleft()
+            if not future.done():
+                task = asyncio.ensure_future(self._connect())
+                task.add_done_callback(lambda done, wanted=future: self._opened(done, wanted))
+                return
+
+    def _opened(self, done: asyncio.Task[Connection], wanted: asyncio.Future[Connection]) -> None:
+        if done.cancelled():
+            wanted.cancel()
+        elif (error := done.exception()) is not None:
+            if not wanted.done():
+                wanted.set_exception(error)
+        elif wanted.done():
+            self._hand_on(done.result())
+        else:
+            wanted.set_result(done.result())
+
+    def release(self, connection: Connection) -> None:
+        """An exchange ended cleanly."""
+        connection.idle_since = self.now()
+        self._hand_on(connection)
+
+    def _hand_on(self, connection: Connection) -> None:
+        while self._waiting and connection.usable:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(connection)
+                return
+        if self._closed:
+            connection.close()
+        elif connection.usable:
+            self._idle.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone."""
+        if connection in self._open:
+            if connection in self._idle:
+                self._idle.remove(connection)
+            self._forget(connection)
+
+    def _start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sweeper = self._loop.call_later(self._sweep_every, self._sweep)
+
+    def _sweep(self) -> None:
+        assert self._loop is not None  # noqa: S101 - it runs on the loop
+        now = self._loop.time()
+        for connection in [c for c in self._open if c.deadline <= now]:
+            connection.overdue()
+        for connection in [c for c in self._idle if now - c.idle_since > KEPT_IDLE]:
+            connection.close()
+        self._sweeper = self._loop.call_later(self._sweep_every, self._sweep)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._open):
+            connection.close()
+        for future in self._waiting:
+            future.cancel()
+        await asyncio.sleep(0)
