@@ -20,15 +20,29 @@ class Glob:
 
     text: str
     _regex: re.Pattern[str] = field(repr=False, compare=False)
+    _before: str = field(default="", repr=False, compare=False)
 
     def matches(self, text: str) -> bool:
         """Whether the whole of `text` matches."""
-        return self._regex.fullmatch(text) is not None
+        return self._regex.fullmatch(self._before + text) is not None
+
+
+def _compile(text: str, one: str) -> str:
+    """The regular expression of a glob without `**`; `one` is what `?` stands for.
+
+    All but the last of the parts that follow a `*` are taken where they first occur, and never elsewhere: that is
+    enough to find a match, and no text can make it try many ways.
+    """
+    first, *parts = (
+        "".join(one if char == "?" else re.escape(char) for char in part)
+        for part in re.sub(r"\*+", "*", text).split("*")
+    )
+    body = [first, *(f"(?>{one}*?{part})" for part in parts[:-1]), *(f"{one}*{part}" for part in parts[-1:])]
+    return "".join(body)
 
 
 def _segment(text: str) -> str:
-    collapsed = re.sub(r"\*+", "*", text)
-    return "".join("[^/]*" if c == "*" else "[^/]" if c == "?" else re.escape(c) for c in collapsed)
+    return _compile(text, "[^/]")
 
 
 def path_glob(text: str) -> Glob:
@@ -38,29 +52,23 @@ def path_glob(text: str) -> Glob:
     segments = text.split("/")
     if any("**" in segment and segment != "**" for segment in segments):
         raise GlobError('"**" must be a whole segment, as in "a/**"')
-    parts: list[str] = []
-    started = False
-    squeezed = [s for i, s in enumerate(segments) if s != "**" or i == 0 or segments[i - 1] != "**"]
-    if squeezed == ["**"]:
-        return Glob(text, re.compile(r".*", re.DOTALL))
-    for index, segment in enumerate(squeezed):
-        last = index == len(squeezed) - 1
+    blocks = [""]
+    for segment in segments:
         if segment == "**":
-            parts.append("(?:/.*)?" if last and started else "/(?:.*/)?" if started else "(?:.*/)?")
-            started = False
-            continue
-        parts.append(("/" if started else "") + _segment(segment))
-        started = True
-    return Glob(text, re.compile("".join(parts), re.DOTALL))
+            blocks.append("")
+        else:
+            blocks[-1] += f"/{_segment(segment)}"
+    first, *rest = blocks
+    middle = (f"(?>(?:/[^/]*)*?{block}(?=/|\\Z))" for block in rest[:-1] if block)
+    end = (f"(?:/[^/]*)*{block}" for block in rest[-1:])
+    return Glob(text, re.compile("".join((first, *middle, *end)), re.DOTALL), "/")
 
 
 def text_glob(text: str) -> Glob:
     """Compile a glob over a text without segments, such as an e-mail address: `*` is any run of characters."""
     if not text:
         raise GlobError("an empty pattern matches nothing")
-    collapsed = re.sub(r"\*+", "*", text)
-    body = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in collapsed)
-    return Glob(text, re.compile(body, re.DOTALL))
+    return Glob(text, re.compile(_compile(text, "."), re.DOTALL))
 
 
 def covers(general: str, special: str) -> bool:
