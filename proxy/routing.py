@@ -196,7 +196,8 @@ class RouteTable(Generic[T]):
         if not self._hosts and not self._wildcards:
             return (self._any,)
         exact = self._hosts.get(host)
-        parent = self._wildcards.get(host.partition(".")[2])
+        label, _, domain = host.partition(".")
+        parent = self._wildcards.get(domain) if label else None
         return tuple(node for node in (exact, parent, self._any) if node is not None)
 
 
