@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB)")
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
@@ -15,16 +16,16 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text)
     if found is None:
         raise ValueError(f'"{text}" is not a duration: write a number and a unit, as 250ms, 10s, 5m, 8h or 30d')
-    return float(found[1]) * _SECONDS[found[2]]
+    return float(Decimal(found[1]) * _SECONDS[found[2]])
 
 
 def format_duration(seconds: float) -> str:
     """The shortest spelling that `parse_duration` reads back as the same value."""
+    exact = Decimal(repr(float(seconds)))
     for unit in ("d", "h", "m", "s"):
-        count = seconds / _SECONDS[unit]
-        if count >= 1 and count == int(count):
-            return f"{int(count)}{unit}"
-    return "0s" if seconds == 0 else f"{seconds * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
+        if exact and exact % _SECONDS[unit] == 0:
+            return f"{exact / _SECONDS[unit]:.0f}{unit}"
+    return "0s" if not exact else f"{exact * 1000:.6f}".rstrip("0").rstrip(".") + "ms"
 
 
 def parse_size(text: str) -> int:
