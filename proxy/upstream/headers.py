@@ -6,12 +6,7 @@ from collections.abc import Iterable, Sequence
 
 Headers = list[tuple[str, str]]
 
-HOP_BY_HOP = frozenset(
-    {
-        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization",
-        "proxy-authentication-info", "te", "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
+HOP_BY_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
 CREDENTIALS = frozenset({"authorization", "x-session-token"})
 OURS = frozenset(
     {
@@ -21,7 +16,7 @@ OURS = frozenset(
         "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
     }
 )  # fmt: skip
-_DROPPED = HOP_BY_HOP | CREDENTIALS | OURS
+_NOT_PASSED = CREDENTIALS | OURS
 _CORS_PREFIX = "access-control-"
 
 
@@ -32,13 +27,20 @@ def named_by_connection(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
     )
 
 
+def is_hop_by_hop(lowered: str, named: frozenset[str]) -> bool:
+    """Whether a header, by its name in lower case, is for one connection only; `named` are those of `Connection`."""
+    return lowered in HOP_BY_HOP or lowered.startswith("proxy-") or lowered in named
+
+
 def request_headers(headers: Sequence[tuple[str, str]], session_cookie: str | None) -> Headers:
     """What of a client's headers goes upstream; look-alikes with underscores do not, nor does the session cookie."""
     named = named_by_connection(headers)
     kept: Headers = []
     for name, value in headers:
         lowered = name.lower().replace("_", "-")
-        if lowered in _DROPPED or lowered in named or ("_" in name and lowered.startswith("x-")):
+        if is_hop_by_hop(lowered, named) or name.lower() in named:
+            continue
+        if lowered in _NOT_PASSED or ("_" in name and lowered.startswith("x-")):
             continue
         if lowered == "cookie" and session_cookie is not None:
             value = without_cookie(value, session_cookie)
@@ -54,14 +56,14 @@ def response_headers(headers: Sequence[tuple[str, str]]) -> Headers:
     return [
         (name, value)
         for name, value in headers
-        if (lowered := name.lower()) not in HOP_BY_HOP
-        and lowered not in named
+        if not is_hop_by_hop(lowered := name.lower(), named)
         and not lowered.startswith(_CORS_PREFIX)
         and lowered != "x-request-id"
     ]
 
 
 def without_cookie(value: str, name: str) -> str:
-    """A `Cookie` value without one cookie."""
-    pairs = (pair.strip() for pair in value.split(";"))
-    return "; ".join(pair for pair in pairs if pair and pair.partition("=")[0].strip() != name)
+    """A `Cookie` value without one cookie; as it is, if that cookie is not in it."""
+    pairs = [pair.strip() for pair in value.split(";")]
+    others = [pair for pair in pairs if pair.partition("=")[0].strip() != name]
+    return value if len(others) == len(pairs) else "; ".join(pair for pair in others if pair)
