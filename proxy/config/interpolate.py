@@ -37,6 +37,8 @@ def _value(reference: str, environ: Mapping[str, str], folder: Path) -> str:
     name, has_default, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
         raise InterpolationError(f'"${{{reference}}}" is not ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}')
+    if "${" in default:
+        raise InterpolationError(f"the default of {name} can't be a reference itself")
     value = environ.get(name)
     if value or (value is not None and not has_default):
         return value

@@ -73,7 +73,7 @@ def _include(document: Document, file: FilePath, environ: Mapping[str, str]) -> 
         if not isinstance(pattern, str):
             continue
         try:
-            found = sorted(file.parent.glob(pattern))
+            found = sorted(path for path in file.parent.glob(pattern) if not path.is_dir())
         except (ValueError, NotImplementedError):
             found = []
         if not found:
@@ -113,6 +113,8 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     target = document.data
     for name in path[:-1]:
         target = target.setdefault(name, {})
+        if not isinstance(target, dict):
+            return
     mine = target.setdefault(path[-1], [])
     if not isinstance(mine, list):
         return

@@ -77,7 +77,12 @@ def _schema(kind: dict[str, Any]) -> WithJsonSchema:
 
 Text = Annotated[str, BeforeValidator(_text)]
 Integer = Annotated[int, BeforeValidator(_read(int, "a whole number")), _schema({"type": "integer"})]
-Number = Annotated[float, BeforeValidator(_read(_number, "a number")), _schema({"type": "number"})]
+Number = Annotated[
+    float,
+    BeforeValidator(_read(_number, "a number")),
+    Field(allow_inf_nan=False),
+    _schema({"type": "number"}),
+]
 Flag = Annotated[bool, BeforeValidator(_read(_boolean, "true or false")), _schema({"type": "boolean"})]
 Duration = Annotated[
     float,

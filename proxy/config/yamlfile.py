@@ -19,6 +19,9 @@ from proxy.config.types import FromEnvironment
 
 _MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
+_TAGS = frozenset(
+    _TAG + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+)
 T = TypeVar("T")
 
 
@@ -104,6 +107,8 @@ class _Reader:
         if id(node) in above:
             self._problem(node, path, "an alias refers to what it stands in")
             return None
+        if node.tag not in _TAGS:
+            self._problem(node, path, f"the tag {node.tag} is not known here")
         inside = above | {id(node)}
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inside)
@@ -133,14 +138,14 @@ class _Reader:
             if not isinstance(value, yaml.MappingNode):
                 self._problem(key, path, "<< merges one mapping, given as *alias")
                 continue
-            own.extend((k, v) for k, v in value.value if k.value not in names)
+            if any(k.tag == _TAG + "merge" for k, _ in value.value):
+                self._problem(key, path, "<< can't merge a mapping that has a << itself")
+                continue
+            own.extend((k, v) for k, v in value.value if not isinstance(k, yaml.ScalarNode) or k.value not in names)
         return own
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text: str = node.value
-        if not node.tag.startswith(_TAG):
-            self._problem(node, path, f"the tag {node.tag} is not known here")
-            return text
         if "${" in text:
             try:
                 replaced, used = interpolate(text, self._environ, self._folder)

@@ -1,0 +1,481 @@
+"""Reading gateway.yaml: what is wrong is told with its place, and all at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from proxy.config.load import Loaded, load
+from proxy.config.problems import ConfigError
+
+Read = Callable[..., Loaded]
+UPSTREAM = "upstreams: {noetl: {urls: ['http://localhost:8082']}}\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Loads a text as gateway.yaml, with an environment, and with other files beside it."""
+
+    def read(text: str | bytes, environ: Mapping[str, str] | None = None, **files: str) -> Loaded:
+        for name, content in files.items():
+            (tmp_path / name.replace("__", ".")).write_text(content)
+        file = tmp_path / "gateway.yaml"
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load(file, environ or {})
+
+    return read
+
+
+def told(read: Read, text: str | bytes, environ: Mapping[str, str] | None = None, **files: str) -> list[str]:
+    """The problems of a file, each as `file:line:column: key: text`, without the folder."""
+    with pytest.raises(ConfigError) as caught:
+        read(text, environ, **files)
+    folder = str(Path(caught.value.problems[0].place.file).parent)
+    return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "\ufeff", "{}"])
+def test_a_file_without_blocks_is_the_defaults(read: Read, text: str) -> None:
+    gateway = read(text).gateway
+    assert (gateway.server.port, gateway.acl.default, gateway.sessions.store) == (8090, "deny", "file")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("server:\n  prot: 1\n", '2:3: server.prot: unknown key (did you mean "port"?)'),
+        ("server:\n  zzzzzz: 1\n", "2:3: server.zzzzzz: unknown key"),
+        ("servers: {}\n", '1:1: servers: unknown key (did you mean "server"?)'),
+        ("server: {port: abc}\n", "1:16: server.port: needs a whole number"),
+        ("server: {port: 1.5}\n", "1:16: server.port: needs a whole number"),
+        ("server: {port: '80'}\n", "1:16: server.port: needs a whole number"),
+        ("server: {port: 0x50}\n", "1:16: server.port: needs a whole number"),
+        ("server: {port: yes}\n", "1:16: server.port: needs a whole number"),
+        ("server: {port: 65536}\n", "1:16: server.port: must be at most 65535"),
+        ("server: {port: -1}\n", "1:16: server.port: must be at least 0"),
+        ("server:\n  host: 5\n", '2:9: server.host: needs a text; put quotes around it, as "5"'),
+        ("server:\n", "1:8: server: needs a mapping, as key: value"),
+        ("server: [1]\n", "1:9: server: needs a mapping, as key: value"),
+        ("server: {trusted_proxies: 10.0.0.0/8}\n", "1:27: server.trusted_proxies: needs a list, as [a, b]"),
+        (
+            "server: {trusted_proxies: [10.0.0.0/8, nonsense]}\n",
+            '1:40: server.trusted_proxies[1]: "nonsense" is not a network, as 10.0.0.0/8 or ::1/128',
+        ),
+        (
+            "server:\n  limits:\n    body_timeout: 30\n",
+            "3:19: server.limits.body_timeout: needs a number with a unit, as 10s or 5m",
+        ),
+        (
+            "server:\n  limits:\n    max_body_size: 10MB\n",
+            '3:20: server.limits.max_body_size: "10MB" is not a size: write a whole number and a unit,'
+            " as 512B, 16KiB, 10MiB or 1GiB",
+        ),
+        ("graphql: {graphiql: yes}\n", "1:21: graphql.graphiql: needs true or false"),
+        (
+            "logging: {level: warn}\n",
+            '1:18: logging.level: "warn" is not one of debug, info, warning, error (did you mean "warning"?)',
+        ),
+        ("upstreams: {noetl: {}}\n", "1:13: upstreams.noetl.urls: is required"),
+        ("upstreams: {noetl: {urls: []}}\n", "1:27: upstreams.noetl.urls: needs at least one entry"),
+        ("sessions: {default_hours: 0}\n", "1:27: sessions.default_hours: must be more than 0.0"),
+        ("sessions: {max_hours: 1.0e+400}\n", "1:23: sessions.max_hours: Input should be a finite number"),
+        ("routes: [{handler: health}]\n", "1:10: routes[0].path: is required"),
+        (
+            "routes:\n  - {path: /a, handler: healthy}\n",
+            '2:25: routes[0].handler: no handler is called "healthy" (did you mean "health"?)',
+        ),
+        (
+            "acl:\n  rules:\n    - {allow: [run], playbooks: [a]}\n",
+            '3:16: acl.rules[0].allow[0]: "run" is not one of execute, view, modify, edit, delete, *',
+        ),
+        (
+            "acl:\n  rules:\n    - {allow: [view], playbooks: [a**]}\n",
+            '3:35: acl.rules[0].playbooks[0]: "**" must be a whole segment, as in "a/**"',
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_line_column_and_key(read: Read, text: str, problem: str) -> None:
+    assert told(read, text) == [f"gateway.yaml:{problem}"]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(read: Read) -> None:
+    text = (
+        "logging: {level: loud}\n"
+        "server:\n"
+        "  prot: 1\n"
+        "  host: ${NOWHERE}\n"
+        "  port: -1\n"
+        "acl:\n"
+        "  rules:\n"
+        "    - {allow: [view], deny: [view], playbooks: [a]}\n"
+        "    - {allow: [view], playbook: [a]}\n"
+        "routes:\n"
+        "  - {path: a, handler: health}\n"
+        "  - {path: /b, upstream: noetl}\n"
+    )
+    assert [":".join(line.split(":")[1:4]) for line in told(read, text)] == [
+        "1:18: logging.level",
+        "3:3: server.prot",
+        "4:9: server.host",
+        "5:9: server.port",
+        "8:7: acl.rules[0]",
+        "9:23: acl.rules[1].playbook",
+        "11:12: routes[0].path",
+        "12:26: routes[1].upstream",
+    ]
+
+
+def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"nowhere\.yaml: can't be read: No such file or directory; name the file with"
+    ):
+        load(tmp_path / "nowhere.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("server:\n\tport: 1\n", "2:1: not valid YAML: found character '\\t' that cannot start any token"),
+        ("server: {port: 1\n", "2:1: not valid YAML: expected ',' or '}', but got '<stream end>'"),
+        ("a: 1\n b: 2\n", "2:3: not valid YAML: mapping values are not allowed here"),
+        ("server: *nowhere\n", "1:9: not valid YAML: found undefined alias 'nowhere'"),
+        ("server: {}\n---\nserver: {}\n", "2:1: not valid YAML: but found another document"),
+        (b"server: {host: \xff}\n", "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff in position 15"),
+        ("server: {host: a}\n".encode("utf-16"), "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff"),
+        (b"server: {host: '\x00'}\n", "1:1: not valid YAML: unacceptable character #x0000"),
+        ("server: " + "[" * 5000 + "]" * 5000, "1:1: not valid YAML: "),
+        ("- server\n", "1:1: the file must be a mapping of blocks"),
+        ("server\n", "1:1: the file must be a mapping of blocks"),
+        ("5\n", "1:1: the file must be a mapping of blocks"),
+        ("? [a]\n: 1\n", "1:3: a key must be a plain text"),
+        ("server: !here {port: 1}\n", "1:9: server: the tag !here is not known here"),
+        (
+            "cors: {allowed_origins: !!set {a}}\n",
+            "1:25: cors.allowed_origins: the tag tag:yaml.org,2002:set is not known",
+        ),
+        ("server: {host: !secret x}\n", "1:16: server.host: the tag !secret is not known here"),
+        ("server: {host: !!python/name:os.system x}\n", "1:16: server.host: the tag tag:yaml.org,2002:python/name:os"),
+        ("server: {host: !!binary aGk=}\n", "1:16: server.host: the tag tag:yaml.org,2002:binary is not known here"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused(read: Read, text: str | bytes, problem: str) -> None:
+    assert told(read, text)[0].startswith(f"gateway.yaml:{problem}")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("server: {}\nlogging: {}\nserver: {}\n", "3:1: server"),
+        ("server: {port: 1, host: a, port: 2}\n", "1:28: server.port"),
+        ("server: {port: 1, 'port': 2}\n", "1:19: server.port"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(read: Read, text: str, place: str) -> None:
+    assert told(read, text) == [f"gateway.yaml:{place}: the key is there twice; keep one of them"]
+
+
+def test_an_alias_repeats_what_its_anchor_names(read: Read) -> None:
+    gateway = read("cors: {allowed_headers: &both [a, b], exposed_headers: *both}\n").gateway
+    assert (gateway.cors.allowed_headers, gateway.cors.exposed_headers) == (("a", "b"), ("a", "b"))
+
+
+def test_a_merge_adds_the_keys_that_are_not_given(read: Read) -> None:
+    text = UPSTREAM + (
+        "routes:\n"
+        "  - &first {path: /a, upstream: noetl, timeout: 5s}\n"
+        "  - {<<: *first, path: /b}\n"
+    )  # fmt: skip
+    routes = read(text).gateway.routes
+    assert routes is not None
+    assert [(route.path, route.timeout) for route in routes] == [("/a", 5.0), ("/b", 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("server: &a {<<: *a, port: 1}\n", "server: << can't merge a mapping that has a << itself"),
+        ("server: &a {port: 1}\ncors: {<<: [*a]}\n", "cors: << merges one mapping, given as *alias"),
+        ("server: {<<: 5}\n", "server: << merges one mapping, given as *alias"),
+        ("server: &a {? [x] : 1}\ncors: {<<: *a}\n", "server: a key must be a plain text"),
+        (
+            "server: &a {port: 1}\ncors: &b {<<: *a}\nlogging: {<<: *b}\n",
+            "logging: << can't merge a mapping that has a <<",
+        ),
+    ],
+)
+def test_a_merge_that_is_not_plain_is_refused(read: Read, text: str, problem: str) -> None:
+    assert any(problem in line for line in told(read, text))
+
+
+@pytest.mark.parametrize("text", ["server: &a [*a]\n", "server: &a {b: *a}\n", "server: &a {b: [{c: *a}]}\n"])
+def test_an_alias_to_what_it_stands_in_is_refused(read: Read, text: str) -> None:
+    assert any("an alias refers to what it stands in" in line for line in told(read, text))
+
+
+@pytest.mark.parametrize("wrap", ["[{}]", "{{a: {0}, b: {0}, c: {0}, d: {0}, e: {0}, f: {0}, g: {0}, h: {0}}}"])
+def test_aliases_that_multiply_are_cut_short(read: Read, wrap: str) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
+    for level in range(1, 12):
+        inner = f"*a{level - 1} "
+        lines.append(f"a{level}: &a{level} " + wrap.format(", ".join([inner] * 8) if wrap == "[{}]" else inner))
+    started = time.process_time()
+    assert any("the file expands to too many values" in line for line in told(read, "\n".join(lines)))
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "host"),
+    [
+        ("${NAME}", {"NAME": "a.test"}, "a.test"),
+        ("${NAME}", {"NAME": ""}, ""),
+        ("x-${NAME}-${OTHER}", {"NAME": "1", "OTHER": "2"}, "x-1-2"),
+        ("${NAME:-b.test}", {}, "b.test"),
+        ("${NAME:-b.test}", {"NAME": ""}, "b.test"),
+        ("${NAME:-b.test}", {"NAME": "a.test"}, "a.test"),
+        ("${NAME:-}", {}, ""),
+        ("${NAME:-a:-b}", {}, "a:-b"),
+        ("$${NAME}", {"NAME": "a.test"}, "${NAME}"),
+        ("$$${NAME}", {"NAME": "a.test"}, "$${NAME}"),
+        ("$NAME", {"NAME": "a.test"}, "$NAME"),
+        ("${NAME}", {"NAME": "${OTHER}", "OTHER": "x"}, "${OTHER}"),
+        ("${NAME}", {"NAME": "a: [b, {c: d}] # e"}, "a: [b, {c: d}] # e"),
+    ],
+)
+def test_references_are_replaced_in_a_text(read: Read, text: str, environ: Mapping[str, str], host: str) -> None:
+    assert read(f"server: {{host: '{text}'}}\n", environ).gateway.server.host == host
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("${NAME}", "environment variable NAME is not set; set it, or write ${NAME:-default}"),
+        ("${NA ME}", '"${NA ME}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
+        ("${}", '"${}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
+        ("${1A}", '"${1A}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
+        ("${NAME", '"${NAME" has no closing brace (for a literal "${" write "$${")'),
+        ("${NAME:-${OTHER}}", "the default of NAME can't be a reference itself"),
+        ("${file:}", "can't be read: Is a directory"),
+        ("${file:nowhere}", "nowhere can't be read: No such file or directory"),
+    ],
+)
+def test_a_reference_that_cannot_be_replaced_is_told_at_its_place(read: Read, text: str, problem: str) -> None:
+    (line,) = told(read, f"server:\n  host: '{text}'\n", {"OTHER": "x"})
+    assert line.startswith("gateway.yaml:2:9: server.host: ")
+    assert line.endswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("content", "token"),
+    [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("a\n\n", "a\n"), ("", "")],
+)
+def test_a_file_reference_is_the_files_text_without_its_last_newline(read: Read, content: str, token: str) -> None:
+    assert (
+        read("server: {host: '${file:secret__txt}'}\n".replace("__", "."), secret__txt=content).gateway.server.host
+        == token
+    )
+
+
+def test_a_relative_file_reference_is_looked_for_beside_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "name").write_text("beside")
+    (tmp_path / "name").write_text("elsewhere")
+    (tmp_path / "conf" / "gateway.yaml").write_text("server: {host: '${file:name}'}\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(Path("conf/gateway.yaml"), {}).gateway.server.host == "beside"
+
+
+def test_a_file_reference_to_what_is_not_text_is_refused(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    assert told(read, "server: {host: '${file:binary}'}\n")[0].endswith("binary is not UTF-8 text")
+
+
+def test_a_file_reference_to_a_huge_file_is_refused(read: Read, tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1024**2 + 1)
+    assert told(read, "server: {host: '${file:huge}'}\n")[0].endswith("huge is larger than 1 MiB")
+
+
+def test_a_wrong_value_from_the_environment_is_told_at_the_reference(read: Read) -> None:
+    assert told(read, "server:\n  port: ${PORT}\n", {"PORT": "many"}) == [
+        'gateway.yaml:2:9: server.port: "many" is not a whole number'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "expected"),
+    [
+        ("server: {port: '${V}'}", "80", {"server": {"port": 80}}),
+        ("graphql: {graphiql: '${V}'}", "off", {"graphql": {"graphiql": False}}),
+        ("graphql: {graphiql: '${V}'}", "TRUE", {"graphql": {"graphiql": True}}),
+        ("sessions: {max_hours: '${V}'}", "0.5", {"sessions": {"max_hours": 0.5}}),
+        ("server: {shutdown_grace: '${V}'}", "5s", {"server": {"shutdown_grace": 5.0}}),
+    ],
+)
+def test_a_reference_is_read_as_its_keys_type(read: Read, line: str, value: str, expected: object) -> None:
+    dumped = read(f"{line}\n", {"V": value}).gateway.model_dump(exclude_unset=True)
+    assert {name: block for name, block in dumped.items() if name != "routes"} == expected
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e400", ""])
+def test_a_number_from_the_environment_must_be_finite(read: Read, value: str) -> None:
+    assert told(read, "sessions: {max_hours: '${V}'}\n", {"V": value})[0].startswith(
+        "gateway.yaml:1:23: sessions.max_hours: "
+    )
+
+
+def test_booleans_are_true_and_false_only_so_that_off_stays_a_word(read: Read) -> None:
+    assert read("graphql: {get: off}\n").gateway.graphql.get == "off"
+
+
+def test_an_included_file_adds_its_routes_and_rules(read: Read) -> None:
+    loaded = read(
+        UPSTREAM + "include: ['*__part.yaml']\n".replace("__", ".")
+        + "routes: [{path: /a, handler: health}]\nacl: {rules: [{allow: [view], playbooks: [a]}]}\n",
+        b__part__yaml="routes: [{path: /c, handler: health}]\n",
+        a__part__yaml="routes: [{path: /b, handler: ready}]\nacl: {rules: [{deny: [view], playbooks: [b]}]}\n",
+    )  # fmt: skip
+    assert [route.path for route in loaded.gateway.routes or ()] == ["/a", "/b", "/c"]
+    assert [rule.playbooks for rule in loaded.gateway.acl.rules] == [("a",), ("b",)]
+
+
+def test_an_included_rule_keeps_its_own_file_and_line(read: Read) -> None:
+    loaded = read("include: [more.yaml]\n", more__yaml="acl:\n  rules:\n    - {deny: [view], playbooks: [b]}\n")
+    place = loaded.document.place(("acl", "rules", 0))
+    assert (Path(place.file).name, place.line, place.column) == ("more.yaml", 3, 7)
+
+
+def test_routes_of_an_included_file_come_after_the_built_in_ones(read: Read) -> None:
+    loaded = read("include: [more.yaml]\n", more__yaml="routes: [{path: /mine, handler: health}]\n")
+    paths = [route.path for route in loaded.gateway.routes or ()]
+    assert (paths[0], paths[-1]) == ("/health", "/mine")
+    assert len(paths) > 2
+
+
+def test_a_mistake_in_an_included_file_is_told_with_that_file(read: Read) -> None:
+    text = "acl: {rules: [{allow: [view], playbooks: [a]}]}\ninclude: [more.yaml]\n"
+    lines = told(read, text, more__yaml="acl:\n  rules:\n    - {alow: [view], playbooks: [b]}\n")
+    assert lines == ['more.yaml:3:8: acl.rules[1].alow: unknown key (did you mean "allow"?)']
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        ("server: {}\n", "more.yaml:1:1: server: an included file holds routes and acl.rules only"),
+        (
+            "route: []\n",
+            'more.yaml:1:1: route: an included file holds routes and acl.rules only (did you mean "routes"?)',
+        ),
+        ("acl: {default: allow}\n", "more.yaml:1:7: acl.default: an included file holds routes and acl.rules only"),
+        ("acl: {roles: {}}\n", "more.yaml:1:7: acl.roles: an included file holds routes and acl.rules only"),
+        ("- a\n", "more.yaml:1:1: an included file holds routes: and acl.rules: only"),
+        ("routes: 5\n", "more.yaml:1:9: routes: needs a list"),
+        ("acl: {rules: {}}\n", "more.yaml:1:14: acl.rules: needs a list"),
+        ("routes: [\n", "more.yaml:2:1: not valid YAML"),
+        ("include: [other.yaml]\n", "more.yaml:1:1: include: an included file holds routes and acl.rules only"),
+    ],
+)
+def test_an_included_file_holds_nothing_else(read: Read, part: str, problem: str) -> None:
+    assert any(line.startswith(problem) for line in told(read, "include: [more.yaml]\n", more__yaml=part))
+
+
+@pytest.mark.parametrize("pattern", ["nowhere.yaml", "*.yml", "", "/etc/*.yaml", "folder"])
+def test_an_include_that_matches_no_file_is_a_mistake(read: Read, tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (line,) = told(read, f"include: ['{pattern}']\n")
+    assert line == f'gateway.yaml:1:11: include[0]: no file matches "{pattern}"'
+
+
+@pytest.mark.parametrize(
+    ("acl", "problem"),
+    [
+        ("acl:", "gateway.yaml:1:5: acl: needs a mapping, as key: value"),
+        ("acl: 5", "gateway.yaml:1:6: acl: needs a mapping, as key: value"),
+        ("acl: {rules: }", "gateway.yaml:1:13: acl.rules: needs a list, as [a, b]"),
+    ],
+)
+def test_included_rules_do_not_hide_that_the_file_itself_is_wrong(read: Read, acl: str, problem: str) -> None:
+    more = "acl: {rules: [{allow: [view], playbooks: [a]}]}\n"
+    assert told(read, f"{acl}\ninclude: [more.yaml]\n", more__yaml=more) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path", "expected"),
+    [
+        ("ROUTER_PORT", "81", "server.port", 81),
+        ("GATEWAY_PORT", "82", "server.port", 82),
+        ("GATEWAY_BIND", "::1", "server.host", "::1"),
+        ("GATEWAY_PUBLIC_URL", "https://g.test", "server.public_url", "https://g.test"),
+        ("NOETL_BASE_URL", "http://noetl.test:1", "upstreams.noetl.urls", ("http://noetl.test:1",)),
+        ("NOETL_TIMEOUT_SECS", "7", "upstreams.noetl.response_timeout", 7.0),
+        (
+            "CORS_ALLOWED_ORIGINS",
+            "https://a.test, https://b.test,",
+            "cors.allowed_origins",
+            ("https://a.test", "https://b.test"),
+        ),
+        ("CORS_ALLOW_CREDENTIALS", "false", "cors.allow_credentials", False),
+        ("GATEWAY_AUTH0_DOMAIN", "t.test", "auth.application.domain", "t.test"),
+        ("GATEWAY_AUTH0_CLIENT_ID", "c", "auth.application.client_id", "c"),
+        ("GATEWAY_AUTH0_REDIRECT_URI", "https://r.test/", "auth.application.redirect_uri", "https://r.test/"),
+        ("GATEWAY_AUTH0_AUDIENCE", "aud", "auth.application.audience", "aud"),
+        ("LOG_FORMAT", "JSON", "logging.format", "json"),
+        ("LOG_LEVEL", "WARNING", "logging.level", "warning"),
+    ],
+)
+def test_a_variable_of_the_environment_overrides_the_file(
+    read: Read, name: str, value: str, path: str, expected: object
+) -> None:
+    text = UPSTREAM + "server: {port: 80, host: 127.0.0.1}\nlogging: {format: console, level: debug}\ncors: {}\n"
+    loaded = read(text, {name: value})
+    found: object = loaded.gateway
+    for part in path.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert (found, loaded.overrides) == (expected, (name,))
+
+
+def test_an_empty_variable_overrides_nothing(read: Read) -> None:
+    loaded = read("server: {port: 80}\n", {"GATEWAY_PORT": "", "LOG_LEVEL": ""})
+    assert (loaded.gateway.server.port, loaded.overrides) == (80, ())
+
+
+def test_the_origins_of_the_environment_take_the_place_of_the_short_form_too(read: Read) -> None:
+    loaded = read("corsAllowedOrigins: ['https://a.test']\n", {"CORS_ALLOWED_ORIGINS": "https://b.test"})
+    assert (loaded.gateway.corsAllowedOrigins, loaded.gateway.cors.allowed_origins) == (None, ("https://b.test",))
+
+
+def test_an_upstream_from_the_environment_alone_gets_the_relayed_routes(read: Read) -> None:
+    routes = read("", {"NOETL_BASE_URL": "http://noetl.test"}).gateway.routes or ()
+    assert "/noetl/{path:**}" in [route.path for route in routes]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("GATEWAY_PORT", "many", 'server.port: "many" is not a whole number'),
+        ("NOETL_TIMEOUT_SECS", "soon", 'upstreams.noetl.response_timeout: "soons" is not a duration'),
+        ("LOG_LEVEL", "loud", 'logging.level: "loud" is not one of debug, info, warning, error'),
+        ("CORS_ALLOWED_ORIGINS", "a.test", "cors.allowed_origins[0]: an origin is scheme://host"),
+    ],
+)
+def test_a_wrong_variable_is_told_by_its_name(read: Read, name: str, value: str, problem: str) -> None:
+    assert any(
+        line.startswith(f"environment variable {name}: {problem}") for line in told(read, UPSTREAM, {name: value})
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AUTH_PLAYBOOK_LOGIN",
+        "AUTH_PLAYBOOK_VALIDATE_SESSION",
+        "AUTH_PLAYBOOK_CHECK_ACCESS",
+        "AUTH_PLAYBOOK_TIMEOUT_SECS",
+    ],
+)
+def test_a_variable_for_what_is_not_built_yet_is_refused_rather_than_ignored(read: Read, name: str) -> None:
+    assert any("is not available yet" in line for line in told(read, "", {name: "5"}))
