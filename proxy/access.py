@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy.errors import BadRequest, Forbidden, NotFound
-from proxy.policy.acl import AccessPolicy, Action, Decision, Subject
+from proxy.policy.acl import AccessPolicy, Action, Decision, PathPermits, Subject
 from proxy.sessions.store import Session, SessionStore
 from proxy.upstream.noetl import NoetlApi
 
@@ -31,6 +31,7 @@ class Principal:
     key: bytes
     session: Session
     subject: Subject
+    permits: PathPermits
 
     @property
     def user_id(self) -> int:

@@ -11,21 +11,28 @@ import json
 import re
 import uuid
 from collections import Counter
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
+import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
 from proxy.config.compile import Network
 from proxy.config.model import ServerLimits
 from proxy.errors import BadRequest, GatewayError, HeadTooLarge, RequestTimeout, Unavailable, UriTooLong
 from proxy.exchange import in_networks, json_response
+from proxy.handlers.fast import FastExchange, FastLane
 from proxy.observe.logs import get_logger
 
 _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
 _LINE_ENDS = 1024
+_HELD = 64 * 1024
+_KNOWN_AIOHTTP = ("3.14.",)
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 
 
@@ -40,12 +47,16 @@ class Admissions:
         self._trusted = trusted
         self._by_address: Counter[str] = Counter()
 
-    def admit(self, address: str) -> bool:
+    def is_trusted(self, address: str) -> bool:
+        """Whether an address is a trusted proxy's."""
+        return in_networks(address, self._trusted)
+
+    def admit(self, address: str, *, trusted: bool) -> bool:
         """Count a new connection, or refuse it. Trusted proxies carry many clients: no limit per address for them."""
         limit = self.limits.max_connections_per_ip
         if self.open >= self.limits.max_connections:
             return self._refuse("max_connections", address)
-        if limit and self._by_address[address] >= limit and not in_networks(address, self._trusted):
+        if limit and not trusted and self._by_address[address] >= limit:
             return self._refuse("max_connections_per_ip", address)
         self.open += 1
         if limit:
@@ -88,11 +99,21 @@ def error_of(exc: BaseException | None) -> GatewayError:
 
 
 class Connection(RequestHandler):
-    """One client connection."""
+    """One client connection.
 
-    __slots__ = ("_address", "_admitted", "_head_bytes", "_head_deadline", "admissions")
+    A request that the lane takes is served from here, with aiohttp's request loop waiting as if the connection were
+    idle; bytes that arrive meanwhile are kept until it is done. This, and no other module, relies on the inside of
+    aiohttp's RequestHandler; `lane_supported` says whether it is one that is known.
+    """
 
-    def __init__(self, manager: Server, *, admissions: Admissions, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_lane", "_message",
+        "admissions", "fault", "peer", "trusted",
+    )  # fmt: skip
+
+    def __init__(
+        self, manager: Server, *, admissions: Admissions, lane: FastLane | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
         limits = admissions.limits
         super().__init__(
             manager,
@@ -105,16 +126,23 @@ class Connection(RequestHandler):
             auto_decompress=False,
         )
         self.admissions = admissions
-        self._address = ""
+        self.peer = ""
+        self.trusted = False
+        self.fault: GatewayError | None = None
         self._admitted = False
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
+        self._lane = lane
+        self._exchange: FastExchange | None = None
+        self._message: RawRequestMessage | None = None
+        self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or tell the client that there is no room."""
         peer = transport.get_extra_info("peername")
-        self._address = peer[0] if peer else ""
-        self._admitted = self.admissions.admit(self._address)
+        self.peer = peer[0] if peer else ""
+        self.trusted = self.admissions.is_trusted(self.peer)
+        self._admitted = self.admissions.admit(self.peer, trusted=self.trusted)
         if self._admitted:
             super().connection_made(transport)
         else:
@@ -125,23 +153,165 @@ class Connection(RequestHandler):
         if self._head_deadline is not None:
             self._head_deadline.cancel()
             self._head_deadline = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_left()
         if self._admitted:
             self._admitted = False
-            self.admissions.leave(self._address)
+            self.admissions.leave(self.peer)
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser. A head that is not complete at once has a deadline from its first byte, and a size."""
         if not self._admitted:
             return
+        if self._exchange is not None:
+            self._hold(data)
+            return
         before = self._request_count
-        super().data_received(data)
+        if self._lane is not None and self._idle():
+            self._offer(self._lane, data)
+        else:
+            super().data_received(data)
         if self._request_count != before:
             if self._head_deadline is not None:
                 self._head_deadline.cancel()
                 self._head_deadline = None
         elif self._waiting():
             self._head_unfinished(len(data))
+
+    def _idle(self) -> bool:
+        """Whether aiohttp's loop waits for a request, with nothing before it."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and not self._upgraded
+            and self._payload_parser is None
+            and not self._force_close
+            and not self._close
+        )
+
+    def _offer(self, lane: FastLane, data: bytes) -> None:
+        """Parse; one request without a body is offered to the lane. All else goes on as aiohttp would have it."""
+        parser = cast(Any, self._parser)
+        try:
+            messages, upgraded, tail = parser.feed_data(data)
+        except HttpProcessingError as exc:
+            self._enqueue([(_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD)])
+            return
+        if len(messages) == 1 and messages[0][1] is EMPTY_PAYLOAD and not upgraded:
+            exchange = lane.take(self, messages[0][0])
+            if exchange is not None:
+                self._request_count += 1
+                self._message = messages[0][0]
+                self._exchange = exchange
+                self._request_in_progress = True
+                return
+        self._enqueue(messages)
+        self._upgraded = upgraded
+        if upgraded and tail:
+            self._message_tail = tail
+
+    def _enqueue(self, messages: Sequence[Any]) -> None:
+        for message in messages:
+            self._request_count += 1
+            self._messages.append(message)
+        if messages and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+
+    def _hold(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > _HELD and self.transport is not None:
+            self.transport.pause_reading()
+
+    # What the lane calls
+
+    def send(self, data: bytes) -> None:
+        """Write to the client."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def blocked(self) -> bool:
+        """Whether the client takes no more just now."""
+        return self._paused
+
+    def lane_done(self, *, close: bool) -> None:
+        """The lane's answer is complete: the next request may come."""
+        self._end_exchange()
+        cast(Any, self._parser).message_consumed()
+        if close or self._close or self._force_close:
+            self.force_close()
+            return
+        close_time = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = close_time
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        self._feed_held()
+
+    def lane_failed(self, error: GatewayError | None) -> None:
+        """The lane answered nothing: aiohttp's loop takes the request, and is told the error if there is one."""
+        message = self._message
+        self._end_exchange()
+        self.fault = error
+        self._request_count -= 1
+        self._enqueue([(message, EMPTY_PAYLOAD)])
+        self._feed_held()
+
+    def cut(self) -> None:
+        """Close at once."""
+        self._end_exchange()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _end_exchange(self) -> None:
+        self._exchange = None
+        self._message = None
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+
+    def _feed_held(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            if len(held) > _HELD and self.transport is not None:
+                self.transport.resume_reading()
+            self.data_received(held)
+
+    # What aiohttp calls
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        super().pause_writing()
+        if self._exchange is not None:
+            self._exchange.client_blocked(True)
+
+    def resume_writing(self) -> None:
+        """The client keeps up again."""
+        super().resume_writing()
+        if self._exchange is not None:
+            self._exchange.client_blocked(False)
+
+    def close(self) -> None:
+        """Serve what is under way, then close."""
+        if self._exchange is not None:
+            self._close = True
+        else:
+            super().close()
+
+    def _process_keepalive(self) -> None:
+        if self._exchange is not None:
+            self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
+        else:
+            super()._process_keepalive()
+
+    def take_fault(self) -> GatewayError | None:
+        """The error that the lane has left for the ordinary path, once."""
+        fault, self.fault = self.fault, None
+        return fault
 
     def _waiting(self) -> bool:
         return self.transport is not None and self._waiter is not None and not self._waiter.done()
@@ -156,11 +326,11 @@ class Connection(RequestHandler):
 
     def _head_too_slow(self) -> None:
         self._head_deadline = None
-        if self._waiting():
+        if self._waiting() and self._exchange is None:
             self._give_up(RequestTimeout(detail="the request head came too slowly"))
 
     def _give_up(self, error: GatewayError) -> None:
-        self.admissions.note_malformed(error, None, self._address)
+        self.admissions.note_malformed(error, None, self.peer)
         _say(cast(asyncio.Transport, self.transport), error)
         self.force_close()
 
@@ -173,7 +343,7 @@ class Connection(RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that the parser refused."""
         error = error_of(exc)
-        self.admissions.note_malformed(error, exc, self._address)
+        self.admissions.note_malformed(error, exc, self.peer)
         body = {"error": error.text, "request_id": uuid.uuid4().hex}
         response = json_response(body, error.status, [*error.headers, ("server", "noetl-edge")])
         response.headers["x-request-id"] = body["request_id"]
@@ -196,13 +366,19 @@ def _say(transport: asyncio.Transport, error: GatewayError) -> None:
     transport.close()
 
 
+def lane_supported() -> bool:
+    """Whether this aiohttp has the inside that `Connection` relies on; if not, the ordinary path serves all."""
+    return aiohttp.__version__.startswith(_KNOWN_AIOHTTP)
+
+
 class Listener(Server):
     """Makes our kind of connection."""
 
-    def __init__(self, handler: object, admissions: Admissions) -> None:
+    def __init__(self, handler: object, admissions: Admissions, lane: FastLane | None) -> None:
         super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]
         self.admissions = admissions
+        self.lane = lane
 
     def __call__(self) -> RequestHandler:
         """A connection; called by the event loop for each that is accepted."""
-        return Connection(self, admissions=self.admissions, loop=self._loop)
+        return Connection(self, admissions=self.admissions, lane=self.lane, loop=self._loop)

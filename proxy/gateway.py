@@ -22,6 +22,8 @@ from proxy.exchange import Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
 from proxy.graphql.schema import make_schema
 from proxy.handlers.auth import AuthHandlers
+from proxy.handlers.fast import FastLane, FastRoute
+from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.graphql import GraphqlHandler
 from proxy.handlers.ops import OpsHandlers
 from proxy.handlers.relay import RelayHandler
@@ -29,10 +31,12 @@ from proxy.handlers.static import load_page
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
-from proxy.routing import Found, PathError, normalise_path
+from proxy.observe.access import AccessLog
+from proxy.policy.acl import Action
+from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import SessionStore
+from proxy.sessions.store import LocalSessions, SessionStore
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.noetl import NoetlApi
 from proxy.upstream.pool import Pool, PoolSettings
@@ -112,6 +116,38 @@ class Gateway:
         cookie = self.compiled.loaded.gateway.sessions.cookie
         cookie_name = cookie.name if cookie.enabled else "session_token"
         return RelayHandler(spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name)
+
+    def fast_lane(self, log: AccessLog) -> FastLane | None:
+        """The lane of this configuration's plain relays; None where sessions can't be read without waiting."""
+        if not isinstance(self.store, LocalSessions):
+            return None
+        who = self.auth.local_lookup(self.store)
+        return FastLane(self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log)
+
+    def _fast_route(self, spec: RouteSpec) -> FastRoute | None:
+        block = spec.block
+        if block.upstream is None or block.auth != "session" or spec.allow_from:
+            return None
+        rewrite, pattern = block.rewrite, parse_pattern(spec.pattern)
+        prefix = rest = None
+        if rewrite is not None:
+            rest = pattern.rest
+            prefix, braces, after = rewrite.partition(f"{{{rest}}}")
+            if not braces or after or not prefix.endswith("/") or not is_plain(f"{prefix}x"):
+                return None
+        cookie = self.compiled.loaded.gateway.sessions.cookie
+        pool = self.upstreams[block.upstream].pool
+        return FastRoute(
+            spec,
+            pool,
+            block.upstream,
+            prefix,
+            rest or "",
+            {method: spec.action or Action.of_method(method) for method in ("GET", "HEAD")},
+            block.timeout or pool.settings.response_timeout,
+            RequestPlan(block.headers.request, cookie.name if cookie.enabled else "session_token"),
+            ResponsePlan(block.headers.response),
+        )
 
     def _handler(self, name: str, spec: RouteSpec) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.auth.provider.tenants.items()}

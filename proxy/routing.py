@@ -29,6 +29,11 @@ class PatternError(ValueError):
     """A path pattern in the configuration that is not well formed."""
 
 
+def is_plain(raw: str) -> bool:
+    """Whether a path is in its one form already, by a look that is quick and sometimes says no for yes."""
+    return _PLAIN.fullmatch(raw) is not None
+
+
 def normalise_path(raw: str) -> str:
     """The one form of a request path that is matched, judged and sent (RFC 3986, 6.2.2).
 

@@ -7,11 +7,11 @@ import re
 import signal
 import time
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
-from proxy.connections import Admissions, Listener
+from proxy.connections import Admissions, Connection, Listener, lane_supported
 from proxy.errors import (
     BadRequest,
     Forbidden,
@@ -25,7 +25,8 @@ from proxy.errors import (
 )
 from proxy.exchange import REQUEST_ID, Exchange, client_address, in_networks, json_response
 from proxy.gateway import Gateway, Service
-from proxy.observe.logs import get_logger, redact_query
+from proxy.observe.access import AccessLine
+from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.routing import Found, Missing, PathError, normalise_path
 from proxy.sessions.store import StoreError
 
@@ -49,10 +50,11 @@ class GatewayServer:
         self.admissions = Admissions(self._limits, gateway.compiled.trusted_proxies)
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
-        self._access_log = config.logging.access
+        self._access_log = access_log(enabled=config.logging.access)
         self._security = _SECURITY if config.headers.security else ()
         self._own_origin = (config.server.public_url or f"http://localhost:{config.server.port}").rstrip("/")
         self._log = get_logger()
+        self.lane = gateway.fast_lane(self._access_log) if lane_supported() else None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -75,8 +77,7 @@ class GatewayServer:
                 self._complete(exchange, response)
             return response
         finally:
-            if self._access_log:
-                self._write_access(exchange, status)
+            self._write_access(exchange, status)
 
     def _begin(self, request: web.BaseRequest) -> Exchange:
         given = request.headers.get("x-request-id", "")
@@ -105,6 +106,9 @@ class GatewayServer:
         exchange.route, exchange.params = found.route, found.params
         service = self.gateway.service(found.route)
         await self._guard(exchange, service)
+        fault = cast(Connection, exchange.request.protocol).take_fault()
+        if fault is not None:
+            raise fault
         return await service.handler(exchange)
 
     def _read_target(self, exchange: Exchange) -> None:
@@ -196,27 +200,31 @@ class GatewayServer:
                 headers[name] = value
         headers["server"] = "noetl-edge"
 
+    def flush_log(self) -> None:
+        """Write the access lines that are still collected."""
+        self._access_log.flush()
+
     def _write_access(self, exchange: Exchange, status: int) -> None:
         query = redact_query(exchange.query)
         who = exchange.principal
-        self._log.info(
-            "request",
-            method=exchange.request.method,
-            path=exchange.path + (f"?{query}" if query else ""),
-            route=exchange.route.pattern if exchange.route else None,
-            status=status,
-            ms=round((time.perf_counter() - exchange.started) * 1000, 2),
-            upstream_ms=round(exchange.stopwatch.seconds * 1000, 2),
-            user_id=who.user_id if who else None,
-            ip=exchange.client_ip,
-            request_id=exchange.request_id,
-            **({"detail": exchange.detail} if exchange.detail else {}),
+        line = AccessLine(
+            exchange.request.method,
+            exchange.path + (f"?{query}" if query else ""),
+            exchange.route.pattern if exchange.route else None,
+            status,
+            (time.perf_counter() - exchange.started) * 1000,
+            exchange.stopwatch.seconds * 1000,
+            who.user_id if who else None,
+            exchange.client_ip,
+            exchange.request_id,
+            exchange.detail,
         )
+        self._access_log.write(line)
 
 
 async def listen(server: GatewayServer, host: str, port: int) -> tuple[Listener, asyncio.Server]:
     """Open the listening socket. Raises OSError."""
-    listener = Listener(server.handle, server.admissions)
+    listener = Listener(server.handle, server.admissions, server.lane)
     sock = await asyncio.get_running_loop().create_server(listener, host, port, backlog=1024)
     return listener, sock
 
@@ -242,6 +250,7 @@ async def run(gateway: Gateway, *, ready: Any = None) -> None:
     finally:
         purging.cancel()
         await gateway.close()
+        server.flush_log()
 
 
 async def _purge(gateway: Gateway) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import structlog
 
+from proxy.observe import logs
+
 SHOWN = "shown"
 
 
@@ -27,6 +29,7 @@ def _log_as_before() -> Iterator[None]:
     """A test that sets the process's log up leaves it as it was: the next one's streams are others."""
     yield
     structlog.reset_defaults()
+    logs._form.update(json=False, level=logging.INFO)
     for name in ("aiohttp", "httpx"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 

@@ -13,6 +13,7 @@ from proxy.access import AccessJudge, Asked, Kind, classify
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
 from proxy.exchange import Exchange, require_json
+from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.policy.acl import Action
 from proxy.routing import PathError, normalise_path
 from proxy.sessions.store import SessionStore
@@ -25,29 +26,13 @@ _MAX_STARTED = 1024 * 1024
 
 def identity_headers(exchange: Exchange) -> Headers:
     """The fields that only the gateway sets: who is asking, from where, and the request's id."""
-    sent: Headers = []
-    if exchange.principal is not None:
-        identity = exchange.principal.session.identity
-        sent += [
-            ("x-user-id", str(exchange.principal.user_id)),
-            ("x-user-email", _field(identity.email)),
-            ("x-user-roles", _field(",".join(sorted(exchange.principal.subject.roles)))),
-        ]
-    address = f'"[{exchange.client_ip}]"' if ":" in exchange.client_ip else exchange.client_ip
+    sent = user_fields(exchange.principal) if exchange.principal is not None else []
     host = exchange.request.headers.get("host", "")
     return [
         *sent,
-        ("x-forwarded-for", exchange.client_ip),
-        ("x-forwarded-proto", exchange.scheme),
-        ("x-forwarded-host", host),
-        ("forwarded", f'for={address};host="{host}";proto={exchange.scheme}'),
-        ("via", "1.1 noetl-edge"),
+        *forwarding_fields(exchange.client_ip, exchange.scheme, host),
         ("x-request-id", exchange.request_id),
     ]
-
-
-def _field(text: str) -> str:
-    return text if text.isascii() else text.encode().decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)

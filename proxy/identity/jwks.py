@@ -80,7 +80,7 @@ def _usable(entry: Mapping[str, Any]) -> Key | None:
     if entry.get("kty") not in _KINDS or entry.get("use", "sig") != "sig" or "d" in entry:
         return None
     operations = entry.get("key_ops")
-    if operations is not None and "verify" not in operations:
+    if operations is not None and (not isinstance(operations, list) or "verify" not in operations):
         return None
     try:
         key = jwt.PyJWK(dict(entry)).key
@@ -157,7 +157,8 @@ class KeySet:
             self._keys, self._fetched_at = keys, self.clock()
 
     async def _download(self) -> bytes:
-        async with self.client.stream("GET", self.url, headers={"accept": "application/json"}) as response:
+        accept = {"accept": "application/json"}
+        async with self.client.stream("GET", self.url, headers=accept, follow_redirects=False) as response:
             if response.status_code != 200:
                 raise ValueError(f"status {response.status_code}")
             data = bytearray()

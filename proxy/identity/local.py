@@ -56,12 +56,16 @@ class LocalProvider:
     async def session_of(self, key: bytes) -> tuple[bytes, Session] | None:
         """The live session under a key. Raises StoreError."""
         session = await self.store.get(key)
+        return (key, session) if session is not None and self.live(key, session) else None
+
+    def live(self, key: bytes, session: Session) -> bool:
+        """Whether a session is valid now; if so, its use is noted, now and then."""
         now = time.time()
-        if session is None or not session.alive(now, self.settings.idle_timeout):
-            return None
+        if not session.alive(now, self.settings.idle_timeout):
+            return False
         if now - session.last_seen_at > self._touch_after():
             self.store.touch(key, now)
-        return key, session
+        return True
 
     def _touch_after(self) -> float:
         return min(60.0, self.settings.idle_timeout / 10) if self.settings.idle_timeout else 60.0

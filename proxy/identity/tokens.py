@@ -102,6 +102,8 @@ def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
     subject, audience = claims["sub"], claims["aud"]
     if not isinstance(subject, str) or not subject:
         raise InvalidToken("no sub")
+    if any("\ud800" <= char <= "\udfff" for char in subject):
+        raise InvalidToken("sub is not a text")
     if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") not in tenant.audience:
         raise InvalidToken("wrong authorized party")
     if tenant.require_verified_email and claims.get("email_verified") is not True:

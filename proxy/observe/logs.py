@@ -10,6 +10,8 @@ from urllib.parse import unquote_plus
 
 import structlog
 
+from proxy.observe.access import AccessLog, ConsoleAccessLog, JsonAccessLog, NoAccessLog
+
 _SECRET_PARAMETERS = frozenset({"session_token", "ticket", "code", "id_token", "access_token", "token"})
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -34,9 +36,13 @@ def printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappin
     return event
 
 
+_form: dict[str, int] = {"json": False, "level": logging.INFO}
+
+
 def configure(format_: str | None, level: str) -> None:
     """Set the log up for the process. Without a format: console on a terminal, JSON elsewhere."""
     console = format_ == "console" or (format_ is None and sys.stderr.isatty())
+    _form.update(json=not console, level=_LEVELS[level])
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     if not console:
         renderer = structlog.processors.JSONRenderer()
@@ -54,6 +60,13 @@ def configure(format_: str | None, level: str) -> None:
     )
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def access_log(*, enabled: bool) -> AccessLog:
+    """The process's access log, in the form that `configure` has set."""
+    if not enabled or _form["level"] > logging.INFO:
+        return NoAccessLog()
+    return JsonAccessLog(sys.stderr) if _form["json"] else ConsoleAccessLog(get_logger())
 
 
 def get_logger() -> Any:

@@ -6,7 +6,7 @@ This module decides and nothing else: it reads no request and knows no session.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -127,6 +127,35 @@ class Verdict:
     because: str
 
 
+class PathPermits:
+    """What one user may request by path: the rules that are about this user, sorted out once.
+
+    `allows` says what `AccessPolicy.on_path` decides, without the reason.
+    """
+
+    __slots__ = ("_allow", "_default", "_deny")
+
+    def __init__(self, rules: Iterable[Rule], who: Subject, *, default: bool) -> None:
+        mine = [(rule, action) for rule in rules for action in Action if not rule.mismatch(who, action)]
+        self._deny = _by_action(mine, "deny")
+        self._allow = _by_action(mine, "allow")
+        self._default = default
+
+    def allows(self, action: Action, method: str, path: str) -> bool:
+        """Whether the request is allowed."""
+        for rule in self._deny[action]:
+            if (not rule.methods or method in rule.methods) and any(glob.matches(path) for glob in rule.paths):
+                return False
+        for rule in self._allow[action]:
+            if (not rule.methods or method in rule.methods) and any(glob.matches(path) for glob in rule.paths):
+                return True
+        return self._default
+
+
+def _by_action(mine: list[tuple[Rule, Action]], effect: str) -> dict[Action, tuple[Rule, ...]]:
+    return {action: tuple(r for r, about in mine if about is action and r.effect == effect) for action in Action}
+
+
 class AccessPolicy:
     """The compiled rules of one configuration."""
 
@@ -154,6 +183,10 @@ class AccessPolicy:
     def on_path(self, who: Subject, action: Action, method: str, path: str) -> Decision:
         """Decide about a proxied request, by its normalised path."""
         return self._decide(self._path_verdicts(who, action, method, path))
+
+    def path_permits(self, who: Subject) -> PathPermits:
+        """The path rules, sorted out for one user."""
+        return PathPermits(self._path_rules, who, default=self._default_allow)
 
     def explain_playbook(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
         """Every rule's verdict, in the order of the files."""

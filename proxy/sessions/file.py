@@ -26,6 +26,8 @@ _LARGEST_MAP = 64 * 1024**3
 _BATCH = 256
 _MAX_WAITING = 20_000
 _TOUCH_DELAY = 1.0
+_MAX_DECODED = 20_000
+_MAX_NAME = 64
 _FILES = {"data.mdb", "lock.mdb"}
 T = TypeVar("T")
 Operation = Callable[[Any], Any]
@@ -85,15 +87,36 @@ class FileStore:
         self._touched: dict[bytes, float] = {}
         self._touch_timer: asyncio.TimerHandle | None = None
         self._idle_cursor = b""
+        self._decoded: dict[bytes, tuple[bytes, float | None, Session]] = {}
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         stored: Session = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
         return stored
 
     async def get(self, key: bytes) -> Session | None:
-        session = self._read(lambda txn: self._records.load(txn, key))
+        return self.peek(key)
+
+    def peek(self, key: bytes) -> Session | None:
+        """As `get`, without waiting. The same object again, for as long as what is stored is the same."""
+        try:
+            with self._env.begin() as txn:
+                data = txn.get(key, db=self._records.sessions)
+        except lmdb.Error:
+            data = self._read(lambda txn: txn.get(key, db=self._records.sessions))
+        if data is None:
+            self._decoded.pop(key, None)
+            return None
         at = self._touched.get(key)
-        return session.seen(at) if session is not None and at is not None else session
+        known = self._decoded.get(key)
+        if known is not None and known[0] == data and known[1] == at:
+            return known[2]
+        session = Session.decode(data)
+        if at is not None:
+            session = session.seen(at)
+        if len(self._decoded) >= _MAX_DECODED:
+            self._decoded.clear()
+        self._decoded[key] = (data, at, session)
+        return session
 
     def touch(self, key: bytes, now: float) -> None:
         if len(self._touched) >= _MAX_WAITING:
@@ -180,11 +203,13 @@ class FileStore:
 
     def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
+        if not 0 < len(name) <= _MAX_NAME:
+            return
         self._note(lambda txn: txn.put(name, data, db=self._records.executions))
 
     async def execution_owner(self, execution_id: str) -> int | None:
         name = execution_id.encode()
-        if not 0 < len(name) <= 64:
+        if not 0 < len(name) <= _MAX_NAME:
             return None
         data = self._read(lambda txn: txn.get(name, db=self._records.executions))
         return None if data is None else unpack(data[8:])
@@ -248,16 +273,23 @@ class FileStore:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            try:
-                results = await self._commit_growing(loop, [operation for operation, _ in batch])
-            except StoreError as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(StoreError(str(error)))
-                continue
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
+            outcomes = await self._outcomes(loop, [operation for operation, _ in batch])
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if future.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    async def _outcomes(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
+        """What each operation gave, or the exception it ended in: one that can't be done does not take others along."""
+        try:
+            return await self._commit_growing(loop, operations)
+        except Exception as error:
+            if len(operations) == 1:
+                return [error]
+        return [(await self._outcomes(loop, [operation]))[0] for operation in operations]
 
     async def _commit_growing(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
         while True:

@@ -40,6 +40,10 @@ class MemoryStore:
     async def get(self, key: bytes) -> Session | None:
         return self._sessions.get(key)
 
+    def peek(self, key: bytes) -> Session | None:
+        """As `get`, without waiting."""
+        return self._sessions.get(key)
+
     def touch(self, key: bytes, now: float) -> None:
         session = self._sessions.get(key)
         if session is not None:

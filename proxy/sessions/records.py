@@ -116,17 +116,26 @@ class Records:
 
     def purge(self, txn: Transaction, now: float, most: int) -> int:
         """Delete at most `most` expired sessions, and expired tickets and notes; how many sessions."""
-        dead: list[tuple[bytes, bytes]] = []
+        dead = 0
         for entry in self._until(txn, self.expiry, now, most):
-            dead.append((entry, entry[8:]))
-        for entry, key in dead:
-            self.drop(txn, key)
+            if self._still_alive(txn, entry[8:], now):
+                continue
+            self.drop(txn, entry[8:])
             txn.delete(entry, db=self.expiry)
+            dead += 1
         for table, limit in ((self.tickets, now), (self.executions, now - EXECUTIONS_KEPT)):
             old = [bytes(name) for name, data in txn.cursor(db=table) if unpack(data) <= limit][:most]
             for name in old:
                 txn.delete(name, db=table)
-        return len(dead)
+        return dead
+
+    def _still_alive(self, txn: Transaction, key: bytes, now: float) -> bool:
+        """Whether a session whose last second has begun has some of it left; one that can't be read has not."""
+        try:
+            session = self.load(txn, key)
+        except StoreError:
+            return False
+        return session is not None and session.alive(now, 0)
 
     def _until(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
         limit = pack(now)

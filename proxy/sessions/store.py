@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -143,6 +143,14 @@ class SessionStore(Protocol):
 
     async def close(self) -> None:
         """Finish writing and let go."""
+
+
+@runtime_checkable
+class LocalSessions(Protocol):
+    """A store whose sessions can be read without waiting."""
+
+    def peek(self, key: bytes) -> Session | None:
+        """As `SessionStore.get`; the same object again, for as long as what is stored is the same."""
 
 
 EXECUTIONS_KEPT = 7 * 86400.0

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
@@ -148,10 +149,10 @@ class Pool:
             future = self._waiting.popleft()
             if not future.done():
                 task = asyncio.ensure_future(self._connect())
-                task.add_done_callback(lambda done, wanted=future: self._opened(done, wanted))
+                task.add_done_callback(partial(self._opened, future))
                 return
 
-    def _opened(self, done: asyncio.Task[Connection], wanted: asyncio.Future[Connection]) -> None:
+    def _opened(self, wanted: asyncio.Future[Connection], done: asyncio.Task[Connection]) -> None:
         if done.cancelled():
             wanted.cancel()
         elif (error := done.exception()) is not None:

@@ -123,6 +123,7 @@ async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
         sock.close()
         await listener.shutdown(0.5)
         await gateway.close()
+        server.flush_log()
 
 
 @asynccontextmanager

@@ -1,0 +1,138 @@
+"""The header work of the fast lane: which bytes of a request's head go upstream, and of an answer's to the client.
+
+It applies the rules of `upstream/headers.py`, compiled for one route, to raw fields. A head that needs more than a
+lookup per field is not for the lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proxy.config.model import HeaderEdit
+from proxy.upstream.connection import Head
+from proxy.upstream.headers import CREDENTIALS, HOP_BY_HOP, OURS, response_headers
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+_DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _ORDINARY = range(9)
+_SPECIAL = {
+    b"authorization": _AUTHORIZATION,
+    b"x-session-token": _TOKEN,
+    b"cookie": _COOKIE,
+    b"origin": _ORIGIN,
+    b"connection": _CONNECTION,
+    b"x-request-id": _REQUEST_ID,
+    b"host": _HOST,
+    b"expect": _ORDINARY,
+    b"upgrade": _ORDINARY,
+    b"transfer-encoding": _ORDINARY,
+}
+_PERSISTENCE = frozenset({b"", b"keep-alive", b"close"})
+
+
+def lines(fields: Iterable[tuple[str, str]]) -> bytes:
+    """Fields as they stand in a head."""
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
+
+
+@dataclass(slots=True)
+class Read:
+    """What a request's head says: the fields that go upstream as they are, and those that the lane looks at."""
+
+    kept: list[bytes]
+    authorization: bytes = b""
+    token: bytes = b""
+    origin: bytes = b""
+    request_id: bytes = b""
+
+
+class RequestPlan:
+    """What becomes of each field of a request, by its name in lower case."""
+
+    __slots__ = ("_codes", "_cookie", "added")
+
+    def __init__(self, edit: HeaderEdit, session_cookie: str) -> None:
+        self._codes = {name.encode(): _DROP for name in HOP_BY_HOP | CREDENTIALS | OURS} | _SPECIAL
+        self._codes |= {name.lower().encode(): _DROP for name in (*edit.remove, *edit.set) if _is_free(name)}
+        self._cookie = session_cookie.encode()
+        self.added = lines(edit.set.items())
+
+    def read(self, fields: RawHeaders) -> Read | None:  # noqa: C901 - one flat loop, run for every request
+        """Sort the fields; None where one of them is for the ordinary path."""
+        read, hosts, codes = Read([]), 0, self._codes
+        for name, value in fields:
+            lowered = name.lower()
+            code = codes.get(lowered)
+            if code is None:
+                if b"_" in name:
+                    return None
+                if not lowered.startswith(b"proxy-"):
+                    read.kept.append(b"%b: %b\r\n" % (name, value))
+            elif code == _AUTHORIZATION:
+                read.authorization = read.authorization or value
+            elif code == _TOKEN:
+                read.token = read.token or value
+            elif code == _HOST:
+                hosts += 1
+            elif code == _REQUEST_ID:
+                read.request_id = read.request_id or value
+            elif code == _ORIGIN:
+                read.origin = value
+                read.kept.append(b"origin: %b\r\n" % value)
+            elif code == _COOKIE:
+                if self._cookie in value:
+                    return None
+                read.kept.append(b"cookie: %b\r\n" % value)
+            elif code == _ORDINARY or (code == _CONNECTION and value.lower() not in _PERSISTENCE):
+                return None
+        return read if hosts == 1 else None
+
+
+def _is_free(name: str) -> bool:
+    return name.lower().encode() not in _SPECIAL
+
+
+class ResponsePlan:
+    """What becomes of each field of an answer."""
+
+    __slots__ = ("_added", "_dropped", "_starts")
+
+    def __init__(self, edit: HeaderEdit) -> None:
+        removed = {name.lower() for name in (*edit.remove, *edit.set)}
+        self._dropped = frozenset(name.encode() for name in HOP_BY_HOP | removed | {"x-request-id"} - {"connection"})
+        self._added = lines(edit.set.items())
+        self._starts: dict[tuple[int, bytes], bytes] = {}
+
+    def head(self, head: Head, ending: bytes) -> bytes:
+        """The client's answer head but for its last lines, `ending`."""
+        parts = [self._start(head.status, head.reason)]
+        dropped = self._dropped
+        for name, value in head.headers:
+            if name in dropped:
+                continue
+            if name == b"connection":
+                if value.lower() not in _PERSISTENCE:
+                    return self._with_named(head, ending)
+                continue
+            if name.startswith((b"access-control-", b"proxy-")):
+                continue
+            if name == b"content-length" and (head.chunked or head.status == 204):
+                continue
+            parts.append(b"%b: %b\r\n" % (name, value))
+        parts.append(self._added)
+        parts.append(ending)
+        return b"".join(parts)
+
+    def _with_named(self, head: Head, ending: bytes) -> bytes:
+        """As `head`, where `Connection` names further fields."""
+        texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        kept = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in response_headers(texts)]
+        return self.head(Head(head.status, head.reason, kept, head.length, head.chunked), ending)
+
+    def _start(self, status: int, reason: bytes) -> bytes:
+        known = self._starts.get((status, reason))
+        if known is None:
+            known = b"HTTP/1.1 %d %b\r\n" % (status, reason)
+            if len(self._starts) < 1000:
+                self._starts[status, reason] = known
+        return known
