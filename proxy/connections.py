@@ -107,7 +107,7 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_lane", "_message",
+        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_lane", "_message", "_slow_deadline",
         "admissions", "fault", "peer", "trusted",
     )  # fmt: skip
 
@@ -132,6 +132,7 @@ class Connection(RequestHandler):
         self._admitted = False
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
+        self._slow_deadline: asyncio.TimerHandle | None = None
         self._lane = lane
         self._exchange: FastExchange | None = None
         self._message: RawRequestMessage | None = None
@@ -150,9 +151,10 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
+        for deadline in (self._head_deadline, self._slow_deadline):
+            if deadline is not None:
+                deadline.cancel()
+        self._head_deadline = self._slow_deadline = None
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_left()
@@ -284,16 +286,26 @@ class Connection(RequestHandler):
     # What aiohttp calls
 
     def pause_writing(self) -> None:
-        """The client does not keep up."""
+        """The client does not keep up: it has as long as for a pause in a body, then it is cut."""
         super().pause_writing()
+        self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._reads_too_slowly)
         if self._exchange is not None:
             self._exchange.client_blocked(True)
 
     def resume_writing(self) -> None:
         """The client keeps up again."""
         super().resume_writing()
+        if self._slow_deadline is not None:
+            self._slow_deadline.cancel()
+            self._slow_deadline = None
         if self._exchange is not None:
             self._exchange.client_blocked(False)
+
+    def _reads_too_slowly(self) -> None:
+        self._slow_deadline = None
+        if self.transport is not None:
+            get_logger().info("client.too_slow", ip=self.peer)
+            self.transport.abort()
 
     def close(self) -> None:
         """Serve what is under way, then close."""

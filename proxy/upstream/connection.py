@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_interim",
         "_keep",
-        "_length",
+        "_length", "_may_upgrade",
         "_parser",
         "_pool",
         "_reading_paused",
@@ -124,15 +124,22 @@ class Connection(asyncio.Protocol):
         self._length: int | None = None
         self._chunked = False
         self._keep = False
+        self._may_upgrade = False
 
     @property
     def usable(self) -> bool:
         """Whether a request may be sent on it."""
         return self.sink is None and self._transport is not None and not self._transport.is_closing()
 
-    def begin(self, sink: Sink, head: bytes, *, head_only: bool, deadline: float, sent: bool = True) -> None:
-        """Send a request's head, with its body if it is small; `sent=False`: more of the body follows by `write`."""
+    def begin(
+        self, sink: Sink, head: bytes, *, head_only: bool, deadline: float, sent: bool = True, upgrade: bool = False
+    ) -> None:
+        """Send a request's head, with its body if it is small.
+
+        `sent=False`: more of the body follows by `write`. `upgrade`: the answer may be 101, and a tunnel follows.
+        """
         self._reset()
+        self._may_upgrade = upgrade
         self.sink = sink
         self.head_only = head_only
         self.deadline = deadline
@@ -317,6 +324,8 @@ class Connection(asyncio.Protocol):
             if self._interim > MAX_INTERIM:
                 raise ValueError("too many interim answers")
             return
+        if status == 101 and not self._may_upgrade:
+            raise ValueError("an upgrade that nobody asked for")
         self.head_done = True
         self._status = status
         self._keep = self._parser.should_keep_alive()

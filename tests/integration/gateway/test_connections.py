@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.web_protocol import RequestHandler
 
+from proxy.connections import lane_supported
 from tests.integration.harness import PATIENCE, behind_gateway, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
@@ -145,3 +148,48 @@ async def test_a_compressed_body_is_not_decompressed(tmp_path: Path) -> None:
         async with gateway.client.post(f"{gateway.url}/noetl/x", data=b"not gzip at all", headers=headers) as answer:
             assert answer.status == 204
     assert bodies == [b"not gzip at all"]
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+async def test_a_client_that_does_not_read_is_cut_at_the_deadline(tmp_path: Path, warm: bool) -> None:
+    async def flood(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while request.transport is not None:
+            await response.write(b"x" * 65536)
+        return response
+
+    async with behind_gateway(tmp_path, server="limits: {body_timeout: 100ms}") as (gateway, upstream):
+        headers = await gateway.bearer()
+        if warm:
+            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+                await answer.read()
+        upstream.answer = flood
+        before = gateway.server.admissions.open
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+        request = f"GET /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: {headers['authorization']}\r\n\r\n"
+        writer.write(request.encode())
+        await eventually(lambda: len(upstream.seen) == 1 + warm)
+        await eventually(lambda: gateway.server.admissions.open == before)
+        await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("version", ["3.13.2", "4.0.0"])
+def test_an_aiohttp_that_is_not_known_serves_by_the_ordinary_path(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiohttp.__version__", version)
+    assert not lane_supported()
+
+
+def test_this_aiohttp_has_the_inside_that_the_lane_relies_on() -> None:
+    slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
+    assert lane_supported()
+    assert {
+        "_waiter", "_messages", "_request_count", "_payload_parser", "_upgraded", "_message_tail", "_force_close",
+        "_close", "_keepalive_handle", "_next_keepalive_close_time", "_keepalive_timeout", "_request_in_progress",
+        "_handler_waiter", "_buffer_paused", "_max_msg_queue_size", "_paused", "_parser", "transport",
+    } <= slots  # fmt: skip
+    assert callable(RequestHandler._process_keepalive)
+    assert callable(HttpRequestParser.message_consumed)
