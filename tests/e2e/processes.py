@@ -105,6 +105,13 @@ class Program:
             process.kill()
             return process.wait()
 
+    def kill(self) -> None:
+        """SIGKILL, as a crash would have it."""
+        process, self._process = self._process, None
+        assert process is not None, f"{self.name} does not run"
+        process.kill()
+        process.wait()
+
     def tail(self, lines: int = 25) -> str:
         """The end of what it printed."""
         if not self.log.exists():
