@@ -44,12 +44,12 @@ class Admissions:
         self.malformed = 0
         self.refused = 0
         self.limits = limits
-        self._trusted = trusted
+        self.trusted = trusted
         self._by_address: Counter[str] = Counter()
 
     def is_trusted(self, address: str) -> bool:
         """Whether an address is a trusted proxy's."""
-        return in_networks(address, self._trusted)
+        return in_networks(address, self.trusted)
 
     def admit(self, address: str, *, trusted: bool) -> bool:
         """Count a new connection, or refuse it. Trusted proxies carry many clients: no limit per address for them."""
@@ -107,16 +107,14 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_lane", "_message", "_slow_deadline",
-        "admissions", "fault", "peer", "spent", "trusted",
+        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_listener", "_message", "_slow_deadline",
+        "admissions", "fault", "peer", "scheme", "spent", "trusted",
     )  # fmt: skip
 
-    def __init__(
-        self, manager: Server, *, admissions: Admissions, lane: FastLane | None, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        limits = admissions.limits
+    def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
+        limits = listener.admissions.limits
         super().__init__(
-            manager,
+            listener,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=limits.idle_timeout,
@@ -125,8 +123,9 @@ class Connection(RequestHandler):
             max_headers=limits.max_headers,
             auto_decompress=False,
         )
-        self.admissions = admissions
+        self.admissions = listener.admissions
         self.peer = ""
+        self.scheme = "http"
         self.trusted = False
         self.fault: GatewayError | None = None
         self.spent = 0
@@ -134,7 +133,7 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
         self._slow_deadline: asyncio.TimerHandle | None = None
-        self._lane = lane
+        self._listener = listener
         self._exchange: FastExchange | None = None
         self._message: RawRequestMessage | None = None
         self._held = b""
@@ -143,6 +142,7 @@ class Connection(RequestHandler):
         """Take the connection, or tell the client that there is no room."""
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if peer else ""
+        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
         self.trusted = self.admissions.is_trusted(self.peer)
         self._admitted = self.admissions.admit(self.peer, trusted=self.trusted)
         if self._admitted:
@@ -172,8 +172,9 @@ class Connection(RequestHandler):
             self._hold(data)
             return
         before = self._request_count
-        if self._lane is not None and self._idle():
-            self._offer(self._lane, data)
+        lane = self._listener.lane
+        if lane is not None and self._idle():
+            self._offer(lane, data)
         else:
             super().data_received(data)
         if self._request_count != before:
@@ -386,7 +387,7 @@ def lane_supported() -> bool:
 
 
 class Listener(Server):
-    """Makes our kind of connection."""
+    """Makes our kind of connection. `lane` is that of the configuration in force."""
 
     def __init__(self, handler: object, admissions: Admissions, lane: FastLane | None) -> None:
         super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]
@@ -395,4 +396,4 @@ class Listener(Server):
 
     def __call__(self) -> RequestHandler:
         """A connection; called by the event loop for each that is accepted."""
-        return Connection(self, admissions=self.admissions, lane=self.lane, loop=self._loop)
+        return Connection(self, loop=self._loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,13 +34,22 @@ class Failed(click.ClickException):
 def read(config: Path) -> Compiled:
     """Load, compile and run `acl.tests`; or print every problem and exit with 2."""
     try:
-        compiled = compile_config(load(config, os.environ))
+        return reading(config)()
     except ConfigError as error:
         refuse(error.problems)
-    failing = failing_tests(compiled)
-    if failing:
-        refuse(failing)
-    return compiled
+
+
+def reading(config: Path) -> Callable[[], Compiled]:
+    """A function that loads and compiles a file and runs its `acl.tests`. It raises ConfigError with every problem."""
+
+    def read_again() -> Compiled:
+        compiled = compile_config(load(config, os.environ))
+        failing = failing_tests(compiled)
+        if failing:
+            raise ConfigError(failing)
+        return compiled
+
+    return read_again
 
 
 def refuse(problems: Iterable[Problem]) -> NoReturn:

@@ -24,6 +24,7 @@ from proxy.errors import GatewayError
 from proxy.exchange import client_address
 from proxy.handlers.fast_headers import Read, RequestPlan, ResponsePlan, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
+from proxy.handlers.streams import Drain, EventStream, is_event_stream
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import redact_query
 from proxy.policy.acl import Action
@@ -43,6 +44,7 @@ class Client(Protocol):
     """The client's connection, as far as the lane uses it."""
 
     peer: str
+    scheme: str
     trusted: bool
 
     def send(self, data: bytes) -> None:
@@ -80,7 +82,7 @@ class FastExchange:
 
     __slots__ = (
         "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_retried", "_started",
-        "_written", "address", "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
+        "_stream", "_written", "address", "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
     )  # fmt: skip
 
     def __init__(self, lane: FastLane, client: Client, route: FastRoute, principal: Principal) -> None:
@@ -95,6 +97,7 @@ class FastExchange:
         self._body: list[bytes] = []
         self._chunked = False
         self._written = False
+        self._stream: EventStream | None = None
         self.upstream_seconds = 0.0
         self.status = 499
 
@@ -114,7 +117,7 @@ class FastExchange:
         self.path = message.path
         self.address = address
         self.request_id = request_id
-        self._close = message.should_close
+        self._close = message.should_close or self._lane.drain.started
         self._ending = b"%bx-request-id: %b\r\n%b\r\n" % (
             origin,
             request_id,
@@ -161,7 +164,12 @@ class FastExchange:
             self._chunked = head.length is None and self.method != "HEAD"
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
             self._client.send(self.route.answer.head(head, framing + self._ending))
+            if self._chunked and is_event_stream(head.headers):
+                self._stream = self._lane.drain.open(self._end_events)
         self._pass_on()
+        if self._stream is not None and self._stream.should_end:
+            self._end_events()
+            return
         if self._client.blocked():
             self._connection.pause()
 
@@ -169,7 +177,20 @@ class FastExchange:
         if self._body:
             data = b"".join(self._body)
             self._body.clear()
+            if self._stream is not None:
+                self._stream.passed(data)
             self._client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def _end_events(self) -> None:
+        """This process is about to end: the event stream's client is told when to come back."""
+        stream = self._stream
+        if stream is None or not stream.should_end or self._connection is None:
+            return
+        self._connection.abandon()
+        farewell = stream.farewell()
+        self._client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(farewell), farewell))
+        self._tell("")
+        self._client.lane_done(close=True)
 
     def on_end(self) -> None:
         head = self._head
@@ -199,6 +220,8 @@ class FastExchange:
             self._client.lane_failed(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
 
     def _tell(self, detail: str) -> None:
+        if self._stream is not None:
+            self._stream.close()
         path, question, query = self.path.partition("?")
         line = AccessLine(
             self.method,
@@ -225,8 +248,10 @@ class FastLane:
         who: Callable[[str], Principal | None],
         trusted: tuple[Network, ...],
         log: AccessLog,
+        drain: Drain,
     ) -> None:
         self.log = log
+        self.drain = drain
         self._table = table
         self._routes = {id(entry.route): routes(entry.route) for entry in table.entries}
         self._who = who
@@ -260,7 +285,7 @@ class FastLane:
         connection = route.upstream.balancer.take_idle(principal.key) if principal is not None else None
         if read is None or principal is None or connection is None:
             return None
-        address, scheme = client.peer, "http"
+        address, scheme = client.peer, client.scheme
         if client.trusted:
             address, scheme = self._forwarded(client, message)
         request_id = read.request_id if _REQUEST_ID.fullmatch(read.request_id) else self._new_id()
@@ -315,7 +340,7 @@ class FastLane:
     def _forwarded(self, client: Client, message: RawRequestMessage) -> tuple[str, str]:
         proto = message.headers.get("x-forwarded-proto", "").lower()
         address = client_address(client.peer, message.headers, self._trusted)
-        return address, proto if proto in ("http", "https") else "http"
+        return address, proto if proto in ("http", "https") else client.scheme
 
     def _user(self, principal: Principal) -> bytes:
         known = self._users.get(principal.key)

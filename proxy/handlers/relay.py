@@ -14,6 +14,7 @@ from proxy.config.compile import RouteSpec
 from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
 from proxy.exchange import Exchange, require_json
 from proxy.handlers.fields import forwarding_fields, user_fields
+from proxy.handlers.streams import Drain, is_event_stream
 from proxy.policy.acl import Action
 from proxy.routing import PathError, normalise_path
 from proxy.sessions.store import SessionStore
@@ -46,6 +47,7 @@ class RelayHandler:
     judge: AccessJudge
     store: SessionStore
     session_cookie: str | None
+    drain: Drain
 
     async def handle(self, exchange: Exchange) -> web.StreamResponse:
         """Judge and relay."""
@@ -132,10 +134,15 @@ class RelayHandler:
     async def _answer(self, exchange: Exchange, answer: Response) -> web.StreamResponse:
         response = PlainResponse(status=answer.status, reason=answer.reason)
         response.headers.extend(self._response_headers(exchange, answer))
+        if self.drain.started:
+            response.force_close()
         await response.prepare(exchange.request)
         try:
-            async for chunk in answer.chunks():
-                await response.write(chunk)
+            if is_event_stream(answer.raw_headers):
+                await self._pass_events(response, answer)
+            else:
+                async for chunk in answer.chunks():
+                    await response.write(chunk)
         except BodyBroken as error:
             exchange.detail = f"upstream broke off: {error}"
             if exchange.request.transport is not None:
@@ -143,6 +150,20 @@ class RelayHandler:
             return response
         await response.write_eof()
         return response
+
+    async def _pass_events(self, response: web.StreamResponse, answer: Response) -> None:
+        """Events as they come, until the upstream ends or a drain does."""
+        stream = self.drain.open(answer.nudge)
+        try:
+            async for chunk in answer.chunks():
+                if chunk:
+                    await response.write(chunk)
+                    stream.passed(chunk)
+                if stream.should_end:
+                    await response.write(stream.farewell())
+                    return
+        finally:
+            stream.close()
 
     async def _answer_started(self, exchange: Exchange, answer: Response) -> web.StreamResponse:
         """The answer to execute and rerun: noted, so that who started an execution may see it."""
@@ -154,6 +175,8 @@ class RelayHandler:
         headers = self._response_headers(exchange, answer)
         response.headers.extend([(name, value) for name, value in headers if name.lower() != "content-length"])
         response.headers["content-length"] = str(len(data))
+        if self.drain.started:
+            response.force_close()
         await response.prepare(exchange.request)
         await response.write_eof(data)
         return response

@@ -59,6 +59,7 @@ class UpstreamClient:
         health: HealthSettings | None = None,
     ) -> None:
         self.name = name
+        self.made_of: object = None
         self.balancer = balancer
         self.endpoints = balancer.endpoints
         self.pool = balancer.endpoints[0].pool
