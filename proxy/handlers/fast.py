@@ -82,7 +82,8 @@ class FastExchange:
 
     __slots__ = (
         "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_retried", "_started",
-        "_stream", "_written", "address", "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
+        "_stream", "_written", "address", "method", "path", "principal", "request_id", "route", "status",
+        "upstream_seconds",
     )  # fmt: skip
 
     def __init__(self, lane: FastLane, client: Client, route: FastRoute, principal: Principal) -> None:
