@@ -24,14 +24,16 @@ from proxy.handlers.auth import AuthHandlers
 from proxy.handlers.fast import FastLane, FastRoute
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.graphql import GraphqlHandler
+from proxy.handlers.metrics import MetricsHandler, measure_upstreams
 from proxy.handlers.ops import OpsHandlers
+from proxy.handlers.process import Process
 from proxy.handlers.relay import RelayHandler
 from proxy.handlers.static import load_page
-from proxy.handlers.streams import Drain
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
 from proxy.observe.access import AccessLog
+from proxy.observe.metrics import Collected
 from proxy.policy.acl import Action
 from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
 from proxy.sessions.file import FileStore
@@ -71,19 +73,20 @@ class Gateway:
     """The running parts of one configuration."""
 
     def __init__(
-        self, compiled: Compiled, store: SessionStore, drain: Drain | None = None, before: Gateway | None = None
+        self, compiled: Compiled, store: SessionStore, process: Process | None = None, before: Gateway | None = None
     ) -> None:
         """Takes over what `before`, the gateway of the last configuration, has that is still the same."""
         config = compiled.loaded.gateway
         self.compiled = compiled
         self.store = store
-        self.drain = drain or Drain()
+        self.process = process or Process()
+        self.drain = self.process.drain
         self._before = before
         self.http = self._http(config.auth.jwks.timeout)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")
         self.api = NoetlApi(noetl) if noetl else None
-        self.judge = AccessJudge(compiled.access, store, self.api)
+        self.judge = AccessJudge(compiled.access, store, self.api, self.process.measures.metrics.decisions)
         self.auth = self._auth()
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
         self._before = None
@@ -132,7 +135,7 @@ class Gateway:
             SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
         )
         claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
-        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims)
+        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims, self.process.measures.metrics)
 
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
@@ -153,7 +156,10 @@ class Gateway:
         if not isinstance(self.store, LocalSessions):
             return None
         who = self.auth.local_lookup(self.store)
-        return FastLane(self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log, self.drain)
+        metrics = self.process.measures.metrics
+        return FastLane(
+            self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log, self.drain, metrics
+        )
 
     def _fast_route(self, spec: RouteSpec) -> FastRoute | None:
         block = spec.block
@@ -188,6 +194,7 @@ class Gateway:
         handlers: dict[str, Handler] = {
             "health": ops.health,
             "ready": ops.ready,
+            "metrics": MetricsHandler(self.process.measures, self).handle,
             "runtime.contract": ops.contract,
             "auth.login": auth.login,
             "auth.validate": auth.validate,
@@ -247,7 +254,11 @@ class Gateway:
     async def retire(self, after: Gateway) -> None:
         """Another gateway has taken over: serve what is under way, and keep no connection of one's own."""
         kept = after.upstreams.values()
-        await asyncio.gather(*(upstream.retire() for upstream in self.upstreams.values() if upstream not in kept))
+        going = [upstream for upstream in self.upstreams.values() if upstream not in kept]
+        counted: Collected = {}
+        measure_upstreams(going, counted)
+        self.process.measures.metrics.keep(counted)
+        await asyncio.gather(*(upstream.retire() for upstream in going))
 
     async def close_what_is_left(self, after: Gateway) -> None:
         """Nothing is under way any more: let go of all that `after` has not taken over."""

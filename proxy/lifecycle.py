@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -21,8 +22,10 @@ from proxy.config.diff import differences, fingerprint
 from proxy.config.problems import ConfigError
 from proxy.connections import Admissions, Listener
 from proxy.gateway import Gateway, open_store, session_folder
-from proxy.handlers.streams import Drain
+from proxy.handlers.process import Process
+from proxy.observe.exposition import Shelf
 from proxy.observe.logs import get_logger
+from proxy.observe.metrics import Collected, add
 from proxy.server import GatewayServer
 from proxy.sessions.store import SessionStore, StoreError
 from proxy.tls import Certificate
@@ -31,6 +34,7 @@ from proxy.watch import Changes
 _PURGE_SECONDS = 30.0
 _LAME_DUCK = 3.0
 _WATCH_SECONDS = 1.0
+_SHARE_SECONDS = 1.0
 _BACKLOG = 4096
 _FIXED = ("host", "port", "workers")
 Load = Callable[[], Compiled]
@@ -41,8 +45,9 @@ class Serving:
 
     def __init__(self, compiled: Compiled, store: SessionStore) -> None:
         config = compiled.loaded.gateway
-        self.drain = Drain()
-        self.current = GatewayServer(Gateway(compiled, store, self.drain))
+        self.process = Process()
+        self.process.measures.sources.append(self._measure)
+        self.current = GatewayServer(Gateway(compiled, store, self.process))
         self.admissions = Admissions(config.server.limits, compiled.trusted_proxies)
         self.listener = Listener(self.handle, self.admissions, self.current.lane)
         self.certificate = Certificate.of(config.server, compiled.loaded.file.parent)
@@ -100,7 +105,7 @@ class Serving:
         before = old.gateway.compiled.loaded.gateway
         if self.certificate is not None and config.server.tls is not None:
             self.certificate.use(config.server.tls, compiled.loaded.file.parent)
-        gateway = Gateway(compiled, self._store(compiled), self.drain, old.gateway)
+        gateway = Gateway(compiled, self._store(compiled), self.process, old.gateway)
         gateway.start()
         server = GatewayServer(gateway)
         self.admissions.limits, self.admissions.trusted = config.server.limits, compiled.trusted_proxies
@@ -143,7 +148,7 @@ class Serving:
 
     def stop_listening(self) -> None:
         """Take no more connections; those that are open are still served, each until its answer."""
-        self.drain.start()
+        self.process.drain.start()
         if self._sockets is not None:
             self._sockets.close()
 
@@ -169,6 +174,27 @@ class Serving:
             task.cancel()
         await self.current.gateway.close()
         self.current.flush_log()
+
+    def _measure(self, out: Collected) -> None:
+        add(out, "noetl_gateway_connections", (), self.admissions.open)
+        add(out, "noetl_gateway_connections_refused", (), self.admissions.refused)
+        add(out, "noetl_gateway_malformed_requests", (), self.admissions.malformed)
+        add(out, "noetl_gateway_config_info", (self.reloads.fingerprint,), 1)
+        add(out, "noetl_gateway_config_loaded_timestamp_seconds", (), self.reloads.at)
+        add(out, "noetl_gateway_config_last_reload_successful", (), int(self.reloads.last_ok))
+
+    def share_numbers(self, folder: Path, worker: int) -> None:
+        """Count together with the other workers of this gateway, in place of one that may have died."""
+        measures = self.process.measures
+        measures.shelf = Shelf(folder, worker)
+        measures.metrics.keep(measures.shelf.of_predecessor())
+
+    async def lay_numbers_down(self) -> None:
+        """Show the other workers this one's numbers, until cancelled."""
+        measures = self.process.measures
+        while measures.shelf is not None:
+            measures.shelf.lay_down(measures.here(self.current.gateway))
+            await asyncio.sleep(_SHARE_SECONDS)
 
     async def purge(self) -> None:
         """Remove ended sessions now and then, until cancelled."""
@@ -201,13 +227,16 @@ class Reloads:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How a process is to run. `parent`: a file descriptor that ends when the process above is gone."""
+    """How a process is to run. `parent`: a file descriptor that ends when the process above is gone; `numbers`: the
+    folder where the workers of one gateway show each other what they have counted."""
 
     load: Load
     ready: Callable[[str, int], None]
     watch: bool = False
     shared: bool = False
     port: int | None = None
+    worker: int = 0
+    numbers: Path | None = None
     parent: int | None = None
 
 
@@ -215,6 +244,8 @@ async def run(compiled: Compiled, how: Running) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises OSError if it can't listen, or StoreError."""
     config = compiled.loaded.gateway.server
     serving = Serving(compiled, open_store(compiled))
+    if how.numbers is not None:
+        serving.share_numbers(how.numbers, how.worker)
     stop, patient = asyncio.Event(), [True]
     loop = asyncio.get_running_loop()
 
@@ -260,6 +291,8 @@ def _background(serving: Serving, how: Running) -> list[Coroutine[Any, Any, None
     work = [serving.purge()]
     if serving.certificate is not None:
         work.append(serving.certificate.watch())
+    if how.numbers is not None:
+        work.append(serving.lay_numbers_down())
     if how.watch:
         work.append(_watch(serving, how.load))
     return work

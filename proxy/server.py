@@ -29,8 +29,9 @@ from proxy.errors import (
 )
 from proxy.exchange import REQUEST_ID, Exchange, client_address, in_networks, json_response
 from proxy.gateway import Gateway, Service
-from proxy.observe.access import AccessLine
+from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import access_log, get_logger, redact_query
+from proxy.observe.metrics import MeasuredLog
 from proxy.routing import Found, Missing, PathError, normalise_path
 from proxy.sessions.store import StoreError
 
@@ -62,7 +63,9 @@ class GatewayServer:
         self._drain = gateway.drain
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
-        self._access_log = access_log(enabled=config.logging.access)
+        self._access_log: AccessLog = access_log(enabled=config.logging.access)
+        if config.metrics.enabled:
+            self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
         self._security = _SECURITY if config.headers.security else ()
         self._own_origin = own_url(config.server)
         self._log = get_logger()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
@@ -63,7 +64,9 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
         def tell(_host: str, _port: int) -> None:
             os.write(ready, bytes([number]))
 
-        how = Running(reading(config), tell, shared=True, port=port, parent=parent)
+        how = Running(
+            reading(config), tell, shared=True, port=port, worker=number, numbers=Path(numbers), parent=parent
+        )
         try:
             with _failures_in_one_line(current):
                 run_loop(run(current, how))
@@ -72,7 +75,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
             return failure.exit_code
         return 0
 
-    with closing(held):
+    with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
         supervisor = Supervisor(compiled, reading(config), work, _changed(compiled) if watch else None)
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 

@@ -447,7 +447,7 @@ class Logging(Block):
 
 
 class Metrics(Block):
-    enabled: Annotated[Flag, Later("metrics", (False,))] = Field(False, description="Collect metrics.")
+    enabled: Flag = Field(True, description="Count requests for Prometheus, and serve `/metrics`.")
 
 
 class Tracing(Block):

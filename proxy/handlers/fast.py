@@ -27,6 +27,7 @@ from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.handlers.streams import Drain, EventStream, is_event_stream
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import redact_query
+from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
 from proxy.routing import Found, RouteTable, is_plain
 from proxy.sessions.store import StoreError
@@ -81,18 +82,18 @@ class FastExchange:
     """A request under way in the lane, and the sink of its answer."""
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_retried", "_started",
-        "_stream", "_written", "address", "method", "path", "principal", "request_id", "route", "status",
+        "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_retried", "_sent",
+        "_started", "_stream", "_written", "address", "method", "path", "principal", "request_id", "route", "status",
         "upstream_seconds",
     )  # fmt: skip
 
-    def __init__(self, lane: FastLane, client: Client, route: FastRoute, principal: Principal) -> None:
+    def __init__(self, lane: FastLane, client: Client, route: FastRoute, principal: Principal, started: float) -> None:
         self._lane = lane
         self._client = client
         self.route = route
         self.principal = principal
         self._retried = route.upstream.retries.statuses
-        self._started = time.perf_counter()
+        self._started = self._sent = started
         self._connection: Connection | None = None
         self._head: Head | None = None
         self._body: list[bytes] = []
@@ -125,6 +126,7 @@ class FastExchange:
             b"connection: close\r\n" if self._close else b"",
         )
         self._connection = connection
+        self._sent = time.perf_counter()
         connection.begin(self, head, head_only=self.method == "HEAD", deadline=deadline)
 
     def client_left(self) -> None:
@@ -150,7 +152,6 @@ class FastExchange:
             self._connection.abandon()
             self._client.lane_failed(None, 1)
             return
-        self.upstream_seconds = time.perf_counter() - self._started
         self._head = head
         self.status = head.status
 
@@ -196,6 +197,7 @@ class FastExchange:
     def on_end(self) -> None:
         head = self._head
         assert head is not None  # noqa: S101 - the end follows the head
+        self.upstream_seconds = time.perf_counter() - self._sent
         if self._written:
             self._pass_on()
             if self._chunked:
@@ -223,14 +225,15 @@ class FastExchange:
     def _tell(self, detail: str) -> None:
         if self._stream is not None:
             self._stream.close()
+        now = time.perf_counter()
         path, question, query = self.path.partition("?")
         line = AccessLine(
             self.method,
             path + question + redact_query(query) if query else path,
             self.route.spec.pattern,
             self.status,
-            (time.perf_counter() - self._started) * 1000,
-            self.upstream_seconds * 1000,
+            (now - self._started) * 1000,
+            (self.upstream_seconds or now - self._sent) * 1000,
             self.principal.user_id,
             self.address,
             self.request_id.decode(),
@@ -250,9 +253,11 @@ class FastLane:
         trusted: tuple[Network, ...],
         log: AccessLog,
         drain: Drain,
+        metrics: Metrics,
     ) -> None:
         self.log = log
         self.drain = drain
+        self._metrics = metrics
         self._table = table
         self._routes = {id(entry.route): routes(entry.route) for entry in table.entries}
         self._who = who
@@ -266,6 +271,7 @@ class FastLane:
 
     def take(self, client: Client, message: RawRequestMessage) -> FastExchange | None:
         """Begin to serve a request without a body; None leaves it to the ordinary path."""
+        started = time.perf_counter()
         method = message.method
         if (method != "GET" and method != "HEAD") or message.version != HttpVersion11 or message.upgrade:
             return None
@@ -286,6 +292,8 @@ class FastLane:
         connection = route.upstream.balancer.take_idle(principal.key) if principal is not None else None
         if read is None or principal is None or connection is None:
             return None
+        self._metrics.session_checks["valid"] += 1
+        self._metrics.decisions["allowed"] += 1
         address, scheme = client.peer, client.scheme
         if client.trusted:
             address, scheme = self._forwarded(client, message)
@@ -300,7 +308,7 @@ class FastLane:
                 b"x-request-id: %b\r\n\r\n" % request_id,
             )
         )
-        exchange = FastExchange(self, client, route, principal)
+        exchange = FastExchange(self, client, route, principal, started)
         exchange.begin(
             connection,
             message,

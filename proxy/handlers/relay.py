@@ -137,6 +137,7 @@ class RelayHandler:
         if self.drain.started:
             response.force_close()
         await response.prepare(exchange.request)
+        start = time.perf_counter()
         try:
             if is_event_stream(answer.raw_headers):
                 await self._pass_events(response, answer)
@@ -148,6 +149,8 @@ class RelayHandler:
             if exchange.request.transport is not None:
                 exchange.request.transport.abort()
             return response
+        finally:
+            exchange.stopwatch.seconds += time.perf_counter() - start
         await response.write_eof()
         return response
 

@@ -274,7 +274,7 @@ def test_sessions_in_memory_cannot_be_listed_from_here(shell: Shell) -> None:
     ("more", "place"),
     [
         ("server: {tls: {certificate: none.pem, key: none.key}}\n", "1:15: server.tls: "),
-        ("upstreams: {noetl: {urls: ['https://a'], tls: {ca: none.pem}}}\n", "1:51: upstreams.noetl.tls.ca: "),
+        ("upstreams: {noetl: {urls: ['https://a'], tls: {ca: none.pem}}}\n", "1:52: upstreams.noetl.tls.ca: "),
     ],
 )
 def test_check_names_certificates_that_are_not_there(shell: Shell, more: str, place: str) -> None:
