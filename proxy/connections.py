@@ -27,6 +27,7 @@ from proxy.config.model import ServerLimits
 from proxy.errors import BadRequest, GatewayError, HeadTooLarge, RequestTimeout, Unavailable, UriTooLong
 from proxy.exchange import in_networks, json_response
 from proxy.handlers.fast import FastExchange, FastLane
+from proxy.handlers.websocket import Tunnel
 from proxy.observe.logs import get_logger
 
 _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
@@ -108,7 +109,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_listener", "_message", "_slow_deadline",
-        "admissions", "fault", "peer", "scheme", "spent", "trusted",
+        "_tunnel", "admissions", "fault", "peer", "scheme", "spent", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -137,6 +138,7 @@ class Connection(RequestHandler):
         self._exchange: FastExchange | None = None
         self._message: RawRequestMessage | None = None
         self._held = b""
+        self._tunnel: Tunnel | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or tell the client that there is no room."""
@@ -170,6 +172,9 @@ class Connection(RequestHandler):
             return
         if self._exchange is not None:
             self._hold(data)
+            return
+        if self._tunnel is not None:
+            self._tunnel.from_client(data)
             return
         before = self._request_count
         lane = self._listener.lane
@@ -285,6 +290,22 @@ class Connection(RequestHandler):
                 self.transport.resume_reading()
             self.data_received(held)
 
+    # What a tunnel calls
+
+    def open_tunnel(self, tunnel: Tunnel) -> bytes:
+        """Hand all that comes from now on to the tunnel; what has come already is returned."""
+        self._tunnel = tunnel
+        early, self._message_tail = self._message_tail, b""
+        return early
+
+    def hold_back(self, held: bool) -> None:
+        """Read no more from the client for now, or read on."""
+        if self.transport is not None and not self.transport.is_closing():
+            if held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
     # What aiohttp calls
 
     def pause_writing(self) -> None:
@@ -293,6 +314,8 @@ class Connection(RequestHandler):
         self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._reads_too_slowly)
         if self._exchange is not None:
             self._exchange.client_blocked(True)
+        elif self._tunnel is not None:
+            self._tunnel.client_blocked(True)
 
     def resume_writing(self) -> None:
         """The client keeps up again."""
@@ -302,6 +325,8 @@ class Connection(RequestHandler):
             self._slow_deadline = None
         if self._exchange is not None:
             self._exchange.client_blocked(False)
+        elif self._tunnel is not None:
+            self._tunnel.client_blocked(False)
 
     def _reads_too_slowly(self) -> None:
         self._slow_deadline = None

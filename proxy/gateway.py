@@ -146,9 +146,10 @@ class Gateway:
     def _relay(self, spec: RouteSpec) -> RelayHandler:
         name = spec.block.upstream or ""
         cookie = self.compiled.loaded.gateway.sessions.cookie
+        idle = self.compiled.loaded.gateway.sessions.idle_timeout
         cookie_name = cookie.name if cookie.enabled else "session_token"
         return RelayHandler(
-            spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name, self.drain
+            spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name, self.drain, idle
         )
 
     def fast_lane(self, log: AccessLog) -> FastLane | None:

@@ -89,7 +89,7 @@ class GatewayServer:
                 self._log.exception("request.failed", request_id=exchange.request_id)
                 response = self._refuse(exchange, InternalError())
             status = response.status
-            if self._drain.started:
+            if self._drain.started or request._message.upgrade:
                 response.force_close()
             if not response.prepared:
                 self._complete(exchange, response)

@@ -429,7 +429,7 @@ class RouteBlock(Block):
     timeout: Duration | None = Field(None, description="Longest time until the upstream's response head.")
     max_body_size: Size | None = Field(None, description="Largest request body, instead of the server's limit.")
     rate_limit: Annotated[Text | None, Later("rate limits", (None,))] = Field(None, description="A rate limit's name.")
-    websocket: Annotated[Flag, Later("WebSocket tunnelling", (False,))] = Field(False, description="Allow WebSocket.")
+    websocket: Flag = Field(False, description="Pass WebSockets on; session and origin are checked at the handshake.")
     headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header changes.")
     cors: Cors | None = Field(None, description="Replaces the global block for this route.")
 

@@ -49,6 +49,11 @@ class Response:
         self.headers: Headers = []
         self.raw_headers: RawHeaders = []
 
+    @property
+    def connection(self) -> Connection:
+        """What the answer comes on."""
+        return self._connection
+
     async def head(self) -> None:
         """Wait for the head. Raises Fault, or what refused the request's body."""
         await self._ready
@@ -90,6 +95,13 @@ class Response:
         except BodyBroken as error:
             raise BadGateway(detail=str(error)) from None
         return bytes(data)
+
+    def take_arrived(self) -> list[bytes]:
+        """What of the body has arrived; it is the caller's now."""
+        arrived = list(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        return arrived
 
     def nudge(self) -> None:
         """Have whoever reads the body look up."""

@@ -26,7 +26,7 @@ RULES = """
 acl:
   roles: {staff: {emails: ["*@staff.test"]}}
   rules:
-    - {allow: ["*"], roles: [staff], paths: ["/noetl/**"]}
+    - {allow: ["*"], roles: [staff], paths: ["/noetl/**", "/ws/**"]}
     - {allow: ["*"], roles: [staff], playbooks: ["**"]}
 """
 

@@ -134,7 +134,7 @@ async def test_a_reload_with_a_mistake_changes_nothing_and_says_where_it_is(tmp_
 
 async def test_a_reload_whose_acl_tests_fail_is_refused(tmp_path: Path) -> None:
     async with gateway_process(tmp_path, KEPT) as gateway:
-        rule = '    - {allow: ["*"], roles: [staff], paths: ["/noetl/**"]}\n'
+        rule = '    - {allow: ["*"], roles: [staff], paths: ["/noetl/**", "/ws/**"]}\n'
         text = gateway.file.read_text().replace(
             rule, rule + "  tests:\n    - {as: {email: a@else.test}, execute: x, expect: allow}\n"
         )
