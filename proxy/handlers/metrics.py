@@ -6,25 +6,33 @@ import contextlib
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import aiohttp
 from aiohttp import web
 
 from proxy import __version__
+from proxy.config.compile import Compiled
 from proxy.errors import NotFound
 from proxy.exchange import Exchange
+from proxy.handlers.streams import Drain
 from proxy.observe.exposition import CONTENT_TYPE, Shelf, exposition
 from proxy.observe.metrics import Collected, Metrics, add
-from proxy.sessions.store import StoreError
+from proxy.sessions.store import SessionStore, StoreError
 from proxy.upstream.breaker import CircuitState
 from proxy.upstream.client import UpstreamClient
 
-if TYPE_CHECKING:
-    from proxy.gateway import Gateway
-
 _CIRCUIT = {CircuitState.CLOSED: 0, CircuitState.HALF_OPEN: 1, CircuitState.OPEN: 2}
 Source = Callable[[Collected], None]
+
+
+class Measured(Protocol):
+    """A gateway, as far as it is measured."""
+
+    compiled: Compiled
+    store: SessionStore
+    drain: Drain
+    upstreams: dict[str, UpstreamClient]
 
 
 @dataclass(slots=True)
@@ -35,7 +43,7 @@ class Measures:
     sources: list[Source] = field(default_factory=list)
     shelf: Shelf | None = None
 
-    def here(self, gateway: Gateway) -> Collected:
+    def here(self, gateway: Measured) -> Collected:
         """This process's own numbers."""
         out = self.metrics.collect()
         add(out, "noetl_gateway_build_info", (__version__, platform.python_version(), aiohttp.__version__), 1)
@@ -48,7 +56,7 @@ class Measures:
             source(out)
         return out
 
-    def all(self, gateway: Gateway) -> Collected:
+    def all(self, gateway: Measured) -> Collected:
         """Those of all workers."""
         mine = self.here(gateway)
         return mine if self.shelf is None else self.shelf.with_others(mine)
@@ -80,7 +88,7 @@ class MetricsHandler:
     """The endpoint."""
 
     measures: Measures
-    gateway: Gateway
+    gateway: Measured
 
     async def handle(self, exchange: Exchange) -> web.StreamResponse:
         """All numbers, as Prometheus reads them."""
