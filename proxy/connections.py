@@ -33,6 +33,7 @@ from proxy.observe.logs import get_logger
 _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
 _LINE_ENDS = 1024
 _HELD = 64 * 1024
+_LINGER = 10.0
 _KNOWN_AIOHTTP = ("3.14.",)
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 
@@ -109,7 +110,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_listener", "_message", "_slow_deadline",
-        "_tunnel", "admissions", "fault", "peer", "scheme", "spent", "trusted",
+        "_tunnel", "_unsent", "admissions", "fault", "peer", "scheme", "spent", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -122,6 +123,7 @@ class Connection(RequestHandler):
             max_line_size=limits.max_header_size,
             max_field_size=limits.max_header_size,
             max_headers=limits.max_headers,
+            lingering_time=min(_LINGER, limits.body_timeout),
             auto_decompress=False,
         )
         self.admissions = listener.admissions
@@ -139,6 +141,7 @@ class Connection(RequestHandler):
         self._message: RawRequestMessage | None = None
         self._held = b""
         self._tunnel: Tunnel | None = None
+        self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or tell the client that there is no room."""
@@ -311,7 +314,7 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         """The client does not keep up: it has as long as for a pause in a body, then it is cut."""
         super().pause_writing()
-        self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._reads_too_slowly)
+        self._watch_reading()
         if self._exchange is not None:
             self._exchange.client_blocked(True)
         elif self._tunnel is not None:
@@ -328,11 +331,24 @@ class Connection(RequestHandler):
         elif self._tunnel is not None:
             self._tunnel.client_blocked(False)
 
-    def _reads_too_slowly(self) -> None:
+    def _watch_reading(self) -> None:
+        self._unsent = self._buffered()
+        self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._check_reading)
+
+    def _buffered(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
+    def _check_reading(self) -> None:
+        """The client has not caught up: cut, unless it has read as fast as it must."""
         self._slow_deadline = None
-        if self.transport is not None:
-            get_logger().info("client.too_slow", ip=self.peer)
-            self.transport.abort()
+        if self.transport is None:
+            return
+        limits = self.admissions.limits
+        if self._unsent - self._buffered() >= max(1, limits.min_rate * limits.body_timeout):
+            self._watch_reading()
+            return
+        get_logger().info("client.too_slow", ip=self.peer)
+        self.transport.abort()
 
     def close(self) -> None:
         """Serve what is under way, then close."""
@@ -354,7 +370,10 @@ class Connection(RequestHandler):
         return left
 
     def _waiting(self) -> bool:
-        return self.transport is not None and self._waiter is not None and not self._waiter.done()
+        """Whether a request's head is awaited. aiohttp's loop may not have begun when the first bytes are there."""
+        if self.transport is None or self._messages:
+            return False
+        return not self._request_count if self._waiter is None else not self._waiter.done()
 
     def _head_unfinished(self, size: int) -> None:
         if self._head_deadline is None:
@@ -373,6 +392,10 @@ class Connection(RequestHandler):
         self.admissions.note_malformed(error, None, self.peer)
         _say(cast(asyncio.Transport, self.transport), error)
         self.force_close()
+
+    def do_not_linger(self) -> None:
+        """Close after the answer, without waiting for the rest of the request's body."""
+        self._lingering_time = 0.0
 
     def handle_error(
         self,

@@ -174,6 +174,8 @@ class UpstreamClient:
 
     async def _attempt(self, endpoint: Endpoint, call: _Call) -> _Begun:
         pool, body = endpoint.pool, call.body
+        if not call.whole and pool.uploads >= pool.most_uploads:
+            raise Full(f"{pool.uploads} request bodies are on their way")
         head = request_head(call.method, call.target, call.headers, pool.authority, body)
         connection = await pool.acquire(repeatable=call.method in SAFE)
         while not connection.usable:
@@ -192,7 +194,9 @@ class UpstreamClient:
         else:
             connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
             chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
+            pool.uploads += 1
             sending = asyncio.create_task(_send(connection, response, body, call.seconds, chunked=chunked))
+            sending.add_done_callback(pool.upload_ended)
         try:
             await response.head()
         except BaseException:
