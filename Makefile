@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast e2e lint format bench docs lock wheel clean
+.PHONY: help setup pages dev test test-fast e2e lint format bench bench-graphql profile docs lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,9 +47,26 @@ format: .venv/.ready  ## let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure against nginx (needs nginx and wrk); BENCH="--quick" for a rough look
-	@scripts/need.sh nginx:nginx-light wrk:wrk
+bench: setup  ## measure beside nginx and haproxy; BENCH="--quick" for a rough look
+	@scripts/need.sh nginx:nginx-light wrk:wrk haproxy:haproxy
 	@$(BIN)/python -m bench $(BENCH)
+
+bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure beside other GraphQL servers
+	@scripts/need.sh nginx:nginx-light wrk:wrk node:nodejs
+	@$(BIN)/python -m bench graphql $(BENCH)
+
+bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
+	@scripts/need.sh node:nodejs npm:npm
+	@cd bench/graphql && npm ci --silent --no-audit --no-fund && touch node_modules/.ready
+
+var/bench/strawberry/.ready: bench/graphql/requirements.txt
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/graphql/requirements.txt
+	@touch $@
+
+profile: setup  ## where the gateway's time goes under load: var/bench/profile.svg
+	@scripts/need.sh nginx:nginx-light wrk:wrk
+	@$(BIN)/python -m bench profile $(BENCH)
 
 docs: .venv/.ready  ## regenerate docs/reference.md and docs/gateway.schema.json from the code
 	@$(BIN)/python scripts/reference.py

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.measure import Sample
+from bench.results import Sample
 
 BUSY = 0.90
 FULL = 0.05
@@ -28,14 +28,10 @@ class Spread:
         """The spread of one or more values."""
         return cls(median(values), min(values), max(values))
 
-    def as_json(self) -> dict[str, float]:
-        """For the report's file."""
-        return {"median": round(self.median, 4), "min": round(self.low, 4), "max": round(self.high, 4)}
 
-
-def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
+def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
     """`values` by `base`, round by round. Raises ValueError if the rounds differ in number."""
-    return Spread.of([value / other for value, other in zip(values, base, strict=True)])
+    return [value / other for value, other in zip(values, base, strict=True)]
 
 
 def middle(samples: Sequence[Sample]) -> Sample:
