@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import page, profiling, report, rivals, verdict
+from bench import idle, large, page, profiling, report, rivals, verdict, workers
 from bench import run as runs
 from bench.programs import two_cores
 from bench.results import Results, Settings, load
@@ -78,4 +78,22 @@ def show(options: argparse.Namespace) -> int:
 def profile(options: argparse.Namespace) -> int:
     """`profile`: a flame graph, and the functions that take the most time."""
     print(profiling.profile(options.only, options.seconds, options.out))
+    return 0
+
+
+def several_workers(options: argparse.Namespace) -> int:
+    """`workers`: what more workers bring."""
+    print(f"\n{workers.run(options.workers)}")
+    return 0
+
+
+def idle_connections(options: argparse.Namespace) -> int:
+    """`idle`: what idle connections cost."""
+    print(f"\n{idle.run(options.connections)}")
+    return 0
+
+
+def large_bodies(options: argparse.Namespace) -> int:
+    """`large`: whether large bodies arrive, and what they cost."""
+    print(f"\n{large.run(options.mib)}")
     return 0

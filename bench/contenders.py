@@ -69,27 +69,32 @@ class Contender:
 class Field:
     """All programs of a run, in a folder of their own. Use it within an `ExitStack`, which stops them."""
 
-    def __init__(self, stack: contextlib.ExitStack, folder: Path, core: int, other_core: int) -> None:
+    def __init__(self, stack: contextlib.ExitStack, folder: Path, core: Cores, other_core: Cores) -> None:
         self._stack, self.folder = stack, folder
         self._core, self._other = core, other_core
         self.credentials = Credentials()
         self.contenders: dict[str, Contender] = {}
         self.helpers: dict[str, Program] = {}
 
-    def start_gateway(self, nginx: str) -> None:
-        """Start the upstream, the identity provider and the gateway, and sign in. Raises BenchError."""
+    def start_gateway(self, nginx: str, server: Mapping[str, str] | None = None) -> None:
+        """Start the upstream, the identity provider and the gateway, and sign in. Raises BenchError.
+
+        `server` are settings for the gateway's server block.
+        """
         upstream = self.start_upstream(nginx)
-        gateway, self.credentials = self.gateway(upstream)
+        gateway, self.credentials = self.gateway(upstream, server=server)
         self._add(UPSTREAM, upstream)
         self._add(EDGE, gateway)
 
-    def start_upstream(self, nginx: str) -> Program:
-        """Start the upstream alone. Raises BenchError."""
+    def start_upstream(self, nginx: str, cores: Cores | None = None) -> Program:
+        """Start an upstream, with everything else if no cores are given. Raises BenchError."""
         file = self.folder / "large.json"
         file.write_text(json_text(large()))
         values = {**upstream_values(), "LARGE": str(file)}
-        upstream = self.run(servers.nginx(nginx, self.folder, "upstream", self._other, values))
-        self.helpers["upstream"] = upstream
+        name = f"upstream{len(self.helpers)}"
+        cores = self._other if cores is None else cores
+        upstream = self.run(servers.nginx(nginx, self.folder, "upstream", cores, values, name))
+        self.helpers.setdefault("upstream", upstream)
         return upstream
 
     def gateway(
@@ -128,7 +133,7 @@ class Field:
         program.start()
         return program
 
-    def _server(self, nginx: str, template: str, core: int, values: Mapping[str, str], name: str = "") -> Program:
+    def _server(self, nginx: str, template: str, core: Cores, values: Mapping[str, str], name: str = "") -> Program:
         return self.run(servers.nginx(nginx, self.folder, template, core, values, name))
 
     def _add(self, name: str, *programs: Program) -> None:

@@ -15,7 +15,6 @@ from bench.flamegraph import Stacks, flamegraph, parse, self_times
 from bench.measure import Pair, judge
 from bench.programs import BenchError, Missing, bound_to, find, two_cores
 from bench.report import columns
-from bench.results import Settings
 from bench.run import programs, say, shown
 from bench.scenarios import EDGE, scenarios
 
@@ -31,7 +30,7 @@ def profile(scenario: str, seconds: int, folder: Path) -> str:
     """Record, write `profile-<scenario>.svg`, and say what took the time. Raises BenchError or Missing."""
     nginx, wrk_path, spy = find("nginx", "nginx-light"), find("wrk", "wrk"), _spy()
     core, other = two_cores()
-    with programs(Settings(seconds, 1, _CONNECTIONS, core, other)) as field:
+    with programs(core, other) as field:
         field.start_gateway(nginx)
         chosen = next(one for one in scenarios(field.credentials) if one.name == scenario)
         pair = Pair(chosen, field.contenders[EDGE])

@@ -171,9 +171,13 @@ class Program:
         for path in self.grows:
             os.truncate(path, 0)
 
+    def pids(self) -> list[int]:
+        """It and its children. Raises BenchError if it does not run."""
+        return _family(self.pid)
+
     def cpu_seconds(self) -> float:
         """CPU seconds that it and its children have used so far."""
-        return 0.0 if self._process is None else sum(_cpu_seconds(pid) for pid in _family(self._process.pid))
+        return sum(cpu_seconds(pid) for pid in self.pids())
 
 
 def _family(pid: int) -> list[int]:
@@ -184,7 +188,8 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used so far."""
     # The name, in parentheses, may hold anything; the fields are counted from after it.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -43,7 +43,7 @@ def run(settings: Settings) -> Results:
     if not (_HERE / "node_modules").is_dir() or not _PYTHON.exists():
         raise Missing("the other GraphQL servers are not installed: run make bench-graphql")
     where, begun = machine(), now()
-    with programs(settings) as field:
+    with programs(settings.core, settings.other_core) as field:
         field.start_gateway(nginx)
         folder, core, token = field.folder, settings.core, field.credentials.session_token
         upstream = field.helpers["upstream"]

@@ -14,7 +14,7 @@ from bench import latency, page
 from bench.contenders import CONDITIONS, Field
 from bench.machine import machine, versions
 from bench.measure import Rounds, limits, pairs_of
-from bench.programs import ROOT, find
+from bench.programs import ROOT, Cores, find
 from bench.results import Delay, Results, Settings
 from bench.scenarios import EDGE, LABELS, quick, scenarios
 
@@ -22,7 +22,7 @@ OUT = ROOT / "var" / "bench"
 
 
 @contextlib.contextmanager
-def programs(settings: Settings) -> Iterator[Field]:
+def programs(core: Cores, other_core: Cores) -> Iterator[Field]:
     """An empty field in a folder of its own; all that was started on it is stopped at the end, also on ctrl-C."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="noetl-edge-bench-")))
@@ -31,7 +31,7 @@ def programs(settings: Settings) -> Iterator[Field]:
         # Entered last, so left first: a second ctrl-C must not keep the programs from being stopped.
         stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         try:
-            yield Field(stack, folder, settings.core, settings.other_core)
+            yield Field(stack, folder, core, other_core)
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -41,7 +41,7 @@ def run(settings: Settings, names: Sequence[str], *, latencies: bool = True) -> 
     nginx, wrk = find("nginx", "nginx-light"), find("wrk", "wrk")
     haproxy = find("haproxy", "haproxy")
     where, begun = machine(), now()
-    with programs(settings) as field:
+    with programs(settings.core, settings.other_core) as field:
         field.start_gateway(nginx)
         field.start_others(nginx, haproxy)
         chosen = [scenario for scenario in scenarios(field.credentials) if scenario.name in names]

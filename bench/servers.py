@@ -21,7 +21,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return template
 
 
-def nginx(program: str, folder: Path, template: str, core: int, values: Mapping[str, str], name: str = "") -> Program:
+def nginx(program: str, folder: Path, template: str, core: Cores, values: Mapping[str, str], name: str = "") -> Program:
     """An nginx of one worker with `bench/nginx/<template>.conf`, called `name` if there are several of a template."""
     port, name = free_port(), name or template
     body = (_HERE / "nginx" / f"{template}.conf").read_text()
@@ -34,7 +34,7 @@ def nginx(program: str, folder: Path, template: str, core: int, values: Mapping[
     return Program(f"nginx ({name})", command, f"http://127.0.0.1:{port}/", log, core, grows=grows)
 
 
-def haproxy(program: str, folder: Path, core: int, values: Mapping[str, str]) -> Program:
+def haproxy(program: str, folder: Path, core: Cores, values: Mapping[str, str]) -> Program:
     """A haproxy of one thread with `bench/haproxy/plain.cfg`."""
     port, file, log = free_port(), folder / "haproxy.cfg", folder / "haproxy.log"
     file.write_text(fill((_HERE / "haproxy" / "plain.cfg").read_text(), {**values, "PORT": str(port)}))
@@ -42,7 +42,7 @@ def haproxy(program: str, folder: Path, core: int, values: Mapping[str, str]) ->
     return Program("haproxy", command, f"http://127.0.0.1:{port}/", log, core, grows=(log,))
 
 
-def mock_auth0(folder: Path, core: int) -> Program:
+def mock_auth0(folder: Path, core: Cores) -> Program:
     """The identity provider."""
     port = free_port()
     command = (sys.executable, "-m", "mock_auth0", "--port", str(port))

@@ -48,7 +48,12 @@ def disturbed(samples: Sequence[Sample]) -> int:
 
 def limit(sample: Sample, *, is_upstream: bool) -> str:
     """What kept the contender from using its core; empty if nothing did."""
-    others = f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}"
+    known = sample.wrk + sample.upstream + sample.sessions
+    foreign = max(1 - sample.load_idle - known, 0)
+    others = (
+        f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}, "
+        f"other programs {foreign:.0%}"
+    )
     if is_upstream:
         return f"shares its core with the load generator ({others}): this is the ceiling of the set-up"
     if sample.cpu >= BUSY and sample.load_idle >= FULL:
@@ -61,5 +66,6 @@ def limit(sample: Sample, *, is_upstream: bool) -> str:
         who = "other programs took" if taken >= sample.stolen else "the hypervisor took"
         return f"{text}, {who} {max(taken, sample.stolen):.0%} of it: the rate is too low, the ratio may be"
     if sample.load_idle < 1 - BUSY:
-        return f"{text}: load generator and upstream were the limit ({others}); it can do more than it shows"
+        who = "other programs on their core" if foreign > known else "load generator and upstream"
+        return f"{text}: {who} were the limit ({others}); it can do more than it shows"
     return f"{text} while neither core was full: more --connections may show more ({others})"

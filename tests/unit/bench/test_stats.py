@@ -35,7 +35,11 @@ def test_the_middle_is_the_median_of_each_field() -> None:
     [
         ({}, ""),
         ({"load_idle": 0.01}, "the other one was full too"),
-        ({"cpu": 0.7, "idle": 0.25, "load_idle": 0.0}, "load generator and upstream were the limit"),
+        (
+            {"cpu": 0.7, "idle": 0.25, "load_idle": 0.0, "wrk": 0.6},
+            "load generator and upstream were the limit (wrk 60%, upstream 20%, session service 10%, other",
+        ),
+        ({"cpu": 0.7, "idle": 0.25, "load_idle": 0.0}, "other programs on their core were the limit"),
         ({"cpu": 0.7, "idle": 0.25}, "neither core was full"),
         ({"cpu": 0.6, "idle": 0.05}, "other programs took 35% of it"),
         ({"cpu": 0.6, "idle": 0.05, "stolen": 0.3}, "the hypervisor took 30% of it"),
