@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from proxy.upstream.client import UpstreamClient
 from proxy.upstream.connection import NEVER, Connection, Fault, Head
 from proxy.upstream.pool import Pool, PoolSettings
 
@@ -44,11 +45,13 @@ class Wire:
     def write(self, data: bytes) -> None:
         """Sent."""
 
+    closed = False
+
     def abort(self) -> None:
-        """Closed."""
+        self.closed = True
 
     def is_closing(self) -> bool:
-        return False
+        return self.closed
 
 
 def answered_with(data: bytes) -> Sink:
@@ -71,3 +74,31 @@ def test_a_head_over_the_limit_is_refused_also_in_one_piece() -> None:
     sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + fields + b"\r\n")
     assert sink.fault is not None
     assert not sink.ended
+
+
+async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, wire = Pool("http://upstream", SETTINGS, None, None), Wire()
+    connection = Connection(pool)
+    connection.connection_made(cast(asyncio.Transport, wire))
+
+    async def acquire(*, repeatable: bool) -> Connection:
+        return connection
+
+    monkeypatch.setattr(pool, "acquire", acquire)
+
+    async def first() -> None:
+        async with UpstreamClient("upstream", pool).request("GET", "/", []):
+            pytest.fail("it was given up")
+
+    given_up = asyncio.create_task(first())
+    while connection.sink is None:  # noqa: ASYNC110 - it takes a turn or two of the loop
+        await asyncio.sleep(0)
+    # In one turn of the loop: the answer, the next request on that connection, and the first client leaves.
+    connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    following = Sink()
+    connection.begin(following, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert (connection.sink, wire.closed) == (following, False)
