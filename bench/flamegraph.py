@@ -53,6 +53,22 @@ def self_times(stacks: Stacks) -> dict[str, int]:
     return dict(times)
 
 
+def package_times(stacks: Stacks) -> dict[str, int]:
+    """How often the code of each package was itself at work; ours by room (`proxy/upstream`)."""
+    times: Counter[str] = Counter()
+    for frames, count in stacks.items():
+        file = frames[-1].rpartition("(")[2].partition(":")[0].rstrip(")")
+        folders = file.split("/")
+        depth = 2 if folders[0] == "proxy" and len(folders) > 2 else 1
+        times["/".join(folders[:depth])] += count
+    return dict(times)
+
+
+def total_time(stacks: Stacks, function: str) -> int:
+    """How often a function was on the stack, itself at work or waiting for what it had called."""
+    return sum(count for frames, count in stacks.items() if any(function_of(frame) == function for frame in frames))
+
+
 def function_of(frame: str) -> str:
     """A frame without its line: `read (a/b.py:12)` is `read (a/b.py)`."""
     return re.sub(r":\d+\)$", ")", frame)

@@ -17,9 +17,9 @@ from bench import wrk
 from bench.contenders import Contender, Field
 from bench.cores import core_times
 from bench.programs import WrongAnswer
-from bench.results import MIB, Row, Sample, Settings, Table
+from bench.results import DISTURBED, MIB, Row, Sample, Settings, Table
 from bench.scenarios import UPSTREAM, Scenario
-from bench.stats import disturbed, limit, middle
+from bench.stats import disturbed, limit, middle, taken
 
 # Beside the share, a header more or less: the same answer may come by two ways with heads that differ.
 _SIZE_TOLERANCE, _HEADER = 0.02, 32
@@ -168,17 +168,23 @@ def _table(scenario: Scenario, field: Field, samples: Mapping[tuple[str, str], l
 
 def limits(tables: Sequence[Table]) -> tuple[str, ...]:
     """What limited whom, for those who were limited, and at the end who was disturbed."""
-    lines, noisy = [], []
+    lines, robbed, noisy = [], [], []
     for table in tables:
         for row in table.rows:
-            reason = limit(middle(row.samples), is_upstream=row.contender == UPSTREAM)
-            count = disturbed(row.samples)
-            if reason:
-                lines.append(f"{table.scenario}, {row.label}: {reason}")
-            if count:
-                noisy.append(f"{table.scenario}, {row.label}: {count} of {len(row.samples)}")
+            usual, who, is_upstream = middle(row.samples), f"{table.scenario}, {row.label}", row.contender == UPSTREAM
+            if reason := limit(usual, is_upstream=is_upstream):
+                lines.append(f"{who}: {reason}")
+            if part := taken(usual, is_upstream=is_upstream):
+                robbed.append(f"{who} {part:.0%}")
+            if count := disturbed(row.samples):
+                noisy.append(f"{who} {count} of {len(row.samples)}")
+    if robbed:
+        lines.append(
+            f"{DISTURBED}other programs, or the hypervisor, took part of the core, so that rates are too low and "
+            f"ratios may be: {'; '.join(robbed)}"
+        )
     if noisy:
-        lines.append(f"rounds in which other programs took part of the core: {'; '.join(noisy)}")
+        lines.append(f"rounds in which they took more than in others: {'; '.join(noisy)}")
     return tuple(lines)
 
 

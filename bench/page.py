@@ -32,11 +32,12 @@ def page(results: Results) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title><style>{_STYLE.read_text()}</style></head><body><main>",
         f'<h1>{title}</h1><p class="soft">{_head(results)}</p>',
-        _failures(results),
+        _warning("Failed, and in no table", results.failures),
+        _warning("Measure again on a quiet machine", tables.disturbance(results)),
         _goals(results),
         *(_latency(results, scenario) for scenario in dict.fromkeys(delay.scenario for delay in results.delays)),
         _peaks(results),
-        _list("What was the limit", [*results.limits, *tables.generator_remarks(results)]),
+        _list("What was the limit", tables.what_limited(results)),
         _list("How it was measured", tables.how(results)),
         _versions(results),
         "</main></body></html>",
@@ -50,11 +51,9 @@ def _head(results: Results) -> str:
     return f"{escape(results.measured_at)}, commit <code>{escape(commit)}</code>, {escape(machine)}"
 
 
-def _failures(results: Results) -> str:
-    if not results.failures:
-        return ""
-    items = "".join(f"<li>{escape(failure)}</li>" for failure in results.failures)
-    return f'<div class="card failed"><h3>Failed, and in no table</h3><ul>{items}</ul></div>'
+def _warning(title: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<div class="card failed"><h3>{title}</h3><ul>{items}</ul></div>' if lines else ""
 
 
 def _goals(results: Results) -> str:
@@ -63,7 +62,7 @@ def _goals(results: Results) -> str:
         return ""
     told = f'<p class="soft">{escape(BASELINE[0].upper() + BASELINE[1:])}.</p>'
     note = told if tables.TUNED in rows[0] else ""
-    return f'<h2>Goals</h2>{note}<div class="card scroll">{_table(rows)}</div>'
+    return f'<h2>Goals</h2>{note}<div class="card scroll goals">{_table(rows)}</div>'
 
 
 def _latency(results: Results, scenario: str) -> str:

@@ -17,6 +17,8 @@ def text(results: Results) -> str:
     parts = ["\n".join(tables.surroundings(results))]
     if results.failures:
         parts.append("FAILED, and in no table:\n" + bullets(results.failures))
+    if disturbed := tables.disturbance(results):
+        parts.append("Measure again on a quiet machine:\n" + bullets(disturbed))
     for table in results.tables:
         both = [rows for rows in (tables.rates(table), tables.ratio_rows(table)) if rows]
         parts.append(f"{table.scenario}: {table.title}\n" + "\n\n".join(columns(rows) for rows in both))
@@ -25,7 +27,7 @@ def text(results: Results) -> str:
     if promised := tables.goals(findings(results)):
         note = "\n\n" + bullets([BASELINE]) if tables.TUNED in promised[0] else ""
         parts.append(f"Goals:\n{columns(promised)}{note}")
-    if limits := [*results.limits, *tables.generator_remarks(results)]:
+    if limits := tables.what_limited(results):
         parts.append("What was the limit, where it was not the contender's own core:\n" + bullets(limits))
     parts.append("How it was measured:\n" + bullets(tables.how(results)))
     return "\n\n".join(parts)

@@ -12,6 +12,7 @@ from bench.programs import BenchError
 
 SCHEMA = 2
 MIB = "MiB/s"
+DISTURBED = "DISTURBED: "
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.goals import Finding, beyond_peak
-from bench.results import MIB, Delay, Results, Row, Table
+from bench.results import DISTURBED, MIB, Delay, Results, Row, Table
 from bench.scenarios import AUTH_REQUEST, AUTH_REQUEST_TUNED, EDGE, MERCURIUS, PLAIN, PLAIN_TUNED, STRAWBERRY, YOGA
 from bench.stats import FULL, Spread, middle, ratios
 from bench.verdict import Judgement
@@ -99,27 +99,40 @@ def remark(results: Results, delay: Delay) -> str:
         said.append(f"{delay.unanswered / delay.planned:.0%} unanswered")
     if delay.late > _LATE:
         said.append(f"generator late: {delay.late:.1%}")
-    if delay.load_idle < FULL:
+    elif delay.load_idle < FULL:
         said.append("load core full")
     return ", ".join(said)
 
 
+def disturbance(results: Results) -> list[str]:
+    """Whom other programs kept from being measured well."""
+    return [line for line in results.limits if line.startswith(DISTURBED)]
+
+
+def what_limited(results: Results) -> list[str]:
+    """What limited whom, and where the load generator itself did."""
+    return [line for line in results.limits if not line.startswith(DISTURBED)] + generator_remarks(results)
+
+
 def generator_remarks(results: Results) -> list[str]:
     """In words, where the load generator could not keep its times or had no room to."""
-    late = [
-        f"{delay.scenario}, {delay.label} at {delay.rate:.0f} req/s: the load generator sent {delay.late:.1%} of the "
-        f"requests over 1 ms after their time (the worst {delay.worst_late_ms:.1f} ms, {delay.generator_cpu:.0%} of "
-        "its core): these latencies include its own lateness and are upper bounds"
-        for delay in results.delays
-        if delay.late > _LATE
-    ]
-    full = [
-        f"{delay.scenario}, {delay.label} at {delay.rate:.0f} req/s: the core of load generator and upstream was full: "
-        "these latencies are upper bounds"
-        for delay in results.delays
-        if delay.load_idle < FULL and delay.late <= _LATE
-    ]
-    return late + full
+    late = [delay for delay in results.delays if delay.late > _LATE]
+    full = [delay for delay in results.delays if delay.load_idle < FULL and delay.late <= _LATE]
+    told = []
+    if late:
+        worst = max(late, key=lambda delay: delay.worst_late_ms)
+        told.append(
+            f"in {len(late)} of {len(results.delays)} rows of latencies the load generator sent over {_LATE:.0%} of "
+            f"the requests more than 1 ms after their time (at worst {worst.worst_late_ms:.1f} ms, using "
+            f"{worst.generator_cpu:.0%} of its core, of which {worst.load_idle:.0%} was free): those latencies include "
+            "its own lateness, and are upper bounds"
+        )
+    if full:
+        told.append(
+            f"in {len(full)} of {len(results.delays)} rows of latencies the core of load generator and upstream was "
+            "full: those are upper bounds too"
+        )
+    return told
 
 
 def judgements(found: Sequence[Judgement]) -> Rows:

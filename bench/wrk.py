@@ -30,9 +30,7 @@ class WrkResult:
     seconds: float
     received: int
     p50_ms: float
-    p90_ms: float
     p99_ms: float
-    max_ms: float
     errors: Mapping[str, int]
     connections: int = 0
 
@@ -74,9 +72,7 @@ def parse(output: str, connections: int = 0) -> WrkResult:
         seconds=found["duration_us"] / 1e6,
         received=found["bytes"],
         p50_ms=found["p50_us"] / 1000,
-        p90_ms=found["p90_us"] / 1000,
         p99_ms=found["p99_us"] / 1000,
-        max_ms=found["max_us"] / 1000,
         errors={name: found[name] for name in _ERRORS},
         connections=connections,
     )

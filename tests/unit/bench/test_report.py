@@ -9,7 +9,7 @@ import pytest
 
 from bench import report
 from bench.curves import ticks
-from bench.flamegraph import flamegraph, parse, self_times
+from bench.flamegraph import flamegraph, package_times, parse, self_times, total_time
 from bench.page import page
 from bench.results import MIB, Results
 from bench.scenarios import AUTH_REQUEST, EDGE, NAMES, PLAIN, QUICK, UPSTREAM, Credentials, quick, scenarios
@@ -34,7 +34,7 @@ def measured() -> Results:
             delay(AUTH_REQUEST, [2.0], peak_of=AUTH_REQUEST, load_idle=0.0),
         ],
         failures=("login, noetl-edge: wrong",),
-        limits=("relay, upstream direct: the ceiling",),
+        limits=("relay, upstream direct: the ceiling", "DISTURBED: noetl-edge 35%"),
         conditions=("the session service is the fastest there is",),
     )
 
@@ -74,10 +74,12 @@ def test_latencies_tell_what_makes_them_other_than_they_seem() -> None:
     "said",
     [
         "FAILED, and in no table:\n  * login, noetl-edge: wrong",
-        "  * relay, upstream direct: the ceiling",
+        "was not the contender's own core:\n  * relay, upstream direct: the ceiling",
+        "Measure again on a quiet machine:\n  * DISTURBED: noetl-edge 35%\n\nrelay: what relay is",
         "3 interleaved rounds of 1 s, 32 connections, core 0 for the thing measured",
         "  * the session service is the fastest there is",
-        "the load generator sent 2.0% of the requests over 1 ms after their time",
+        "in 1 of 3 rows of latencies the load generator sent over 1% of the requests more than 1 ms after their time",
+        "in 1 of 3 rows of latencies the core of load generator and upstream was full",
         "A processor, 2 cores, kernel 6.1",
         "nginx 1.22.1",
     ],
@@ -190,6 +192,18 @@ thread (0x80): "sessions_0";wait (b.py:1) 99
 def test_a_profile_counts_each_function_with_all_its_lines_and_leaves_a_thread_out() -> None:
     stacks = parse(RAW, without_thread="sessions")
     assert self_times(stacks) == {"read (proxy/x.py)": 9, "main (a.py)": 1}
+
+
+def test_a_profile_counts_each_package_and_ours_by_room() -> None:
+    stacks = {
+        ("m (a.py:1)", "x (proxy/upstream/pool.py:2)"): 5,
+        ("m (a.py:1)",): 1,
+        ("m (a.py:1)", "y (json/d.py:3)"): 2,
+    }
+    assert package_times(stacks) == {"proxy/upstream": 5, "a.py": 1, "json": 2}
+    assert total_time(stacks, "m (a.py)") == 8
+    assert total_time(stacks, "y (json/d.py)") == 2
+    assert total_time(stacks, "z (json/d.py)") == 0
 
 
 def test_a_flame_graph_is_as_wide_as_the_time() -> None:

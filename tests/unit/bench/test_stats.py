@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.measure import limits, rotated
+from bench.results import Row, Table
 from bench.scenarios import AUTH_REQUEST, EDGE, UPSTREAM
-from bench.stats import Spread, disturbed, limit, middle, ratios
+from bench.stats import Spread, disturbed, limit, middle, ratios, taken
 from tests.unit.bench.made import FULL, sample, table
 
 
@@ -39,16 +40,38 @@ def test_the_middle_is_the_median_of_each_field() -> None:
             {"cpu": 0.7, "idle": 0.25, "load_idle": 0.0, "wrk": 0.6},
             "load generator and upstream were the limit (wrk 60%, upstream 20%, session service 10%, other",
         ),
-        ({"cpu": 0.7, "idle": 0.25, "load_idle": 0.0}, "other programs on their core were the limit"),
+        ({"cpu": 0.7, "idle": 0.25, "load_idle": 0.0, "wrk": 0.1}, "other programs on their core were the limit"),
         ({"cpu": 0.7, "idle": 0.25}, "neither core was full"),
-        ({"cpu": 0.6, "idle": 0.05}, "other programs took 35% of it"),
-        ({"cpu": 0.6, "idle": 0.05, "stolen": 0.3}, "the hypervisor took 30% of it"),
     ],
 )
 def test_the_limit_is_named(changes: dict[str, float], said: str) -> None:
     found = limit(sample(**changes), is_upstream=False)
     assert said in found
     assert bool(said) == bool(found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({}, 0),
+        ({"cpu": 0.6, "idle": 0.05}, 0.35),
+        ({"cpu": 0.6, "idle": 0.05, "stolen": 0.3}, 0.3),
+        ({"cpu": 0.6, "idle": 0.3}, 0),
+    ],
+)
+def test_what_others_took_of_the_core_is_told_apart_from_the_limits(changes: dict[str, float], part: float) -> None:
+    assert taken(sample(**changes), is_upstream=False) == pytest.approx(part)
+    assert taken(sample(**changes), is_upstream=True) == 0
+    if part:
+        assert limit(sample(**changes), is_upstream=False) == ""
+
+
+def test_who_was_robbed_of_the_core_is_told_in_one_line() -> None:
+    robbed = Row(EDGE, "noetl-edge", (sample(cpu=0.6, idle=0.05),))
+    found = limits([Table("relay", "", "req/s", (robbed,)), Table("login", "", "req/s", (robbed,))])
+    assert len(found) == 1
+    assert found[0].startswith("DISTURBED")
+    assert found[0].endswith("may be: relay, noetl-edge 35%; login, noetl-edge 35%")
 
 
 def test_the_upstream_itself_is_the_ceiling() -> None:
