@@ -184,7 +184,7 @@ def limits(tables: Sequence[Table]) -> tuple[str, ...]:
             f"ratios may be: {'; '.join(robbed)}"
         )
     if noisy:
-        lines.append(f"rounds in which they took more than in others: {'; '.join(noisy)}")
+        lines.append(f"rounds in which other programs took more of the core than in the rest: {'; '.join(noisy)}")
     return tuple(lines)
 
 

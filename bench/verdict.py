@@ -1,7 +1,8 @@
 """What two runs tell about the gateway, as far as their spread allows. Pure.
 
 Compared are ratios to something measured in the same rounds, never rates: those are of a machine and a moment. Better
-or worse is only what lies outside the whole range of the other run.
+or worse is only what lies outside the whole range of the other run, and nothing is said against a gateway that was
+kept from using its core.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import Enum
 
 from bench.results import Results
 from bench.scenarios import AUTH_REQUEST, EDGE, LABELS, MERCURIUS, PLAIN
-from bench.stats import Spread, ratios
+from bench.stats import BUSY, Spread, middle, ratios
 
 _LEAST_ROUNDS = 3
 _LEAST_CHANGE = 0.03
@@ -76,8 +77,19 @@ def _compare(scenario: str, before: Results, after: Results) -> Judgement:
     if not old or not new:
         where = "neither run" if not old and not new else "the first run" if not old else "the second run"
         return Judgement(scenario, label, Verdict.UNKNOWN, why=f"not in {where}, or without what it is held against")
-    rounds = f"{len(old)} and {len(new)} rounds tell no spread" if min(len(old), len(new)) < _LEAST_ROUNDS else ""
-    return Judgement(scenario, label, judge(old, new), Spread.of(old), Spread.of(new), rounds)
+    found = judge(old, new)
+    why = f"{len(old)} and {len(new)} rounds tell no spread" if found is Verdict.UNKNOWN else ""
+    # A gateway that was kept from its core can do more: that run's ratio is a lower bound.
+    kept = {Verdict.WORSE: (after, "second"), Verdict.BETTER: (before, "first")}.get(found)
+    if kept and (share := _own_cpu(kept[0], scenario)) < BUSY:
+        found, why = Verdict.UNKNOWN, f"in the {kept[1]} run it had only {share:.0%} of its core"
+    return Judgement(scenario, label, found, Spread.of(old), Spread.of(new), why)
+
+
+def _own_cpu(results: Results, scenario: str) -> float:
+    table = results.table(scenario)
+    row = table.row(EDGE) if table else None
+    return middle(row.samples).cpu if row else 0.0
 
 
 def own_ratios(results: Results, scenario: str) -> list[float]:

@@ -9,11 +9,11 @@ import pytest
 from bench import verdict
 from bench.goals import Load, findings
 from bench.programs import BenchError
-from bench.results import MIB, Results, load
+from bench.results import MIB, Results, Row, Table, load
 from bench.scenarios import AUTH_REQUEST, AUTH_REQUEST_TUNED, EDGE, PLAIN
 from bench.stats import Spread
 from bench.verdict import Verdict
-from tests.unit.bench.made import delay, results, table
+from tests.unit.bench.made import delay, results, sample, table
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,26 @@ def test_a_faster_machine_is_no_better_gateway() -> None:
 def test_a_slower_gateway_is_worse() -> None:
     (found,) = verdict.compare(relay(2000), relay(1500))
     assert (found.verdict, found.after) == (Verdict.WORSE, Spread(1.5, 1.485, 1.515))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((2000, 0.99), (1500, 0.7), "can't be told: in the second run it had only 70% of its core"),
+        ((2000, 0.7), (1500, 0.99), "worse: "),
+        ((1500, 0.7), (2000, 0.99), "can't be told: in the first run it had only 70% of its core"),
+        ((1500, 0.99), (2000, 0.7), "better: "),
+    ],
+)
+def test_nothing_is_made_of_a_gateway_that_was_kept_from_its_core(
+    before: tuple[float, float], after: tuple[float, float], expected: str
+) -> None:
+    def run(rate: float, cpu: float) -> Results:
+        base = Row(AUTH_REQUEST, "", (sample(rate=1000),) * 3)
+        return results(Table("relay", "", "req/s", (base, Row(EDGE, "", (sample(rate=rate, cpu=cpu),) * 3))))
+
+    (found,) = verdict.compare(run(*before), run(*after))
+    assert f"{found.verdict.value}: {found.why}" == expected
 
 
 def test_a_scenario_that_one_run_lacks_can_not_be_told() -> None:
