@@ -12,6 +12,8 @@ from bench.results import Results, Settings, load
 from bench.scenarios import NAMES
 
 _SECONDS, _ROUNDS, _QUICK_ROUNDS = 1, 5, 3
+# As many as a verdict needs.
+_GATE_ROUNDS = 5
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -50,7 +52,7 @@ def compare(options: argparse.Namespace) -> int:
 def gate(options: argparse.Namespace) -> int:
     """`gate`: a quick run against a baseline; 1 if anything got worse."""
     baseline = load(options.baseline)
-    settings = Settings(_SECONDS, _QUICK_ROUNDS, baseline.settings.connections, *two_cores(), quick=True)
+    settings = Settings(_SECONDS, _GATE_ROUNDS, baseline.settings.connections, *two_cores(), quick=True)
     results = runs.run(settings, list(NAMES), latencies=False)
     runs.write(results, options.out, "gate")
     # What a quick run leaves out is no news.

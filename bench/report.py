@@ -62,7 +62,7 @@ def _markdown(rows: tables.Rows, title: str) -> str:
 
 def comparison(found: Sequence[Judgement]) -> str:
     """The verdicts of a comparison."""
-    note = "a scenario is better or worse if its rounds all lie beyond those of the other run, by 3 % at least"
+    note = "better or worse: all rounds, five at least, lie beyond those of the other run, by 3 % at least"
     return columns(tables.judgements(found)) + "\n\n" + bullets([note])
 
 

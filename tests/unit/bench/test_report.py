@@ -94,7 +94,7 @@ def test_markdown_is_a_table_of_as_many_columns_in_every_line() -> None:
 
 
 def test_a_comparison_tells_both_ratios_and_the_verdict() -> None:
-    before, after = (results(table("relay", {AUTH_REQUEST: [1] * 3, EDGE: [rate] * 3})) for rate in (2, 1))
+    before, after = (results(table("relay", {AUTH_REQUEST: [1] * 5, EDGE: [rate] * 5})) for rate in (2, 1))
     row = cells(report.comparison(compare(before, after)), "relay")
     assert row == ["relay", "nginx + auth_request", "2.00 (2.00-2.00)", "1.00 (1.00-1.00)", "worse"]
 
