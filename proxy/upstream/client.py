@@ -200,7 +200,9 @@ class UpstreamClient:
         try:
             await response.head()
         except BaseException:
-            connection.abandon()
+            # An answer that came in whole has given the connection back: it may be another request's by now.
+            if connection.sink is response:
+                connection.abandon()
             if sending is not None:
                 sending.cancel()
                 await asyncio.wait([sending])

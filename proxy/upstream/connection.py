@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         "_chunked",
         "_complete",
         "_drained",
+        "_field_bytes",
         "_fields",
         "_head_bytes",
         "_headers",
@@ -119,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._reason = b""
         self._headers: RawHeaders = []
         self._fields = 0
+        self._field_bytes = 0
         self._head_bytes = 0
         self._interim = 0
         self._length: int | None = None
@@ -312,6 +314,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         self._fields += 1
+        self._field_bytes += len(name) + len(value)
         if self._fields > MAX_FIELDS:
             raise ValueError("too many header fields")
         if self.head_done:
@@ -327,7 +330,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
-        if self._head_bytes > MAX_HEAD + 65536:
+        if self._field_bytes > MAX_HEAD:
             raise ValueError("the head is too large")
         if status < 200 and status != 101:
             self._interim += 1
