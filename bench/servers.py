@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.programs import ROOT, BenchError, Cores, Program, free_port
 
-METRICS = False
+METRICS = True
 """Whether the gateway collects metrics while it is measured. True as soon as its configuration accepts it."""
 
 _HERE = Path(__file__).parent

@@ -106,8 +106,7 @@ class UpstreamClient:
             try:
                 yield response
             finally:
-                if not response.ended:
-                    connection.abandon()
+                connection.abandon(response)
         finally:
             if sending is not None:
                 sending.cancel()
@@ -131,7 +130,7 @@ class UpstreamClient:
             response, connection, sending = begun
             if not self._is_failure(call, response.status):
                 return begun
-            connection.abandon()
+            connection.abandon(response)
             if sending is not None:
                 sending.cancel()
             call.spent += 1
@@ -200,9 +199,7 @@ class UpstreamClient:
         try:
             await response.head()
         except BaseException:
-            # An answer that came in whole has given the connection back: it may be another request's by now.
-            if connection.sink is response:
-                connection.abandon()
+            connection.abandon(response)
             if sending is not None:
                 sending.cancel()
                 await asyncio.wait([sending])
@@ -263,8 +260,7 @@ async def _send(
             connection.finish_sending()
     except GatewayError as error:
         response.refuse(error)
-        if connection.sink is response:
-            connection.abandon()
+        connection.abandon(response)
 
 
 def request_head(

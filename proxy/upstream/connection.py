@@ -188,10 +188,11 @@ class Connection(asyncio.Protocol):
             self.deadline = self._pool.now() + self._pool.idle_timeout
             self._transport.resume_reading()
 
-    def abandon(self) -> None:
-        """Give the exchange up, and the connection with it."""
-        self.sink = None
-        self.close()
+    def abandon(self, sink: Sink) -> None:
+        """Give an exchange up, and the connection with it; nothing, if the exchange has ended: another may be on it."""
+        if self.sink is sink:
+            self.sink = None
+            self.close()
 
     def close(self) -> None:
         """Close at once."""

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from proxy.upstream.balance import Balance, Balancer, Endpoint
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.connection import NEVER, Connection, Fault, Head
 from proxy.upstream.pool import Pool, PoolSettings
@@ -64,12 +65,12 @@ def answered_with(data: bytes) -> Sink:
 
 
 @pytest.mark.parametrize("size", [1000, 200_000, 1_000_000])
-def test_a_body_that_arrives_with_the_head_does_not_make_the_head_too_large(size: int) -> None:
+async def test_a_body_that_arrives_with_the_head_does_not_make_the_head_too_large(size: int) -> None:
     sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
     assert (sink.status, len(sink.body), sink.ended, sink.fault) == (200, size, True, None)
 
 
-def test_a_head_over_the_limit_is_refused_also_in_one_piece() -> None:
+async def test_a_head_over_the_limit_is_refused_also_in_one_piece() -> None:
     fields = b"".join(b"x-%d: %b\r\n" % (number, b"y" * 1000) for number in range(70))
     sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + fields + b"\r\n")
     assert sink.fault is not None
@@ -88,13 +89,16 @@ async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_
 
     monkeypatch.setattr(pool, "acquire", acquire)
 
+    balancer = Balancer((Endpoint(pool, None, alone=True),), Balance.ROUND_ROBIN, None)
+
     async def first() -> None:
-        async with UpstreamClient("upstream", pool).request("GET", "/", []):
+        async with UpstreamClient("upstream", balancer).request("GET", "/", []):
             pytest.fail("it was given up")
 
     given_up = asyncio.create_task(first())
-    while connection.sink is None:  # noqa: ASYNC110 - it takes a turn or two of the loop
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while connection.sink is None:  # noqa: ASYNC110 - it takes a turn or two of the loop
+            await asyncio.sleep(0)
     # In one turn of the loop: the answer, the next request on that connection, and the first client leaves.
     connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
     following = Sink()
