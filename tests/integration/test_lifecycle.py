@@ -313,7 +313,7 @@ async def test_numbers_of_two_workers_are_one_and_outlive_a_crash(tmp_path: Path
 
         async def until_counted(count: int) -> None:
             async with asyncio.timeout(PATIENCE):
-                while await counted() != count:
+                while await counted() != count:  # noqa: ASYNC110 - the numbers of another process
                     await asyncio.sleep(0.05)
 
         for _ in range(20):
