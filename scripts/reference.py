@@ -1,4 +1,4 @@
-"""Writes docs/reference.md and docs/gateway.schema.json from the code: settings, endpoints, commands, errors.
+"""Writes docs/reference.md and docs/gateway.schema.json from the code: settings, endpoints, metrics, commands, errors.
 
 `make docs` runs it; with --check it writes nothing and exits 1 where a file is stale.
 """
@@ -26,6 +26,8 @@ from proxy.config.model import RELAYED, Gateway
 from proxy.config.problems import Path as Key
 from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, written
 from proxy.errors import known_errors
+from proxy.observe.metrics import DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
+from proxy.upstream.connection import FaultKind
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -40,11 +42,23 @@ _TYPES = (
     (Claims, "claims"),
     (Text, "text"),
 )
+_VALUES: dict[str, tuple[str, ...]] = {
+    "noetl_gateway_login": LOGINS,
+    "noetl_gateway_session_check": SESSION_CHECKS,
+    "noetl_gateway_authz": DECISIONS,
+    "noetl_gateway_upstream_faults": tuple(FaultKind),
+}
+_METRICS = """\
+What `/metrics` shows, for as long as `metrics.enabled` is true. `route` is a pattern of the route table, or `none`
+where no route was found. With several workers, counters, histograms and most gauges are the sum of all; those with
+`[worker]` are told for each worker, and have that label only then. [operations.md](operations.md) has a dashboard and
+alerts.
+"""
 _INTRODUCTION = """\
 # Reference
 
-Every setting, endpoint, command and error of noetl-edge. Made from the code by `make docs`; a test fails when it is
-stale, so edit the code's descriptions, not this page.
+Every setting, endpoint, metric, command and error of noetl-edge. Made from the code by `make docs`; a test fails when
+it is stale, so edit the code's descriptions, not this page.
 
 Durations are a number and a unit: `250ms`, `10s`, `5m`, `8h`, `30d`. Sizes: `512B`, `16KiB`, `10MiB`, `1GiB`. Any value
 may be `${NAME}`, `${NAME:-default}` or `${file:PATH}`.
@@ -53,7 +67,7 @@ may be `${NAME}`, `${NAME:-default}` or `${file:PATH}`.
 
 def reference() -> str:
     """The whole page."""
-    parts = (_INTRODUCTION, *_settings(), *_environment(), *_endpoints(), *_commands(), *_errors())
+    parts = (_INTRODUCTION, *_settings(), *_environment(), *_endpoints(), *_metrics(), *_commands(), *_errors())
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -178,6 +192,31 @@ def _endpoints() -> Iterator[str]:
         ending = f". *Not available yet: {facts.later}.*" if facts.later else ""
         yield _row(f"`{name}`", " ".join(facts.methods), facts.summary + ending)
     yield ""
+
+
+def _metrics() -> Iterator[str]:
+    yield "## Metrics\n"
+    yield _METRICS
+    yield from _table("metric", "type", "labels", "meaning")
+    for name, family in FAMILIES.items():
+        labels = [*family.labels, *(() if family.summed else ("[worker]",))]
+        meaning = " ".join((family.help, *_possible(name, family)))
+        yield _row(_shown(name, family), family.kind, ", ".join(f"`{label}`" for label in labels) or "none", meaning)
+    yield ""
+
+
+def _shown(name: str, family: Family) -> str:
+    """A family's name, or names, as Prometheus has them."""
+    endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}[family.kind]
+    first, *others = (f"{name}{ending}" for ending in endings)
+    return ", ".join((f"`{first}`", *(f"`…{other.removeprefix(name)}`" for other in others)))
+
+
+def _possible(name: str, family: Family) -> Iterator[str]:
+    if name in _VALUES:
+        yield f"`{family.labels[-1]}`: {', '.join(f'`{value}`' for value in _VALUES[name])}."
+    if family.bounds:
+        yield f"Bounds: {', '.join(f'{bound:g}' for bound in family.bounds)} s."
 
 
 def _commands() -> Iterator[str]:
