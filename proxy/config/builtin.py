@@ -44,7 +44,7 @@ HANDLERS: dict[str, HandlerFacts] = {
     "live.callback": HandlerFacts(("POST",), "callback of an auth playbook", later="events and callbacks"),
     "live.callback_async": HandlerFacts(("POST",), "callback of a playbook", later="events and callbacks"),
     "live.progress": HandlerFacts(("POST",), "progress of a playbook", later="events and callbacks"),
-    "sharding.preview": HandlerFacts(("GET",), "where a key would go", later="balancing"),
+    "sharding.preview": HandlerFacts(("GET",), "where a key would go", later="the sharding preview"),
 }
 
 BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -11,9 +13,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from proxy.cli import cli
+from proxy.config.builtin import BUILTIN_ROUTES, HANDLERS
 from proxy.config.compile import compile_config
+from proxy.config.environment import fields
+from proxy.config.later import Later
 from proxy.config.load import load
+from proxy.config.model import Gateway
 from proxy.dryrun import failing_tests
 from tests.e2e.processes import ROOT, Programs, clean_environment
 
@@ -93,6 +101,36 @@ def test_a_yaml_example_is_a_sound_configuration(tmp_path: Path, language: str, 
     upstream = "" if "upstreams:" in text else 'upstreams: {noetl: {urls: ["http://localhost:8082"]}}\n'
     file.write_text(upstream + text)
     assert failing_tests(compile_config(load(file, {}))) == ()
+
+
+def test_the_table_that_lets_prometheus_in_is_the_built_in_one_otherwise() -> None:
+    text = next(str(e.values[1]) for e in EXAMPLES if "handler: metrics" in str(e.values[1]))
+    shown = [{k: v for k, v in r.items() if k != "allow_from"} for r in yaml.safe_load(text)["routes"]]
+    assert shown == [{k: v for k, v in r.items() if k != "allow_from"} for r in BUILTIN_ROUTES]
+
+
+def test_the_service_file_starts_the_gateway_and_leaves_it_time_to_stop() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    block = re.search(r"^    \[Unit\]\n(?:    .*\n|\n)+", page, re.MULTILINE)
+    assert block is not None
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(re.sub(r"^    ", "", block[0], flags=re.MULTILINE))
+    service = unit["Service"]
+    program, command, *arguments = shlex.split(service["ExecStart"])
+    assert program.endswith("/noetl-edge")
+    cli.commands[command].make_context(command, arguments)
+    assert service["KillMode"] == "mixed"
+    assert float(service["TimeoutStopSec"]) > Gateway().server.shutdown_grace + 5
+    assert int(service["LimitNOFILE"]) >= Gateway().server.limits.max_connections + 600
+
+
+def test_the_readme_names_all_that_is_not_there_yet_and_nothing_else() -> None:
+    marks = {mark.what for _, info in fields() for mark in info.metadata if isinstance(mark, Later)}
+    wanted = marks | {facts.later for facts in HANDLERS.values() if facts.later}
+    paragraph = re.search(r"^Not there yet.*?\n\n", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert paragraph is not None
+    text = re.sub(r" \(nor .*?\)", "", " ".join(paragraph[0].replace("`", "").split()).rpartition("ignored: ")[2])
+    assert set(text.rstrip(".").split(", ")) == wanted
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
