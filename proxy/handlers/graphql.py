@@ -106,17 +106,25 @@ class GraphqlHandler:
         context = Context(exchange.who, self.api, self.judge, self.store, self.proxy, identity_headers(exchange))
         try:
             async with asyncio.timeout(self.settings.timeout), exchange.stopwatch.timing():
-                outcome = execute(
-                    self.schema,
-                    operation.document,
-                    context_value=context,
-                    variable_values=dict(wanted.variables or {}),
-                    operation_name=wanted.operation_name,
-                )
-                result = await outcome if inspect.isawaitable(outcome) else outcome
+                plan = operation.plan(wanted.operation_name)
+                if plan is not None:
+                    return await plan.run(context, wanted.variables or {})
+                return await self._interpret(context, wanted, operation)
         except TimeoutError:
             cause = GatewayTimeout(detail=f"GraphQL operation over {self.settings.timeout:g} s")
             return ExecutionResult(None, [GraphQLError(cause.text, original_error=cause)])
+
+    async def _interpret(self, context: Context, wanted: GraphqlRequest, operation: Operation) -> ExecutionResult:
+        """Run an operation that has no plan."""
+        outcome = execute(
+            self.schema,
+            operation.document,
+            context_value=context,
+            variable_values=dict(wanted.variables or {}),
+            operation_name=wanted.operation_name,
+            hide_suggestions=not self.settings.suggestions,
+        )
+        result = await outcome if inspect.isawaitable(outcome) else outcome
         if not isinstance(result, ExecutionResult):
             raise InternalError(detail="incremental delivery is not served")
         return result

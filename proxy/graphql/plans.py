@@ -1,0 +1,243 @@
+"""Plans: an operation of the plain shape, worked out once, that runs without graphql-core's executor.
+
+What a plan answers is byte for byte what `graphql.execute` would: data, errors, their order and places. It calls the
+schema's own resolvers. Operations that are not plain (introspection, conditions that hang on variables, other
+directives, abstract types, subscriptions) have no plan, and go through `execute`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    visit,
+)
+from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.values import VariableValues
+from graphql.language import Visitor
+from graphql.pyutils import gather_with_cancel, is_awaitable
+
+from proxy.graphql.inputs import Arguments, Variables, uses_variables
+from proxy.graphql.outputs import Errors, PlannedField, PlannedTypename
+
+_CONDITIONS = ("skip", "include")
+_NO_VARIABLES = VariableValues({}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInfo:
+    """What a plan tells a resolver, of all that graphql-core would."""
+
+    context: Any
+
+
+class _Run:
+    """One run of a plan: the errors so far, and the variables."""
+
+    __slots__ = ("_full", "_raw", "_variables", "errors", "info", "values")
+
+    def __init__(self, variables: Variables, raw: Mapping[str, Any], context: Any) -> None:
+        self.errors: Errors = []
+        self.info = PlanInfo(context)
+        self._variables = variables
+        self._raw = raw
+        self._full: VariableValues | None = None
+        self.values = variables.plain(raw)
+
+    def refusal(self) -> list[GraphQLError] | None:
+        """What is wrong with the variables."""
+        if self.values is not None:
+            return None
+        full = self._variables.full(self._raw)
+        if isinstance(full, list):
+            return full
+        self._full = full
+        return None
+
+    def full(self) -> VariableValues:
+        """All that graphql-core knows of the variables."""
+        if self._full is None:
+            full = self._variables.full(self._raw)
+            assert not isinstance(full, list)  # noqa: S101 - plain values are never refused
+            self._full = full
+        return self._full
+
+
+class _Root:
+    """A root field: its arguments, its resolver, and how its value is completed."""
+
+    __slots__ = ("_arguments", "_resolve", "field")
+
+    def __init__(self, field: PlannedField, *, hide: bool) -> None:
+        self.field = field
+        self._resolve = field.definition.resolve
+        self._arguments = Arguments(field.definition, field.nodes[0], hide=hide)
+
+    def start(self, run: _Run) -> Any:
+        """Its part of the answer, or the awaitable that `finish` makes that of. Raises GraphQLError."""
+        try:
+            found: Any = None
+            if self._resolve is not None:
+                found = self._resolve(None, run.info, **self._arguments.of(run.values, run.full))
+            if is_awaitable(found):
+                return found
+        except Exception as error:
+            return self.field.failed(error, None, run.errors)
+        return self.field.complete(found, None, run.errors)
+
+    async def finish(self, found: Awaitable[Any], run: _Run) -> Any:
+        """Its part of the answer. Raises GraphQLError."""
+        try:
+            value = await found
+        except Exception as error:
+            return self.field.failed(error, None, run.errors)
+        return self.field.complete(value, None, run.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One operation, ready to run."""
+
+    roots: tuple[_Root, ...]
+    variables: Variables
+    serial: bool
+
+    @property
+    def resolvers(self) -> frozenset[str]:
+        """The names of its root fields."""
+        return frozenset(root.field.name for root in self.roots)
+
+    async def run(self, context: Any, variables: Mapping[str, Any]) -> ExecutionResult:
+        """The result for these variables; `context` is the resolvers' `info.context`."""
+        run = _Run(self.variables, variables, context)
+        refusal = run.refusal()
+        if refusal is not None:
+            return ExecutionResult(None, refusal)
+        try:
+            data = await (self._in_turn(run) if self.serial or len(self.roots) == 1 else self._at_once(run))
+        except GraphQLError as error:
+            return ExecutionResult(None, [*run.errors, error])
+        return ExecutionResult(data, list(run.errors) or None)
+
+    async def _in_turn(self, run: _Run) -> dict[str, Any]:
+        data = {}
+        for root in self.roots:
+            part = root.start(run)
+            data[root.field.key] = await root.finish(part, run) if is_awaitable(part) else part
+        return data
+
+    async def _at_once(self, run: _Run) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        waiting: list[tuple[_Root, Any]] = []
+        try:
+            for root in self.roots:
+                part = data[root.field.key] = root.start(run)
+                if is_awaitable(part):
+                    waiting.append((root, part))
+        except Exception:
+            for _, part in waiting:
+                part.close()
+            raise
+        if len(waiting) == 1:
+            (root, part), *_ = waiting
+            data[root.field.key] = await root.finish(part, run)
+        elif waiting:
+            found = await gather_with_cancel(*(root.finish(part, run) for root, part in waiting))
+            data.update(zip((root.field.key for root, _ in waiting), found, strict=True))
+        return data
+
+
+class _Planner:
+    """Makes the plans of one document."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, *, hide: bool) -> None:
+        self._schema = schema
+        self._hide = hide
+        self._fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in document.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+
+    def plan(self, operation: OperationDefinitionNode) -> Plan | None:
+        root_type = self._schema.get_root_type(operation.operation)
+        if root_type is None or operation.operation is OperationType.SUBSCRIPTION or operation.directives:
+            return None
+        self._operation = operation
+        collected = collect_fields(self._schema, self._fragments, _NO_VARIABLES, root_type, operation)
+        fields = self._fields(root_type, collected.grouped_field_set)
+        if fields is None:
+            return None
+        roots = tuple(_Root(field, hide=self._hide) for field in fields)
+        variables = Variables(self._schema, operation.variable_definitions or (), hide=self._hide)
+        return Plan(roots, variables, operation.operation is OperationType.MUTATION)
+
+    def _fields(
+        self, parent: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
+    ) -> list[PlannedField] | None:
+        fields = []
+        for key, details in grouped.items():
+            field = self._field(parent, key, [detail.node for detail in details])
+            if field is None or not field.prepare(self._subfields):
+                return None
+            fields.append(field)
+        return fields
+
+    def _field(self, parent: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> PlannedField | None:
+        name = nodes[0].name.value
+        definition: GraphQLField | None = self._schema.get_field(parent, name)
+        if definition is None or name in ("__schema", "__type"):
+            return None
+        if name == "__typename":
+            bare = GraphQLField(definition.type)
+            return PlannedTypename(key, name, nodes, bare, parent)
+        is_root = parent is self._schema.get_root_type(self._operation.operation)
+        if (definition.resolve is None) == is_root:
+            return None
+        return PlannedField(key, name, nodes, definition, parent)
+
+    def _subfields(self, parent: GraphQLObjectType, nodes: list[FieldNode]) -> list[PlannedField] | None:
+        details = [FieldDetails(node, None) for node in nodes]
+        collected = collect_subfields(self._schema, self._fragments, _NO_VARIABLES, self._operation, parent, details)
+        return self._fields(parent, collected.grouped_field_set)
+
+
+def make_plans(schema: GraphQLSchema, document: DocumentNode, *, hide: bool) -> dict[str | None, Plan]:
+    """The plans of a valid document's operations, by name; those that are not plain have none.
+
+    `hide`: errors about variables and arguments make no suggestions.
+    """
+    if not _is_plain(document):
+        return {}
+    planner = _Planner(schema, document, hide=hide)
+    nodes = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    try:
+        plans = {node.name.value if node.name else None: planner.plan(node) for node in nodes}
+    except RecursionError:
+        return {}
+    return {name: plan for name, plan in plans.items() if plan is not None}
+
+
+def _is_plain(document: DocumentNode) -> bool:
+    plain = True
+
+    class Look(Visitor):
+        def enter_directive(self, node: DirectiveNode, *_: object) -> None:
+            nonlocal plain
+            plain = plain and node.name.value in _CONDITIONS and not uses_variables(node)
+
+    visit(document, Look())
+    return plain
