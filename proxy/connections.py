@@ -108,7 +108,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_lane", "_message", "_slow_deadline",
-        "admissions", "fault", "peer", "trusted",
+        "admissions", "fault", "peer", "spent", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -129,6 +129,7 @@ class Connection(RequestHandler):
         self.peer = ""
         self.trusted = False
         self.fault: GatewayError | None = None
+        self.spent = 0
         self._admitted = False
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
@@ -254,11 +255,11 @@ class Connection(RequestHandler):
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         self._feed_held()
 
-    def lane_failed(self, error: GatewayError | None) -> None:
-        """The lane answered nothing: aiohttp's loop takes the request, and is told the error if there is one."""
+    def lane_failed(self, error: GatewayError | None, spent: int) -> None:
+        """The lane answered nothing: aiohttp's loop takes the request, with an error or after `spent` attempts."""
         message = self._message
         self._end_exchange()
-        self.fault = error
+        self.fault, self.spent = error, spent
         self._request_count -= 1
         self._enqueue([(message, EMPTY_PAYLOAD)])
         self._feed_held()
@@ -320,10 +321,11 @@ class Connection(RequestHandler):
         else:
             super()._process_keepalive()
 
-    def take_fault(self) -> GatewayError | None:
-        """The error that the lane has left for the ordinary path, once."""
-        fault, self.fault = self.fault, None
-        return fault
+    def take_fault(self) -> tuple[GatewayError | None, int]:
+        """What the lane has left for the ordinary path, once: an error, and how often the request was sent."""
+        left = self.fault, self.spent
+        self.fault, self.spent = None, 0
+        return left
 
     def _waiting(self) -> bool:
         return self.transport is not None and self._waiter is not None and not self._waiter.done()

@@ -25,7 +25,8 @@ NO_STORE = ("cache-control", "no-store")
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and its circumstances. `origin_headers` are what the origin policy adds to the answer."""
+    """A request and its circumstances. `origin_headers` are what the origin policy adds to the answer; `spent` is how
+    often the fast lane has sent the request upstream already."""
 
     request: web.BaseRequest
     request_id: str
@@ -42,6 +43,7 @@ class Exchange:
     origin_headers: tuple[tuple[str, str], ...] = ()
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     detail: str = ""
+    spent: int = 0
 
     @property
     def who(self) -> Principal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from aiohttp import web
 from proxy.access import AccessJudge, Kind, Principal, classify
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.model import Tenant, Upstream
+from proxy.config.model import Tenant
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
@@ -37,9 +36,8 @@ from proxy.routing import Found, PathError, is_plain, normalise_path, parse_patt
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import LocalSessions, SessionStore
-from proxy.upstream.client import UpstreamClient
+from proxy.upstream.build import make_upstream
 from proxy.upstream.noetl import NoetlApi
-from proxy.upstream.pool import Pool, PoolSettings
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
 _GUARD = {"needed": "session", "optional": "optional", "own": "none", "none": "none"}
@@ -75,12 +73,18 @@ class Gateway:
         self.compiled = compiled
         self.store = store
         self.http = httpx.AsyncClient(follow_redirects=False, timeout=config.auth.jwks.timeout)
-        self.upstreams = {name: UpstreamClient(name, _pool(block)) for name, block in config.upstreams.items()}
+        folder = compiled.loaded.file.parent
+        self.upstreams = {name: make_upstream(name, block, folder) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")
         self.api = NoetlApi(noetl) if noetl else None
         self.judge = AccessJudge(compiled.access, store, self.api)
         self.auth = self._auth()
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
+
+    def start(self) -> None:
+        """Begin what runs by itself: health checks."""
+        for upstream in self.upstreams.values():
+            upstream.start()
 
     def service(self, spec: RouteSpec) -> Service:
         """The service of a route of this gateway's table."""
@@ -136,15 +140,16 @@ class Gateway:
             if not braces or after or not prefix.endswith("/") or not is_plain(f"{prefix}x"):
                 return None
         cookie = self.compiled.loaded.gateway.sessions.cookie
-        pool = self.upstreams[block.upstream].pool
+        upstream = self.upstreams[block.upstream]
+        if (upstream.balancer.hash_on or "session") != "session":
+            return None
         return FastRoute(
             spec,
-            pool,
-            block.upstream,
+            upstream,
             prefix,
             rest or "",
             {method: spec.action or Action.of_method(method) for method in ("GET", "HEAD")},
-            block.timeout or pool.settings.response_timeout,
+            block.timeout or upstream.pool.settings.response_timeout,
             RequestPlan(block.headers.request, cookie.name if cookie.enabled else "session_token"),
             ResponsePlan(block.headers.response),
         )
@@ -216,19 +221,6 @@ class Gateway:
         """Let go of connections and of the store."""
         await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.http.aclose())
         await self.store.close()
-
-
-def _pool(block: Upstream) -> Pool:
-    url = block.urls[0].rstrip("/")
-    tls = ssl.create_default_context() if url.startswith("https:") else None
-    settings = PoolSettings(
-        block.connect_timeout,
-        block.response_timeout,
-        block.idle_timeout,
-        block.max_connections,
-        block.max_pending,
-    )
-    return Pool(url, settings, tls, None)
 
 
 def _tenant(block: Tenant) -> TenantSettings:

@@ -106,7 +106,7 @@ class GatewayServer:
         exchange.route, exchange.params = found.route, found.params
         service = self.gateway.service(found.route)
         await self._guard(exchange, service)
-        fault = cast(Connection, exchange.request.protocol).take_fault()
+        fault, exchange.spent = cast(Connection, exchange.request.protocol).take_fault()
         if fault is not None:
             raise fault
         return await service.handler(exchange)
@@ -238,6 +238,7 @@ async def run(gateway: Gateway, *, ready: Any = None) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
+    gateway.start()
     purging = asyncio.create_task(_purge(gateway))
     try:
         if ready is not None:

@@ -114,11 +114,15 @@ def _is_base_url(url: str) -> bool:
 def _upstreams(gateway: Gateway, check: _Checker) -> None:
     for name, upstream in gateway.upstreams.items():
         path: Path = ("upstreams", name, "urls")
-        if len(upstream.urls) > 1:
-            check.add((*path, 1), "more than one url is not available yet: balancing comes with a later version")
+        if upstream.hash_on is not None and upstream.balance != "consistent_hash":
+            check.add(("upstreams", name, "hash_on"), "goes with balance: consistent_hash", key=True)
+        if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.urls):
+            check.add(("upstreams", name, "tls"), "goes with an https url", key=True)
         for index, url in enumerate(upstream.urls):
             if not _is_base_url(url):
                 check.add((*path, index), "needs scheme and host, as http://localhost:8082, and no path")
+            elif url.rstrip("/") in [other.rstrip("/") for other in upstream.urls[:index]]:
+                check.add((*path, index), "is there twice")
             elif "@" in url:
                 check.add(
                     (*path, index), "user and password don't belong in a url; set an authorization header instead"

@@ -20,7 +20,7 @@ from aiohttp.http_writer import HttpVersion11
 
 from proxy.access import Principal
 from proxy.config.compile import Network, RouteSpec
-from proxy.errors import BadGateway, GatewayError, GatewayTimeout
+from proxy.errors import GatewayError
 from proxy.exchange import client_address
 from proxy.handlers.fast_headers import Read, RequestPlan, ResponsePlan, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
@@ -29,8 +29,8 @@ from proxy.observe.logs import redact_query
 from proxy.policy.acl import Action
 from proxy.routing import Found, RouteTable, is_plain
 from proxy.sessions.store import StoreError
+from proxy.upstream.client import UpstreamClient, error_of
 from proxy.upstream.connection import Connection, Fault, FaultKind, Head
-from proxy.upstream.pool import Pool
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -51,8 +51,8 @@ class Client(Protocol):
     def lane_done(self, *, close: bool) -> None:
         """The answer is complete."""
 
-    def lane_failed(self, error: GatewayError | None) -> None:
-        """Nothing was answered: the ordinary path answers, with this error if there is one."""
+    def lane_failed(self, error: GatewayError | None, spent: int) -> None:
+        """Nothing was answered: the ordinary path answers, with this error, or asks again after `spent` times."""
 
     def cut(self) -> None:
         """Close at once, so that nobody takes a part for the whole."""
@@ -66,8 +66,7 @@ class FastRoute:
     """A relayed route that the lane may serve, compiled. `prefix` stands before the path's rest upstream."""
 
     spec: RouteSpec
-    pool: Pool
-    upstream: str
+    upstream: UpstreamClient
     prefix: str | None
     rest: str
     actions: dict[str, Action]
@@ -80,8 +79,8 @@ class FastExchange:
     """A request under way in the lane, and the sink of its answer."""
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_started", "_written",
-        "address", "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
+        "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_retried", "_started",
+        "_written", "address", "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
     )  # fmt: skip
 
     def __init__(self, lane: FastLane, client: Client, route: FastRoute, principal: Principal) -> None:
@@ -89,6 +88,7 @@ class FastExchange:
         self._client = client
         self.route = route
         self.principal = principal
+        self._retried = route.upstream.retries.statuses
         self._started = time.perf_counter()
         self._connection: Connection | None = None
         self._head: Head | None = None
@@ -141,6 +141,11 @@ class FastExchange:
     # Sink
 
     def on_head(self, head: Head) -> None:
+        if head.status in self._retried and self.route.upstream.may_retry(self.method, status=head.status):
+            assert self._connection is not None  # noqa: S101 - it has answered
+            self._connection.abandon()
+            self._client.lane_failed(None, 1)
+            return
         self.upstream_seconds = time.perf_counter() - self._started
         self._head = head
         self.status = head.status
@@ -186,8 +191,12 @@ class FastExchange:
         if self._written:
             self._tell(f"upstream broke off: {fault}")
             self._client.cut()
+        elif fault.kind is FaultKind.STALE:
+            self._client.lane_failed(None, 0)
+        elif self.route.upstream.may_retry(self.method, kind=fault.kind):
+            self._client.lane_failed(None, 1)
         else:
-            self._client.lane_failed(_error_of(fault, self.route))
+            self._client.lane_failed(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
 
     def _tell(self, detail: str) -> None:
         path, question, query = self.path.partition("?")
@@ -204,14 +213,6 @@ class FastExchange:
             detail,
         )
         self._lane.log.write(line)
-
-
-def _error_of(fault: Fault, route: FastRoute) -> GatewayError | None:
-    if fault.kind is FaultKind.STALE:
-        return None
-    if fault.kind is FaultKind.HEAD_TIMEOUT:
-        return GatewayTimeout(detail=f"upstream {route.upstream}: no answer within {route.timeout:g} s")
-    return BadGateway(detail=f"upstream {route.upstream}: {fault.kind}: {fault}")
 
 
 class FastLane:
@@ -256,7 +257,7 @@ class FastLane:
             return None
         read = route.request.read(message.raw_headers)
         principal = self._allowed(read, route, method, path) if read is not None else None
-        connection = route.pool.take_idle() if principal is not None else None
+        connection = route.upstream.balancer.take_idle(principal.key) if principal is not None else None
         if read is None or principal is None or connection is None:
             return None
         address, scheme = client.peer, "http"
@@ -265,7 +266,7 @@ class FastLane:
         request_id = read.request_id if _REQUEST_ID.fullmatch(read.request_id) else self._new_id()
         head = b"".join(
             (
-                f"{method} {sent}{question}{query} HTTP/1.1\r\nhost: {route.pool.authority}\r\n".encode("ascii"),
+                f"{method} {sent}{question}{query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
                 *read.kept,
                 self._user(principal),
                 self._ways.get((address, scheme, authority)) or self._way(address, scheme, authority),
@@ -278,7 +279,7 @@ class FastLane:
             connection,
             message,
             head,
-            deadline=route.pool.now() + route.timeout,
+            deadline=route.upstream.pool.now() + route.timeout,
             request_id=request_id,
             origin=self._origins.get((id(route), read.origin)) or self._origin(route, read.origin),
             address=address,

@@ -17,8 +17,9 @@ from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.policy.acl import Action
 from proxy.routing import PathError, normalise_path
 from proxy.sessions.store import SessionStore
-from proxy.upstream.client import BodyBroken, Response, UpstreamClient
+from proxy.upstream.client import UpstreamClient
 from proxy.upstream.headers import request_headers, response_headers
+from proxy.upstream.response import BodyBroken, Response
 
 Headers = list[tuple[str, str]]
 _MAX_STARTED = 1024 * 1024
@@ -58,7 +59,13 @@ class RelayHandler:
             headers.append(("content-length", str(length)))
         start = time.perf_counter()
         async with self.upstream.request(
-            exchange.request.method, target, headers, content, timeout=self.spec.block.timeout
+            exchange.request.method,
+            target,
+            headers,
+            content,
+            timeout=self.spec.block.timeout,
+            session=exchange.principal.key if exchange.principal is not None else b"",
+            spent=exchange.spent,
         ) as answer:
             exchange.stopwatch.seconds += time.perf_counter() - start
             if started:

@@ -6,140 +6,71 @@ The relay's fast lane sends on the same connections without coming through here.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
-from proxy.upstream.connection import Connection, Fault, FaultKind, Head
-from proxy.upstream.pool import Full, Pool
+from proxy.upstream.balance import Balancer, CircuitOpen, Endpoint
+from proxy.upstream.connection import Connection, Fault, FaultKind
+from proxy.upstream.health import HealthChecks, HealthSettings
+from proxy.upstream.pool import Full
+from proxy.upstream.response import Response
+from proxy.upstream.retry import NO_RETRIES, SAFE, RetryBudget, RetryPolicy
 
 Headers = list[tuple[str, str]]
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_BUFFER = 256 * 1024
+_MAX_PROBE = 64 * 1024
 _UNSAFE_FIELD = re.compile(r"[\r\n\x00]")
 
 
-class BodyBroken(Exception):
-    """The upstream ended, or stalled, in the middle of a body whose head has been passed on."""
+@dataclass(slots=True)
+class _Call:
+    """One request of a client's, however often it is sent."""
 
-
-class Response:
-    """An upstream's answer: status, raw headers in lower case, and a body to stream or to read. A sink."""
-
-    __slots__ = (
-        "_chunks",
-        "_connection",
-        "_ended",
-        "_error",
-        "_held",
-        "_more",
-        "_ready",
-        "headers",
-        "reason",
-        "status",
-    )
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._more: asyncio.Future[None] | None = None
-        self._chunks: deque[bytes] = deque()
-        self._held = 0
-        self._ended = False
-        self._error: Exception | None = None
-        self.status = 0
-        self.reason = ""
-        self.headers: Headers = []
-
-    async def head(self) -> None:
-        """Wait for the head. Raises Fault, or what refused the request's body."""
-        await self._ready
+    method: str
+    target: str
+    headers: Headers
+    body: bytes | AsyncIterator[bytes] | None
+    seconds: float
+    key: bytes | None
+    spent: int
+    tried: list[Endpoint]
 
     @property
-    def ended(self) -> bool:
-        """Whether all of the answer has arrived."""
-        return self._ended
+    def whole(self) -> bool:
+        """Whether it can be sent again from the start."""
+        return self.body is None or isinstance(self.body, bytes)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises BodyBroken."""
-        while True:
-            if self._chunks:
-                data = b"".join(self._chunks)
-                self._chunks.clear()
-                self._held = 0
-                if not self._ended:
-                    self._connection.resume()
-                yield data
-            elif self._ended:
-                return
-            elif self._error is not None:
-                raise BodyBroken(str(self._error))
-            else:
-                self._more = asyncio.get_running_loop().create_future()
-                await self._more
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises BadGateway if it is larger than `limit` bytes or ends early."""
-        data = bytearray()
-        try:
-            async for chunk in self.chunks():
-                data += chunk
-                if len(data) > limit:
-                    raise BadGateway("NoETL server answered too much", detail=f"body over {limit} bytes")
-        except BodyBroken as error:
-            raise BadGateway(detail=str(error)) from None
-        return bytes(data)
-
-    def refuse(self, error: Exception) -> None:
-        """The request's body can't be sent in full."""
-        self._error = error
-        if not self._ready.done():
-            self._ready.set_exception(error)
-        self._wake()
-
-    # Sink
-
-    def on_head(self, head: Head) -> None:
-        self.status = head.status
-        self.reason = head.reason.decode("latin-1")
-        self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-        if not self._ready.done():
-            self._ready.set_result(None)
-
-    def on_body(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._held += len(data)
-
-    def on_batch(self) -> None:
-        if self._held > _BUFFER:
-            self._connection.pause()
-        self._wake()
-
-    def on_end(self) -> None:
-        self._ended = True
-        self._wake()
-
-    def on_fault(self, fault: Fault) -> None:
-        self._error = fault
-        if not self._ready.done():
-            self._ready.set_exception(fault)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
+_Begun = tuple[Response, Connection, "asyncio.Task[None] | None"]
 
 
 class UpstreamClient:
-    """The way to one upstream."""
+    """The way to one upstream: chooses an endpoint, sends, and sends again what may be sent again."""
 
-    def __init__(self, name: str, pool: Pool) -> None:
+    def __init__(
+        self,
+        name: str,
+        balancer: Balancer,
+        retries: RetryPolicy = NO_RETRIES,
+        health: HealthSettings | None = None,
+    ) -> None:
         self.name = name
-        self.pool = pool
-        self.authority = pool.authority
+        self.balancer = balancer
+        self.endpoints = balancer.endpoints
+        self.pool = balancer.endpoints[0].pool
+        self.retries = retries
+        self.budget = RetryBudget()
+        self._health = HealthChecks(name, health, self.endpoints, self._probe) if health else None
+        self._probe_path, self._probe_seconds = (health.path, health.timeout) if health else ("/", 2.0)
+
+    def start(self) -> None:
+        """Begin the health checks, if there are any."""
+        if self._health is not None:
+            self._health.start()
 
     @asynccontextmanager
     async def request(
@@ -150,17 +81,22 @@ class UpstreamClient:
         body: bytes | AsyncIterator[bytes] | None = None,
         *,
         timeout: float | None = None,
+        session: bytes = b"",
+        spent: int = 0,
     ) -> AsyncIterator[Response]:
         """Send a request and hold the connection while its answer is used. `target` is path and query, ready to send.
 
         `headers` hold no framing but, where a streamed body's length is known, `content-length`; without it the body
-        goes out in chunks. Raises BadGateway, GatewayTimeout, or Unavailable where too many wait for a connection.
+        goes out in chunks. `session` is what `hash_on: session` looks at; `spent` counts the times that this request
+        was sent before. Raises BadGateway, GatewayTimeout, or Unavailable where too many wait for a connection or
+        every circuit is open.
         """
+        key = self.balancer.key(target, headers, session) if self.balancer.key is not None else None
         seconds = timeout or self.pool.settings.response_timeout
-        head = request_head(method, target, headers, self.authority, body)
+        call = _Call(method, target, headers, body, seconds, key, spent, [])
         sending: asyncio.Task[None] | None = None
         try:
-            response, connection, sending = await self._begin(method, head, body, seconds)
+            response, connection, sending = await self._begin(call)
             try:
                 yield response
             finally:
@@ -171,35 +107,80 @@ class UpstreamClient:
                 sending.cancel()
                 await asyncio.wait([sending])
 
-    async def _begin(
-        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, seconds: float
-    ) -> tuple[Response, Connection, asyncio.Task[None] | None]:
-        whole = body is None or isinstance(body, bytes)
-        for last in (False, True):
+    async def _begin(self, call: _Call) -> _Begun:
+        """Send until there is an answer to pass on, or nothing may be sent again."""
+        stale = 0
+        while True:
+            endpoint = self._choose(call)
             try:
-                return await self._attempt(method, head, body, seconds)
+                begun = await self._attempt(endpoint, call)
             except Full as error:
                 raise Unavailable(retry_after=1, detail=f"upstream {self.name}: {error}") from None
             except Fault as fault:
-                if last or fault.kind is not FaultKind.STALE or not whole or method not in SAFE:
-                    raise _error_of(fault, self.name, seconds) from None
-        raise AssertionError("the last attempt returns or raises")
+                if fault.kind is FaultKind.STALE and not stale and call.whole and call.method in SAFE:
+                    stale = 1
+                elif not self._may_repeat(endpoint, call, fault):
+                    raise error_of(fault, self.name, call.seconds) from None
+                continue
+            response, connection, sending = begun
+            if not self._is_failure(call, response.status):
+                return begun
+            connection.abandon()
+            if sending is not None:
+                sending.cancel()
+            call.spent += 1
+            call.tried.append(endpoint)
 
-    async def _attempt(
-        self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None, seconds: float
-    ) -> tuple[Response, Connection, asyncio.Task[None] | None]:
-        connection = await self.pool.acquire(repeatable=method in SAFE)
-        if not connection.usable:
-            raise Fault(FaultKind.STALE, "the connection closed before it was used")
+    def _choose(self, call: _Call) -> Endpoint:
+        try:
+            return self.balancer.choose(call.key, call.tried)
+        except CircuitOpen as error:
+            seconds = max(1, math.ceil(error.retry_after))
+            raise Unavailable(retry_after=seconds, detail=f"upstream {self.name}: {error}") from None
+
+    def _may_repeat(self, endpoint: Endpoint, call: _Call, fault: Fault) -> bool:
+        """Whether a request that failed is sent again. What never reached an upstream costs none of the budget."""
+        call.tried.append(endpoint)
+        if not self.retries.after_fault(call.method, fault.kind):
+            return False
+        if fault.kind is FaultKind.CONNECT:
+            return len(call.tried) < max(len(self.endpoints), 1 + self.retries.attempts)
+        if not call.whole or call.spent >= self.retries.attempts or not self._afford():
+            return False
+        call.spent += 1
+        return True
+
+    def _is_failure(self, call: _Call, status: int) -> bool:
+        return (
+            self.retries.after_status(call.method, status)
+            and call.whole
+            and call.spent < self.retries.attempts
+            and self._afford()
+        )
+
+    def may_retry(self, method: str, *, kind: FaultKind | None = None, status: int = 0) -> bool:
+        """Whether a request of the fast lane, without a body and sent once, is sent again; it is charged for."""
+        wanted = self.retries.after_status(method, status) if kind is None else self.retries.after_fault(method, kind)
+        return wanted and self._afford()
+
+    def _afford(self) -> bool:
+        return self.budget.take(sum(endpoint.pool.requests for endpoint in self.endpoints))
+
+    async def _attempt(self, endpoint: Endpoint, call: _Call) -> _Begun:
+        pool, body = endpoint.pool, call.body
+        head = request_head(call.method, call.target, call.headers, pool.authority, body)
+        connection = await pool.acquire(repeatable=call.method in SAFE)
+        while not connection.usable:
+            connection = await pool.acquire(repeatable=call.method in SAFE)
         response = Response(connection)
         sending: asyncio.Task[None] | None = None
-        deadline = self.pool.now() + seconds
+        deadline = pool.now() + call.seconds
         if body is None or isinstance(body, bytes):
-            connection.begin(response, head + (body or b""), head_only=method == "HEAD", deadline=deadline)
+            connection.begin(response, head + (body or b""), head_only=call.method == "HEAD", deadline=deadline)
         else:
             connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
             chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
-            sending = asyncio.create_task(_send(connection, response, body, seconds, chunked=chunked))
+            sending = asyncio.create_task(_send(connection, response, body, call.seconds, chunked=chunked))
         try:
             await response.head()
         except BaseException:
@@ -209,6 +190,19 @@ class UpstreamClient:
                 await asyncio.wait([sending])
             raise
         return response, connection, sending
+
+    async def _probe(self, endpoint: Endpoint) -> str:
+        """Why a health check of an endpoint failed; empty if it did not."""
+        call = _Call("GET", self._probe_path, [], None, self._probe_seconds, None, 0, [])
+        try:
+            async with asyncio.timeout(self._probe_seconds):
+                response, _, _ = await self._attempt(endpoint, call)
+                await response.read(_MAX_PROBE)
+        except (Fault, Full, BadGateway) as error:
+            return str(error)
+        except TimeoutError:
+            return f"no answer within {self._probe_seconds:g} s"
+        return "" if response.status < 400 else f"status {response.status}"
 
     async def reachable(self, path: str, timeout: float) -> bool:
         """Whether the upstream answers this path with a success within `timeout` seconds."""
@@ -220,7 +214,17 @@ class UpstreamClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.pool.close()
+        if self._health is not None:
+            await self._health.stop()
+        for endpoint in self.endpoints:
+            await endpoint.pool.close()
+
+    async def retire(self) -> None:
+        """Serve what is under way, and nothing more."""
+        if self._health is not None:
+            await self._health.stop()
+        for endpoint in self.endpoints:
+            endpoint.pool.retire()
 
 
 async def _send(
@@ -271,7 +275,8 @@ def request_head(
     return f"{method} {target} HTTP/1.1\r\n{framing}{''.join(lines)}\r\n".encode("latin-1")
 
 
-def _error_of(fault: Fault, name: str, seconds: float) -> GatewayError:
+def error_of(fault: Fault, name: str, seconds: float) -> GatewayError:
+    """What the client is told of an upstream's fault; the log is told the rest."""
     if fault.kind is FaultKind.HEAD_TIMEOUT:
         return GatewayTimeout(detail=f"upstream {name}: no answer within {seconds:g} s")
     return BadGateway(detail=f"upstream {name}: {fault.kind}: {fault}")

@@ -127,6 +127,11 @@ class Connection(asyncio.Protocol):
         self._may_upgrade = False
 
     @property
+    def authority(self) -> str:
+        """Host and port of the upstream, as they stand in `Host`."""
+        return self._pool.authority
+
+    @property
     def usable(self) -> bool:
         """Whether a request may be sent on it."""
         return self.sink is None and self._transport is not None and not self._transport.is_closing()
@@ -145,6 +150,7 @@ class Connection(asyncio.Protocol):
         self.deadline = deadline
         self._sent = sent
         self.served += 1
+        self._pool.requests += 1
         cast(asyncio.Transport, self._transport).write(head)
 
     def write(self, data: bytes) -> None:
@@ -202,7 +208,11 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
         self.close()
         if sink is not None:
-            sink.on_fault(Fault(kind, text))
+            self._give(sink, kind, text)
+
+    def _give(self, sink: Sink, kind: FaultKind, text: str) -> None:
+        self._pool.faulted(kind)
+        sink.on_fault(Fault(kind, text))
 
     # asyncio.Protocol
 
@@ -222,11 +232,11 @@ class Connection(asyncio.Protocol):
             return
         text = str(exc) or type(exc).__name__ if exc else "closed by the upstream"
         if self.head_done:
-            sink.on_fault(Fault(FaultKind.BROKEN, text))
+            self._give(sink, FaultKind.BROKEN, text)
         elif not self._received and self.served > 1:
-            sink.on_fault(Fault(FaultKind.STALE, text))
+            self._give(sink, FaultKind.STALE, text)
         else:
-            sink.on_fault(Fault(FaultKind.RESET, text))
+            self._give(sink, FaultKind.RESET, text)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -333,6 +343,7 @@ class Connection(asyncio.Protocol):
             self._length = 0
         if self.head_only:
             self._complete = True
+        self._pool.answered(status)
         if self.sink is not None:
             self.sink.on_head(Head(status, self._reason, self._headers, self._length, self._chunked))
 

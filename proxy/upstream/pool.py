@@ -10,6 +10,7 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
@@ -30,6 +31,16 @@ class PoolSettings:
     max_pending: int
 
 
+class Watch(Protocol):
+    """Who is told how requests fare."""
+
+    def good(self) -> None:
+        """A request was answered."""
+
+    def bad(self, *, unreachable: bool) -> None:
+        """A request failed; `unreachable`: not even a connection could be opened."""
+
+
 class Full(Exception):
     """As many requests as may wait for a connection do, or one has waited too long."""
 
@@ -47,6 +58,10 @@ class Pool:
         self.settings = settings
         self.idle_timeout = settings.idle_timeout
         self.size = 0
+        self.watch: Watch | None = None
+        self.requests = 0
+        self.answers = [0] * 10
+        self.faults = dict.fromkeys(FaultKind, 0)
         self._tls = tls if self.secure else None
         self._server_name = (server_name or self.host) if self.secure else None
         self._idle: list[Connection] = []
@@ -70,7 +85,22 @@ class Pool:
 
     def now(self) -> float:
         """The event loop's clock."""
-        return self._loop.time() if self._loop is not None else 0.0
+        return self._loop.time() if self._loop is not None else self._start().time()
+
+    def answered(self, status: int) -> None:
+        """A request was answered. 502, 503 and 504 are failures of what stands behind."""
+        self.answers[min(status // 100, 9)] += 1
+        if self.watch is not None:
+            if 502 <= status <= 504:
+                self.watch.bad(unreachable=False)
+            else:
+                self.watch.good()
+
+    def faulted(self, kind: FaultKind) -> None:
+        """A request failed. A kept connection that had gone stale says nothing about the upstream."""
+        self.faults[kind] += 1
+        if self.watch is not None and kind is not FaultKind.STALE:
+            self.watch.bad(unreachable=kind is FaultKind.CONNECT)
 
     def take_idle(self, longest_idle: float = NEVER) -> Connection | None:
         """A kept connection, the one used last, if there is one."""
@@ -124,19 +154,22 @@ class Pool:
                     lambda: connection, self.host, self.port, ssl=self._tls, server_hostname=self._server_name
                 )
         except TimeoutError:
-            self._forget(connection)
-            raise Fault(FaultKind.CONNECT, f"no connection within {self.settings.connect_timeout:g} s") from None
+            raise self._unreachable(connection, f"no connection within {self.settings.connect_timeout:g} s") from None
         except OSError as error:
-            self._forget(connection)
-            raise Fault(FaultKind.CONNECT, f"{type(error).__name__}: {error}") from None
+            raise self._unreachable(connection, f"{type(error).__name__}: {error}") from None
         except BaseException:
             connection.close()
             self._forget(connection)
             raise
         if not connection.usable:
-            raise Fault(FaultKind.CONNECT, "closed as soon as it was opened")
+            raise self._unreachable(connection, "closed as soon as it was opened")
         self._open.add(connection)
         return connection
+
+    def _unreachable(self, connection: Connection, text: str) -> Fault:
+        self._forget(connection)
+        self.faulted(FaultKind.CONNECT)
+        return Fault(FaultKind.CONNECT, text)
 
     def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
@@ -186,9 +219,10 @@ class Pool:
                 self._idle.remove(connection)
             self._forget(connection)
 
-    def _start(self) -> None:
+    def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
         self._sweeper = self._loop.call_later(self._sweep_every, self._sweep)
+        return self._loop
 
     def _sweep(self) -> None:
         assert self._loop is not None  # noqa: S101 - it runs on the loop
@@ -198,6 +232,12 @@ class Pool:
         for connection in [c for c in self._idle if now - c.idle_since > KEPT_IDLE]:
             connection.close()
         self._sweeper = self._loop.call_later(self._sweep_every, self._sweep)
+
+    def retire(self) -> None:
+        """Keep no connection from now on; those in use are closed as they become free."""
+        self._closed = True
+        for connection in list(self._idle):
+            connection.close()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -112,6 +112,7 @@ async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
     file = folder / "gateway.yaml"
     file.write_text(text)
     gateway = Gateway(compile_config(load(file, {})), MemoryStore())
+    gateway.start()
     server = GatewayServer(gateway)
     listener, sock = await listen(server, "127.0.0.1", 0)
     port = sock.sockets[0].getsockname()[1]

@@ -1,0 +1,124 @@
+"""An upstream's answer for those who can wait: its head, then its body as it arrives, held back if nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from proxy.errors import BadGateway
+from proxy.upstream.connection import Connection, Fault, Head
+
+Headers = list[tuple[str, str]]
+_BUFFER = 256 * 1024
+
+
+class BodyBroken(Exception):
+    """The upstream ended, or stalled, in the middle of a body whose head has been passed on."""
+
+
+class Response:
+    """An upstream's answer: status, raw headers in lower case, and a body to stream or to read. A sink."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_ended",
+        "_error",
+        "_held",
+        "_more",
+        "_ready",
+        "headers",
+        "reason",
+        "status",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._more: asyncio.Future[None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._ended = False
+        self._error: Exception | None = None
+        self.status = 0
+        self.reason = ""
+        self.headers: Headers = []
+
+    async def head(self) -> None:
+        """Wait for the head. Raises Fault, or what refused the request's body."""
+        await self._ready
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the answer has arrived."""
+        return self._ended
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises BodyBroken."""
+        while True:
+            if self._chunks:
+                data = b"".join(self._chunks)
+                self._chunks.clear()
+                self._held = 0
+                if not self._ended:
+                    self._connection.resume()
+                yield data
+            elif self._ended:
+                return
+            elif self._error is not None:
+                raise BodyBroken(str(self._error))
+            else:
+                self._more = asyncio.get_running_loop().create_future()
+                await self._more
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises BadGateway if it is larger than `limit` bytes or ends early."""
+        data = bytearray()
+        try:
+            async for chunk in self.chunks():
+                data += chunk
+                if len(data) > limit:
+                    raise BadGateway("NoETL server answered too much", detail=f"body over {limit} bytes")
+        except BodyBroken as error:
+            raise BadGateway(detail=str(error)) from None
+        return bytes(data)
+
+    def refuse(self, error: Exception) -> None:
+        """The request's body can't be sent in full."""
+        self._error = error
+        if not self._ready.done():
+            self._ready.set_exception(error)
+        self._wake()
+
+    # Sink
+
+    def on_head(self, head: Head) -> None:
+        self.status = head.status
+        self.reason = head.reason.decode("latin-1")
+        self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._held += len(data)
+
+    def on_batch(self) -> None:
+        if self._held > _BUFFER:
+            self._connection.pause()
+        self._wake()
+
+    def on_end(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def on_fault(self, fault: Fault) -> None:
+        self._error = fault
+        if not self._ready.done():
+            self._ready.set_exception(fault)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._more is not None and not self._more.done():
+            self._more.set_result(None)

@@ -1,0 +1,178 @@
+"""Several urls of one upstream on real sockets: balancing, fail-over, retries and their limits, health, circuits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from tests.e2e.processes import free_port
+from tests.integration.harness import PATIENCE, Answer, Running, Upstream, behind_gateway, eventually, upstream_running
+
+
+def answering(status: int, text: str = "") -> Answer:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, text=text)
+
+    return answer
+
+
+@asynccontextmanager
+async def behind(folder: Path, count: int, settings: str = "") -> AsyncIterator[tuple[Running, list[Upstream]]]:
+    """A gateway before so many upstreams, each of which says its number."""
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(upstream_running()) for _ in range(count)]
+        for number, upstream in enumerate(upstreams):
+            upstream.answer = answering(200, str(number))
+        urls = [f"http://127.0.0.1:{upstream.port}" for upstream in upstreams]
+        more = f"upstreams: {{noetl: {{urls: {urls}, {settings}}}}}\n"
+        gateway, _ = await stack.enter_async_context(behind_gateway(folder, more=more))
+        yield gateway, upstreams
+
+
+async def get(gateway: Running, path: str = "/noetl/x", method: str = "GET", **headers: str) -> tuple[int, str]:
+    async with gateway.client.request(method, gateway.url + path, headers=headers) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_requests_go_round_on_both_lanes(tmp_path: Path) -> None:
+    async with behind(tmp_path, 3) as (gateway, upstreams):
+        headers = await gateway.bearer()
+        for _ in range(30):
+            assert (await get(gateway, **headers))[0] == 200
+        assert sorted(len(upstream.seen) for upstream in upstreams) == [10, 10, 10]
+
+
+async def test_a_session_stays_with_its_url(tmp_path: Path) -> None:
+    async with behind(tmp_path, 3, "balance: consistent_hash, hash_on: session") as (gateway, upstreams):
+        for _ in range(6):
+            headers = await gateway.bearer()
+            before = [len(upstream.seen) for upstream in upstreams]
+            for _ in range(4):
+                await get(gateway, **headers)
+            assert sorted(len(u.seen) - b for u, b in zip(upstreams, before, strict=True)) == [0, 0, 4]
+
+
+async def test_a_header_decides_where_the_configuration_says_so(tmp_path: Path) -> None:
+    async with behind(tmp_path, 3, "balance: consistent_hash, hash_on: 'header:x-shard'") as (gateway, _):
+        headers = await gateway.bearer()
+        answers = [{await get(gateway, **headers, **{"x-shard": str(key)}) for _ in range(3)} for key in range(12)]
+        assert [len(answer) for answer in answers] == [1] * 12
+        assert len(set.union(*answers)) > 1
+
+
+async def test_one_of_three_dead_is_not_noticed_by_any_method(tmp_path: Path) -> None:
+    dead = free_port()
+    async with behind(tmp_path, 2) as (_, upstreams):
+        urls = [f"http://127.0.0.1:{port}" for port in (dead, *(upstream.port for upstream in upstreams))]
+        more = f"upstreams: {{noetl: {{urls: {urls}}}}}\n"
+        async with behind_gateway(tmp_path, more=more) as (gateway, _):
+            headers = await gateway.bearer()
+            statuses = {(await get(gateway, "/noetl/x", m, **headers))[0] for m in ("GET", "POST", "PUT") * 10}
+            assert statuses == {200}
+            assert sum(len(upstream.seen) for upstream in upstreams) == 30
+            await eventually(lambda: all(e.pool.busy == 0 for e in gateway.server.gateway.upstreams["noetl"].endpoints))
+
+
+async def test_all_dead_is_502_and_back_is_200_at_once(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    more = f"upstreams: {{noetl: {{urls: {[f'http://127.0.0.1:{port}' for port in ports]}}}}}\n"
+    async with behind_gateway(tmp_path, more=more) as (gateway, _):
+        headers = await gateway.bearer()
+        assert [(await get(gateway, **headers))[0] for _ in range(5)] == [502] * 5
+        runner = web.ServerRunner(web.Server(answering(200)), handle_signals=False)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", ports[0]).start()
+        assert [(await get(gateway, **headers))[0] for _ in range(5)] == [200] * 5
+        await runner.cleanup()
+
+
+async def test_a_safe_request_is_asked_again_elsewhere_after_a_503(tmp_path: Path) -> None:
+    async with behind(tmp_path, 2) as (gateway, upstreams):
+        upstreams[0].answer = answering(503)
+        headers = await gateway.bearer()
+        assert {await get(gateway, **headers) for _ in range(8)} == {(200, "1")}
+
+
+async def test_a_request_that_may_have_been_acted_on_is_sent_once(tmp_path: Path) -> None:
+    async with behind(tmp_path, 2) as (gateway, upstreams):
+        for upstream in upstreams:
+            upstream.answer = answering(503)
+        headers = await gateway.bearer()
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert (await get(gateway, "/noetl/x", method, **headers))[0] == 503
+        assert sum(len(upstream.seen) for upstream in upstreams) == 4
+
+
+async def test_retries_are_one_each_and_a_tenth_in_all(tmp_path: Path) -> None:
+    async with behind(tmp_path, 1) as (gateway, (upstream,)):
+        upstream.answer = answering(503)
+        headers = await gateway.bearer()
+        await get(gateway, **headers)
+        assert len(upstream.seen) == 2
+        for _ in range(199):
+            await get(gateway, **headers)
+        assert 200 + 15 <= len(upstream.seen) <= 200 + 10 + 25
+
+
+async def test_without_retries_a_failure_is_passed_on(tmp_path: Path) -> None:
+    async with behind(tmp_path, 1, "retries: {attempts: 0}") as (gateway, (upstream,)):
+        upstream.answer = answering(503, "busy")
+        assert await get(gateway, **await gateway.bearer()) == (503, "busy")
+        assert len(upstream.seen) == 1
+
+
+async def test_health_checks_find_the_sick_and_the_well_again(tmp_path: Path) -> None:
+    health = "health: {path: /healthz, interval: 50ms, timeout: 1s, unhealthy_after: 2, healthy_after: 1}"
+    async with behind(tmp_path, 2, f"{health}, retries: {{attempts: 0}}") as (gateway, upstreams):
+        first = gateway.server.gateway.upstreams["noetl"].endpoints[0]
+        upstreams[0].answer = answering(500)
+        await eventually(lambda: not first.healthy)
+        headers = await gateway.bearer()
+        assert {await get(gateway, **headers) for _ in range(6)} == {(200, "1")}
+        upstreams[0].answer = answering(200, "0")
+        await eventually(lambda: first.healthy)
+        assert {await get(gateway, **headers) for _ in range(6)} == {(200, "0"), (200, "1")}
+        assert {request.path for request in upstreams[0].seen} == {"/healthz", "/api/x"}
+
+
+async def test_an_open_circuit_answers_503_without_asking_and_closes_after_a_probe(tmp_path: Path) -> None:
+    circuit = "circuit: {failures: 3, window: 10s, open: 300ms}, retries: {attempts: 0}"
+    async with behind(tmp_path, 1, circuit) as (gateway, (upstream,)):
+        upstream.answer = answering(502)
+        headers = await gateway.bearer()
+        assert [(await get(gateway, **headers))[0] for _ in range(5)] == [502, 502, 502, 503, 503]
+        assert len(upstream.seen) == 3
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+            assert answer.headers["retry-after"] == "1"
+        upstream.answer = answering(200)
+        async with asyncio.timeout(PATIENCE):
+            while (await get(gateway, **headers))[0] != 200:
+                pass
+        assert [(await get(gateway, **headers))[0] for _ in range(3)] == [200] * 3
+
+
+async def test_more_than_may_wait_get_503_at_once(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def wait(request: web.BaseRequest) -> web.StreamResponse:
+        await release.wait()
+        return web.Response()
+
+    async with behind(tmp_path, 1, "max_connections: 1, max_pending: 1") as (gateway, (upstream,)):
+        upstream.answer = wait
+        headers = await gateway.bearer()
+        pool = gateway.server.gateway.upstreams["noetl"].pool
+        held = asyncio.create_task(get(gateway, **headers))
+        await eventually(lambda: pool.busy == 1)
+        waiting = asyncio.create_task(get(gateway, **headers))
+        await eventually(lambda: pool.waiting == 1)
+        start = time.monotonic()
+        assert (await get(gateway, **headers))[0] == 503
+        assert time.monotonic() - start < 1
+        release.set()
+        assert [(await held)[0], (await waiting)[0]] == [200, 200]
