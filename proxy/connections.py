@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
@@ -26,12 +26,14 @@ from proxy.config.compile import Network
 from proxy.config.model import ServerLimits
 from proxy.errors import BadRequest, GatewayError, HeadTooLarge, RequestTimeout, Unavailable, UriTooLong
 from proxy.exchange import in_networks, json_response
-from proxy.handlers.fast import FastExchange, FastLane
+from proxy.handlers.fast import FastLane
+from proxy.handlers.fast_exchange import LaneExchange
 from proxy.observe.logs import get_logger
 
 _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
 _LINE_ENDS = 1024
 _HELD = 64 * 1024
+_SMALL_BODY = 64 * 1024
 _KNOWN_AIOHTTP = ("3.14.",)
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 
@@ -135,7 +137,7 @@ class Connection(RequestHandler):
         self._head_deadline: asyncio.TimerHandle | None = None
         self._slow_deadline: asyncio.TimerHandle | None = None
         self._lane = lane
-        self._exchange: FastExchange | None = None
+        self._exchange: LaneExchange | None = None
         self._message: RawRequestMessage | None = None
         self._held = b""
 
@@ -197,25 +199,37 @@ class Connection(RequestHandler):
         )
 
     def _offer(self, lane: FastLane, data: bytes) -> None:
-        """Parse; one request without a body is offered to the lane. All else goes on as aiohttp would have it."""
+        """Parse; one request, with all of its body, is offered to the lane. All else goes on as aiohttp has it."""
         parser = cast(Any, self._parser)
         try:
             messages, upgraded, tail = parser.feed_data(data)
         except HttpProcessingError as exc:
             self._enqueue([(_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD)])
             return
-        if len(messages) == 1 and messages[0][1] is EMPTY_PAYLOAD and not upgraded:
-            exchange = lane.take(self, messages[0][0])
-            if exchange is not None:
-                self._request_count += 1
-                self._message = messages[0][0]
-                self._exchange = exchange
-                self._request_in_progress = True
-                return
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            body = whole_body(payload)
+            if body is not None and self._head_size(data, body) <= self.admissions.limits.max_header_size:
+                exchange = lane.take(self, message, body)
+                if exchange is not None:
+                    self._begin(message, exchange)
+                    return
         self._enqueue(messages)
         self._upgraded = upgraded
         if upgraded and tail:
             self._message_tail = tail
+
+    def _begin(self, message: RawRequestMessage, exchange: LaneExchange) -> None:
+        self._request_count += 1
+        self._message = message
+        self._exchange = exchange
+        self._request_in_progress = True
+        exchange.start()
+
+    def _head_size(self, data: bytes, body: bytes) -> int:
+        """The most that the head just parsed can have."""
+        before = self._head_bytes if self._head_deadline is not None else 0
+        return before + len(data) - len(body)
 
     def _enqueue(self, messages: Sequence[Any]) -> None:
         for message in messages:
@@ -378,6 +392,15 @@ def _say(transport: asyncio.Transport, error: GatewayError) -> None:
     )
     transport.write(head.encode() + body)
     transport.close()
+
+
+def whole_body(payload: StreamReader) -> bytes | None:
+    """The body of a request, left where it is; None if it is not small, or not all of it has arrived."""
+    if payload is EMPTY_PAYLOAD:
+        return b""
+    if type(payload) is not StreamReader or not payload.is_eof() or payload.exception() is not None:
+        return None
+    return b"".join(payload._buffer) if payload.total_bytes <= _SMALL_BODY and not payload._buffer_offset else None
 
 
 def lane_supported() -> bool:

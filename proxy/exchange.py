@@ -21,6 +21,12 @@ from proxy.upstream.client import Stopwatch
 Headers = list[tuple[str, str]]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 NO_STORE = ("cache-control", "no-store")
+SECURITY = (
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+)
+"""What `headers.security` adds to our own answers."""
 
 
 @dataclass(slots=True)

@@ -33,11 +33,6 @@ from proxy.sessions.store import StoreError
 _SAFE = ("GET", "HEAD")
 _PURGE_SECONDS = 30.0
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_SECURITY = (
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "frame-ancestors 'none'"),
-)
 
 
 class GatewayServer:
@@ -51,7 +46,7 @@ class GatewayServer:
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
         self._access_log = access_log(enabled=config.logging.access)
-        self._security = _SECURITY if config.headers.security else ()
+        self._security = gateway.security
         self._own_origin = (config.server.public_url or f"http://localhost:{config.server.port}").rstrip("/")
         self._log = get_logger()
         self.lane = gateway.fast_lane(self._access_log) if lane_supported() else None

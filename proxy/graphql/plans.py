@@ -109,16 +109,17 @@ class _Root:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One operation, ready to run."""
+    """One operation, ready to run. `resolvers` are the names of its root fields."""
 
     roots: tuple[_Root, ...]
     variables: Variables
     serial: bool
+    resolvers: frozenset[str]
 
     @property
-    def resolvers(self) -> frozenset[str]:
-        """The names of its root fields."""
-        return frozenset(root.field.name for root in self.roots)
+    def in_turn(self) -> bool:
+        """Whether its resolvers run one after the other, so that it can be driven by hand."""
+        return self.serial or len(self.roots) == 1
 
     async def run(self, context: Any, variables: Mapping[str, Any]) -> ExecutionResult:
         """The result for these variables; `context` is the resolvers' `info.context`."""
@@ -127,7 +128,7 @@ class Plan:
         if refusal is not None:
             return ExecutionResult(None, refusal)
         try:
-            data = await (self._in_turn(run) if self.serial or len(self.roots) == 1 else self._at_once(run))
+            data = await (self._in_turn(run) if self.in_turn else self._at_once(run))
         except GraphQLError as error:
             return ExecutionResult(None, [*run.errors, error])
         return ExecutionResult(data, list(run.errors) or None)
@@ -183,7 +184,8 @@ class _Planner:
             return None
         roots = tuple(_Root(field, hide=self._hide) for field in fields)
         variables = Variables(self._schema, operation.variable_definitions or (), hide=self._hide)
-        return Plan(roots, variables, operation.operation is OperationType.MUTATION)
+        names = frozenset(field.name for field in fields)
+        return Plan(roots, variables, operation.operation is OperationType.MUTATION, names)
 
     def _fields(
         self, parent: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]

@@ -35,6 +35,19 @@ def lines(fields: Iterable[tuple[str, str]]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
 
 
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Fields in both forms that they are needed in."""
+
+    pairs: tuple[tuple[str, str], ...]
+    lines: bytes
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, str]]) -> Fields:
+        """Both forms of these fields."""
+        return cls(tuple(pairs), lines(pairs))
+
+
 @dataclass(slots=True)
 class Read:
     """What a request's head says: the fields that go upstream as they are, and those that the lane looks at."""
@@ -77,6 +90,8 @@ class RequestPlan:
             elif code == _REQUEST_ID:
                 read.request_id = read.request_id or value
             elif code == _ORIGIN:
+                if not value:
+                    return None
                 read.origin = value
                 read.kept.append(b"origin: %b\r\n" % value)
             elif code == _COOKIE:

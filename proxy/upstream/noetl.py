@@ -18,7 +18,7 @@ from proxy.upstream.executions import ENDED, ExecutionState, normal_status, stat
 
 Headers = list[tuple[str, str]]
 _EXECUTION_ID = re.compile(r"[0-9]{1,20}")
-_MAX_ANSWER = 16 * 1024**2
+MAX_ANSWER = 16 * 1024**2
 _CACHED = 10_000
 _PAGE = 100
 _MAX_PAGES = 10
@@ -55,12 +55,17 @@ class NoetlApi:
         self._paths: OrderedDict[str, str] = OrderedDict()
         self._catalog: OrderedDict[str, str] = OrderedDict()
 
-    async def send(self, method: str, target: str, headers: Headers, body: Any = None) -> tuple[int, bytes]:
-        """Any request with a JSON body; its status and answer. Raises what the client raises."""
+    async def send(
+        self, method: str, target: str, headers: Headers, body: Any = None, *, spent: int = 0
+    ) -> tuple[int, bytes]:
+        """Any request with a JSON body; its status and answer. Raises what the client raises.
+
+        `spent` is how often it was sent before.
+        """
         data = None if body is None else json.dumps(body).encode()
         sent = [*headers, ("accept", "application/json"), *([("content-type", "application/json")] if data else [])]
-        async with self.client.request(method, target, sent, data) as response:
-            return response.status, await response.read(_MAX_ANSWER)
+        async with self.client.request(method, target, sent, data, spent=spent) as response:
+            return response.status, await response.read(MAX_ANSWER)
 
     async def _call(self, method: str, target: str, headers: Headers, body: Any = None, *, missing: str = "") -> Any:
         status, data = await self.send(method, target, headers, body)

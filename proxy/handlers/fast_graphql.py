@@ -1,0 +1,368 @@
+"""GraphQL in the fast lane: a plan's resolvers run from the parser's message on, without a task or a request object.
+
+Only what is plain is taken: a POST of JSON that has wholly arrived, with a session, a document that is kept with a
+plan, and resolvers that run one after the other and wait for nothing but upstream calls. The resolvers are the
+ordinary ones; each call that they make is sent from here, on a kept connection if there is one. What has begun is
+finished here, since a mutation must not be begun twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_parser import RawRequestMessage
+from graphql import ExecutionResult
+
+from proxy.access import AccessJudge, Principal, parse_json
+from proxy.config.compile import RouteSpec
+from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
+from proxy.graphql.documents import Documents
+from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
+from proxy.graphql.plans import Plan
+from proxy.graphql.resolvers import Context, Headers
+from proxy.handlers.fast import FastLane
+from proxy.handlers.fast_exchange import Client
+from proxy.handlers.fast_headers import lines
+from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, tell, timed_out
+from proxy.observe.access import AccessLine
+from proxy.observe.logs import get_logger
+from proxy.upstream.client import error_of
+from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind, Head
+from proxy.upstream.noetl import MAX_ANSWER
+from proxy.upstream.pool import STALE_AFTER
+from proxy.upstream.response import too_much
+from proxy.upstream.retry import SAFE
+from proxy.upstream.stepwise import Answer, StepwiseApi, UpstreamCall
+
+_WAITS_FOR_MORE = frozenset({"health", "proxyRequest"})
+"""Root fields whose resolvers wait for more than upstream calls."""
+_JSON_TYPES = frozenset({"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"})
+_UNUSUAL = ("content-encoding", "expect", "transfer-encoding", "upgrade")
+_MAX_KNOWN = 1024
+_ACCEPT_JSON = lines([("accept", "application/json")])
+_SEND_JSON = lines([("content-type", "application/json")])
+
+
+class FastGraphql:
+    """A GraphQL route, as the lane serves it; with the objects of `handler`, which serves it in the ordinary way."""
+
+    def __init__(
+        self,
+        spec: RouteSpec,
+        handler: GraphqlHandler,
+        session_cookie: str | None,
+        security: tuple[tuple[str, str], ...],
+    ) -> None:
+        stepwise = StepwiseApi(handler.api)
+        self.spec = spec
+        self.api = handler.api
+        self._stepwise = stepwise
+        self._judge = AccessJudge(handler.judge.policy, handler.store, stepwise)
+        self._store, self._proxy = handler.store, handler.proxy
+        self.deadlines = Deadlines(handler.settings.timeout)
+        self._documents: Documents = handler.documents
+        self._cookie = session_cookie
+        self._max_body_size = handler.max_body_size
+        self._media: dict[str | None, str | None] = {}
+        self._starts: dict[tuple[int, str], bytes] = {}
+        self._security = lines([*security, ("server", "noetl-edge")])
+
+    def take(self, lane: FastLane, client: Client, message: RawRequestMessage, body: bytes) -> GraphqlExchange | None:
+        """A request that is plain in all respects, ready to start."""
+        headers = message.headers
+        if message.method != "POST" or not 0 < len(body) <= self._max_body_size or not self._is_plain(message):
+            return None
+        principal = lane.who(headers.get("authorization", ""), headers.get("x-session-token", ""))
+        media = self._negotiate(headers.get("accept"))
+        wanted = self._read(body) if principal is not None and media is not None else None
+        plan = self._plan(wanted) if wanted is not None else None
+        if principal is None or media is None or wanted is None or plan is None:
+            return None
+        return GraphqlExchange(self, lane, client, message, principal, media, plan, wanted.variables or {})
+
+    def _is_plain(self, message: RawRequestMessage) -> bool:
+        headers = message.headers
+        if headers.get("content-type") not in _JSON_TYPES or "?" in message.path:
+            return False
+        if len(headers.getall("host")) != 1 or any(name in headers for name in _UNUSUAL):
+            return False
+        if self._cookie is not None and self._cookie in headers.get("cookie", ""):
+            return False
+        origin = headers.get("origin", "null")
+        return origin != "" and origin.isascii()
+
+    def _negotiate(self, accept: str | None) -> str | None:
+        if accept not in self._media:
+            if len(self._media) >= _MAX_KNOWN:
+                self._media.clear()
+            self._media[accept] = negotiate(accept)
+        return self._media[accept]
+
+    def _read(self, body: bytes) -> GraphqlRequest | None:
+        try:
+            wanted = read_body(parse_json(body), 1)
+        except BadRequest:
+            return None
+        return wanted if isinstance(wanted, GraphqlRequest) else None
+
+    def _plan(self, wanted: GraphqlRequest) -> Plan | None:
+        operation = self._documents.known(wanted.query)
+        plan = operation.plan(wanted.operation_name) if operation is not None else None
+        return plan if plan is not None and plan.in_turn and plan.resolvers.isdisjoint(_WAITS_FOR_MORE) else None
+
+    def context(self, principal: Principal, headers: Headers) -> Context:
+        """What the resolvers of one request need."""
+        return Context(principal, self._stepwise, self._judge, self._store, self._proxy, headers)
+
+    def head(self, status: int, media: str, request_id: bytes, origin: bytes, size: int, *, close: bool) -> bytes:
+        """The head of an answer, as aiohttp writes that of the ordinary path."""
+        start = self._starts.get((status, media))
+        if start is None:
+            text = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            start = self._starts[status, media] = text.encode() + lines(answer_fields(media))
+        return b"%bx-request-id: %b\r\n%b%bContent-Length: %d\r\nDate: %b\r\n%b\r\n" % (
+            start,
+            request_id,
+            origin,
+            self._security,
+            size,
+            rfc822_formatted_time().encode(),
+            b"Connection: close\r\n" if close else b"",
+        )
+
+
+class Deadlines:
+    """Ends operations that take too long. All have the same time, so that the oldest is always the first to end."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._every = min(0.5, max(0.01, seconds / 10))
+        self._running: dict[GraphqlExchange, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, exchange: GraphqlExchange) -> None:
+        """Watch an operation that begins."""
+        loop = asyncio.get_running_loop()
+        self._running[exchange] = loop.time() + self.seconds
+        if self._timer is None:
+            self._timer = loop.call_later(self._every, self._sweep)
+
+    def discard(self, exchange: GraphqlExchange) -> None:
+        """An operation has ended."""
+        self._running.pop(exchange, None)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        for exchange, deadline in list(self._running.items()):
+            if deadline > loop.time():
+                break
+            exchange.timed_out()
+        if self._running:
+            self._timer = loop.call_later(self._every, self._sweep)
+
+
+class GraphqlExchange:
+    """An operation under way in the lane: drives its plan, and is the sink of each answer that the plan waits for."""
+
+    __slots__ = (
+        "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_lane", "_media", "_origin",
+        "_path", "_plan", "_principal", "_request_id", "_route", "_size", "_started", "_status", "_task",
+        "_upstream_seconds", "_user", "_variables", "_way", "address",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        route: FastGraphql,
+        lane: FastLane,
+        client: Client,
+        message: RawRequestMessage,
+        principal: Principal,
+        media: str,
+        plan: Plan,
+        variables: Mapping[str, Any],
+    ) -> None:
+        headers = message.headers
+        self._started = time.perf_counter()
+        self._route, self._lane, self._client = route, lane, client
+        self._principal, self._media, self._plan, self._variables = principal, media, plan, variables
+        self._path, self._close = message.path, message.should_close
+        self._request_id = lane.request_id(headers.get("x-request-id", "").encode("utf-8", "surrogateescape"))
+        self._origin = lane.origin(route.spec, headers.get("origin", "").encode())
+        self.address, scheme = lane.circumstances(client, message)
+        self._user = lane.user(principal)
+        self._way = lane.way(self.address, scheme, headers.get("host", ""))
+        self._coroutine: Coroutine[UpstreamCall, Any, ExecutionResult] | None = None
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[Answer] | None = None
+        self._status = 499
+        self._upstream_seconds = 0.0
+
+    def start(self) -> None:
+        """Run the plan until it waits for the upstream, or to its end."""
+        fields: Headers = [*self._user.pairs, *self._way.pairs, ("x-request-id", self._request_id.decode())]
+        self._coroutine = self._plan.run(self._route.context(self._principal, fields), self._variables)
+        self._route.deadlines.add(self)
+        self._resume(None)
+
+    def client_left(self) -> None:
+        """The client is gone: the upstream is released at once."""
+        self._stop()
+        self._tell("the client left")
+
+    def client_blocked(self, blocked: bool) -> None:
+        """An answer goes out in one write: there is nothing to hold back."""
+
+    def timed_out(self) -> None:
+        """The operation takes longer than it may."""
+        self._stop()
+        self._finish(timed_out(self._route.deadlines.seconds))
+
+    def _stop(self) -> None:
+        self._route.deadlines.discard(self)
+        if self._coroutine is not None:
+            self._coroutine.close()
+        if self._connection is not None and self._connection.sink is self:
+            self._connection.abandon()
+        if self._task is not None:
+            self._task.cancel()
+
+    # The coroutine
+
+    def _resume(self, answer: Answer | BaseException | None) -> None:
+        coroutine = self._coroutine
+        assert coroutine is not None  # noqa: S101 - it was started
+        try:
+            call = coroutine.throw(answer) if isinstance(answer, BaseException) else coroutine.send(answer)
+        except StopIteration as done:
+            self._finish(done.value)
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._send(call)
+
+    def _send(self, call: UpstreamCall) -> None:
+        """Send a call on a kept connection, or have it made in the ordinary way."""
+        self._call = call
+        client = self._route.api.client
+        longest_idle = NEVER if call.method in SAFE else STALE_AFTER
+        connection = client.balancer.take_idle(b"", longest_idle) if client.balancer.key is None else None
+        if connection is None:
+            self._ask(0)
+            return
+        data = call.data
+        framing = "" if data is None else f"content-length: {len(data)}\r\n"
+        request = b"%b%b%bx-request-id: %b\r\n%b%b\r\n%b" % (
+            f"{call.method} {call.target} HTTP/1.1\r\nhost: {connection.authority}\r\n{framing}".encode("latin-1"),
+            self._user.lines,
+            self._way.lines,
+            self._request_id,
+            _ACCEPT_JSON,
+            _SEND_JSON if data else b"",
+            data or b"",
+        )
+        self._connection = connection
+        self._head: Head | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        deadline = client.pool.now() + client.pool.settings.response_timeout
+        connection.begin(self, request, head_only=call.method == "HEAD", deadline=deadline)
+
+    def _ask(self, spent: int) -> None:
+        call = self._call
+        sending = self._route.api.send(call.method, call.target, call.headers, call.body, spent=spent)
+        self._task = asyncio.get_running_loop().create_task(sending)
+        self._task.add_done_callback(self._asked)
+
+    def _asked(self, task: asyncio.Task[Answer]) -> None:
+        self._task = None
+        if not task.cancelled():
+            error = task.exception()
+            self._resume(task.result() if error is None else error)
+
+    # Sink
+
+    def on_head(self, head: Head) -> None:
+        client = self._route.api.client
+        if head.status in client.retries.statuses and client.may_retry(self._call.method, status=head.status):
+            assert self._connection is not None  # noqa: S101 - it has answered
+            self._connection.abandon()
+            self._ask(1)
+        else:
+            self._head = head
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+
+    def on_batch(self) -> None:
+        if self._size > MAX_ANSWER:
+            assert self._connection is not None  # noqa: S101 - it answers
+            self._connection.abandon()
+            self._resume(too_much(MAX_ANSWER))
+
+    def on_end(self) -> None:
+        head = self._head
+        assert head is not None  # noqa: S101 - the end follows the head
+        if self._size > MAX_ANSWER:
+            self._resume(too_much(MAX_ANSWER))
+        else:
+            self._resume((head.status, b"".join(self._chunks)))
+
+    def on_fault(self, fault: Fault) -> None:
+        client, method = self._route.api.client, self._call.method
+        if self._head is not None:
+            self._resume(BadGateway(detail=str(fault)))
+        elif fault.kind is FaultKind.STALE and method in SAFE:
+            self._ask(0)
+        elif client.may_retry(method, kind=fault.kind):
+            self._ask(1)
+        else:
+            self._resume(error_of(fault, client.name, client.pool.settings.response_timeout))
+
+    # The answer
+
+    def _finish(self, result: ExecutionResult) -> None:
+        self._route.deadlines.discard(self)
+        self._upstream_seconds = time.perf_counter() - self._started
+        request_id = self._request_id
+        try:
+            answer, behind = answered(result)
+            detail = tell(behind, request_id.decode())
+            body = encode(answer.body)
+        except Exception as error:
+            self._failed(error)
+            return
+        status = self._status = answer.json_status if self._media == JSON else answer.status
+        head = self._route.head(status, self._media, request_id, self._origin, len(body), close=self._close)
+        self._client.send(head + body)
+        self._tell(detail)
+        self._client.lane_done(close=self._close)
+
+    def _failed(self, error: Exception) -> None:
+        """Something other than an answer: the ordinary path tells the client."""
+        self._route.deadlines.discard(self)
+        if not isinstance(error, GatewayError):
+            get_logger().error("request.failed", request_id=self._request_id.decode(), exc_info=error)
+            error = InternalError()
+        self._client.lane_failed(error, 0)
+
+    def _tell(self, detail: str) -> None:
+        line = AccessLine(
+            "POST",
+            self._path,
+            self._route.spec.pattern,
+            self._status,
+            (time.perf_counter() - self._started) * 1000,
+            self._upstream_seconds * 1000,
+            self._principal.user_id,
+            self.address,
+            self._request_id.decode(),
+            detail,
+        )
+        self._lane.log.write(line)
