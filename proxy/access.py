@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from proxy.errors import BadRequest, Forbidden, NotFound
+from proxy.jsontext import json_text
 from proxy.policy.acl import AccessPolicy, Action, Decision, Permits, Subject
 from proxy.sessions.store import Session, SessionStore
 from proxy.upstream.noetl import NoetlApi
@@ -108,7 +109,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_consta
 def parse_json(data: bytes) -> Any:
     """A request's JSON, without the ambiguities that two parsers might read differently. Raises BadRequest."""
     try:
-        return _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
+        return _DECODER.decode(json_text(data))
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON") from None
 
@@ -151,7 +152,7 @@ class AccessJudge:
     async def execution(self, who: Principal, action: Action, execution_id: str, headers: Headers) -> str:
         """The playbook of an execution that the user may view or cancel; raises Forbidden, or NotFound."""
         api = self._need_api()
-        path = await api.path_of(execution_id, headers)
+        path = api.known_path(execution_id) or await api.path_of(execution_id, headers)
         if path is not None and who.permits.allows_playbook(action, path):
             return path
         if action in (Action.VIEW, Action.EXECUTE) and await self._started(who, execution_id):

@@ -20,6 +20,7 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
+    GraphQLScalarType,
     GraphQLString,
     Undefined,
     is_leaf_type,
@@ -39,13 +40,26 @@ class _Never:
 
 
 _AS_IT_IS: dict[str, type] = {GraphQLString.name: str, GraphQLID.name: str, GraphQLBoolean.name: bool}
+
+
+def _as_it_is(kind: Any) -> type:
+    """The type of values that are written as they are where this type is asked for."""
+    named = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+    if not isinstance(named, GraphQLScalarType):
+        return _Never
+    any_object = dict if named.coerce_output_value is GraphQLScalarType.serialize else _Never
+    return _AS_IT_IS.get(named.name, any_object)
+
+
+_LISTS = (list, tuple)
 _complete_leaf = Executor.complete_leaf_value
 
 
 class PlannedField:
-    """One field of a selection. `key` is its name in the answer, `as_it_is` the type of values that need no look."""
+    """One field of a selection. `key` is its name in the answer, `as_it_is` the type of values that need no look,
+    and `null_as_it_is` whether null does not either."""
 
-    __slots__ = ("_value", "as_it_is", "definition", "key", "name", "nodes", "nullable", "parent")
+    __slots__ = ("_value", "as_it_is", "definition", "key", "name", "nodes", "null_as_it_is", "nullable", "parent")
 
     def __init__(
         self, key: str, name: str, nodes: list[FieldNode], definition: GraphQLField, parent: GraphQLObjectType
@@ -56,8 +70,8 @@ class PlannedField:
         self.definition = definition
         self.parent = parent
         self.nullable = not isinstance(definition.type, GraphQLNonNull)
-        named = definition.type if self.nullable else definition.type.of_type  # type: ignore[union-attr]
-        self.as_it_is = _AS_IT_IS.get(getattr(named, "name", ""), _Never)
+        self.null_as_it_is = self.nullable
+        self.as_it_is = _as_it_is(definition.type)
         self._value: Value | None = None
 
     def prepare(self, subfields: Subfields) -> bool:
@@ -113,14 +127,18 @@ class PlannedField:
             return None
         text = f"Expected Iterable, but did not find one for field '{self.parent}.{self.name}'."
         nullable = not isinstance(kind.of_type, GraphQLNonNull)
+        as_it_is = _as_it_is(kind.of_type)
 
         def complete(value: Any, path: Path, errors: Errors) -> Any:
             if _is_nothing(value):
                 return None
-            if not is_iterable(value):
+            if type(value) not in _LISTS and not is_iterable(value):
                 raise GraphQLError(text)
             completed: list[Any] = []
             for index, item in enumerate(value):
+                if type(item) is as_it_is:
+                    completed.append(item)
+                    continue
                 at = (path, index)
                 try:
                     completed.append(inner(item, at, errors))
@@ -147,16 +165,19 @@ def _leaf(kind: Any) -> Value:
 
 
 def _object(fields: list[PlannedField]) -> Value:
-    rows = tuple((field.key, field.name, field.as_it_is, field) for field in fields)
+    rows = tuple((field.key, field.name, field.as_it_is, field.null_as_it_is, field) for field in fields)
 
     def complete(value: Any, path: Path, errors: Errors) -> Any:
         if _is_nothing(value):
             return None
         is_mapping = type(value) is dict or isinstance(value, Mapping)
         completed = {}
-        for key, name, as_it_is, field in rows:
+        for key, name, as_it_is, null_as_it_is, field in rows:
             found = value.get(name) if is_mapping else getattr(value, name, None)
-            completed[key] = found if type(found) is as_it_is else field.complete(found, path, errors)
+            if type(found) is as_it_is or (found is None and null_as_it_is):
+                completed[key] = found
+            else:
+                completed[key] = field.complete(found, path, errors)
         return completed
 
     return complete
@@ -169,7 +190,7 @@ class PlannedTypename(PlannedField):
 
     def prepare(self, subfields: Subfields) -> bool:
         self._value = lambda value, path, errors: self.parent.name
-        self.as_it_is = _Never
+        self.as_it_is, self.null_as_it_is = _Never, False
         return True
 
 

@@ -7,7 +7,7 @@ directives, abstract types, subscriptions) have no plan, and go through `execute
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ from proxy.graphql.outputs import Errors, PlannedField, PlannedTypename
 
 _CONDITIONS = ("skip", "include")
 _NO_VARIABLES = VariableValues({}, {})
+Given = dict[str, Any] | GraphQLError
+"""What a resolver is called with, or why it can't be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +46,30 @@ class PlanInfo:
     context: Any
 
 
+@dataclass(slots=True)
 class _Run:
-    """One run of a plan: the errors so far, and the variables."""
+    """One run of a plan: what its resolvers are told, and the errors so far."""
 
-    __slots__ = ("_full", "_raw", "_variables", "errors", "info", "values")
-
-    def __init__(self, variables: Variables, raw: Mapping[str, Any], context: Any) -> None:
-        self.errors: Errors = []
-        self.info = PlanInfo(context)
-        self._variables = variables
-        self._raw = raw
-        self._full: VariableValues | None = None
-        self.values = variables.plain(raw)
-
-    def refusal(self) -> list[GraphQLError] | None:
-        """What is wrong with the variables."""
-        if self.values is not None:
-            return None
-        full = self._variables.full(self._raw)
-        if isinstance(full, list):
-            return full
-        self._full = full
-        return None
-
-    def full(self) -> VariableValues:
-        """All that graphql-core knows of the variables."""
-        if self._full is None:
-            full = self._variables.full(self._raw)
-            assert not isinstance(full, list)  # noqa: S101 - plain values are never refused
-            self._full = full
-        return self._full
+    info: PlanInfo
+    errors: Errors
 
 
 class _Root:
     """A root field: its arguments, its resolver, and how its value is completed."""
 
-    __slots__ = ("_arguments", "_resolve", "field")
+    __slots__ = ("_resolve", "arguments", "field")
 
     def __init__(self, field: PlannedField, *, hide: bool) -> None:
         self.field = field
         self._resolve = field.definition.resolve
-        self._arguments = Arguments(field.definition, field.nodes[0], hide=hide)
+        self.arguments = Arguments(field.definition, field.nodes[0], hide=hide)
 
-    def start(self, run: _Run) -> Any:
+    def start(self, arguments: Given, run: _Run) -> Any:
         """Its part of the answer, or the awaitable that `finish` makes that of. Raises GraphQLError."""
         try:
-            found: Any = None
-            if self._resolve is not None:
-                found = self._resolve(None, run.info, **self._arguments.of(run.values, run.full))
+            if isinstance(arguments, GraphQLError):
+                raise arguments
+            found = None if self._resolve is None else self._resolve(None, run.info, **arguments)
             if is_awaitable(found):
                 return found
         except Exception as error:
@@ -107,9 +85,12 @@ class _Root:
         return self.field.complete(value, None, run.errors)
 
 
+Started = tuple[_Root, Given]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One operation, ready to run. `resolvers` are the names of its root fields."""
+    """One operation, worked out. `resolvers` are the names of its root fields."""
 
     roots: tuple[_Root, ...]
     variables: Variables
@@ -121,31 +102,64 @@ class Plan:
         """Whether its resolvers run one after the other, so that it can be driven by hand."""
         return self.serial or len(self.roots) == 1
 
+    def ready(self, variables: Mapping[str, Any]) -> Ready:
+        """The plan with these variables."""
+        values, whole = self.variables.plain(variables), None
+        if values is None:
+            whole = self.variables.full(variables)
+            if isinstance(whole, list):
+                return Ready((), in_turn=self.in_turn, refusal=tuple(whole))
+
+        def full() -> VariableValues:
+            found = self.variables.full(variables) if whole is None else whole
+            assert not isinstance(found, list)  # noqa: S101 - plain values are never refused
+            return found
+
+        roots = tuple((root, _given(root, values, full)) for root in self.roots)
+        return Ready(roots, in_turn=self.in_turn)
+
     async def run(self, context: Any, variables: Mapping[str, Any]) -> ExecutionResult:
         """The result for these variables; `context` is the resolvers' `info.context`."""
-        run = _Run(self.variables, variables, context)
-        refusal = run.refusal()
-        if refusal is not None:
-            return ExecutionResult(None, refusal)
+        return await self.ready(variables).run(context)
+
+
+def _given(root: _Root, values: dict[str, Any] | None, full: Callable[[], VariableValues]) -> Given:
+    try:
+        return root.arguments.of(values, full)
+    except GraphQLError as error:
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A plan with its variables: what each root field is called with is known. It may run any number of times."""
+
+    roots: tuple[Started, ...]
+    in_turn: bool
+    refusal: tuple[GraphQLError, ...] = ()
+
+    async def run(self, context: Any) -> ExecutionResult:
+        """The result; `context` is the resolvers' `info.context`."""
+        if self.refusal:
+            return ExecutionResult(None, list(self.refusal))
+        run = _Run(PlanInfo(context), [])
+        data: dict[str, Any] = {}
         try:
-            data = await (self._in_turn(run) if self.in_turn else self._at_once(run))
+            if self.in_turn:
+                for root, arguments in self.roots:
+                    part = root.start(arguments, run)
+                    data[root.field.key] = await root.finish(part, run) if is_awaitable(part) else part
+            else:
+                await self._at_once(run, data)
         except GraphQLError as error:
             return ExecutionResult(None, [*run.errors, error])
         return ExecutionResult(data, list(run.errors) or None)
 
-    async def _in_turn(self, run: _Run) -> dict[str, Any]:
-        data = {}
-        for root in self.roots:
-            part = root.start(run)
-            data[root.field.key] = await root.finish(part, run) if is_awaitable(part) else part
-        return data
-
-    async def _at_once(self, run: _Run) -> dict[str, Any]:
-        data: dict[str, Any] = {}
+    async def _at_once(self, run: _Run, data: dict[str, Any]) -> None:
         waiting: list[tuple[_Root, Any]] = []
         try:
-            for root in self.roots:
-                part = data[root.field.key] = root.start(run)
+            for root, arguments in self.roots:
+                part = data[root.field.key] = root.start(arguments, run)
                 if is_awaitable(part):
                     waiting.append((root, part))
         except Exception:
@@ -158,7 +172,6 @@ class Plan:
         elif waiting:
             found = await gather_with_cancel(*(root.finish(part, run) for root, part in waiting))
             data.update(zip((root.field.key for root, _ in waiting), found, strict=True))
-        return data
 
 
 class _Planner:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from proxy import __version__
 from proxy.access import AccessJudge, Principal, playbook_name
@@ -31,8 +30,7 @@ class ProxyCall(Protocol):
         """The status and the JSON answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a request's resolvers need. `headers` tell upstream on whose behalf a call is made."""
 
     who: Principal

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from aiohttp.hdrs import HOST
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import HttpVersion11
 
@@ -76,7 +77,7 @@ class FastLane:
         path, question, query = message.path.partition("?")
         if not is_plain(path) or "#" in query or not query.isascii():
             return None
-        authority = message.headers.get("host", "")
+        authority = message.headers.get(HOST, "")
         host = self._hosts.get(authority) or self._host(authority)
         found = self._table.find(host, method, path) if host else None
         route = self._routes[id(found.route)] if isinstance(found, Found) else None

@@ -10,20 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any
 
+from aiohttp.hdrs import (
+    ACCEPT,
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    ORIGIN,
+    TRANSFER_ENCODING,
+    UPGRADE,
+)
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_parser import RawRequestMessage
 from graphql import ExecutionResult
+from multidict import istr
 
 from proxy.access import AccessJudge, Principal, parse_json
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
 from proxy.graphql.documents import Documents
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
-from proxy.graphql.plans import Plan
+from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context, Headers
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import Client
@@ -42,8 +55,9 @@ from proxy.upstream.stepwise import Answer, StepwiseApi, UpstreamCall
 _WAITS_FOR_MORE = frozenset({"health", "proxyRequest"})
 """Root fields whose resolvers wait for more than upstream calls."""
 _JSON_TYPES = frozenset({"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"})
-_UNUSUAL = ("content-encoding", "expect", "transfer-encoding", "upgrade")
+_SESSION_TOKEN, _REQUEST_ID = istr("x-session-token"), istr("x-request-id")
 _MAX_KNOWN = 1024
+_MAX_KEPT = 4096
 _ACCEPT_JSON = lines([("accept", "application/json")])
 _SEND_JSON = lines([("content-type", "application/json")])
 
@@ -69,6 +83,7 @@ class FastGraphql:
         self._cookie = session_cookie
         self._max_body_size = handler.max_body_size
         self._media: dict[str | None, str | None] = {}
+        self._ready: dict[bytes, Ready] = {}
         self._starts: dict[tuple[int, str], bytes] = {}
         self._security = lines([*security, ("server", "noetl-edge")])
 
@@ -77,24 +92,23 @@ class FastGraphql:
         headers = message.headers
         if message.method != "POST" or not 0 < len(body) <= self._max_body_size or not self._is_plain(message):
             return None
-        principal = lane.who(headers.get("authorization", ""), headers.get("x-session-token", ""))
-        media = self._negotiate(headers.get("accept"))
-        wanted = self._read(body) if principal is not None and media is not None else None
-        plan = self._plan(wanted) if wanted is not None else None
-        if principal is None or media is None or wanted is None or plan is None:
+        principal = lane.who(headers.get(AUTHORIZATION, ""), headers.get(_SESSION_TOKEN, ""))
+        media = self._negotiate(headers.get(ACCEPT))
+        ready = self._ready.get(body) or self._prepare(body) if principal is not None and media is not None else None
+        if principal is None or media is None or ready is None:
             return None
-        return GraphqlExchange(self, lane, client, message, principal, media, plan, wanted.variables or {})
+        return GraphqlExchange(self, lane, client, message, principal, media, ready)
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
         headers = message.headers
-        if headers.get("content-type") not in _JSON_TYPES or "?" in message.path:
+        if headers.get(CONTENT_TYPE) not in _JSON_TYPES or "?" in message.path:
             return False
-        if len(headers.getall("host")) != 1 or any(name in headers for name in _UNUSUAL):
+        if CONTENT_ENCODING in headers or EXPECT in headers or TRANSFER_ENCODING in headers or UPGRADE in headers:
             return False
-        if self._cookie is not None and self._cookie in headers.get("cookie", ""):
+        if self._cookie is not None and self._cookie in headers.get(COOKIE, ""):
             return False
-        origin = headers.get("origin", "null")
-        return origin != "" and origin.isascii()
+        origin = headers.get(ORIGIN, "null")
+        return origin != "" and origin.isascii() and len(headers.getall(HOST)) == 1
 
     def _negotiate(self, accept: str | None) -> str | None:
         if accept not in self._media:
@@ -103,17 +117,24 @@ class FastGraphql:
             self._media[accept] = negotiate(accept)
         return self._media[accept]
 
-    def _read(self, body: bytes) -> GraphqlRequest | None:
+    def _prepare(self, body: bytes) -> Ready | None:
+        """What a body asks for, ready to run. Clients that poll send the same body again and again: it is kept."""
         try:
             wanted = read_body(parse_json(body), 1)
         except BadRequest:
             return None
-        return wanted if isinstance(wanted, GraphqlRequest) else None
-
-    def _plan(self, wanted: GraphqlRequest) -> Plan | None:
-        operation = self._documents.known(wanted.query)
-        plan = operation.plan(wanted.operation_name) if operation is not None else None
-        return plan if plan is not None and plan.in_turn and plan.resolvers.isdisjoint(_WAITS_FOR_MORE) else None
+        operation = self._documents.known(wanted.query) if isinstance(wanted, GraphqlRequest) else None
+        if operation is None or not isinstance(wanted, GraphqlRequest):
+            return None
+        plan = operation.plan(wanted.operation_name)
+        if plan is None or not plan.in_turn or not plan.resolvers.isdisjoint(_WAITS_FOR_MORE):
+            return None
+        ready = plan.ready(wanted.variables or {})
+        if len(body) <= _MAX_KEPT and not plan.serial:
+            if len(self._ready) >= _MAX_KNOWN:
+                self._ready.clear()
+            self._ready[body] = ready
+        return ready
 
     def context(self, principal: Principal, headers: Headers) -> Context:
         """What the resolvers of one request need."""
@@ -147,10 +168,9 @@ class Deadlines:
 
     def add(self, exchange: GraphqlExchange) -> None:
         """Watch an operation that begins."""
-        loop = asyncio.get_running_loop()
-        self._running[exchange] = loop.time() + self.seconds
+        self._running[exchange] = exchange.started + self.seconds
         if self._timer is None:
-            self._timer = loop.call_later(self._every, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self._every, self._sweep)
 
     def discard(self, exchange: GraphqlExchange) -> None:
         """An operation has ended."""
@@ -158,13 +178,12 @@ class Deadlines:
 
     def _sweep(self) -> None:
         self._timer = None
-        loop = asyncio.get_running_loop()
         for exchange, deadline in list(self._running.items()):
-            if deadline > loop.time():
+            if deadline > time.perf_counter():
                 break
             exchange.timed_out()
         if self._running:
-            self._timer = loop.call_later(self._every, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self._every, self._sweep)
 
 
 class GraphqlExchange:
@@ -172,8 +191,8 @@ class GraphqlExchange:
 
     __slots__ = (
         "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_lane", "_media", "_origin",
-        "_path", "_plan", "_principal", "_request_id", "_route", "_size", "_started", "_status", "_task",
-        "_upstream_seconds", "_user", "_variables", "_way", "address",
+        "_path", "_principal", "_ready", "_request_id", "_route", "_size", "_status", "_task",
+        "_upstream_seconds", "_user", "_way", "address", "started",
     )  # fmt: skip
 
     def __init__(
@@ -184,19 +203,18 @@ class GraphqlExchange:
         message: RawRequestMessage,
         principal: Principal,
         media: str,
-        plan: Plan,
-        variables: Mapping[str, Any],
+        ready: Ready,
     ) -> None:
         headers = message.headers
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         self._route, self._lane, self._client = route, lane, client
-        self._principal, self._media, self._plan, self._variables = principal, media, plan, variables
+        self._principal, self._media, self._ready = principal, media, ready
         self._path, self._close = message.path, message.should_close
-        self._request_id = lane.request_id(headers.get("x-request-id", "").encode("utf-8", "surrogateescape"))
-        self._origin = lane.origin(route.spec, headers.get("origin", "").encode())
+        self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
+        self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
         self.address, scheme = lane.circumstances(client, message)
         self._user = lane.user(principal)
-        self._way = lane.way(self.address, scheme, headers.get("host", ""))
+        self._way = lane.way(self.address, scheme, headers.get(HOST, ""))
         self._coroutine: Coroutine[UpstreamCall, Any, ExecutionResult] | None = None
         self._connection: Connection | None = None
         self._task: asyncio.Task[Answer] | None = None
@@ -206,7 +224,7 @@ class GraphqlExchange:
     def start(self) -> None:
         """Run the plan until it waits for the upstream, or to its end."""
         fields: Headers = [*self._user.pairs, *self._way.pairs, ("x-request-id", self._request_id.decode())]
-        self._coroutine = self._plan.run(self._route.context(self._principal, fields), self._variables)
+        self._coroutine = self._ready.run(self._route.context(self._principal, fields))
         self._route.deadlines.add(self)
         self._resume(None)
 
@@ -329,7 +347,7 @@ class GraphqlExchange:
 
     def _finish(self, result: ExecutionResult) -> None:
         self._route.deadlines.discard(self)
-        self._upstream_seconds = time.perf_counter() - self._started
+        self._upstream_seconds = time.perf_counter() - self.started
         request_id = self._request_id
         try:
             answer, behind = answered(result)
@@ -358,7 +376,7 @@ class GraphqlExchange:
             self._path,
             self._route.spec.pattern,
             self._status,
-            (time.perf_counter() - self._started) * 1000,
+            (time.perf_counter() - self.started) * 1000,
             self._upstream_seconds * 1000,
             self._principal.user_id,
             self.address,

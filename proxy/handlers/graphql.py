@@ -33,7 +33,7 @@ from proxy.observe.logs import get_logger
 from proxy.sessions.store import SessionStore
 from proxy.upstream.noetl import NoetlApi
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)

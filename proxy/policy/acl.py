@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from proxy.policy.glob import Glob
 
+_MAX_KNOWN = 256
+
 
 class Action(StrEnum):
     """What is asked for."""
@@ -133,7 +135,7 @@ class Permits:
     `allows` and `allows_playbook` say what `AccessPolicy.on_path` and `on_playbook` decide, without the reason.
     """
 
-    __slots__ = ("_default", "_paths", "_playbooks")
+    __slots__ = ("_default", "_known", "_paths", "_playbooks")
 
     def __init__(self, rules: Iterable[Rule], who: Subject, *, default: bool) -> None:
         mine = [(rule, action) for rule in rules for action in Action if not rule.mismatch(who, action)]
@@ -142,6 +144,7 @@ class Permits:
         self._paths = (_by_action(paths, "deny"), _by_action(paths, "allow"))
         self._playbooks = (_by_action(playbooks, "deny"), _by_action(playbooks, "allow"))
         self._default = default
+        self._known: dict[tuple[Action, str], bool] = {}
 
     def allows(self, action: Action, method: str, path: str) -> bool:
         """Whether the request is allowed."""
@@ -155,7 +158,15 @@ class Permits:
         return self._default
 
     def allows_playbook(self, action: Action, playbook: str) -> bool:
-        """Whether the action on the playbook is allowed."""
+        """Whether the action on the playbook is allowed. The latest decisions are remembered."""
+        known = self._known.get((action, playbook))
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[action, playbook] = self._decide(action, playbook)
+        return known
+
+    def _decide(self, action: Action, playbook: str) -> bool:
         deny, allow = self._playbooks
         for rule in deny[action]:
             if any(glob.matches(playbook) for glob in rule.playbooks):

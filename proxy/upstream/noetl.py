@@ -13,6 +13,7 @@ from urllib.parse import quote
 import yaml
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
+from proxy.jsontext import json_text
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 
@@ -101,6 +102,10 @@ class NoetlApi:
         if isinstance(answer.get("path"), str):
             self._keep(self._paths, execution_id, answer["path"])
         return answer
+
+    def known_path(self, execution_id: str) -> str | None:
+        """The playbook of an execution, if it was asked before."""
+        return self._paths.get(execution_id)
 
     async def path_of(self, execution_id: str, headers: Headers) -> str | None:
         """The playbook of an execution, which never changes. Raises NotFound."""
@@ -192,7 +197,7 @@ class NoetlApi:
 
 def _json(data: bytes, status: int) -> Any:
     try:
-        return json.loads(data) if data else None
+        return json.loads(json_text(data)) if data else None
     except (ValueError, RecursionError):
         raise BadGateway("NoETL server answered unexpectedly", detail=f"status {status}, not JSON") from None
 
