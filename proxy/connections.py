@@ -109,7 +109,8 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_lane", "_message", "_slow_deadline",
+        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_lane", "_message",
+        "_slow_deadline",
         "admissions", "fault", "peer", "spent", "trusted",
     )  # fmt: skip
 
@@ -139,6 +140,7 @@ class Connection(RequestHandler):
         self._lane = lane
         self._exchange: LaneExchange | None = None
         self._message: RawRequestMessage | None = None
+        self._finished = 0
         self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -186,17 +188,23 @@ class Connection(RequestHandler):
             self._head_unfinished(len(data))
 
     def _idle(self) -> bool:
-        """Whether aiohttp's loop waits for a request, with nothing before it."""
+        """Whether aiohttp's loop waits for a request, or is about to, with nothing before it."""
         waiter = self._waiter
         return (
-            waiter is not None
-            and not waiter.done()
-            and not self._messages
+            not self._messages
+            and (not waiter.done() if waiter is not None else self._between())
             and not self._upgraded
             and self._payload_parser is None
             and not self._force_close
             and not self._close
         )
+
+    def _between(self) -> bool:
+        """Whether the last request is done with, and aiohttp's loop only has not come round to waiting yet.
+
+        Its handler ends in a task of its own, and a quick client's next request is read before the loop hears of that.
+        """
+        return self._keepalive and self._finished == self._request_count
 
     def _offer(self, lane: FastLane, data: bytes) -> None:
         """Parse; one request, with all of its body, is offered to the lane. All else goes on as aiohttp has it."""
@@ -259,6 +267,7 @@ class Connection(RequestHandler):
     def lane_done(self, *, close: bool) -> None:
         """The lane's answer is complete: the next request may come."""
         self._end_exchange()
+        self._finished += 1
         cast(Any, self._parser).message_consumed()
         if close or self._close or self._force_close:
             self.force_close()
@@ -299,6 +308,13 @@ class Connection(RequestHandler):
             self.data_received(held)
 
     # What aiohttp calls
+
+    async def _handle_request(self, *details: Any) -> tuple[web.StreamResponse, bool]:
+        """Answer a request in the ordinary way."""
+        try:
+            return await super()._handle_request(*details)
+        finally:
+            self._finished += 1
 
     def pause_writing(self) -> None:
         """The client does not keep up: it has as long as for a pause in a body, then it is cut."""

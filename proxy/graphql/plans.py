@@ -39,19 +39,14 @@ Given = dict[str, Any] | GraphQLError
 """What a resolver is called with, or why it can't be."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanInfo:
-    """What a plan tells a resolver, of all that graphql-core would."""
-
-    context: Any
-
-
-@dataclass(slots=True)
 class _Run:
-    """One run of a plan: what its resolvers are told, and the errors so far."""
+    """One run of a plan: the errors so far, and what a resolver is told of all that graphql-core would tell."""
 
-    info: PlanInfo
-    errors: Errors
+    __slots__ = ("context", "errors")
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.errors: Errors = []
 
 
 class _Root:
@@ -69,7 +64,7 @@ class _Root:
         try:
             if isinstance(arguments, GraphQLError):
                 raise arguments
-            found = None if self._resolve is None else self._resolve(None, run.info, **arguments)
+            found = None if self._resolve is None else self._resolve(None, run, **arguments)
             if is_awaitable(found):
                 return found
         except Exception as error:
@@ -142,7 +137,7 @@ class Ready:
         """The result; `context` is the resolvers' `info.context`."""
         if self.refusal:
             return ExecutionResult(None, list(self.refusal))
-        run = _Run(PlanInfo(context), [])
+        run = _Run(context)
         data: dict[str, Any] = {}
         try:
             if self.in_turn:

@@ -63,8 +63,7 @@ class FastLane:
         self._who = who
         self._trusted = trusted
         self._hosts: dict[str, str] = {}
-        self._users: dict[bytes, tuple[Principal, Fields]] = {}
-        self._ways: dict[tuple[str, str, str], Fields] = {}
+        self._identities: dict[tuple[bytes, str, str, str], tuple[Principal, Fields]] = {}
         self._origins: dict[tuple[int, bytes], bytes] = {}
         self._ids = itertools.count(secrets.randbits(63))
         self._id_prefix = secrets.token_hex(8).encode()
@@ -101,8 +100,7 @@ class FastLane:
             (
                 f"{method} {sent}{question}{query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
                 *read.kept,
-                self.user(principal).lines,
-                self.way(address, scheme, authority).lines,
+                self.identity(principal, address, scheme, authority).lines,
                 route.request.added,
                 b"content-length: %d\r\n" % len(body) if method in _WITH_BODY else b"",
                 b"x-request-id: %b\r\n\r\n%b" % (request_id, body),
@@ -157,17 +155,14 @@ class FastLane:
         address = client_address(client.peer, message.headers, self._trusted)
         return address, proto if proto in ("http", "https") else "http"
 
-    def user(self, principal: Principal) -> Fields:
-        """The fields that say who is asking."""
-        known = self._users.get(principal.key)
+    def identity(self, principal: Principal, address: str, scheme: str, authority: str) -> Fields:
+        """The fields that say who is asking, from where and by what way."""
+        key = (principal.key, address, scheme, authority)
+        known = self._identities.get(key)
         if known is not None and known[0] is principal:
             return known[1]
-        return _kept(self._users, principal.key, (principal, Fields.of(user_fields(principal))))[1]
-
-    def way(self, address: str, scheme: str, authority: str) -> Fields:
-        """The fields that say from where and by what way."""
-        key = (address, scheme, authority)
-        return self._ways.get(key) or _kept(self._ways, key, Fields.of(forwarding_fields(*key)))
+        fields = [*user_fields(principal), *forwarding_fields(address, scheme, authority)]
+        return _kept(self._identities, key, (principal, Fields.of(fields)))[1]
 
     def origin(self, spec: RouteSpec, origin: bytes) -> bytes:
         """What the origin policy adds to an answer."""

@@ -190,9 +190,9 @@ class GraphqlExchange:
     """An operation under way in the lane: drives its plan, and is the sink of each answer that the plan waits for."""
 
     __slots__ = (
-        "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_lane", "_media", "_origin",
-        "_path", "_principal", "_ready", "_request_id", "_route", "_size", "_status", "_task",
-        "_upstream_seconds", "_user", "_way", "address", "started",
+        "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_identity", "_lane", "_media",
+        "_origin", "_path", "_principal", "_ready", "_request_id", "_route", "_size", "_status", "_task",
+        "_upstream_seconds", "address", "started",
     )  # fmt: skip
 
     def __init__(
@@ -213,8 +213,7 @@ class GraphqlExchange:
         self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
         self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
         self.address, scheme = lane.circumstances(client, message)
-        self._user = lane.user(principal)
-        self._way = lane.way(self.address, scheme, headers.get(HOST, ""))
+        self._identity = lane.identity(principal, self.address, scheme, headers.get(HOST, ""))
         self._coroutine: Coroutine[UpstreamCall, Any, ExecutionResult] | None = None
         self._connection: Connection | None = None
         self._task: asyncio.Task[Answer] | None = None
@@ -223,7 +222,7 @@ class GraphqlExchange:
 
     def start(self) -> None:
         """Run the plan until it waits for the upstream, or to its end."""
-        fields: Headers = [*self._user.pairs, *self._way.pairs, ("x-request-id", self._request_id.decode())]
+        fields: Headers = [*self._identity.pairs, ("x-request-id", self._request_id.decode())]
         self._coroutine = self._ready.run(self._route.context(self._principal, fields))
         self._route.deadlines.add(self)
         self._resume(None)
@@ -275,10 +274,9 @@ class GraphqlExchange:
             return
         data = call.data
         framing = "" if data is None else f"content-length: {len(data)}\r\n"
-        request = b"%b%b%bx-request-id: %b\r\n%b%b\r\n%b" % (
+        request = b"%b%bx-request-id: %b\r\n%b%b\r\n%b" % (
             f"{call.method} {call.target} HTTP/1.1\r\nhost: {connection.authority}\r\n{framing}".encode("latin-1"),
-            self._user.lines,
-            self._way.lines,
+            self._identity.lines,
             self._request_id,
             _ACCEPT_JSON,
             _SEND_JSON if data else b"",
@@ -351,7 +349,7 @@ class GraphqlExchange:
         request_id = self._request_id
         try:
             answer, behind = answered(result)
-            detail = tell(behind, request_id.decode())
+            detail = tell(behind, request_id.decode()) if behind else ""
             body = encode(answer.body)
         except Exception as error:
             self._failed(error)

@@ -61,7 +61,7 @@ def state_of(execution_id: str, status: Json, detail: Json | None, path: str | N
     events = [event for event in more.get("events") or () if isinstance(event, dict)] if more else []
     return ExecutionState(
         execution_id=execution_id,
-        path=_text(more.get("path")) or path,
+        path=(_text(more.get("path")) if more else None) or path,
         status=word,
         current_step=_text(status.get("current_step")),
         completed_steps=_steps(status, events),
@@ -88,7 +88,7 @@ def workload_of(detail: Json) -> dict[str, Any]:
 def _steps(status: Json, events: list[dict[str, Any]]) -> tuple[str, ...]:
     listed = status.get("completed_steps")
     if isinstance(listed, list):
-        return tuple(str(step) for step in listed)
+        return tuple(map(str, listed))
     done = (e for e in events if e.get("event_type") == "step.exit" and normal_status(e.get("status")) == "completed")
     return tuple(dict.fromkeys(str(event.get("node_name")) for event in done))
 

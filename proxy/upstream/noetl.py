@@ -119,11 +119,14 @@ class NoetlApi:
         """Where an execution stands. Raises NotFound."""
         if not _EXECUTION_ID.fullmatch(execution_id):
             raise NotFound("Execution not found")
-        target = f"/api/executions/{execution_id}/status"
-        status = await self._call("GET", target, headers, missing="Execution not found")
+        code, data = await self.send("GET", f"/api/executions/{execution_id}/status", headers)
+        status = _json(data, code)
+        if code >= 300:
+            raise _refusal(code, status, "Execution not found")
         if not isinstance(status, dict):
             raise BadGateway("NoETL server answered unexpectedly", detail="an execution's status is not an object")
-        ended = status_of(status) in (None, *ENDED)
+        word = status_of(status)
+        ended = word is None or word in ENDED
         detail = await self.detail(execution_id, headers) if ended or "variables" not in status else None
         return state_of(execution_id, status, detail, self._paths.get(execution_id))
 
