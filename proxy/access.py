@@ -126,10 +126,18 @@ def playbook_name(value: Any, field: str) -> str:
 class AccessJudge:
     """Applies the access rules; asks upstream which playbook an id stands for."""
 
-    def __init__(self, policy: AccessPolicy, store: SessionStore, api: NoetlApi | None) -> None:
+    def __init__(
+        self, policy: AccessPolicy, store: SessionStore, api: NoetlApi | None, outcomes: dict[str, int]
+    ) -> None:
+        """`outcomes` counts what is `allowed` and `denied`."""
         self.policy = policy
+        self._outcomes = outcomes
         self._store = store
         self._api = api
+
+    def asking(self, api: NoetlApi) -> AccessJudge:
+        """The same judge, that asks upstream in another way."""
+        return AccessJudge(self.policy, self._store, api, self._outcomes)
 
     def may(self, who: Principal, action: Action, playbook: str) -> Decision:
         """The decision about a playbook."""
@@ -138,14 +146,19 @@ class AccessJudge:
     def playbook(self, who: Principal, action: Action, playbook: str) -> None:
         """Raise Forbidden unless the playbook may be executed, viewed, modified or deleted."""
         if who.permits.allows_playbook(action, playbook):
+            self._outcomes["allowed"] += 1
             return
-        decision = self.may(who, action, playbook)
+        decision = self._counted(self.may(who, action, playbook))
         if not decision.allowed:
             raise Forbidden("No access to playbook", detail=f"{action.value} {playbook}: {decision.because}")
 
+    def _counted(self, decision: Decision) -> Decision:
+        self._outcomes["allowed" if decision.allowed else "denied"] += 1
+        return decision
+
     def path(self, who: Principal, action: Action, method: str, path: str) -> None:
         """Raise Forbidden unless the path may be requested."""
-        decision = self.policy.on_path(who.subject, action, method, path)
+        decision = self._counted(self.policy.on_path(who.subject, action, method, path))
         if not decision.allowed:
             raise Forbidden(detail=f"{action.value} {method} {path}: {decision.because}")
 
@@ -154,8 +167,10 @@ class AccessJudge:
         api = self._need_api()
         path = api.known_path(execution_id) or await api.path_of(execution_id, headers)
         if path is not None and who.permits.allows_playbook(action, path):
+            self._outcomes["allowed"] += 1
             return path
         if action in (Action.VIEW, Action.EXECUTE) and await self._started(who, execution_id):
+            self._outcomes["allowed"] += 1
             return path or ""
         if path is None:
             raise Forbidden(detail=f"execution {execution_id} has no playbook")

@@ -28,6 +28,7 @@ from proxy.errors import BadRequest, GatewayError, HeadTooLarge, RequestTimeout,
 from proxy.exchange import in_networks, json_response
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import LaneExchange
+from proxy.handlers.websocket import Tunnel
 from proxy.observe.logs import get_logger
 
 _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
@@ -46,12 +47,12 @@ class Admissions:
         self.malformed = 0
         self.refused = 0
         self.limits = limits
-        self._trusted = trusted
+        self.trusted = trusted
         self._by_address: Counter[str] = Counter()
 
     def is_trusted(self, address: str) -> bool:
         """Whether an address is a trusted proxy's."""
-        return in_networks(address, self._trusted)
+        return in_networks(address, self.trusted)
 
     def admit(self, address: str, *, trusted: bool) -> bool:
         """Count a new connection, or refuse it. Trusted proxies carry many clients: no limit per address for them."""
@@ -109,17 +110,14 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_lane", "_message",
-        "_slow_deadline",
-        "admissions", "fault", "peer", "spent", "trusted",
+        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_listener", "_message",
+        "_slow_deadline", "_tunnel", "admissions", "fault", "peer", "scheme", "spent", "trusted",
     )  # fmt: skip
 
-    def __init__(
-        self, manager: Server, *, admissions: Admissions, lane: FastLane | None, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        limits = admissions.limits
+    def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
+        limits = listener.admissions.limits
         super().__init__(
-            manager,
+            listener,
             loop=loop,
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=limits.idle_timeout,
@@ -128,8 +126,9 @@ class Connection(RequestHandler):
             max_headers=limits.max_headers,
             auto_decompress=False,
         )
-        self.admissions = admissions
+        self.admissions = listener.admissions
         self.peer = ""
+        self.scheme = "http"
         self.trusted = False
         self.fault: GatewayError | None = None
         self.spent = 0
@@ -137,16 +136,18 @@ class Connection(RequestHandler):
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
         self._slow_deadline: asyncio.TimerHandle | None = None
-        self._lane = lane
+        self._listener = listener
         self._exchange: LaneExchange | None = None
         self._message: RawRequestMessage | None = None
         self._finished = 0
         self._held = b""
+        self._tunnel: Tunnel | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or tell the client that there is no room."""
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if peer else ""
+        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
         self.trusted = self.admissions.is_trusted(self.peer)
         self._admitted = self.admissions.admit(self.peer, trusted=self.trusted)
         if self._admitted:
@@ -175,16 +176,20 @@ class Connection(RequestHandler):
         if self._exchange is not None:
             self._hold(data)
             return
+        if self._tunnel is not None:
+            self._tunnel.from_client(data)
+            return
         before = self._request_count
-        if self._lane is not None and self._idle():
-            self._offer(self._lane, data)
+        lane = self._listener.lane
+        if lane is not None and self._idle():
+            self._offer(lane, data)
         else:
             super().data_received(data)
         if self._request_count != before:
             if self._head_deadline is not None:
                 self._head_deadline.cancel()
                 self._head_deadline = None
-        elif self._waiting():
+        elif self._waiting() or (self._waiter is None and self._between()):
             self._head_unfinished(len(data))
 
     def _idle(self) -> bool:
@@ -307,6 +312,22 @@ class Connection(RequestHandler):
                 self.transport.resume_reading()
             self.data_received(held)
 
+    # What a tunnel calls
+
+    def open_tunnel(self, tunnel: Tunnel) -> bytes:
+        """Hand all that comes from now on to the tunnel; what has come already is returned."""
+        self._tunnel = tunnel
+        early, self._message_tail = self._message_tail, b""
+        return early
+
+    def hold_back(self, held: bool) -> None:
+        """Read no more from the client for now, or read on."""
+        if self.transport is not None and not self.transport.is_closing():
+            if held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
     # What aiohttp calls
 
     async def _handle_request(self, *details: Any) -> tuple[web.StreamResponse, bool]:
@@ -322,6 +343,8 @@ class Connection(RequestHandler):
         self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._reads_too_slowly)
         if self._exchange is not None:
             self._exchange.client_blocked(True)
+        elif self._tunnel is not None:
+            self._tunnel.client_blocked(True)
 
     def resume_writing(self) -> None:
         """The client keeps up again."""
@@ -331,6 +354,8 @@ class Connection(RequestHandler):
             self._slow_deadline = None
         if self._exchange is not None:
             self._exchange.client_blocked(False)
+        elif self._tunnel is not None:
+            self._tunnel.client_blocked(False)
 
     def _reads_too_slowly(self) -> None:
         self._slow_deadline = None
@@ -425,7 +450,7 @@ def lane_supported() -> bool:
 
 
 class Listener(Server):
-    """Makes our kind of connection."""
+    """Makes our kind of connection. `lane` is that of the configuration in force."""
 
     def __init__(self, handler: object, admissions: Admissions, lane: FastLane | None) -> None:
         super().__init__(handler, handler_cancellation=True)  # type: ignore[arg-type]
@@ -434,4 +459,4 @@ class Listener(Server):
 
     def __call__(self) -> RequestHandler:
         """A connection; called by the event loop for each that is accepted."""
-        return Connection(self, admissions=self.admissions, lane=self.lane, loop=self._loop)
+        return Connection(self, loop=self._loop)

@@ -26,7 +26,8 @@ SECURITY = (
     ("referrer-policy", "no-referrer"),
     ("content-security-policy", "frame-ancestors 'none'"),
 )
-"""What `headers.security` adds to our own answers."""
+HSTS = ("strict-transport-security", "max-age=31536000")
+"""What `headers.security` adds to our own answers, and what it adds besides behind TLS."""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.access import AccessJudge, Kind, Principal, classify
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.model import Tenant
+from proxy.config.model import Tenant, Upstream
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import SECURITY, Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
@@ -26,19 +26,23 @@ from proxy.handlers.fast_exchange import FastRoute
 from proxy.handlers.fast_graphql import FastGraphql
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.graphql import GraphqlHandler
+from proxy.handlers.metrics import MetricsHandler, measure_upstreams
 from proxy.handlers.ops import OpsHandlers
+from proxy.handlers.process import Process
 from proxy.handlers.relay import RelayHandler
 from proxy.handlers.static import load_page
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
 from proxy.observe.access import AccessLog
+from proxy.observe.metrics import Collected
 from proxy.policy.acl import Action
 from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import LocalSessions, SessionStore
-from proxy.upstream.build import make_upstream
+from proxy.upstream.build import made_of, make_upstream
+from proxy.upstream.client import UpstreamClient
 from proxy.upstream.noetl import NoetlApi
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
@@ -70,25 +74,49 @@ def open_store(compiled: Compiled) -> SessionStore:
 class Gateway:
     """The running parts of one configuration."""
 
-    def __init__(self, compiled: Compiled, store: SessionStore) -> None:
+    def __init__(
+        self, compiled: Compiled, store: SessionStore, process: Process | None = None, before: Gateway | None = None
+    ) -> None:
+        """Takes over what `before`, the gateway of the last configuration, has that is still the same."""
         config = compiled.loaded.gateway
         self.compiled = compiled
         self.store = store
-        self.http = httpx.AsyncClient(follow_redirects=False, timeout=config.auth.jwks.timeout)
-        folder = compiled.loaded.file.parent
-        self.upstreams = {name: make_upstream(name, block, folder) for name, block in config.upstreams.items()}
+        self.process = process or Process()
+        self.drain = self.process.drain
+        self._before = before
+        self.http = self._http(config.auth.jwks.timeout)
+        self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")
         self.api = NoetlApi(noetl) if noetl else None
-        self.judge = AccessJudge(compiled.access, store, self.api)
+        self.judge = AccessJudge(compiled.access, store, self.api, self.process.measures.metrics.decisions)
         self.security = SECURITY if config.headers.security else ()
         self.auth = self._auth()
         self._graphql_handlers: dict[int, GraphqlHandler] = {}
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
+        self._before = None
 
     def start(self) -> None:
         """Begin what runs by itself: health checks."""
         for upstream in self.upstreams.values():
             upstream.start()
+
+    def _http(self, timeout: float) -> httpx.AsyncClient:
+        if self._before is not None and self._before.compiled.loaded.gateway.auth.jwks.timeout == timeout:
+            return self._before.http
+        return httpx.AsyncClient(follow_redirects=False, timeout=timeout)
+
+    def _upstream(self, name: str, block: Upstream) -> UpstreamClient:
+        folder = self.compiled.loaded.file.parent
+        known = self._before.upstreams.get(name) if self._before is not None else None
+        if known is not None and known.made_of == made_of(block, folder):
+            return known
+        return make_upstream(name, block, folder)
+
+    def _key_set(self, url: str, settings: KeySetSettings) -> KeySet:
+        for _, keys in self._before.auth.provider.tenants.values() if self._before is not None else ():
+            if keys.url == url and keys.settings == settings and keys.client is self.http:
+                return keys
+        return KeySet(url, settings, self.http)
 
     def service(self, spec: RouteSpec) -> Service:
         """The service of a route of this gateway's table."""
@@ -102,7 +130,7 @@ class Gateway:
         for tenant in config.auth.tenants:
             made = _tenant(tenant)
             url = tenant.jwks_url or f"{made.issuer}.well-known/jwks.json"
-            tenants[tenant.domain.lower()] = (made, KeySet(url, settings, self.http))
+            tenants[tenant.domain.lower()] = (made, self._key_set(url, settings))
         only = config.auth.tenants[0].domain if len(config.auth.tenants) == 1 else None
         provider = LocalProvider(
             tenants,
@@ -111,7 +139,7 @@ class Gateway:
             SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
         )
         claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
-        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims)
+        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims, self.process.measures.metrics)
 
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
@@ -122,15 +150,21 @@ class Gateway:
     def _relay(self, spec: RouteSpec) -> RelayHandler:
         name = spec.block.upstream or ""
         cookie = self.compiled.loaded.gateway.sessions.cookie
+        idle = self.compiled.loaded.gateway.sessions.idle_timeout
         cookie_name = cookie.name if cookie.enabled else "session_token"
-        return RelayHandler(spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name)
+        return RelayHandler(
+            spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name, self.drain, idle
+        )
 
     def fast_lane(self, log: AccessLog) -> FastLane | None:
         """The lane of this configuration's plain relays; None where sessions can't be read without waiting."""
         if not isinstance(self.store, LocalSessions):
             return None
         who = self.auth.local_lookup(self.store)
-        return FastLane(self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log)
+        metrics = self.process.measures.metrics
+        return FastLane(
+            self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log, self.drain, metrics
+        )
 
     def _fast_route(self, spec: RouteSpec) -> FastRoute | LaneRoute | None:
         block = spec.block
@@ -165,11 +199,12 @@ class Gateway:
 
     def _handler(self, name: str, spec: RouteSpec) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.auth.provider.tenants.items()}
-        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets)
+        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain)
         auth = self.auth
         handlers: dict[str, Handler] = {
             "health": ops.health,
             "ready": ops.ready,
+            "metrics": MetricsHandler(self.process.measures, self).handle,
             "runtime.contract": ops.contract,
             "auth.login": auth.login,
             "auth.validate": auth.validate,
@@ -227,6 +262,22 @@ class Gateway:
             return status, json.loads(answer) if answer else None
         except (ValueError, RecursionError):
             return status, answer.decode("utf-8", "replace")
+
+    async def retire(self, after: Gateway) -> None:
+        """Another gateway has taken over: serve what is under way, and keep no connection of one's own."""
+        kept = after.upstreams.values()
+        going = [upstream for upstream in self.upstreams.values() if upstream not in kept]
+        counted: Collected = {}
+        measure_upstreams(going, counted)
+        self.process.measures.metrics.keep(counted)
+        await asyncio.gather(*(upstream.retire() for upstream in going))
+
+    async def close_what_is_left(self, after: Gateway) -> None:
+        """Nothing is under way any more: let go of all that `after` has not taken over."""
+        if self.http is not after.http:
+            await self.http.aclose()
+        if self.store is not after.store:
+            await self.store.close()
 
     async def close(self) -> None:
         """Let go of connections and of the store."""

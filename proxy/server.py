@@ -1,17 +1,21 @@
-"""The HTTP server: aiohttp's low-level server, the guards in order, one error type, one access line."""
+"""What answers a request: the guards in order, one error type, one access line. One object for each configuration.
+
+It knows no socket; `lifecycle.py` listens, and says which configuration is in force.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import signal
 import time
 import uuid
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
-from proxy.connections import Admissions, Connection, Listener, lane_supported
+from proxy.config.model import Server
+from proxy.connections import Connection, lane_supported
 from proxy.errors import (
     BadRequest,
     Forbidden,
@@ -23,37 +27,48 @@ from proxy.errors import (
     Unauthorized,
     Unavailable,
 )
-from proxy.exchange import REQUEST_ID, Exchange, client_address, in_networks, json_response
+from proxy.exchange import HSTS, REQUEST_ID, Exchange, client_address, in_networks, json_response
 from proxy.gateway import Gateway, Service
-from proxy.observe.access import AccessLine
+from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import access_log, get_logger, redact_query
+from proxy.observe.metrics import MeasuredLog
 from proxy.routing import Found, Missing, PathError, normalise_path
 from proxy.sessions.store import StoreError
 
 _SAFE = ("GET", "HEAD")
-_PURGE_SECONDS = 30.0
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
+def own_url(block: Server) -> str:
+    """How browsers and workers reach this gateway."""
+    scheme = "https" if block.tls is not None else "http"
+    return (block.public_url or f"{scheme}://localhost:{block.port}").rstrip("/")
+
+
 class GatewayServer:
-    """Serves one gateway."""
+    """Serves one gateway. `in_flight` requests are on the ordinary path; `on_idle` is called when the last one ends."""
 
     def __init__(self, gateway: Gateway) -> None:
         config = gateway.compiled.loaded.gateway
         self.gateway = gateway
+        self.in_flight = 0
+        self.on_idle: Callable[[], None] | None = None
         self._limits = config.server.limits
-        self.admissions = Admissions(self._limits, gateway.compiled.trusted_proxies)
+        self._drain = gateway.drain
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
-        self._access_log = access_log(enabled=config.logging.access)
+        self._access_log: AccessLog = access_log(enabled=config.logging.access)
+        if config.metrics.enabled:
+            self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
         self._security = gateway.security
-        self._own_origin = (config.server.public_url or f"http://localhost:{config.server.port}").rstrip("/")
+        self._own_origin = own_url(config.server)
         self._log = get_logger()
         self.lane = gateway.fast_lane(self._access_log) if lane_supported() else None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         exchange = self._begin(request)
+        self.in_flight += 1
         status = 499
         try:
             try:
@@ -68,23 +83,27 @@ class GatewayServer:
                 self._log.exception("request.failed", request_id=exchange.request_id)
                 response = self._refuse(exchange, InternalError())
             status = response.status
+            if self._drain.started or request._message.upgrade:
+                response.force_close()
             if not response.prepared:
                 self._complete(exchange, response)
             return response
         finally:
+            self.in_flight -= 1
             self._write_access(exchange, status)
+            if self.on_idle is not None and not self.in_flight:
+                self.on_idle()
 
     def _begin(self, request: web.BaseRequest) -> Exchange:
         given = request.headers.get("x-request-id", "")
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        address = peer[0] if peer else ""
-        believed = in_networks(address, self._trusted)
+        connection = cast(Connection, request.protocol)
+        address, believed = connection.peer, connection.trusted
         proto = request.headers.get("x-forwarded-proto", "").lower() if believed else ""
         return Exchange(
             request=request,
             request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
             client_ip=client_address(address, request.headers, self._trusted),
-            scheme=proto if proto in ("http", "https") else "http",
+            scheme=proto if proto in ("http", "https") else connection.scheme,
             body_timeout=self._limits.body_timeout,
         )
 
@@ -193,6 +212,8 @@ class GatewayServer:
         for name, value in self._security:
             if name not in headers:
                 headers[name] = value
+        if exchange.scheme == "https" and self._security:
+            headers[HSTS[0]] = HSTS[1]
         headers["server"] = "noetl-edge"
 
     def flush_log(self) -> None:
@@ -215,45 +236,3 @@ class GatewayServer:
             exchange.detail,
         )
         self._access_log.write(line)
-
-
-async def listen(server: GatewayServer, host: str, port: int) -> tuple[Listener, asyncio.Server]:
-    """Open the listening socket. Raises OSError."""
-    listener = Listener(server.handle, server.admissions, server.lane)
-    sock = await asyncio.get_running_loop().create_server(listener, host, port, backlog=1024)
-    return listener, sock
-
-
-async def run(gateway: Gateway, *, ready: Any = None) -> None:
-    """Serve until SIGINT or SIGTERM; requests in flight get `shutdown_grace`. Raises OSError if it can't listen."""
-    config = gateway.compiled.loaded.gateway.server
-    server = GatewayServer(gateway)
-    listener, sock = await listen(server, config.host, config.port)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop.set)
-    gateway.start()
-    purging = asyncio.create_task(_purge(gateway))
-    try:
-        if ready is not None:
-            ready(sock.sockets[0].getsockname())
-        await stop.wait()
-        get_logger().info("gateway.stopping")
-        sock.close()
-        listener.pre_shutdown()
-        await listener.shutdown(config.shutdown_grace)
-    finally:
-        purging.cancel()
-        await gateway.close()
-        server.flush_log()
-
-
-async def _purge(gateway: Gateway) -> None:
-    idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
-    while True:
-        try:
-            await gateway.store.purge(time.time(), idle)
-        except StoreError as error:
-            get_logger().warning("sessions.purge_failed", reason=str(error))
-        await asyncio.sleep(_PURGE_SECONDS)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path as FilePath
 from typing import NoReturn
 
 import click
 
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
-from proxy.config.problems import ConfigError, Problem
+from proxy.config.problems import ConfigError, Path, Problem, key_of
 from proxy.dryrun import failing_tests
+from proxy.tls import Certificate, CertificateError
 
 CONFIG = click.option(
     "--config",
     "-c",
-    type=click.Path(path_type=Path),
-    default=Path("gateway.yaml"),
+    type=click.Path(path_type=FilePath),
+    default=FilePath("gateway.yaml"),
     show_default=True,
     help="The configuration file.",
 )
@@ -31,16 +33,46 @@ class Failed(click.ClickException):
     exit_code = 2
 
 
-def read(config: Path) -> Compiled:
+def read(config: FilePath) -> Compiled:
     """Load, compile and run `acl.tests`; or print every problem and exit with 2."""
     try:
-        compiled = compile_config(load(config, os.environ))
+        return reading(config)()
     except ConfigError as error:
         refuse(error.problems)
-    failing = failing_tests(compiled)
-    if failing:
-        refuse(failing)
-    return compiled
+
+
+def reading(config: FilePath) -> Callable[[], Compiled]:
+    """A function that loads and compiles a file and runs its `acl.tests`. It raises ConfigError with every problem."""
+
+    def read_again() -> Compiled:
+        compiled = compile_config(load(config, os.environ))
+        problems = [*failing_tests(compiled), *unusable_files(compiled)]
+        if problems:
+            raise ConfigError(problems)
+        return compiled
+
+    return read_again
+
+
+def unusable_files(compiled: Compiled) -> Iterator[Problem]:
+    """Certificates and authorities that the configuration names and nobody could use."""
+    gateway, folder = compiled.loaded.gateway, compiled.loaded.file.parent
+    try:
+        Certificate.of(gateway.server, folder)
+    except CertificateError as error:
+        yield _at(compiled, ("server", "tls"), str(error).removeprefix("server.tls: "))
+    for name, upstream in gateway.upstreams.items():
+        authorities = upstream.tls.ca if upstream.tls is not None else None
+        if authorities is not None:
+            try:
+                ssl.create_default_context(cafile=str(folder / authorities))
+            except (OSError, ssl.SSLError) as error:
+                text = f"{folder / authorities} holds no certificate authorities ({error.strerror or error})"
+                yield _at(compiled, ("upstreams", name, "tls", "ca"), text)
+
+
+def _at(compiled: Compiled, path: Path, text: str) -> Problem:
+    return Problem(compiled.loaded.document.place(path), key_of(path), text)
 
 
 def refuse(problems: Iterable[Problem]) -> NoReturn:

@@ -5,39 +5,107 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Coroutine
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read
+from proxy.commands.common import CONFIG, Failed, read, reading
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
-from proxy.gateway import Gateway, open_store
+from proxy.lifecycle import Running, reserve_port, run
 from proxy.observe import logs
-from proxy.server import run
 from proxy.sessions.store import StoreError
+from proxy.tls import CertificateError
+from proxy.watch import Changes
+from proxy.workers import Supervisor, worker_count
 
 
-@click.command(epilog="Example: noetl-edge serve --config gateway.yaml")
+@click.command(epilog="Example: noetl-edge serve --config gateway.yaml --watch")
 @CONFIG
-def serve(config: Path) -> None:
-    """Run the gateway until ctrl-C or SIGTERM.
+@click.option("--watch", is_flag=True, help="Reload when the configuration's files change, as SIGHUP does.")
+def serve(config: Path, watch: bool) -> None:
+    """Run the gateway until ctrl-C or SIGTERM; SIGHUP reloads the configuration.
 
-    The configuration is checked first, with its acl.tests; with a mistake in it nothing starts.
+    The configuration is checked first, with its acl.tests; with a mistake in it nothing starts. A reload with a
+    mistake in it changes nothing.
     """
     compiled = read(config)
-    gateway = compiled.loaded.gateway
-    logs.configure(gateway.logging.format, gateway.logging.level)
+    settings = compiled.loaded.gateway
+    logs.configure(settings.logging.format, settings.logging.level)
     _tell(compiled)
-    try:
-        run_loop(_main(compiled))
-    except StoreError as error:
-        raise Failed(f"session store: {error}") from None
-    except OSError as error:
-        where = f"{gateway.server.host}:{gateway.server.port}"
-        raise Failed(f"can't listen on {where}: {_reason(error)}") from None
+    if settings.server.workers == 1:
+        _serve_alone(compiled, config, watch)
+    else:
+        sys.exit(_supervise(compiled, config, watch))
+
+
+def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:
+    log = logs.get_logger()
+
+    def ready(host: str, port: int) -> None:
+        log.info("gateway.listening", url=_url(compiled, host, port))
+
+    with _failures_in_one_line(compiled):
+        run_loop(run(compiled, Running(reading(config), ready, watch=watch)))
+
+
+def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
+    settings = compiled.loaded.gateway.server
+    with _failures_in_one_line(compiled):
+        held = reserve_port(settings.host, settings.port)
+    host, port = held.getsockname()[:2]
+
+    def work(number: int, current: Compiled, parent: int, ready: int) -> int:
+        def tell(_host: str, _port: int) -> None:
+            os.write(ready, bytes([number]))
+
+        how = Running(
+            reading(config), tell, shared=True, port=port, worker=number, numbers=Path(numbers), parent=parent
+        )
+        try:
+            with _failures_in_one_line(current):
+                run_loop(run(current, how))
+        except Failed as failure:
+            failure.show()
+            return failure.exit_code
+        return 0
+
+    with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
+        supervisor = Supervisor(compiled, reading(config), work, _changed(compiled) if watch else None)
+        return supervisor.run(worker_count(compiled), _url(compiled, host, port))
+
+
+def _changed(compiled: Compiled) -> Callable[[Compiled], bool]:
+    changes = Changes(compiled.loaded)
+    return lambda current: changes.seen(current.loaded)
+
+
+class _failures_in_one_line:
+    """What keeps the gateway from starting, as one line on stderr and exit status 2."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        server = compiled.loaded.gateway.server
+        self._where = f"{server.host}:{server.port}"
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StoreError):
+            raise Failed(f"session store: {error}") from None
+        if isinstance(error, CertificateError):
+            raise Failed(str(error)) from None
+        if isinstance(error, OSError):
+            raise Failed(f"can't listen on {self._where}: {_reason(error)}") from None
+
+
+def _url(compiled: Compiled, host: str, port: int) -> str:
+    scheme = "https" if compiled.loaded.gateway.server.tls is not None else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _reason(error: OSError) -> str:
@@ -52,12 +120,6 @@ def _tell(compiled: Compiled) -> None:
         log.info("config.environment", overrides=list(compiled.loaded.overrides))
     for warning in lint(compiled):
         log.warning("config.warning", place=str(warning.place), key=warning.key, text=warning.text)
-
-
-async def _main(compiled: Compiled) -> None:
-    log = logs.get_logger()
-    gateway = Gateway(compiled, open_store(compiled))
-    await run(gateway, ready=lambda name: log.info("gateway.listening", url=f"http://{name[0]}:{name[1]}"))
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -22,7 +22,7 @@ class HandlerFacts:
 HANDLERS: dict[str, HandlerFacts] = {
     "health": HandlerFacts(("GET",), "200 `ok` while the process lives"),
     "ready": HandlerFacts(("GET",), "200 or 503 with the state of upstreams, session store and key sets"),
-    "metrics": HandlerFacts(("GET",), "Prometheus text", later="metrics"),
+    "metrics": HandlerFacts(("GET",), "Prometheus text"),
     "runtime.contract": HandlerFacts(("GET",), "what the command line needs to know to sign in"),
     "graphql": HandlerFacts(
         ("GET", "POST"),
@@ -50,6 +50,7 @@ HANDLERS: dict[str, HandlerFacts] = {
 BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/health", "handler": "health"},
     {"path": "/ready", "handler": "ready"},
+    {"path": "/metrics", "handler": "metrics", "allow_from": ["127.0.0.0/8", "::1/128"]},
     {"path": "/api/runtime/contract", "handler": "runtime.contract"},
     {"path": "/api/auth/login", "handler": "auth.login"},
     {"path": "/api/auth/validate", "handler": "auth.validate"},

@@ -96,6 +96,9 @@ def _names(document: Document, *path: str) -> list[str]:
 
 def _server(gateway: Gateway, check: _Checker) -> None:
     check.networks(("server", "trusted_proxies"), gateway.server.trusted_proxies)
+    if gateway.server.workers != 1 and gateway.sessions.store == "memory":
+        text = "is for one process: with several workers each would have sessions of its own; use file"
+        check.add(("sessions", "store"), text)
     url = gateway.server.public_url
     if url is not None and not _is_base_url(url):
         check.add(("server", "public_url"), "needs scheme and host, as https://gateway.example.com, and no path")

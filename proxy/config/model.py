@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from proxy.config.later import Later
-from proxy.config.types import Claims, Duration, Flag, Integer, ListOf, Number, Size, Text, Texts
+from proxy.config.types import Claims, Duration, Flag, FromEnvironment, Integer, ListOf, Number, Size, Text, Texts
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 Methods = Annotated[tuple[Method, ...], ListOf]
@@ -46,6 +46,14 @@ class ServerLimits(Block):
     max_connections_per_ip: Integer = Field(0, ge=0, description="Most open connections of one address; 0 is no limit.")
 
 
+def _workers(value: Any) -> Any:
+    if isinstance(value, FromEnvironment) and value.isdecimal():
+        value = int(value)
+    if value != "auto" and (type(value) is not int or not 1 <= value <= 256):
+        raise ValueError("is a number from 1 to 256, or auto")
+    return value
+
+
 class Server(Block):
     host: Text = Field("127.0.0.1", description="Address to listen on.", json_schema_extra=env("GATEWAY_BIND"))
     port: Integer = Field(
@@ -55,7 +63,7 @@ class Server(Block):
         description="Port to listen on; 0 takes a free one.",
         json_schema_extra=env("ROUTER_PORT", "GATEWAY_PORT"),
     )
-    workers: Annotated[Any, Later("several worker processes", (1,))] = Field(
+    workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = Field(
         1, description="Worker processes: a number, or `auto` for one per core."
     )
     public_url: Text | None = Field(
@@ -63,7 +71,7 @@ class Server(Block):
         description="How browsers and workers reach this gateway; `http://localhost:PORT` if not given.",
         json_schema_extra=env("GATEWAY_PUBLIC_URL"),
     )
-    tls: Annotated[Tls | None, Later("TLS", (None,))] = Field(None, description="Serve HTTPS with this certificate.")
+    tls: Tls | None = Field(None, description="Serve HTTPS with this certificate; renewed when its files change.")
     trusted_proxies: Texts = Field(
         (), description="Networks whose X-Forwarded-For, X-Forwarded-Proto and CF-Connecting-IP are believed."
     )
@@ -421,7 +429,7 @@ class RouteBlock(Block):
     timeout: Duration | None = Field(None, description="Longest time until the upstream's response head.")
     max_body_size: Size | None = Field(None, description="Largest request body, instead of the server's limit.")
     rate_limit: Annotated[Text | None, Later("rate limits", (None,))] = Field(None, description="A rate limit's name.")
-    websocket: Annotated[Flag, Later("WebSocket tunnelling", (False,))] = Field(False, description="Allow WebSocket.")
+    websocket: Flag = Field(False, description="Pass WebSockets on; session and origin are checked at the handshake.")
     headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header changes.")
     cors: Cors | None = Field(None, description="Replaces the global block for this route.")
 
@@ -439,7 +447,7 @@ class Logging(Block):
 
 
 class Metrics(Block):
-    enabled: Annotated[Flag, Later("metrics", (False,))] = Field(False, description="Collect metrics.")
+    enabled: Flag = Field(True, description="Count requests for Prometheus, and serve `/metrics`.")
 
 
 class Tracing(Block):

@@ -18,8 +18,9 @@ from proxy.exchange import NO_STORE, Exchange, json_response
 from proxy.identity.jwks import KeySetUnavailable
 from proxy.identity.local import LocalProvider
 from proxy.identity.tokens import InvalidToken
+from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
-from proxy.sessions.store import LocalSessions, Session, SessionStore, instant, key_of
+from proxy.sessions.store import LocalSessions, Session, SessionStore, StoreError, instant, key_of
 
 _LIMIT = 64 * 1024
 _TICKET_SECONDS = 30
@@ -69,6 +70,7 @@ class AuthHandlers:
     judge: AccessJudge
     cookie: Cookie
     roles_claims: dict[str, str | None]
+    metrics: Metrics
     known: dict[bytes, Principal] = field(default_factory=dict)
 
     def principal(self, key: bytes, session: Session) -> Principal:
@@ -91,8 +93,14 @@ class AuthHandlers:
         return await self.by_token(session_token(exchange, self.cookie))
 
     async def by_token(self, token: str | None) -> Principal | None:
-        """Whose a session token is; None if it is no live session's."""
-        found = await self.provider.session(token) if token else None
+        """Whose a session token is; None if it is no live session's. Raises StoreError."""
+        checks = self.metrics.session_checks
+        try:
+            found = await self.provider.session(token) if token else None
+        except StoreError:
+            checks["error"] += 1
+            raise
+        checks["valid" if found is not None else "invalid" if token else "missing"] += 1
         return None if found is None else self.principal(*found)
 
     def local_lookup(self, store: LocalSessions) -> Callable[[str], Principal | None]:
@@ -120,10 +128,16 @@ class AuthHandlers:
         try:
             made = await self.provider.login(token, domain, hours, ip=exchange.client_ip, user_agent=agent)
         except InvalidToken as error:
+            self.metrics.logins["invalid_token"] += 1
             raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {error}") from None
         except KeySetUnavailable as error:
+            self.metrics.logins["keys_unavailable"] += 1
             text = "The identity provider's keys can't be had just now"
             raise Unavailable(text, retry_after=int(error.retry_after) + 1, detail=str(error)) from None
+        except StoreError:
+            self.metrics.logins["error"] += 1
+            raise
+        self.metrics.logins["success"] += 1
         exchange.principal = principal = self.principal(b"", made.session)
         response = json_response(
             {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -24,7 +25,9 @@ from proxy.exchange import client_address
 from proxy.handlers.fast_exchange import Client, FastExchange, FastRoute, LaneExchange
 from proxy.handlers.fast_headers import Fields, Read, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
+from proxy.handlers.streams import Drain
 from proxy.observe.access import AccessLog
+from proxy.observe.metrics import Metrics
 from proxy.routing import Found, RouteTable, is_plain
 from proxy.sessions.store import StoreError
 from proxy.upstream.connection import NEVER
@@ -56,8 +59,12 @@ class FastLane:
         who: Callable[[str], Principal | None],
         trusted: tuple[Network, ...],
         log: AccessLog,
+        drain: Drain,
+        metrics: Metrics,
     ) -> None:
         self.log = log
+        self.drain = drain
+        self._metrics = metrics
         self._table = table
         self._routes = {id(entry.route): routes(entry.route) for entry in table.entries}
         self._who = who
@@ -70,6 +77,7 @@ class FastLane:
 
     def take(self, client: Client, message: RawRequestMessage, body: bytes) -> LaneExchange | None:
         """A request with its whole body, ready to start; None leaves it to the ordinary path."""
+        started = time.perf_counter()
         if message.version != HttpVersion11 or message.upgrade:
             return None
         method = message.method
@@ -83,7 +91,10 @@ class FastLane:
         if route is None or not isinstance(found, Found):
             return None
         if not isinstance(route, FastRoute):
-            return route.take(self, client, message, body)
+            taken = route.take(self, client, message, body)
+            if taken is not None:
+                self._metrics.session_checks["valid"] += 1
+            return taken
         sent = path if route.prefix is None else route.prefix + found.params[route.rest]
         if not _by_path(route, method, sent, body):
             return None
@@ -94,6 +105,8 @@ class FastLane:
         connection = route.upstream.balancer.take_idle(principal.key, NEVER if method in SAFE else STALE_AFTER)
         if connection is None:
             return None
+        self._metrics.session_checks["valid"] += 1
+        self._metrics.decisions["allowed"] += 1
         address, scheme = self.circumstances(client, message)
         request_id = self.request_id(read.request_id)
         head = b"".join(
@@ -106,7 +119,7 @@ class FastLane:
                 b"x-request-id: %b\r\n\r\n%b" % (request_id, body),
             )
         )
-        exchange = FastExchange(self.log, client, route, principal)
+        exchange = FastExchange(self.log, self.drain, client, route, principal, started)
         exchange.prepare(
             connection,
             message,
@@ -150,10 +163,10 @@ class FastLane:
     def circumstances(self, client: Client, message: RawRequestMessage) -> tuple[str, str]:
         """Address of the client, and scheme, as far as who says so is trusted."""
         if not client.trusted:
-            return client.peer, "http"
+            return client.peer, client.scheme
         proto = message.headers.get("x-forwarded-proto", "").lower()
         address = client_address(client.peer, message.headers, self._trusted)
-        return address, proto if proto in ("http", "https") else "http"
+        return address, proto if proto in ("http", "https") else client.scheme
 
     def identity(self, principal: Principal, address: str, scheme: str, authority: str) -> Fields:
         """The fields that say who is asking, from where and by what way."""

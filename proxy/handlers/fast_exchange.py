@@ -12,6 +12,7 @@ from proxy.access import Principal
 from proxy.config.compile import RouteSpec
 from proxy.errors import GatewayError
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
+from proxy.handlers.streams import Drain, EventStream, is_event_stream
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import redact_query
 from proxy.policy.acl import Action
@@ -24,6 +25,7 @@ class Client(Protocol):
     """The client's connection, as far as the lane uses it."""
 
     peer: str
+    scheme: str
     trusted: bool
 
     def send(self, data: bytes) -> None:
@@ -77,23 +79,27 @@ class FastExchange:
     """A relayed request under way in the lane, and the sink of its answer."""
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_close", "_connection", "_deadline", "_ending", "_head", "_log", "_request",
-        "_retried", "_started", "_written", "address", "method", "path", "principal", "request_id", "route", "status",
-        "upstream_seconds",
+        "_body", "_chunked", "_client", "_close", "_connection", "_deadline", "_drain", "_ending", "_head", "_log",
+        "_request", "_retried", "_sent", "_started", "_stream", "_written", "address", "method", "path", "principal",
+        "request_id", "route", "status", "upstream_seconds",
     )  # fmt: skip
 
-    def __init__(self, log: AccessLog, client: Client, route: FastRoute, principal: Principal) -> None:
+    def __init__(
+        self, log: AccessLog, drain: Drain, client: Client, route: FastRoute, principal: Principal, started: float
+    ) -> None:
         self._log = log
+        self._drain = drain
         self._client = client
         self.route = route
         self.principal = principal
         self._retried = route.upstream.retries.statuses
-        self._started = time.perf_counter()
+        self._started = self._sent = started
         self._connection: Connection | None = None
         self._head: Head | None = None
         self._body: list[bytes] = []
         self._chunked = False
         self._written = False
+        self._stream: EventStream | None = None
         self.upstream_seconds = 0.0
         self.status = 499
 
@@ -113,7 +119,7 @@ class FastExchange:
         self.path = message.path
         self.address = address
         self.request_id = request_id
-        self._close = message.should_close
+        self._close = message.should_close or self._drain.started
         self._ending = b"%bx-request-id: %b\r\n%b\r\n" % (
             origin,
             request_id,
@@ -126,6 +132,7 @@ class FastExchange:
     def start(self) -> None:
         """Send the request upstream."""
         assert self._connection is not None  # noqa: S101 - `prepare` comes first
+        self._sent = time.perf_counter()
         self._connection.begin(self, self._request, head_only=self.method == "HEAD", deadline=self._deadline)
 
     def client_left(self) -> None:
@@ -151,7 +158,6 @@ class FastExchange:
             self._connection.abandon()
             self._client.lane_failed(None, 1)
             return
-        self.upstream_seconds = time.perf_counter() - self._started
         self._head = head
         self.status = head.status
 
@@ -166,7 +172,12 @@ class FastExchange:
             self._chunked = head.length is None and self.method != "HEAD"
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
             self._client.send(self.route.answer.head(head, framing + self._ending))
+            if self._chunked and is_event_stream(head.headers):
+                self._stream = self._drain.open(self._end_events)
         self._pass_on()
+        if self._stream is not None and self._stream.should_end:
+            self._end_events()
+            return
         if self._client.blocked():
             self._connection.pause()
 
@@ -174,11 +185,25 @@ class FastExchange:
         if self._body:
             data = b"".join(self._body)
             self._body.clear()
+            if self._stream is not None:
+                self._stream.passed(data)
             self._client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def _end_events(self) -> None:
+        """This process is about to end: the event stream's client is told when to come back."""
+        stream = self._stream
+        if stream is None or not stream.should_end or self._connection is None:
+            return
+        self._connection.abandon()
+        farewell = stream.farewell()
+        self._client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(farewell), farewell))
+        self._tell("")
+        self._client.lane_done(close=True)
 
     def on_end(self) -> None:
         head = self._head
         assert head is not None  # noqa: S101 - the end follows the head
+        self.upstream_seconds = time.perf_counter() - self._sent
         if self._written:
             self._pass_on()
             if self._chunked:
@@ -204,13 +229,16 @@ class FastExchange:
             self._client.lane_failed(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
 
     def _tell(self, detail: str) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        now = time.perf_counter()
         line = AccessLine(
             self.method,
-            loggable(self.path),
+            _loggable(self.path),
             self.route.spec.pattern,
             self.status,
-            (time.perf_counter() - self._started) * 1000,
-            self.upstream_seconds * 1000,
+            (now - self._started) * 1000,
+            (self.upstream_seconds or now - self._sent) * 1000,
             self.principal.user_id,
             self.address,
             self.request_id.decode(),
@@ -219,7 +247,7 @@ class FastExchange:
         self._log.write(line)
 
 
-def loggable(target: str) -> str:
+def _loggable(target: str) -> str:
     """A request's target without the secrets in its query."""
     path, question, query = target.partition("?")
     return path + question + redact_query(query) if query else path

@@ -31,9 +31,10 @@ from aiohttp.http_parser import RawRequestMessage
 from graphql import ExecutionResult
 from multidict import istr
 
-from proxy.access import AccessJudge, Principal, parse_json
+from proxy.access import Principal, parse_json
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
+from proxy.exchange import HSTS
 from proxy.graphql.documents import Documents
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
@@ -76,7 +77,7 @@ class FastGraphql:
         self.spec = spec
         self.api = handler.api
         self._stepwise = stepwise
-        self._judge = AccessJudge(handler.judge.policy, handler.store, stepwise)
+        self._judge = handler.judge.asking(stepwise)
         self._store, self._proxy = handler.store, handler.proxy
         self.deadlines = Deadlines(handler.settings.timeout)
         self._documents: Documents = handler.documents
@@ -85,7 +86,11 @@ class FastGraphql:
         self._media: dict[str | None, str | None] = {}
         self._ready: dict[bytes, Ready] = {}
         self._starts: dict[tuple[int, str], bytes] = {}
-        self._security = lines([*security, ("server", "noetl-edge")])
+        server = ("server", "noetl-edge")
+        self._endings = {
+            "http": lines([*security, server]),
+            "https": lines([*security, *((HSTS,) if security else ()), server]),
+        }
 
     def take(self, lane: FastLane, client: Client, message: RawRequestMessage, body: bytes) -> GraphqlExchange | None:
         """A request that is plain in all respects, ready to start."""
@@ -140,7 +145,9 @@ class FastGraphql:
         """What the resolvers of one request need."""
         return Context(principal, self._stepwise, self._judge, self._store, self._proxy, headers)
 
-    def head(self, status: int, media: str, request_id: bytes, origin: bytes, size: int, *, close: bool) -> bytes:
+    def head(
+        self, status: int, media: str, request_id: bytes, origin: bytes, scheme: str, size: int, *, close: bool
+    ) -> bytes:
         """The head of an answer, as aiohttp writes that of the ordinary path."""
         start = self._starts.get((status, media))
         if start is None:
@@ -150,7 +157,7 @@ class FastGraphql:
             start,
             request_id,
             origin,
-            self._security,
+            self._endings[scheme],
             size,
             rfc822_formatted_time().encode(),
             b"Connection: close\r\n" if close else b"",
@@ -191,8 +198,8 @@ class GraphqlExchange:
 
     __slots__ = (
         "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_identity", "_lane", "_media",
-        "_origin", "_path", "_principal", "_ready", "_request_id", "_route", "_size", "_status", "_task",
-        "_upstream_seconds", "address", "started",
+        "_origin", "_path", "_principal", "_ready", "_request_id", "_route", "_scheme", "_sent", "_size", "_status",
+        "_task", "_upstream_seconds", "address", "started",
     )  # fmt: skip
 
     def __init__(
@@ -209,11 +216,11 @@ class GraphqlExchange:
         self.started = time.perf_counter()
         self._route, self._lane, self._client = route, lane, client
         self._principal, self._media, self._ready = principal, media, ready
-        self._path, self._close = message.path, message.should_close
+        self._path, self._close = message.path, message.should_close or lane.drain.started
         self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
         self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
-        self.address, scheme = lane.circumstances(client, message)
-        self._identity = lane.identity(principal, self.address, scheme, headers.get(HOST, ""))
+        self.address, self._scheme = lane.circumstances(client, message)
+        self._identity = lane.identity(principal, self.address, self._scheme, headers.get(HOST, ""))
         self._coroutine: Coroutine[UpstreamCall, Any, ExecutionResult] | None = None
         self._connection: Connection | None = None
         self._task: asyncio.Task[Answer] | None = None
@@ -254,6 +261,8 @@ class GraphqlExchange:
     def _resume(self, answer: Answer | BaseException | None) -> None:
         coroutine = self._coroutine
         assert coroutine is not None  # noqa: S101 - it was started
+        if answer is not None:
+            self._upstream_seconds += time.perf_counter() - self._sent
         try:
             call = coroutine.throw(answer) if isinstance(answer, BaseException) else coroutine.send(answer)
         except StopIteration as done:
@@ -266,6 +275,7 @@ class GraphqlExchange:
     def _send(self, call: UpstreamCall) -> None:
         """Send a call on a kept connection, or have it made in the ordinary way."""
         self._call = call
+        self._sent = time.perf_counter()
         client = self._route.api.client
         longest_idle = NEVER if call.method in SAFE else STALE_AFTER
         connection = client.balancer.take_idle(b"", longest_idle) if client.balancer.key is None else None
@@ -345,7 +355,6 @@ class GraphqlExchange:
 
     def _finish(self, result: ExecutionResult) -> None:
         self._route.deadlines.discard(self)
-        self._upstream_seconds = time.perf_counter() - self.started
         request_id = self._request_id
         try:
             answer, behind = answered(result)
@@ -355,7 +364,9 @@ class GraphqlExchange:
             self._failed(error)
             return
         status = self._status = answer.json_status if self._media == JSON else answer.status
-        head = self._route.head(status, self._media, request_id, self._origin, len(body), close=self._close)
+        head = self._route.head(
+            status, self._media, request_id, self._origin, self._scheme, len(body), close=self._close
+        )
         self._client.send(head + body)
         self._tell(detail)
         self._client.lane_done(close=self._close)

@@ -12,6 +12,7 @@ from aiohttp import web
 from proxy import __version__
 from proxy.config.compile import Compiled
 from proxy.exchange import Exchange, json_response
+from proxy.handlers.streams import Drain
 from proxy.identity.jwks import KeySet
 from proxy.sessions.store import SessionStore, StoreError
 from proxy.upstream.client import UpstreamClient
@@ -28,6 +29,7 @@ class OpsHandlers:
     upstreams: Mapping[str, UpstreamClient]
     store: SessionStore
     key_sets: Mapping[str, KeySet]
+    drain: Drain
 
     async def health(self, exchange: Exchange) -> web.Response:
         return web.Response(text="ok", headers=[("cache-control", "no-store")])
@@ -43,8 +45,14 @@ class OpsHandlers:
         except StoreError:
             sessions = "unavailable"
         keys = {domain: key_set.state for domain, key_set in self.key_sets.items()}
-        fine = sessions == "ok" and set(upstreams.values()) <= {"ok"} and set(keys.values()) <= {"ok", "stale"}
-        body = {"ready": fine, "upstreams": upstreams, "sessions": sessions, "key_sets": keys, "draining": False}
+        draining = self.drain.started
+        fine = (
+            not draining
+            and sessions == "ok"
+            and set(upstreams.values()) <= {"ok"}
+            and set(keys.values()) <= {"ok", "stale"}
+        )
+        body = {"ready": fine, "upstreams": upstreams, "sessions": sessions, "key_sets": keys, "draining": draining}
         return json_response(body, 200 if fine else 503)
 
     async def contract(self, exchange: Exchange) -> web.Response:

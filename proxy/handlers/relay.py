@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.access import AccessJudge, Asked, Kind, classify
+from proxy.access import AccessJudge, Asked, Kind, Principal, classify
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
 from proxy.exchange import Exchange, require_json
 from proxy.handlers.fields import forwarding_fields, user_fields
+from proxy.handlers.streams import Drain, is_event_stream
+from proxy.handlers.websocket import Tunnel, asks_for_websocket, check_handshake, client_side
 from proxy.policy.acl import Action
 from proxy.routing import PathError, normalise_path
 from proxy.sessions.store import SessionStore
@@ -46,10 +48,14 @@ class RelayHandler:
     judge: AccessJudge
     store: SessionStore
     session_cookie: str | None
+    drain: Drain
+    idle_timeout: float
 
     async def handle(self, exchange: Exchange) -> web.StreamResponse:
         """Judge and relay."""
         path = self.target(exchange)
+        if self.spec.block.websocket and asks_for_websocket(exchange):
+            return await self._websocket(exchange, path)
         body = await self._judge(exchange, path)
         target = f"{path}?{exchange.query}" if exchange.query else path
         headers = self._request_headers(exchange)
@@ -71,6 +77,48 @@ class RelayHandler:
             if started:
                 return await self._answer_started(exchange, answer)
             return await self._answer(exchange, answer)
+
+    async def _websocket(self, exchange: Exchange, path: str) -> web.StreamResponse:
+        """Judge the handshake, pass it on, and open the tunnel if the upstream agrees."""
+        check_handshake(exchange, self.spec.cors.allows)
+        await self._judge(exchange, path)
+        target = f"{path}?{exchange.query}" if exchange.query else path
+        headers = [*self._request_headers(exchange), ("connection", "upgrade"), ("upgrade", "websocket")]
+        start, who = time.perf_counter(), exchange.principal
+        async with self.upstream.request(
+            "GET",
+            target,
+            headers,
+            timeout=self.spec.block.timeout,
+            session=who.key if who is not None else b"",
+            upgrade=True,
+        ) as answer:
+            exchange.stopwatch.seconds += time.perf_counter() - start
+            if answer.status != 101:
+                return await self._answer(exchange, answer)
+            response = PlainResponse(status=101, reason=answer.reason)
+            response.headers.extend(self._response_headers(exchange, answer))
+            response.headers["connection"] = "upgrade"
+            response.headers["upgrade"] = "websocket"
+            await response.prepare(exchange.request)
+            client = client_side(exchange.request)
+            tunnel = Tunnel(client, answer.connection, self.upstream.pool.settings.idle_timeout)
+            for early in answer.take_arrived():
+                client.send(early)
+            waiting = client.open_tunnel(tunnel)
+            if waiting:
+                tunnel.from_client(waiting)
+            exchange.detail = await tunnel.run(lambda: self._alive(who))
+            exchange.stopwatch.seconds = time.perf_counter() - start
+            response.force_close()
+            return response
+
+    async def _alive(self, who: Principal | None) -> bool:
+        """Whether the session that opened a tunnel still is."""
+        if who is None:
+            return True
+        session = await self.store.get(who.key)
+        return session is not None and session.alive(time.time(), self.idle_timeout)
 
     def target(self, exchange: Exchange) -> str:
         """The path to send, normalised."""
@@ -132,17 +180,39 @@ class RelayHandler:
     async def _answer(self, exchange: Exchange, answer: Response) -> web.StreamResponse:
         response = PlainResponse(status=answer.status, reason=answer.reason)
         response.headers.extend(self._response_headers(exchange, answer))
+        if self.drain.started or exchange.request._message.upgrade:
+            response.force_close()
         await response.prepare(exchange.request)
+        start = time.perf_counter()
         try:
-            async for chunk in answer.chunks():
-                await response.write(chunk)
+            if is_event_stream(answer.raw_headers):
+                await self._pass_events(response, answer)
+            else:
+                async for chunk in answer.chunks():
+                    await response.write(chunk)
         except BodyBroken as error:
             exchange.detail = f"upstream broke off: {error}"
             if exchange.request.transport is not None:
                 exchange.request.transport.abort()
             return response
+        finally:
+            exchange.stopwatch.seconds += time.perf_counter() - start
         await response.write_eof()
         return response
+
+    async def _pass_events(self, response: web.StreamResponse, answer: Response) -> None:
+        """Events as they come, until the upstream ends or a drain does."""
+        stream = self.drain.open(answer.nudge)
+        try:
+            async for chunk in answer.chunks():
+                if chunk:
+                    await response.write(chunk)
+                    stream.passed(chunk)
+                if stream.should_end:
+                    await response.write(stream.farewell())
+                    return
+        finally:
+            stream.close()
 
     async def _answer_started(self, exchange: Exchange, answer: Response) -> web.StreamResponse:
         """The answer to execute and rerun: noted, so that who started an execution may see it."""
@@ -154,6 +224,8 @@ class RelayHandler:
         headers = self._response_headers(exchange, answer)
         response.headers.extend([(name, value) for name, value in headers if name.lower() != "content-length"])
         response.headers["content-length"] = str(len(data))
+        if self.drain.started:
+            response.force_close()
         await response.prepare(exchange.request)
         await response.write_eof(data)
         return response

@@ -169,6 +169,9 @@ class FileStore:
 
         return self._read(find)
 
+    def count(self) -> int:
+        return int(self._read(lambda txn: txn.stat(self._records.sessions)["entries"]))
+
     async def purge(self, now: float, idle_timeout: float) -> int:
         total = 0
         while True:

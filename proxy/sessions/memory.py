@@ -67,6 +67,9 @@ class MemoryStore:
     async def all(self, limit: int) -> Sequence[Session]:
         return list(self._sessions.values())[:limit]
 
+    def count(self) -> int:
+        return len(self._sessions)
+
     async def purge(self, now: float, idle_timeout: float) -> int:
         dead = [key for key, session in self._sessions.items() if not session.alive(now, idle_timeout)]
         for ticket in [ticket for ticket, (_, expires_at) in self._tickets.items() if expires_at <= now]:

@@ -123,6 +123,9 @@ class SessionStore(Protocol):
     async def all(self, limit: int) -> Sequence[Session]:
         """Sessions of everyone, at most `limit`."""
 
+    def count(self) -> int:
+        """How many sessions are kept, ended ones that are not purged yet included."""
+
     async def purge(self, now: float, idle_timeout: float) -> int:
         """Delete what has expired; how many sessions."""
 

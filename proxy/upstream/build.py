@@ -19,7 +19,15 @@ def make_upstream(name: str, block: Upstream, folder: Path) -> UpstreamClient:
     alone = len(block.urls) == 1
     endpoints = tuple(_endpoint(url.rstrip("/"), block, folder, alone=alone) for url in block.urls)
     hash_on = block.hash_on or ("execution_id" if block.balance == "consistent_hash" else None)
-    return UpstreamClient(name, Balancer(endpoints, Balance(block.balance), hash_on), _retries(block), _health(block))
+    client = UpstreamClient(name, Balancer(endpoints, Balance(block.balance), hash_on), _retries(block), _health(block))
+    client.made_of = made_of(block, folder)
+    return client
+
+
+def made_of(block: Upstream, folder: Path) -> tuple[Upstream, bytes]:
+    """What an upstream was made of: equal for two configurations if one's client serves the other as well."""
+    authorities = block.tls.ca if block.tls else None
+    return block, (folder / authorities).read_bytes() if authorities else b""
 
 
 def _health(block: Upstream) -> HealthSettings | None:

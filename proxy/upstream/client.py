@@ -38,6 +38,7 @@ class _Call:
     key: bytes | None
     spent: int
     tried: list[Endpoint]
+    upgrade: bool = False
 
     @property
     def whole(self) -> bool:
@@ -59,6 +60,7 @@ class UpstreamClient:
         health: HealthSettings | None = None,
     ) -> None:
         self.name = name
+        self.made_of: object = None
         self.balancer = balancer
         self.endpoints = balancer.endpoints
         self.pool = balancer.endpoints[0].pool
@@ -83,17 +85,21 @@ class UpstreamClient:
         timeout: float | None = None,
         session: bytes = b"",
         spent: int = 0,
+        upgrade: bool = False,
     ) -> AsyncIterator[Response]:
         """Send a request and hold the connection while its answer is used. `target` is path and query, ready to send.
 
         `headers` hold no framing but, where a streamed body's length is known, `content-length`; without it the body
         goes out in chunks. `session` is what `hash_on: session` looks at; `spent` counts the times that this request
-        was sent before. Raises BadGateway, GatewayTimeout, or Unavailable where too many wait for a connection or
-        every circuit is open.
+        was sent before.
+
+        With `upgrade` the answer may be 101, and its connection the caller's.
+
+        Raises BadGateway, GatewayTimeout, or Unavailable where too many wait for a connection or every circuit is open.
         """
         key = self.balancer.key(target, headers, session) if self.balancer.key is not None else None
         seconds = timeout or self.pool.settings.response_timeout
-        call = _Call(method, target, headers, body, seconds, key, spent, [])
+        call = _Call(method, target, headers, body, seconds, key, spent, [], upgrade)
         sending: asyncio.Task[None] | None = None
         try:
             response, connection, sending = await self._begin(call)
@@ -176,7 +182,13 @@ class UpstreamClient:
         sending: asyncio.Task[None] | None = None
         deadline = pool.now() + call.seconds
         if body is None or isinstance(body, bytes):
-            connection.begin(response, head + (body or b""), head_only=call.method == "HEAD", deadline=deadline)
+            connection.begin(
+                response,
+                head + (body or b""),
+                head_only=call.method == "HEAD",
+                deadline=deadline,
+                upgrade=call.upgrade,
+            )
         else:
             connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
             chunked = b"\r\ntransfer-encoding: chunked\r\n" in head

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from proxy.errors import BadGateway
-from proxy.upstream.connection import Connection, Fault, Head
+from proxy.upstream.connection import Connection, Fault, Head, RawHeaders
 
 Headers = list[tuple[str, str]]
 _BUFFER = 256 * 1024
@@ -27,8 +27,10 @@ class Response:
         "_error",
         "_held",
         "_more",
+        "_nudged",
         "_ready",
         "headers",
+        "raw_headers",
         "reason",
         "status",
     )
@@ -40,10 +42,17 @@ class Response:
         self._chunks: deque[bytes] = deque()
         self._held = 0
         self._ended = False
+        self._nudged = False
         self._error: Exception | None = None
         self.status = 0
         self.reason = ""
         self.headers: Headers = []
+        self.raw_headers: RawHeaders = []
+
+    @property
+    def connection(self) -> Connection:
+        """What the answer comes on."""
+        return self._connection
 
     async def head(self) -> None:
         """Wait for the head. Raises Fault, or what refused the request's body."""
@@ -55,8 +64,11 @@ class Response:
         return self._ended
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises BodyBroken."""
+        """The body as it arrives; an empty part after a `nudge`. Raises BodyBroken."""
         while True:
+            if self._nudged:
+                self._nudged = False
+                yield b""
             if self._chunks:
                 data = b"".join(self._chunks)
                 self._chunks.clear()
@@ -84,6 +96,18 @@ class Response:
             raise BadGateway(detail=str(error)) from None
         return bytes(data)
 
+    def take_arrived(self) -> list[bytes]:
+        """What of the body has arrived; it is the caller's now."""
+        arrived = list(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        return arrived
+
+    def nudge(self) -> None:
+        """Have whoever reads the body look up."""
+        self._nudged = True
+        self._wake()
+
     def refuse(self, error: Exception) -> None:
         """The request's body can't be sent in full."""
         self._error = error
@@ -96,6 +120,7 @@ class Response:
     def on_head(self, head: Head) -> None:
         self.status = head.status
         self.reason = head.reason.decode("latin-1")
+        self.raw_headers = head.headers
         self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
         if not self._ready.done():
             self._ready.set_result(None)

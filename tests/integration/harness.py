@@ -14,8 +14,8 @@ from aiohttp import web
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
-from proxy.gateway import Gateway
-from proxy.server import GatewayServer, listen
+from proxy.lifecycle import Serving
+from proxy.server import GatewayServer
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, key_of, new_session, new_token
 
@@ -26,7 +26,7 @@ RULES = """
 acl:
   roles: {staff: {emails: ["*@staff.test"]}}
   rules:
-    - {allow: ["*"], roles: [staff], paths: ["/noetl/**"]}
+    - {allow: ["*"], roles: [staff], paths: ["/noetl/**", "/ws/**"]}
     - {allow: ["*"], roles: [staff], playbooks: ["**"]}
 """
 
@@ -71,9 +71,14 @@ async def upstream_running() -> AsyncIterator[Upstream]:
 class Running:
     """A gateway that serves, and a client for it that follows no redirects and decompresses nothing."""
 
-    server: GatewayServer
+    serving: Serving
     port: int
     client: aiohttp.ClientSession
+
+    @property
+    def server(self) -> GatewayServer:
+        """What answers requests now."""
+        return self.serving.current
 
     @property
     def url(self) -> str:
@@ -111,20 +116,16 @@ async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
     """A gateway of this configuration, with sessions in memory, on a free port."""
     file = folder / "gateway.yaml"
     file.write_text(text)
-    gateway = Gateway(compile_config(load(file, {})), MemoryStore())
-    gateway.start()
-    server = GatewayServer(gateway)
-    listener, sock = await listen(server, "127.0.0.1", 0)
-    port = sock.sockets[0].getsockname()[1]
+    serving = Serving(compile_config(load(file, {})), MemoryStore())
+    _, port = await serving.listen("127.0.0.1", 0)
     client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))
     try:
-        yield Running(server, port, client)
+        yield Running(serving, port, client)
     finally:
         await client.close()
-        sock.close()
-        await listener.shutdown(0.5)
-        await gateway.close()
-        server.flush_log()
+        serving.stop_listening()
+        await serving.finish(0.5, patient=False)
+        await serving.close()
 
 
 @asynccontextmanager

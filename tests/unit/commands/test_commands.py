@@ -268,3 +268,16 @@ def test_sessions_in_memory_cannot_be_listed_from_here(shell: Shell) -> None:
     assert shell("sessions", "list")[2] == (
         "noetl-edge: sessions.store is memory: only the running gateway knows its sessions\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ("server: {tls: {certificate: none.pem, key: none.key}}\n", "1:15: server.tls: "),
+        ("upstreams: {noetl: {urls: ['https://a'], tls: {ca: none.pem}}}\n", "1:52: upstreams.noetl.tls.ca: "),
+    ],
+)
+def test_check_names_certificates_that_are_not_there(shell: Shell, more: str, place: str) -> None:
+    Path("gateway.yaml").write_text(more)
+    status, _, err = shell("check")
+    assert (status, err.startswith(f"gateway.yaml:{place}none.pem")) == (2, True)

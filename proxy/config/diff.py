@@ -1,0 +1,102 @@
+"""What changed between two configurations, and one short name for a configuration. Never tells a secret."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from proxy.config.model import Gateway
+from proxy.config.types import written
+
+_SECRET_NAME = re.compile(r"authorization|cookie|token|secret|passw|api-?key|credential", re.IGNORECASE)
+_HIDDEN = "(a secret)"
+_MAX_TOLD = 50
+Flat = dict[str, Any]
+
+
+def differences(old: Gateway, new: Gateway) -> tuple[str, ...]:
+    """One line per setting that differs, as `server.limits.body_timeout: 30s -> 10s`; at most fifty, then how many."""
+    before, after = _flatten(old), _flatten(new)
+    lines = []
+    for key in dict.fromkeys((*before, *after)):
+        if key not in after:
+            lines.append(f"{key}: {_told(before[key])} -> (removed)")
+        elif key not in before:
+            lines.append(f"{key}: (added) -> {_told(after[key])}")
+        elif before[key] != after[key]:
+            lines.append(f"{key}: {_told(before[key])} -> {_told(after[key])}")
+    if len(lines) > _MAX_TOLD:
+        return (*lines[:_MAX_TOLD], f"and {len(lines) - _MAX_TOLD} more")
+    return tuple(lines)
+
+
+def fingerprint(gateway: Gateway) -> str:
+    """Twelve hexadecimal digits that name a configuration; secrets are no part of it."""
+    flat = {key: str(_told(value)) for key, value in _flatten(gateway).items()}
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class _Secret:
+    """A value that is compared, and never shown."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, _Secret):
+        return _HIDDEN
+    return json.dumps(value, default=str) if isinstance(value, list | tuple | bool) or value is None else str(value)
+
+
+def _flatten(gateway: Gateway) -> Flat:
+    flat: Flat = {}
+    _block(gateway, "", flat)
+    return flat
+
+
+def _block(block: BaseModel, path: str, flat: Flat) -> None:
+    for name, info in type(block).model_fields.items():
+        _value(getattr(block, name), f"{path}.{info.alias or name}".lstrip("."), flat, info)
+
+
+def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
+    if isinstance(value, BaseModel):
+        _block(value, path, flat)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _value(inner, f"{path}.{key}", flat, None)
+    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        _list(value, path, flat)
+    else:
+        shown = written(info, value) if info is not None else value
+        flat[path] = _Secret(value) if value is not None and _is_secret(path, info) else shown
+
+
+def _list(blocks: tuple[Any, ...], path: str, flat: Flat) -> None:
+    """A list of blocks: routes by path and methods, tenants by domain, all else by number."""
+    seen: dict[str, int] = {}
+    for number, block in enumerate(blocks):
+        name = getattr(block, "path", None) or getattr(block, "domain", None) or str(number)
+        methods = getattr(block, "methods", ())
+        label = f"{name} {','.join(methods)}" if methods and name == getattr(block, "path", None) else name
+        seen[label] = seen.get(label, 0) + 1
+        _block(block, f"{path}[{label}{f'#{seen[label]}' if seen[label] > 1 else ''}]", flat)
+
+
+def _is_secret(path: str, info: FieldInfo | None) -> bool:
+    if info is not None:
+        extra = info.json_schema_extra
+        return isinstance(extra, dict) and extra.get("secret") is True
+    return _SECRET_NAME.search(path.rpartition(".")[2]) is not None

@@ -1,0 +1,321 @@
+"""One serving process: it listens, changes to a new configuration without losing a request, and ends in order.
+
+Requests under way finish with the configuration that they began with. A new configuration that can't be used changes
+nothing. Several such processes are the business of `workers.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from proxy.config.compile import Compiled
+from proxy.config.diff import differences, fingerprint
+from proxy.config.problems import ConfigError
+from proxy.connections import Admissions, Listener
+from proxy.gateway import Gateway, open_store, session_folder
+from proxy.handlers.process import Process
+from proxy.observe.exposition import Shelf
+from proxy.observe.logs import get_logger
+from proxy.observe.metrics import Collected, add
+from proxy.server import GatewayServer
+from proxy.sessions.store import SessionStore, StoreError
+from proxy.tls import Certificate
+from proxy.watch import Changes
+
+_PURGE_SECONDS = 30.0
+_LAME_DUCK = 3.0
+_WATCH_SECONDS = 1.0
+_SHARE_SECONDS = 1.0
+_BACKLOG = 4096
+_FIXED = ("host", "port", "workers")
+Load = Callable[[], Compiled]
+
+
+class Serving:
+    """The gateway of this process."""
+
+    def __init__(self, compiled: Compiled, store: SessionStore) -> None:
+        config = compiled.loaded.gateway
+        self.process = Process()
+        self.process.measures.sources.append(self._measure)
+        self.current = GatewayServer(Gateway(compiled, store, self.process))
+        self.admissions = Admissions(config.server.limits, compiled.trusted_proxies)
+        self.listener = Listener(self.handle, self.admissions, self.current.lane)
+        self.certificate = Certificate.of(config.server, compiled.loaded.file.parent)
+        self.reloads = Reloads(fingerprint(config), time.time())
+        self._sockets: asyncio.Server | None = None
+        self._endings: set[asyncio.Task[object]] = set()
+        self._reloading = asyncio.Lock()
+
+    def handle(self, request: web.BaseRequest) -> Coroutine[Any, Any, web.StreamResponse]:
+        """Answer one request with the configuration in force."""
+        return self.current.handle(request)
+
+    async def listen(self, host: str, port: int, *, shared: bool = False) -> tuple[str, int]:
+        """Open the listening socket, `shared` with other processes. Raises OSError."""
+        self.current.gateway.start()
+        context = self.certificate.context if self.certificate is not None else None
+        self._sockets = await asyncio.get_running_loop().create_server(
+            self.listener,
+            host,
+            port,
+            backlog=_BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=self.admissions.limits.header_timeout if context is not None else None,
+            reuse_port=shared or None,
+        )
+        name = self._sockets.sockets[0].getsockname()
+        return name[0], name[1]
+
+    async def reload(self, load: Load) -> bool:
+        """Read the configuration anew and use it, or say why not and go on with the old one."""
+        async with self._reloading:
+            return await self._reload(load)
+
+    async def _reload(self, load: Load) -> bool:
+        log = get_logger()
+        try:
+            compiled = await asyncio.to_thread(load)
+            told = self._use(compiled)
+        except ConfigError as error:
+            self.reloads.failed()
+            for problem in error.problems:
+                log.error("reload.problem", problem=str(problem))
+            log.error("reload.refused", problems=len(error.problems), still=self.reloads.fingerprint)
+            return False
+        except (OSError, StoreError) as error:
+            self.reloads.failed()
+            log.error("reload.refused", reason=str(error), still=self.reloads.fingerprint)
+            return False
+        self.reloads.succeeded(fingerprint(compiled.loaded.gateway))
+        log.info("reload.done", config=self.reloads.fingerprint, changed=list(told))
+        return True
+
+    def _use(self, compiled: Compiled) -> tuple[str, ...]:
+        old, config = self.current, compiled.loaded.gateway
+        before = old.gateway.compiled.loaded.gateway
+        if self.certificate is not None and config.server.tls is not None:
+            self.certificate.use(config.server.tls, compiled.loaded.file.parent)
+        gateway = Gateway(compiled, self._store(compiled), self.process, old.gateway)
+        gateway.start()
+        server = GatewayServer(gateway)
+        self.admissions.limits, self.admissions.trusted = config.server.limits, compiled.trusted_proxies
+        self.current, self.listener.lane = server, server.lane
+        self._later(self._end(old, gateway))
+        fixed = [name for name in _FIXED if getattr(config.server, name) != getattr(before.server, name)]
+        if (config.server.tls is None) != (before.server.tls is None):
+            fixed.append("tls")
+        if fixed:
+            get_logger().warning("reload.needs_restart", settings=[f"server.{name}" for name in fixed])
+        return differences(before, config)
+
+    def _store(self, compiled: Compiled) -> SessionStore:
+        """The store in use, or a new one if the configuration names another."""
+        old = self.current.gateway
+        was, now = old.compiled.loaded.gateway.sessions, compiled.loaded.gateway.sessions
+        same = was.store == now.store and (
+            was.store == "memory" or session_folder(old.compiled) == session_folder(compiled)
+        )
+        return old.store if same else open_store(compiled)
+
+    async def _end(self, old: GatewayServer, after: Gateway) -> None:
+        """Let a configuration go once its last request has ended."""
+        await old.gateway.retire(after)
+        if old.in_flight:
+            ended = asyncio.Event()
+            old.on_idle = ended.set
+            await ended.wait()
+        old.flush_log()
+        await old.gateway.close_what_is_left(after)
+
+    def reload_soon(self, load: Load) -> None:
+        """As `reload`, for a signal."""
+        self._later(self.reload(load))
+
+    def _later(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(work)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    def stop_listening(self) -> None:
+        """Take no more connections; those that are open are still served, each until its answer."""
+        self.process.drain.start()
+        if self._sockets is not None:
+            self._sockets.close()
+
+    async def finish(self, grace: float, *, patient: bool = True) -> None:
+        """Serve what is under way for `grace` seconds at most. Idle connections get a moment to send what is under
+        way from the client, unless not `patient`; then they are closed."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        if patient:
+            await self._until_empty(min(end, loop.time() + min(_LAME_DUCK, grace / 2)))
+        self.listener.pre_shutdown()
+        await self._until_empty(end)
+        await self.listener.shutdown(0.2)
+
+    async def _until_empty(self, end: float) -> None:
+        loop = asyncio.get_running_loop()
+        while self.listener.connections and loop.time() < end:  # noqa: ASYNC110 - aiohttp tells of no such event
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        for task in list(self._endings):
+            task.cancel()
+        await self.current.gateway.close()
+        self.current.flush_log()
+
+    def _measure(self, out: Collected) -> None:
+        add(out, "noetl_gateway_connections", (), self.admissions.open)
+        add(out, "noetl_gateway_connections_refused", (), self.admissions.refused)
+        add(out, "noetl_gateway_malformed_requests", (), self.admissions.malformed)
+        add(out, "noetl_gateway_config_info", (self.reloads.fingerprint,), 1)
+        add(out, "noetl_gateway_config_loaded_timestamp_seconds", (), self.reloads.at)
+        add(out, "noetl_gateway_config_last_reload_successful", (), int(self.reloads.last_ok))
+
+    def share_numbers(self, folder: Path, worker: int) -> None:
+        """Count together with the other workers of this gateway, in place of one that may have died."""
+        measures = self.process.measures
+        measures.shelf = Shelf(folder, worker)
+        measures.metrics.keep(measures.shelf.of_predecessor())
+
+    async def lay_numbers_down(self) -> None:
+        """Show the other workers this one's numbers, until cancelled."""
+        measures = self.process.measures
+        while measures.shelf is not None:
+            measures.shelf.lay_down(measures.here(self.current.gateway))
+            await asyncio.sleep(_SHARE_SECONDS)
+
+    async def purge(self) -> None:
+        """Remove ended sessions now and then, until cancelled."""
+        while True:
+            gateway = self.current.gateway
+            idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
+            try:
+                await gateway.store.purge(time.time(), idle)
+            except StoreError as error:
+                get_logger().warning("sessions.purge_failed", reason=str(error))
+            await asyncio.sleep(_PURGE_SECONDS)
+
+
+@dataclass(slots=True)
+class Reloads:
+    """Which configuration is in force, since when, and whether the last reload worked."""
+
+    fingerprint: str
+    at: float
+    last_ok: bool = True
+
+    def succeeded(self, fingerprint: str) -> None:
+        """A new configuration is in force."""
+        self.fingerprint, self.at, self.last_ok = fingerprint, time.time(), True
+
+    def failed(self) -> None:
+        """The old configuration stays."""
+        self.last_ok = False
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a process is to run. `parent`: a file descriptor that ends when the process above is gone; `numbers`: the
+    folder where the workers of one gateway show each other what they have counted."""
+
+    load: Load
+    ready: Callable[[str, int], None]
+    watch: bool = False
+    shared: bool = False
+    port: int | None = None
+    worker: int = 0
+    numbers: Path | None = None
+    parent: int | None = None
+
+
+async def run(compiled: Compiled, how: Running) -> None:
+    """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises OSError if it can't listen, or StoreError."""
+    config = compiled.loaded.gateway.server
+    serving = Serving(compiled, open_store(compiled))
+    if how.numbers is not None:
+        serving.share_numbers(how.numbers, how.worker)
+    stop, patient = asyncio.Event(), [True]
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop(name: int) -> None:
+        patient[0] = patient[0] and name == signal.SIGTERM and not stop.is_set()
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, ask_to_stop, signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGHUP, serving.reload_soon, how.load)
+    if how.parent is None:
+        loop.add_signal_handler(signal.SIGINT, ask_to_stop, signal.SIGINT)
+    else:
+        loop.add_reader(how.parent, _orphaned, loop, how.parent, ask_to_stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGHUP))
+    background: list[asyncio.Task[None]] = []
+    try:
+        host, port = await serving.listen(config.host, config.port if how.port is None else how.port, shared=how.shared)
+        background = [asyncio.create_task(work) for work in _background(serving, how)]
+        how.ready(host, port)
+        await stop.wait()
+        get_logger().info("gateway.stopping", connections=len(serving.listener.connections))
+        serving.stop_listening()
+        grace = serving.current.gateway.compiled.loaded.gateway.server.shutdown_grace
+        finishing = asyncio.ensure_future(serving.finish(grace, patient=patient[0]))
+        stop.clear()
+        hurry = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([finishing, hurry], return_when=asyncio.FIRST_COMPLETED)
+        for task in (finishing, hurry):
+            task.cancel()
+    finally:
+        for task in background:
+            task.cancel()
+        await serving.close()
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, ask_to_stop: Callable[[int], None]) -> None:
+    loop.remove_reader(parent)
+    get_logger().error("worker.orphaned")
+    ask_to_stop(signal.SIGTERM)
+
+
+def _background(serving: Serving, how: Running) -> list[Coroutine[Any, Any, None]]:
+    work = [serving.purge()]
+    if serving.certificate is not None:
+        work.append(serving.certificate.watch())
+    if how.numbers is not None:
+        work.append(serving.lay_numbers_down())
+    if how.watch:
+        work.append(_watch(serving, how.load))
+    return work
+
+
+async def _watch(serving: Serving, load: Load) -> None:
+    changes = Changes(serving.current.gateway.compiled.loaded)
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        if changes.seen(serving.current.gateway.compiled.loaded):
+            await serving.reload(load)
+
+
+def reserve_port(host: str, port: int) -> socket.socket:
+    """A socket that holds a port for several processes to share, and takes no connection itself. Raises OSError if
+    another program listens there."""
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        taken = probe.getsockname()[1]
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind((host, taken))
+    return held

@@ -1,0 +1,137 @@
+"""What Prometheus is shown: the numbers of this process and, with several workers, of the others too.
+
+Workers lay their numbers down once a second in a folder that they share; whichever is asked adds them up. A worker
+that comes back after a crash goes on from what its predecessor had counted, so that no counter ever falls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+
+from proxy.observe.metrics import FAMILIES, Collected, Family, Histogram, Labels, Value, add
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class _Shown:
+    """A collector of numbers that are there already."""
+
+    def __init__(self, collected: Collected) -> None:
+        self._collected = collected
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, in the order of the table."""
+        for name, family in FAMILIES.items():
+            series = self._collected.get(name)
+            if series:
+                yield _metric(name, family, series)
+
+
+def exposition(collected: Collected) -> bytes:
+    """The text that Prometheus reads."""
+    registry = CollectorRegistry()
+    registry.register(_Shown(collected))
+    return generate_latest(registry)
+
+
+def _metric(name: str, family: Family, series: dict[Labels, Value]) -> Metric:
+    several = any(len(labels) > len(family.labels) for labels in series)
+    labels_of = (*family.labels, *(("worker",) if several else ()))
+    if family.kind == "histogram":
+        histogram = HistogramMetricFamily(name, family.help, labels=labels_of)
+        for labels, value in series.items():
+            if isinstance(value, Histogram):
+                histogram.add_metric(labels, _buckets(family, value), value.sum)
+        return histogram
+    plain = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+        name, family.help, labels=labels_of
+    )
+    for labels, value in series.items():
+        if not isinstance(value, Histogram):
+            plain.add_metric(labels, value)
+    return plain
+
+
+def _buckets(family: Family, value: Histogram) -> list[tuple[str, float]]:
+    total, buckets = 0, []
+    for bound, count in zip((*family.bounds, float("inf")), value.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound == float("inf") else repr(bound), float(total)))
+    return buckets
+
+
+class Shelf:
+    """Where the workers of one gateway lay their numbers down; `worker` is this one's."""
+
+    def __init__(self, folder: Path, worker: int) -> None:
+        self._folder = folder
+        self._worker = worker
+        self._last = b""
+
+    def lay_down(self, collected: Collected) -> None:
+        """Show this worker's numbers to the others. A folder that can't be written to is no reason to stop."""
+        data = _encode(collected)
+        if data == self._last:
+            return
+        self._last = data
+        target = self._folder / f"{self._worker}.json"
+        with contextlib.suppress(OSError):
+            fresh = target.with_suffix(".new")
+            fresh.write_bytes(data)
+            os.replace(fresh, target)
+
+    def of_predecessor(self) -> Collected:
+        """What a worker in this one's place had counted before."""
+        return _read(self._folder / f"{self._worker}.json")
+
+    def with_others(self, mine: Collected) -> Collected:
+        """Everybody's numbers: added up, or each with its `worker`."""
+        out: Collected = {}
+        parts = {self._worker: mine}
+        for file in sorted(self._folder.glob("*.json")):
+            if file.stem.isdecimal() and int(file.stem) != self._worker:
+                parts[int(file.stem)] = _read(file)
+        for worker, part in sorted(parts.items()):
+            for name, series in part.items():
+                family = FAMILIES.get(name)
+                for labels, value in series.items() if family is not None else ():
+                    summed = family is not None and family.summed
+                    add(out, name, labels if summed else (*labels, str(worker)), value)
+        for name in ("noetl_gateway_sessions", "noetl_gateway_build_info"):
+            if name in mine:
+                out[name] = dict(mine[name])
+        return out
+
+
+def _encode(collected: Collected) -> bytes:
+    document = {
+        name: [
+            [list(labels), [value.sum, value.counts] if isinstance(value, Histogram) else value]
+            for labels, value in series.items()
+        ]
+        for name, series in collected.items()
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _read(file: Path) -> Collected:
+    try:
+        document = json.loads(file.read_bytes())
+        return {
+            name: {
+                tuple(labels): Histogram(value[0], value[1]) if isinstance(value, list) else value
+                for labels, value in series
+            }
+            for name, series in document.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, IndexError):
+        return {}

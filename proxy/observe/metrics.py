@@ -1,0 +1,208 @@
+"""What this process counts, cheaply: plain numbers per route, shown to Prometheus only when it asks.
+
+Route labels are patterns of the configuration, never paths that a client sent, so the number of series is bounded.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from proxy.observe.access import AccessLine, AccessLog
+
+Kind = Literal["counter", "gauge", "histogram"]
+Labels = tuple[str, ...]
+
+DURATION = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_MAX_SERIES = 20_000
+LOGINS = ("success", "invalid_token", "keys_unavailable", "error")
+SESSION_CHECKS = ("valid", "missing", "invalid", "error")
+DECISIONS = ("allowed", "denied")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: its type, what it means, its labels, and for a histogram its bounds in seconds.
+
+    `summed`: with several workers the values are added up; otherwise each worker shows its own, labelled `worker`.
+    """
+
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    summed: bool = True
+
+
+_UPSTREAM = ("upstream", "url")
+FAMILIES: dict[str, Family] = {
+    "noetl_gateway_requests": Family(
+        "counter", "Requests answered, by route pattern, method and status.", ("route", "method", "status")
+    ),
+    "noetl_gateway_request_duration_seconds": Family(
+        "histogram", "Time from the request's head to the end of its answer.", ("route", "method"), DURATION
+    ),
+    "noetl_gateway_overhead_seconds": Family(
+        "histogram", "The gateway's own part of that: the whole less what was spent upstream.", ("route",), OVERHEAD
+    ),
+    "noetl_gateway_login": Family("counter", "Logins, by outcome.", ("outcome",)),
+    "noetl_gateway_session_check": Family("counter", "Session checks, by outcome.", ("outcome",)),
+    "noetl_gateway_authz": Family("counter", "Decisions of the access rules, by outcome.", ("outcome",)),
+    "noetl_gateway_sessions": Family("gauge", "Sessions in the store, ended ones that are not purged yet included."),
+    "noetl_gateway_connections": Family("gauge", "Open client connections."),
+    "noetl_gateway_connections_refused": Family("counter", "Connections refused by a limit on their number."),
+    "noetl_gateway_malformed_requests": Family("counter", "Request heads that could not be served."),
+    "noetl_gateway_event_streams": Family("gauge", "Open server-sent-event streams."),
+    "noetl_gateway_upstream_requests": Family("counter", "Requests sent upstream, retries included.", _UPSTREAM),
+    "noetl_gateway_upstream_responses": Family(
+        "counter", "Upstream's answers, by class of status.", (*_UPSTREAM, "class")
+    ),
+    "noetl_gateway_upstream_faults": Family(
+        "counter", "Requests that upstream failed, by how they did.", (*_UPSTREAM, "kind")
+    ),
+    "noetl_gateway_upstream_retries": Family("counter", "Requests sent again.", ("upstream",)),
+    "noetl_gateway_upstream_retries_refused": Family(
+        "counter", "Requests not sent again as the budget of 10 % was spent.", ("upstream",)
+    ),
+    "noetl_gateway_upstream_connections": Family(
+        "gauge", "Connections to upstream, by state: busy or idle.", (*_UPSTREAM, "state")
+    ),
+    "noetl_gateway_upstream_pending": Family("gauge", "Requests waiting for a connection.", _UPSTREAM),
+    "noetl_gateway_upstream_circuit": Family(
+        "gauge", "The circuit: 0 closed, 1 half open, 2 open.", _UPSTREAM, summed=False
+    ),
+    "noetl_gateway_upstream_healthy": Family(
+        "gauge", "Whether health checks and ejection leave the url in use.", _UPSTREAM, summed=False
+    ),
+    "noetl_gateway_draining": Family("gauge", "Whether the process is about to end.", summed=False),
+    "noetl_gateway_config_info": Family("gauge", "The configuration in force, by its hash.", ("hash",), summed=False),
+    "noetl_gateway_config_loaded_timestamp_seconds": Family(
+        "gauge", "When the configuration in force was loaded.", summed=False
+    ),
+    "noetl_gateway_config_last_reload_successful": Family(
+        "gauge", "Whether the last reload was used; 1 before there was one.", summed=False
+    ),
+    "noetl_gateway_build_info": Family("gauge", "The program's version.", ("version", "python", "aiohttp")),
+}
+
+
+@dataclass(slots=True)
+class Histogram:
+    """A sum, and how many values fell under each bound; the last count is of those above all."""
+
+    sum: float
+    counts: list[int]
+
+    def add(self, other: Histogram) -> None:
+        """Add another's values."""
+        self.sum += other.sum
+        self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+
+
+Value = float | Histogram
+Collected = dict[str, dict[Labels, Value]]
+
+
+def add(collected: Collected, name: str, labels: Labels, value: Value) -> None:
+    """Add a value to what is collected of a family."""
+    series = collected.setdefault(name, {})
+    known = series.get(labels)
+    if isinstance(known, Histogram) and isinstance(value, Histogram):
+        known.add(value)
+    elif isinstance(value, Histogram):
+        series[labels] = Histogram(value.sum, list(value.counts))
+    else:
+        series[labels] = value + (known if isinstance(known, float | int) else 0)
+
+
+@dataclass(slots=True)
+class _Request:
+    """The requests of one route, method and status."""
+
+    count: int = 0
+    seconds: float = 0.0
+    overhead: float = 0.0
+    durations: list[int] = field(default_factory=lambda: [0] * (len(DURATION) + 1))
+    overheads: list[int] = field(default_factory=lambda: [0] * (len(OVERHEAD) + 1))
+
+
+class Metrics:
+    """The numbers of this process. They outlive a reload."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str | None, str, int], _Request] = {}
+        self.logins = dict.fromkeys(LOGINS, 0)
+        self.session_checks = dict.fromkeys(SESSION_CHECKS, 0)
+        self.decisions = dict.fromkeys(DECISIONS, 0)
+        self._kept: Collected = {}
+
+    def observe(self, line: AccessLine) -> None:
+        """Count one answered request."""
+        known = self._requests.get((line.route, line.method, line.status))
+        if known is None:
+            known = self._new(line)
+        seconds = line.ms / 1000
+        own = seconds - line.upstream_ms / 1000
+        known.count += 1
+        known.seconds += seconds
+        known.overhead += own
+        known.durations[bisect_left(DURATION, seconds)] += 1
+        known.overheads[bisect_left(OVERHEAD, own)] += 1
+
+    def _new(self, line: AccessLine) -> _Request:
+        method = line.method if line.method in _METHODS else "other"
+        if len(self._requests) >= _MAX_SERIES:
+            method = "other"
+        key = (line.route, method, line.status)
+        if key not in self._requests and len(self._requests) >= 2 * _MAX_SERIES:
+            return _Request()
+        return self._requests.setdefault(key, _Request())
+
+    def keep(self, collected: Collected) -> None:
+        """Go on from counters of something that is about to go: a replaced upstream, a worker that died."""
+        for name, series in collected.items():
+            if name in FAMILIES and FAMILIES[name].kind != "gauge":
+                for labels, value in series.items():
+                    add(self._kept, name, labels, value)
+
+    def collect(self) -> Collected:
+        """All that is counted here, every outcome present."""
+        out: Collected = {}
+        for name, series in self._kept.items():
+            for labels, value in series.items():
+                add(out, name, labels, value)
+        for (route, method, status), seen in self._requests.items():
+            pattern = route or "none"
+            add(out, "noetl_gateway_requests", (pattern, method, str(status)), seen.count)
+            histogram = Histogram(seen.seconds, seen.durations)
+            add(out, "noetl_gateway_request_duration_seconds", (pattern, method), histogram)
+            add(out, "noetl_gateway_overhead_seconds", (pattern,), Histogram(seen.overhead, seen.overheads))
+        for family, outcomes in self._outcomes().items():
+            for outcome, count in outcomes.items():
+                add(out, family, (outcome,), count)
+        return out
+
+    def _outcomes(self) -> Mapping[str, Mapping[str, int]]:
+        return {
+            "noetl_gateway_login": self.logins,
+            "noetl_gateway_session_check": self.session_checks,
+            "noetl_gateway_authz": self.decisions,
+        }
+
+
+class MeasuredLog:
+    """An access log that counts each line as well."""
+
+    def __init__(self, log: AccessLog, metrics: Metrics) -> None:
+        self._write = log.write
+        self._observe = metrics.observe
+        self.flush = log.flush
+
+    def write(self, line: AccessLine) -> None:
+        """Tell of a request, and count it."""
+        self._observe(line)
+        self._write(line)

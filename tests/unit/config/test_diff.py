@@ -1,0 +1,70 @@
+"""What is told of a changed configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.config.diff import differences, fingerprint
+from proxy.config.model import Gateway
+
+
+def gateway(**blocks: Any) -> Gateway:
+    return Gateway.model_validate(blocks)
+
+
+ROUTE = {"path": "/noetl/{path:**}", "upstream": "noetl"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ({}, {}, ()),
+        ({}, {"server": {"limits": {"body_timeout": "60s"}}}, ("server.limits.body_timeout: 30s -> 1m",)),
+        ({"logging": {"access": False}}, {}, ("logging.access: false -> true",)),
+        (
+            {"routes": [ROUTE]},
+            {"routes": [{**ROUTE, "timeout": "9s"}]},
+            ("routes[/noetl/{path:**}].timeout: null -> 9s",),
+        ),
+    ],
+)
+def test_a_changed_setting_is_told_as_the_file_spells_it(
+    old: dict[str, Any], new: dict[str, Any], lines: tuple[str, ...]
+) -> None:
+    assert differences(gateway(**old), gateway(**new)) == lines
+
+
+def test_routes_are_known_by_their_path_not_by_their_place() -> None:
+    first, second = {"path": "/a", "upstream": "noetl"}, {"path": "/b", "upstream": "noetl"}
+    assert differences(gateway(routes=[first, second]), gateway(routes=[second, first])) == ()
+
+
+def test_a_route_that_is_gone_and_one_that_is_new_are_told() -> None:
+    told = differences(gateway(routes=[{"path": "/a", "handler": "health"}]), gateway(routes=[ROUTE]))
+    assert "routes[/a].handler: health -> (removed)" in told
+    assert "routes[/noetl/{path:**}].upstream: (added) -> noetl" in told
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key", "X-Token"])
+def test_a_secret_is_told_to_have_changed_and_never_shown(header: str) -> None:
+    def with_value(value: str) -> Gateway:
+        return gateway(routes=[{**ROUTE, "headers": {"request": {"set": {header: value}}}}])
+
+    (line,) = differences(with_value("hunter2"), with_value("hunter3"))
+    assert line.endswith("(a secret) -> (a secret)")
+    assert "hunter" not in line
+
+
+def test_many_differences_are_cut_short_with_their_number() -> None:
+    many = gateway(routes=[{"path": f"/r{number}", "handler": "health"} for number in range(50)])
+    told = differences(gateway(), many)
+    assert len(told) == 51
+    assert told[-1].startswith("and ")
+
+
+def test_a_fingerprint_names_a_configuration() -> None:
+    assert fingerprint(gateway()) == fingerprint(gateway())
+    assert fingerprint(gateway()) != fingerprint(gateway(server={"port": 1}))
+    assert len(fingerprint(gateway())) == 12
