@@ -25,6 +25,7 @@ from proxy.upstream.response import BodyBroken, Response
 
 Headers = list[tuple[str, str]]
 _MAX_STARTED = 1024 * 1024
+_ADDED = ("content-type", "date", "server")
 
 
 def identity_headers(exchange: Exchange) -> Headers:
@@ -235,11 +236,10 @@ class PlainResponse(web.StreamResponse):
     """A response with the upstream's headers only: aiohttp adds no content type, date or server of its own."""
 
     async def _prepare_headers(self) -> None:
-        had_type = "content-type" in self.headers
+        missing = [name for name in _ADDED if name not in self.headers]
         await super()._prepare_headers()
-        if not had_type:
-            self.headers.pop("content-type", None)
-        self.headers.pop("server", None)
+        for name in missing:
+            self.headers.pop(name, None)
 
 
 def _execution_id(data: bytes) -> str | None:
