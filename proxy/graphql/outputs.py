@@ -7,7 +7,8 @@ coercion, and all errors through graphql-core's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from graphql import (
@@ -165,22 +166,32 @@ def _leaf(kind: Any) -> Value:
 
 
 def _object(fields: list[PlannedField]) -> Value:
-    rows = tuple((field.key, field.name, field.as_it_is, field.null_as_it_is, field) for field in fields)
+    rows = tuple((field.key, field.as_it_is, field.null_as_it_is, field) for field in fields)
+    names = tuple(field.name for field in fields)
+    all_of = itemgetter(*names) if len(set(names) - {"__typename"}) > 1 and "__typename" not in names else None
 
     def complete(value: Any, path: Path, errors: Errors) -> Any:
         if _is_nothing(value):
             return None
-        is_mapping = type(value) is dict or isinstance(value, Mapping)
-        completed = {}
-        for key, name, as_it_is, null_as_it_is, field in rows:
-            found = value.get(name) if is_mapping else getattr(value, name, None)
-            if type(found) is as_it_is or (found is None and null_as_it_is):
-                completed[key] = found
-            else:
-                completed[key] = field.complete(found, path, errors)
-        return completed
+        try:
+            found = all_of(value) if all_of is not None and type(value) is dict else _each_of(value, names)
+        except KeyError:
+            found = _each_of(value, names)
+        return {
+            key: item
+            if type(item) is as_it_is or (item is None and null_as_it_is)
+            else field.complete(item, path, errors)
+            for (key, as_it_is, null_as_it_is, field), item in zip(rows, found, strict=True)
+        }
 
     return complete
+
+
+def _each_of(value: Any, names: Sequence[str]) -> Sequence[Any]:
+    """As graphql-core's default resolver finds them: by key, or by attribute."""
+    if isinstance(value, Mapping):
+        return [value.get(name) for name in names]
+    return [getattr(value, name, None) for name in names]
 
 
 class PlannedTypename(PlannedField):

@@ -23,7 +23,7 @@ from proxy.access import Kind, Principal, classify
 from proxy.config.compile import Network, RouteSpec
 from proxy.exchange import client_address
 from proxy.handlers.fast_exchange import Client, FastExchange, FastRoute, LaneExchange
-from proxy.handlers.fast_headers import Fields, Read, lines
+from proxy.handlers.fast_headers import MAX_KEPT_TEXT, Fields, Read, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.handlers.streams import Drain
 from proxy.observe.access import AccessLog
@@ -70,6 +70,7 @@ class FastLane:
         self._who = who
         self._trusted = trusted
         self._hosts: dict[str, str] = {}
+        self._fixed: dict[tuple[str, str, str], LaneRoute] = {}
         self._identities: dict[tuple[bytes, str, str, str], tuple[Principal, Fields]] = {}
         self._origins: dict[tuple[int, bytes], bytes] = {}
         self._ids = itertools.count(secrets.randbits(63))
@@ -81,20 +82,22 @@ class FastLane:
         if message.version != HttpVersion11 or message.upgrade:
             return None
         method = message.method
+        authority = message.headers.get(HOST, "")
+        fixed = self._fixed.get((authority, method, message.path))
+        if fixed is not None:
+            return self._taken(fixed, client, message, body)
         path, question, query = message.path.partition("?")
         if not is_plain(path) or "#" in query or not query.isascii():
             return None
-        authority = message.headers.get(HOST, "")
         host = self._hosts.get(authority) or self._host(authority)
         found = self._table.find(host, method, path) if host else None
         route = self._routes[id(found.route)] if isinstance(found, Found) else None
         if route is None or not isinstance(found, Found):
             return None
         if not isinstance(route, FastRoute):
-            taken = route.take(self, client, message, body)
-            if taken is not None:
-                self._metrics.session_checks["valid"] += 1
-            return taken
+            if not question:
+                _kept(self._fixed, (authority, method, path), route)
+            return self._taken(route, client, message, body)
         sent = path if route.prefix is None else route.prefix + found.params[route.rest]
         if not _by_path(route, method, sent, body):
             return None
@@ -131,6 +134,12 @@ class FastLane:
         )
         return exchange
 
+    def _taken(self, route: LaneRoute, client: Client, message: RawRequestMessage, body: bytes) -> LaneExchange | None:
+        taken = route.take(self, client, message, body)
+        if taken is not None:
+            self._metrics.session_checks["valid"] += 1
+        return taken
+
     def _allowed(self, read: Read, route: FastRoute, method: str, path: str) -> Principal | None:
         """The signed-in user, if the rules plainly allow the request."""
         principal = self.who(read.authorization.decode("latin-1"), read.token.decode("latin-1"))
@@ -155,7 +164,7 @@ class FastLane:
 
     def _host(self, authority: str) -> str:
         """A valid Host without its port, in lower case; empty if it is not valid."""
-        if not _HOST.fullmatch(authority):
+        if len(authority) > MAX_KEPT_TEXT or not _HOST.fullmatch(authority):
             return ""
         host = authority.rpartition(":")[0] if re.search(r":\d+$", authority) else authority
         return _kept(self._hosts, authority, host.lower())

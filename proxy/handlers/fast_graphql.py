@@ -41,7 +41,7 @@ from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context, Headers
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import Client
-from proxy.handlers.fast_headers import lines
+from proxy.handlers.fast_headers import MAX_KEPT_TEXT, lines
 from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, tell, timed_out
 from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
@@ -113,7 +113,9 @@ class FastGraphql:
         if self._cookie is not None and self._cookie in headers.get(COOKIE, ""):
             return False
         origin = headers.get(ORIGIN, "null")
-        return origin != "" and origin.isascii() and len(headers.getall(HOST)) == 1
+        if not 0 < len(origin) <= MAX_KEPT_TEXT or len(headers.get(ACCEPT, "")) > MAX_KEPT_TEXT:
+            return False
+        return origin.isascii() and len(headers.getall(HOST)) == 1
 
     def _negotiate(self, accept: str | None) -> str | None:
         if accept not in self._media:

@@ -27,6 +27,8 @@ _SPECIAL = {
     b"upgrade": _ORDINARY,
     b"transfer-encoding": _ORDINARY,
 }
+MAX_KEPT_TEXT = 255
+"""What a client sends and the lane remembers is no longer than this; the ordinary path takes the rest."""
 _PERSISTENCE = frozenset({b"", b"keep-alive", b"close"})
 
 
@@ -90,7 +92,7 @@ class RequestPlan:
             elif code == _REQUEST_ID:
                 read.request_id = read.request_id or value
             elif code == _ORIGIN:
-                if not value:
+                if not 0 < len(value) <= MAX_KEPT_TEXT:
                     return None
                 read.origin = value
                 read.kept.append(b"origin: %b\r\n" % value)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from proxy.policy.glob import Glob
 
-_MAX_KNOWN = 256
+_MAX_KNOWN = 32
 
 
 class Action(StrEnum):
