@@ -4,10 +4,10 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast e2e lint format bench docs lock wheel clean
+.PHONY: help setup pages dev test test-fast e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready pages  ## make .venv from the lock file, and fetch GraphiQL's assets
 
@@ -47,9 +47,37 @@ format: .venv/.ready  ## let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure against nginx (needs nginx and wrk); BENCH="--quick" for a rough look
-	@scripts/need.sh nginx:nginx-light wrk:wrk
+bench: setup  ## measure beside nginx and haproxy; BENCH="--quick" for a rough look
+	@scripts/need.sh nginx:nginx-light wrk:wrk haproxy:haproxy
 	@$(BIN)/python -m bench $(BENCH)
+
+bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure beside other GraphQL servers
+	@scripts/need.sh nginx:nginx-light wrk:wrk node:nodejs
+	@$(BIN)/python -m bench graphql $(BENCH)
+
+bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
+	@scripts/need.sh node:nodejs npm:npm
+	@cd bench/graphql && npm ci --silent --no-audit --no-fund && touch node_modules/.ready
+
+var/bench/strawberry/.ready: bench/graphql/requirements.txt
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/graphql/requirements.txt
+	@touch $@
+
+bench-workers: setup  ## two workers on two cores beside one on one
+	@scripts/need.sh nginx:nginx-light wrk:wrk
+	@$(BIN)/python -m bench workers $(BENCH)
+
+bench-idle: setup  ## 10,000 idle connections: memory for each, and the latency of active ones
+	@scripts/need.sh nginx:nginx-light wrk:wrk
+	@$(BIN)/python -m bench idle $(BENCH)
+
+bench-large: setup  ## 1 GiB down and 1 GiB up: intact, and with how much memory
+	@$(BIN)/python -m bench large $(BENCH)
+
+profile: setup  ## where the gateway's time goes under load; BENCH="--only executionStatus"
+	@scripts/need.sh nginx:nginx-light wrk:wrk
+	@$(BIN)/python -m bench profile $(BENCH)
 
 docs: .venv/.ready  ## regenerate docs/reference.md and docs/gateway.schema.json from the code
 	@$(BIN)/python scripts/reference.py

@@ -1,145 +1,150 @@
-"""Who is measured, and what stands around them: the upstream, the session service and the identity provider.
+"""Who is measured, and what stands around them: the upstream, the session services and the identity provider.
 
-The thing measured has one core; everything else, the load generator too, has the other. The gateway runs with the
-gateway.yaml of this repository: file session store, access rules, one access line per request.
+The thing measured has one core; the load generator and the upstream have the other. The gateway runs with the
+gateway.yaml of this repository: file session store, access rules, access log.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-from bench.programs import ROOT, BenchError, Program, free_port
-from bench.scenarios import AUTH_REQUEST, DETAIL, EDGE, EXECUTION_ID, PLAIN, STATS, STATUS, UPSTREAM, json_text
+from bench import servers
+from bench.answers import json_text, large, upstream_values
+from bench.programs import BenchError, Cores, Program
+from bench.scenarios import (
+    AUTH_REQUEST,
+    AUTH_REQUEST_TUNED,
+    EDGE,
+    EMAIL,
+    HAPROXY,
+    LABELS,
+    PLAIN,
+    PLAIN_TUNED,
+    UPSTREAM,
+    Credentials,
+)
 from proxy.client import Client, ClientError
 
-_TEMPLATES = Path(__file__).with_name("nginx")
-_USER, _PASSWORD, _CLIENT_ID, _AUDIENCE = "dev@example.com", "password", "noetl-gateway", "noetl-gateway"
+_PASSWORD, _CLIENT_ID, _AUDIENCE = "password", "noetl-gateway", "noetl-gateway"
 
 CONDITIONS = (
-    "nginx+auth_request asks a session service that is the fastest there can be: a map of tokens in a second nginx, on "
-    "the other core, so its cost is not charged to the core that is measured; a real one costs more",
-    "nginx writes its access log in 64 KiB pieces, noetl-edge a line at a time; keepalive is on for every hop",
-    "the upstream is an nginx that answers from memory, and shares the other core with the load generator and the "
-    "session service: its own rate is the most that this set-up can ask of anyone",
+    "'nginx' and 'nginx + auth_request' have nginx's own proxy settings (HTTP/1.0, a new connection per request on "
+    "each hop); the session service shares the core that is measured, so its cost is charged, as the gateway's own is",
+    "the rows marked 'tuned' keep connections open on each hop, and the session service is on the other core, so its "
+    "cost is not charged to the core that is measured",
+    "the session service is the fastest there is, a map with the one token in a second nginx; a real one costs more",
+    "noetl-edge has its file session store, access rules and access log (JSON) on, and metrics "
+    f"{'on' if servers.METRICS else 'OFF, as this version has none'}",
+    "everyone writes an access log to a file: nginx in 64 KiB pieces, noetl-edge in pieces of at most 64 KiB or 0.2 s, "
+    "haproxy a line at a time; the files are emptied between measurements",
+    "the upstream is an nginx that answers from memory, and shares the other core with the load generator: its own "
+    "rate is the most that this set-up can ask of anyone",
     "executionStatus polls a running execution, whose playbook the gateway has seen before: one upstream request each",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A program that is measured, with the name it has in the report."""
+    """Something that is measured, with the name it has in the report. Its CPU is that of all its programs."""
 
     name: str
     label: str
-    url: str
-    program: Program
+    programs: tuple[Program, ...]
+
+    @property
+    def url(self) -> str:
+        """Where it is asked."""
+        return self.programs[0].url
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds used so far."""
+        return sum(program.cpu_seconds() for program in self.programs)
 
 
 class Field:
     """All programs of a run, in a folder of their own. Use it within an `ExitStack`, which stops them."""
 
-    def __init__(self, nginx: str, folder: Path, core: int, other_core: int) -> None:
-        self._nginx = nginx
-        self._folder = folder
+    def __init__(self, stack: contextlib.ExitStack, folder: Path, core: Cores, other_core: Cores) -> None:
+        self._stack, self.folder = stack, folder
         self._core, self._other = core, other_core
-        self.session_token = ""
-        self.contenders: Mapping[str, Contender] = {}
+        self.credentials = Credentials()
+        self.contenders: dict[str, Contender] = {}
+        self.helpers: dict[str, Program] = {}
 
-    def start(self, stack: contextlib.ExitStack) -> None:
-        """Start everything and sign in. Raises BenchError."""
+    def start_gateway(self, nginx: str, server: Mapping[str, str] | None = None) -> None:
+        """Start the upstream, the identity provider and the gateway, and sign in. Raises BenchError.
 
-        def run(program: Program) -> Program:
-            stack.callback(program.stop)
-            program.start()
-            return program
+        `server` are settings for the gateway's server block.
+        """
+        upstream = self.start_upstream(nginx)
+        gateway, self.credentials = self.gateway(upstream, server=server)
+        self._add(UPSTREAM, upstream)
+        self._add(EDGE, gateway)
 
-        auth0 = free_port()
-        run(self._python("mock_auth0", ("mock_auth0", "--port", str(auth0)), auth0, "/.well-known/jwks.json"))
-        answers = {
-            "STATS": json_text(STATS),
-            "STATUS": json_text(STATUS).replace(EXECUTION_ID, "$execution_id"),
-            "DETAIL": json_text(DETAIL).replace(EXECUTION_ID, "$execution_id"),
-        }
-        self.upstream = run(self._server("upstream", self._other, answers))
-        upstream = {"UPSTREAM": str(_port(self.upstream))}
-        gateway = run(self._gateway(self.upstream, auth0))
-        self.session_token = _sign_in(f"localhost:{auth0}", _url(gateway))
-        self.sessions = run(self._server("sessions", self._other, {"TOKEN": self.session_token}))
-        plain = run(self._server("plain", self._core, upstream))
-        hops = {**upstream, "SESSIONS": str(_port(self.sessions))}
-        auth_request = run(self._server("auth_request", self._core, hops))
-        self.contenders = {
-            UPSTREAM: Contender(UPSTREAM, "upstream direct", _url(self.upstream), self.upstream),
-            PLAIN: Contender(PLAIN, "nginx plain", _url(plain), plain),
-            AUTH_REQUEST: Contender(AUTH_REQUEST, "nginx+auth_request", _url(auth_request), auth_request),
-            EDGE: Contender(EDGE, "noetl-edge", _url(gateway), gateway),
-        }
+    def start_upstream(self, nginx: str, cores: Cores | None = None) -> Program:
+        """Start an upstream, with everything else if no cores are given. Raises BenchError."""
+        file = self.folder / "large.json"
+        file.write_text(json_text(large()))
+        values = {**upstream_values(), "LARGE": str(file)}
+        name = f"upstream{len(self.helpers)}"
+        cores = self._other if cores is None else cores
+        upstream = self.run(servers.nginx(nginx, self.folder, "upstream", cores, values, name))
+        self.helpers.setdefault("upstream", upstream)
+        return upstream
 
-    def _server(self, name: str, core: int, values: Mapping[str, str]) -> Program:
-        port = free_port()
-        body = (_TEMPLATES / f"{name}.conf").read_text()
-        text = (_TEMPLATES / "main.conf").read_text().replace("@BODY@", body)
-        filled = fill(text, {**values, "PORT": str(port), "NAME": name, "FOLDER": str(self._folder)})
-        file = self._folder / f"{name}.conf"
-        file.write_text(filled)
-        log = self._folder / f"{name}.access.log"
-        command = (self._nginx, "-p", str(self._folder), "-e", "stderr", "-c", str(file))
-        grows = (log,) if "@NAME@.access.log" in body else ()
-        return Program(f"nginx ({name})", command, f"http://127.0.0.1:{port}/", self._log(name), core, grows=grows)
+    def gateway(
+        self, upstream: Program, cores: Cores | None = None, server: Mapping[str, str] | None = None
+    ) -> tuple[Program, Credentials]:
+        """Start a gateway, on its core if no others are given, and sign in there. Raises BenchError."""
+        if "identity provider" not in self.helpers:
+            self.helpers["identity provider"] = self.run(servers.mock_auth0(self.folder, self._other))
+        auth0 = self.helpers["identity provider"]
+        cores = self._core if cores is None else cores
+        gateway = self.run(servers.gateway(self.folder, cores, upstream, auth0, server))
+        return gateway, sign_in(f"localhost:{auth0.port}", gateway.url)
 
-    def _python(self, name: str, arguments: tuple[str, ...], port: int, path: str) -> Program:
-        command = (sys.executable, "-m", *arguments)
-        return Program(name, command, f"http://127.0.0.1:{port}{path}", self._log(name), self._other)
+    def start_others(self, nginx: str, haproxy: str) -> None:
+        """Start those that the gateway is compared with. Raises BenchError."""
+        token = {"TOKEN": self.credentials.session_token}
+        near = self._server(nginx, "sessions", self._core, token, "sessions_same_core")
+        far = self._server(nginx, "sessions", self._other, token, "sessions_other_core")
+        self.helpers["session service"] = far
+        upstream = {"UPSTREAM": str(self.helpers["upstream"].port)}
+        self._add(PLAIN, self._server(nginx, "plain", self._core, upstream))
+        self._add(PLAIN_TUNED, self._server(nginx, "plain_tuned", self._core, upstream))
+        self._add(HAPROXY, self.run(servers.haproxy(haproxy, self.folder, self._core, upstream)))
+        hops = {**upstream, "SESSIONS": str(near.port)}
+        self._add(AUTH_REQUEST, self._server(nginx, "auth_request", self._core, hops), near)
+        hops = {**upstream, "SESSIONS": str(far.port)}
+        self._add(AUTH_REQUEST_TUNED, self._server(nginx, "auth_request_tuned", self._core, hops))
 
-    def _gateway(self, upstream: Program, auth0: int) -> Program:
-        port, log = free_port(), self._log("gateway")
-        return Program(
-            "noetl-edge",
-            (sys.executable, "-m", "proxy", "serve", "--config", str(ROOT / "gateway.yaml")),
-            f"http://127.0.0.1:{port}/health",
-            log,
-            self._core,
-            {
-                "AUTH0_DOMAIN": f"localhost:{auth0}",
-                "AUTH0_ISSUER": f"http://localhost:{auth0}/",
-                "AUTH0_AUDIENCE": _AUDIENCE,
-                "NOETL_BASE_URL": _url(upstream),
-                "GATEWAY_PORT": str(port),
-                "NOETL_EDGE_SESSIONS": str(self._folder / "store"),
-            },
-            grows=(log,),
-        )
+    def add(self, name: str, label: str, program: Program) -> None:
+        """Start another contender. Raises BenchError."""
+        self.contenders[name] = Contender(name, label, (self.run(program),))
 
-    def _log(self, name: str) -> Path:
-        return self._folder / f"{name}.log"
+    def run(self, program: Program) -> Program:
+        """Start a program, which is stopped at the end. Raises BenchError."""
+        self._stack.callback(program.stop)
+        program.start()
+        return program
+
+    def _server(self, nginx: str, template: str, core: Cores, values: Mapping[str, str], name: str = "") -> Program:
+        return self.run(servers.nginx(nginx, self.folder, template, core, values, name))
+
+    def _add(self, name: str, *programs: Program) -> None:
+        self.contenders[name] = Contender(name, LABELS[name], programs)
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values where `@NAME@` stands."""
-    for name, value in values.items():
-        template = template.replace(f"@{name}@", value)
-    return template
-
-
-def _url(program: Program) -> str:
-    return str(httpx.URL(program.ready_url).copy_with(path="")).rstrip("/")
-
-
-def _port(program: Program) -> int:
-    return httpx.URL(program.ready_url).port or 80
-
-
-def _sign_in(domain: str, gateway: str) -> str:
-    """A session as a user gets one: an id_token of the identity provider, traded at the gateway."""
+def sign_in(domain: str, gateway: str) -> Credentials:
+    """A session as a user gets one: an id_token of the identity provider, traded at the gateway. Raises BenchError."""
     form = {
         "grant_type": "password",
-        "username": _USER,
+        "username": EMAIL,
         "password": _PASSWORD,
         "client_id": _CLIENT_ID,
         "audience": _AUDIENCE,
@@ -149,7 +154,8 @@ def _sign_in(domain: str, gateway: str) -> str:
         answer = httpx.post(f"http://{domain}/oauth/token", data=form, timeout=10, trust_env=False)
         if not answer.is_success:
             raise BenchError(f"mock_auth0 refused the login: {answer.status_code} {answer.text[:200]}")
+        id_token = answer.json()["id_token"]
         with Client(gateway, timeout=10, transport=httpx.HTTPTransport()) as client:
-            return client.login(answer.json()["id_token"], domain).session_token
+            return Credentials(client.login(id_token, domain).session_token, id_token, domain)
     except (httpx.HTTPError, ClientError) as error:
         raise BenchError(f"signing in: {error}") from None

@@ -6,12 +6,13 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.programs import ROOT
 
-_PACKAGES = ("noetl-edge", "aiohttp", "httptools", "uvloop", "graphql-core", "lmdb", "structlog")
+_PACKAGES = ("noetl-edge", "aiohttp", "httptools", "uvloop", "graphql-core", "lmdb", "structlog", "hdrhistogram")
 
 
 def machine() -> dict[str, str | int]:
@@ -27,14 +28,12 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def versions(nginx: str, wrk: str) -> dict[str, str]:
-    """Versions by name; the commit ends in `+` where files differ from it."""
-    found = {
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "nginx": _said(nginx, "-v").rpartition("/")[2],
-        "wrk": _said(wrk, "-v").removeprefix("wrk ").partition(" ")[0],
-    }
+def versions(programs: Mapping[str, str]) -> dict[str, str]:
+    """Versions by name, also of `programs` (name to path); the commit ends in `+` where files differ from it."""
+    found = {"commit": _commit(), "python": platform.python_version()}
+    for name, path in programs.items():
+        number = re.search(r"[0-9]+\.[0-9]+[0-9.]*", said(path, "--version" if name == "node" else "-v"))
+        found[name] = number[0] if number else "unknown"
     for name in _PACKAGES:
         try:
             found[name] = version(name)
@@ -43,7 +42,8 @@ def versions(nginx: str, wrk: str) -> dict[str, str]:
     return found
 
 
-def _said(*command: str) -> str:
+def said(*command: str) -> str:
+    """The first line that a command prints."""
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     lines = (done.stdout + done.stderr).splitlines()
     return lines[0].strip() if lines else ""
@@ -51,8 +51,8 @@ def _said(*command: str) -> str:
 
 def _commit() -> str:
     try:
-        commit = _said("git", "rev-parse", "--short", "HEAD")
-        changed = _said("git", "status", "--porcelain", "--untracked-files=no")
+        commit = said("git", "rev-parse", "--short", "HEAD")
+        changed = said("git", "status", "--porcelain", "--untracked-files=no")
     except FileNotFoundError:
         return "unknown"
     return f"{commit}{'+' if changed else ''}" if re.fullmatch("[0-9a-f]{7,40}", commit) else "unknown"

@@ -26,9 +26,16 @@ _FOREIGN = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NOETL_", "
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
+Cores = int | str
+"""One core, or several as taskset reads them: `0,1`."""
+
 
 class BenchError(Exception):
     """The measurement can't go on; the text is what the user is told."""
+
+
+class WrongAnswer(BenchError):
+    """An answer was not the right one, or there was none; the text says whose."""
 
 
 class Missing(BenchError):
@@ -66,14 +73,12 @@ def two_cores() -> tuple[int, int]:
     return cores[0], cores[min(1, len(cores) - 1)]
 
 
-def bound_to(core: int | None) -> list[str]:
-    """The words before a command that keep it on a core, and end it when this process is gone."""
+def bound_to(cores: Cores) -> list[str]:
+    """The words before a command that keep it on its cores, and end it when this process is gone."""
     words = []
     if shutil.which("setpriv"):
         words += ["setpriv", "--pdeathsig", "TERM", "--"]
-    if core is not None:
-        words += [find("taskset", "util-linux"), "-c", str(core)]
-    return words
+    return [*words, find("taskset", "util-linux"), "-c", str(cores)]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -87,7 +92,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 @dataclass(slots=True)
 class Program:
-    """One program: its command, the address that tells it is ready, its core, and the file it writes to.
+    """One program: its command, the address that tells it is ready, its cores, and the file it writes to.
 
     `grows` are files that it fills with a line per request; they are emptied between measurements.
     """
@@ -96,16 +101,33 @@ class Program:
     command: tuple[str, ...]
     ready_url: str
     log: Path
-    core: int | None
+    cores: Cores
     environment: Mapping[str, str] = field(default_factory=dict)
     grows: tuple[Path, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return httpx.URL(self.ready_url).port or 80
+
+    @property
+    def url(self) -> str:
+        """Its address, without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process. Raises BenchError if it does not run."""
+        if self._process is None:
+            raise BenchError(f"{self.name} does not run")
+        return self._process.pid
 
     def start(self) -> None:
         """Start and wait until it answers. Raises BenchError with the end of its output."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*bound_to(self.core), *self.command],
+                [*bound_to(self.cores), *self.command],
                 cwd=ROOT,
                 env={**clean_environment(), **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -149,9 +171,13 @@ class Program:
         for path in self.grows:
             os.truncate(path, 0)
 
+    def pids(self) -> list[int]:
+        """It and its children. Raises BenchError if it does not run."""
+        return _family(self.pid)
+
     def cpu_seconds(self) -> float:
         """CPU seconds that it and its children have used so far."""
-        return 0.0 if self._process is None else sum(_cpu_seconds(pid) for pid in _family(self._process.pid))
+        return sum(cpu_seconds(pid) for pid in self.pids())
 
 
 def _family(pid: int) -> list[int]:
@@ -162,26 +188,8 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used so far."""
     # The name, in parentheses, may hold anything; the fields are counted from after it.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-@dataclass(frozen=True, slots=True)
-class CoreTimes:
-    """Seconds since boot that a core was idle, was taken by the hypervisor, and both with all else."""
-
-    idle: float
-    stolen: float
-    total: float
-
-
-def core_times(core: int) -> CoreTimes:
-    """What the kernel has counted for one core (proc(5), /proc/stat)."""
-    for line in Path("/proc/stat").read_text().splitlines():
-        name, *fields = line.split()
-        if name == f"cpu{core}":
-            ticks = [int(text) / _TICKS for text in fields[:8]]
-            return CoreTimes(ticks[3] + ticks[4], ticks[7], sum(ticks))
-    raise BenchError(f"/proc/stat has no cpu{core}")

@@ -7,174 +7,174 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-import httpx
+from bench import answers
+from bench.answers import A_NEW_ID, A_SESSION, AN_INSTANT, EXECUTION_ID, PATH, POLLED, STATS, STATUS, VARIABLES
+from bench.asks import Ask, guarded
 
-from bench.programs import BenchError
-
-UPSTREAM, PLAIN, AUTH_REQUEST, EDGE = "upstream", "nginx", "nginx_auth_request", "noetl_edge"
-
-EXECUTION_ID = "478775660589088776"
-PATH = "data_pipeline/transform_data"
-STATS = {
-    "status": "success",
-    "stats": {
-        "total_executions": 1204,
-        "successful_executions": 1131,
-        "failed_executions": 41,
-        "total_playbooks": 37,
-        "total_workflows": 37,
-        "pending_executions": 32,
-        "active_executions": 32,
-    },
+UPSTREAM, PLAIN, PLAIN_TUNED, HAPROXY = "upstream", "nginx", "nginx_tuned", "haproxy"
+AUTH_REQUEST, AUTH_REQUEST_TUNED, EDGE = "nginx_auth_request", "nginx_auth_request_tuned", "noetl_edge"
+MERCURIUS, YOGA, STRAWBERRY = "mercurius", "yoga", "strawberry"
+LABELS = {
+    UPSTREAM: "upstream direct",
+    PLAIN: "nginx",
+    PLAIN_TUNED: "nginx, tuned",
+    HAPROXY: "haproxy",
+    AUTH_REQUEST: "nginx + auth_request",
+    AUTH_REQUEST_TUNED: "nginx + auth_request, tuned",
+    EDGE: "noetl-edge",
+    MERCURIUS: "mercurius, jit",
+    YOGA: "graphql-yoga",
+    STRAWBERRY: "strawberry",
 }
-_VARIABLES = {"input_file": "gs://bucket/input.csv", "factor": 3}
-_STARTED = "2026-01-05T10:15:30.123456Z"
-STATUS = {
-    "execution_id": EXECUTION_ID,
-    "current_step": "transform",
-    "completed_steps": ["start", "read_input"],
-    "failed": False,
-    "completed": False,
-    "completion_inferred": False,
-    "variables": _VARIABLES,
-    "start_time": _STARTED,
-    "end_time": None,
-    "duration_seconds": 12.345,
-    "duration_human": "12.3s",
-}
-DETAIL = {
-    "execution_id": EXECUTION_ID,
-    "catalog_id": "478775660589088001",
-    "path": PATH,
-    "version": 1,
-    "status": "RUNNING",
-    "start_time": _STARTED,
-    "end_time": None,
-    "duration_seconds": 12.345,
-    "progress": 50,
-    "result": None,
-    "error": None,
-    "parent_execution_id": None,
-    "events": [],
-    "pagination": {
-        "page": 1, "page_size": 10, "total_events": 0, "total_pages": 1, "has_next": False, "has_prev": False,
-    },
-}  # fmt: skip
+EMAIL, DISPLAY_NAME = "dev@example.com", "Dev Name"
 
 _QUERY = (
     "query GetStatus($id: String!) { executionStatus(executionId: $id) { executionId path status completed failed "
     "cancelled currentStep completedSteps variables result error } }"
 )
-_POLL = json.dumps({"query": _QUERY, "variables": {"id": EXECUTION_ID}})
-_POLLED = {
-    "data": {
-        "executionStatus": {
-            "executionId": EXECUTION_ID,
-            "path": PATH,
-            "status": "running",
-            "completed": False,
-            "failed": False,
-            "cancelled": False,
-            "currentStep": "transform",
-            "completedSteps": ["start", "read_input"],
-            "variables": _VARIABLES,
-            "result": None,
-            "error": None,
-        }
-    }
-}
+_MUTATION = (
+    "mutation Run($name: String!, $variables: JSON) { executePlaybook(name: $name, variables: $variables) "
+    "{ executionId name status } }"
+)
+_JSON = {"content-type": "application/json", "accept": "application/json"}
+_PLAIN, _GUARDS = (PLAIN, PLAIN_TUNED, HAPROXY), (AUTH_REQUEST, AUTH_REQUEST_TUNED, EDGE)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One request and its right answer; a `guarded` one must be 401 without its session."""
+class Credentials:
+    """What a signed-in user has: a session of the gateway, and the identity provider's token that it was made from."""
 
-    path: str
-    expected: Any
-    method: str = "GET"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: str = ""
-    guarded: bool = False
-
-    def verify(self, base_url: str) -> int:
-        """Ask once; the size of the right answer with its head, in bytes. Raises BenchError for a wrong one."""
-        answer = self._send(base_url, self.headers)
-        where = f"{self.method} {self.path}"
-        try:
-            got = answer.json()
-        except ValueError:
-            got = None
-        if answer.status_code != 200 or got != self.expected:
-            raise BenchError(f"{where}: wrong answer {answer.status_code}: {answer.text[:300]}")
-        if self.guarded:
-            bare = {name: value for name, value in self.headers.items() if name != "authorization"}
-            refused = self._send(base_url, bare)
-            if refused.status_code != 401:
-                raise BenchError(f"{where}: without a session 401 was expected, not {refused.status_code}")
-        return _size(answer)
-
-    def _send(self, base_url: str, headers: Mapping[str, str]) -> httpx.Response:
-        try:
-            with httpx.Client(timeout=5, trust_env=False, headers={"accept-encoding": "identity"}) as client:
-                return client.request(self.method, base_url + self.path, headers=dict(headers), content=self.body)
-        except httpx.HTTPError as error:
-            raise BenchError(f"{self.method} {self.path}: {type(error).__name__}: {error}") from None
-
-
-def _size(answer: httpx.Response) -> int:
-    head = len(f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}\r\n\r\n")
-    return head + sum(len(name) + len(value) + 4 for name, value in answer.headers.raw) + len(answer.content)
+    session_token: str = ""
+    id_token: str = ""
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A name for `--only`, a line for the report, and what each contender is asked, in the order of the report."""
+    """A name for `--only`, a line for the report, and what each contender is asked, in the order of the report.
+
+    `unit` is what rates are told in: `req/s`, or `MiB/s` of answers received.
+    """
 
     name: str
     title: str
     asks: Mapping[str, Ask]
+    unit: str = "req/s"
 
 
-def scenarios(session_token: str) -> tuple[Scenario, ...]:
+def scenarios(who: Credentials) -> tuple[Scenario, ...]:
     """All scenarios, with the session that they use."""
-    session = {"authorization": f"Bearer {session_token}"}
-    polling = {**session, "content-type": "application/json", "accept": "application/json"}
-    status = f"/executions/{EXECUTION_ID}/status"
-    relayed = Ask("/noetl/dashboard/stats", STATS, headers=session)
+    session = {"authorization": f"Bearer {who.session_token}"}
+    event = answers.json_text({"execution_id": EXECUTION_ID, "event_type": "step.exit", "result": "r" * 940})
     return (
-        Scenario(
+        _relayed(
             "relay",
-            f"authenticated GET /noetl/dashboard/stats, {len(json_text(STATS))} bytes of JSON",
-            {
-                UPSTREAM: Ask("/api/dashboard/stats", STATS),
-                PLAIN: relayed,
-                AUTH_REQUEST: guarded(relayed),
-                EDGE: guarded(relayed),
-            },
+            f"authenticated GET /noetl/dashboard/stats, {len(answers.json_text(STATS))} bytes of JSON",
+            Ask("/dashboard/stats", STATS, headers=session),
         ),
-        Scenario(
-            "executionStatus",
-            "where a running execution stands; POST /graphql at noetl-edge, the status endpoint elsewhere",
-            {
-                UPSTREAM: Ask(f"/api{status}", STATUS),
-                AUTH_REQUEST: Ask(f"/noetl{status}", STATUS, headers=session, guarded=True),
-                EDGE: Ask("/graphql", _POLLED, "POST", polling, _POLL, guarded=True),
-            },
+        _relayed(
+            "relay_post",
+            f"authenticated POST /noetl/events, {len(event)} bytes up",
+            Ask("/events", answers.ACCEPTED, "POST", {**session, **_JSON}, event),
         ),
+        _relayed(
+            "relay_large",
+            "authenticated GET /noetl/results/large, 1 MiB down",
+            Ask("/results/large", answers.large(), headers=session),
+            unit="MiB/s",
+        ),
+        _polling(session),
+        _executing(session),
+        _login(who),
+        _validate(who),
     )
 
 
-def guarded(ask: Ask) -> Ask:
-    """The same request to who must refuse it without a session."""
-    return Ask(ask.path, ask.expected, ask.method, ask.headers, ask.body, guarded=True)
+def _relayed(name: str, title: str, ask: Ask, unit: str = "req/s") -> Scenario:
+    def under(prefix: str) -> Ask:
+        return Ask(prefix + ask.path, ask.expected, ask.method, ask.headers, ask.body)
+
+    asks = {UPSTREAM: under("/api"), **{contender: under("/noetl") for contender in _PLAIN}}
+    return Scenario(name, title, {**asks, **{contender: guarded(under("/noetl")) for contender in _GUARDS}}, unit)
 
 
-def json_text(value: Any) -> str:
-    """JSON as the NoETL server writes it."""
-    return json.dumps(value, separators=(",", ":"))
+def poll(session: Mapping[str, str]) -> Ask:
+    """The poll that clients send while they wait for an execution."""
+    body = json.dumps({"query": _QUERY, "variables": {"id": EXECUTION_ID}})
+    return Ask("/graphql", POLLED, "POST", {**session, **_JSON}, body, guarded=True)
 
 
-NAMES = tuple(scenario.name for scenario in scenarios(""))
+def _polling(session: Mapping[str, str]) -> Scenario:
+    status = f"/executions/{EXECUTION_ID}/status"
+    relayed = Ask(f"/noetl{status}", STATUS, headers=session, guarded=True)
+    return Scenario(
+        "executionStatus",
+        "where a running execution stands; POST /graphql at noetl-edge, the status endpoint elsewhere",
+        {
+            UPSTREAM: Ask(f"/api{status}", STATUS),
+            AUTH_REQUEST: relayed,
+            AUTH_REQUEST_TUNED: relayed,
+            EDGE: poll(session),
+        },
+    )
+
+
+def _executing(session: Mapping[str, str]) -> Scenario:
+    body = answers.json_text({"path": PATH, "workload": VARIABLES})
+    relayed = Ask("/noetl/execute", answers.started(A_NEW_ID), "POST", {**session, **_JSON}, body, guarded=True)
+    mutation = json.dumps({"query": _MUTATION, "variables": {"name": PATH, "variables": VARIABLES}})
+    made = {"data": {"executePlaybook": {"executionId": A_NEW_ID, "name": PATH, "status": "running"}}}
+    return Scenario(
+        "executePlaybook",
+        "start a playbook; POST /graphql at noetl-edge, the execute endpoint elsewhere",
+        {
+            UPSTREAM: Ask("/api/execute", answers.started(A_NEW_ID), "POST", _JSON, body),
+            AUTH_REQUEST: relayed,
+            AUTH_REQUEST_TUNED: relayed,
+            EDGE: Ask("/graphql", made, "POST", {**session, **_JSON}, mutation, guarded=True),
+        },
+    )
+
+
+def _user() -> dict[str, object]:
+    return {"user_id": 1, "email": EMAIL, "display_name": DISPLAY_NAME, "roles": ["developer"]}
+
+
+def _login(who: Credentials) -> Scenario:
+    body = json.dumps({"auth0_token": who.id_token, "auth0_domain": who.domain})
+    made = {
+        "status": "authenticated",
+        "session_token": A_SESSION,
+        "user": _user(),
+        "expires_at": AN_INSTANT,
+        "message": "Authentication successful",
+    }
+    title = "POST /api/auth/login with an RS256 token: verified, and a session written to disk"
+    return Scenario("login", title, {EDGE: Ask("/api/auth/login", made, "POST", _JSON, body)})
+
+
+def _validate(who: Credentials) -> Scenario:
+    body = json.dumps({"session_token": who.session_token})
+    made = {"valid": True, "user": _user(), "expires_at": AN_INSTANT, "message": "Session is valid"}
+    title = "POST /api/auth/validate: whose session a token is"
+    return Scenario("validate", title, {EDGE: Ask("/api/auth/validate", made, "POST", _JSON, body)})
+
+
+NAMES = tuple(scenario.name for scenario in scenarios(Credentials()))
+
+QUICK = {
+    "relay": (PLAIN, AUTH_REQUEST, EDGE),
+    "relay_large": (PLAIN, EDGE),
+    "executionStatus": (AUTH_REQUEST, EDGE),
+    "executePlaybook": (AUTH_REQUEST, EDGE),
+    "login": (EDGE,),
+    "validate": (EDGE,),
+}
+
+
+def quick(scenario: Scenario) -> Scenario:
+    """The scenario with the few contenders of a rough look."""
+    asks = {name: ask for name, ask in scenario.asks.items() if name in QUICK.get(scenario.name, ())}
+    return Scenario(scenario.name, scenario.title, asks, scenario.unit)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.measure import Sample
+from bench.results import Sample
 
 BUSY = 0.90
 FULL = 0.05
@@ -28,14 +28,10 @@ class Spread:
         """The spread of one or more values."""
         return cls(median(values), min(values), max(values))
 
-    def as_json(self) -> dict[str, float]:
-        """For the report's file."""
-        return {"median": round(self.median, 4), "min": round(self.low, 4), "max": round(self.high, 4)}
 
-
-def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
+def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
     """`values` by `base`, round by round. Raises ValueError if the rounds differ in number."""
-    return Spread.of([value / other for value, other in zip(values, base, strict=True)])
+    return [value / other for value, other in zip(values, base, strict=True)]
 
 
 def middle(samples: Sequence[Sample]) -> Sample:
@@ -50,20 +46,31 @@ def disturbed(samples: Sequence[Sample]) -> int:
     return sum(sample.cpu < BUSY * usual for sample in samples)
 
 
+def taken(sample: Sample, *, is_upstream: bool) -> float:
+    """The part of the contender's core that other programs, or the hypervisor, took, if that is what kept it busy."""
+    if is_upstream or sample.cpu >= BUSY:
+        return 0.0
+    found = max(1 - sample.cpu - sample.idle - sample.stolen, sample.stolen)
+    return found if found > sample.idle else 0.0
+
+
 def limit(sample: Sample, *, is_upstream: bool) -> str:
-    """What kept the contender from using its core; empty if nothing did."""
-    others = f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}"
+    """What of this set-up kept the contender from using its core; empty if nothing did."""
+    known = sample.wrk + sample.upstream + sample.sessions
+    foreign = max(1 - sample.load_idle - known, 0)
+    others = (
+        f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}, "
+        f"other programs {foreign:.0%}"
+    )
     if is_upstream:
         return f"shares its core with the load generator ({others}): this is the ceiling of the set-up"
-    if sample.cpu >= BUSY and sample.load_idle >= FULL:
+    if taken(sample, is_upstream=is_upstream):
         return ""
     if sample.cpu >= BUSY:
-        return f"filled its core, but the other one was full too ({others}): it may do more than it shows"
+        full = f"filled its core, but the other one was full too ({others}): it may do more than it shows"
+        return full if sample.load_idle < FULL else ""
     text = f"used {sample.cpu:.0%} of its core"
-    taken = 1 - sample.cpu - sample.idle - sample.stolen
-    if max(taken, sample.stolen) > sample.idle:
-        who = "other programs took" if taken >= sample.stolen else "the hypervisor took"
-        return f"{text}, {who} {max(taken, sample.stolen):.0%} of it: the rate is too low, the ratio may be"
     if sample.load_idle < 1 - BUSY:
-        return f"{text}: load generator and upstream were the limit ({others}); it can do more than it shows"
+        who = "other programs on their core" if foreign > known else "load generator and upstream"
+        return f"{text}: {who} were the limit ({others}); it can do more than it shows"
     return f"{text} while neither core was full: more --connections may show more ({others})"

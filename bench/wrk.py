@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.programs import BenchError, bound_to, clean_environment
+from bench.programs import BenchError, Cores, bound_to, clean_environment
 
 _MARK = "bench-result "
 _SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -30,10 +30,9 @@ class WrkResult:
     seconds: float
     received: int
     p50_ms: float
-    p90_ms: float
     p99_ms: float
-    max_ms: float
     errors: Mapping[str, int]
+    connections: int = 0
 
     @property
     def rate(self) -> float:
@@ -62,8 +61,8 @@ class Shot:
     body: str = ""
 
 
-def parse(output: str) -> WrkResult:
-    """Read what wrk.lua prints. Raises BenchError."""
+def parse(output: str, connections: int = 0) -> WrkResult:
+    """Read what wrk.lua prints about a run of so many connections. Raises BenchError."""
     lines = [line for line in output.splitlines() if line.startswith(_MARK)]
     if len(lines) != 1:
         raise BenchError(f"wrk printed no result: {' / '.join(output.splitlines()[-3:]) or 'nothing'}")
@@ -73,17 +72,18 @@ def parse(output: str) -> WrkResult:
         seconds=found["duration_us"] / 1e6,
         received=found["bytes"],
         p50_ms=found["p50_us"] / 1000,
-        p90_ms=found["p90_us"] / 1000,
         p99_ms=found["p99_us"] / 1000,
-        max_ms=found["max_us"] / 1000,
         errors={name: found[name] for name in _ERRORS},
+        connections=connections,
     )
 
 
-def run(wrk: str, shot: Shot, *, seconds: int, connections: int, core: int | None) -> tuple[WrkResult, float]:
+def run(
+    wrk: str, shot: Shot, *, seconds: int, connections: int, cores: Cores, threads: int = 1
+) -> tuple[WrkResult, float]:
     """Load `shot` for whole seconds; the result and wrk's own CPU seconds. Raises BenchError."""
     command = [
-        *bound_to(core), wrk, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_TIMEOUT_SECONDS}s",
+        *bound_to(cores), wrk, f"-t{threads}", f"-c{connections}", f"-d{seconds}s", f"--timeout={_TIMEOUT_SECONDS}s",
         "-s", str(_SCRIPT), shot.url,
     ]  # fmt: skip
     environment = {
@@ -114,4 +114,4 @@ def run(wrk: str, shot: Shot, *, seconds: int, connections: int, core: int | Non
     if process.returncode != 0:
         raise BenchError(f"wrk ended with exit code {process.returncode}: {output.strip()[-300:]}")
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    return parse(output), used
+    return parse(output, connections), used

@@ -35,6 +35,7 @@ _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
 _LINE_ENDS = 1024
 _HELD = 64 * 1024
 _SMALL_BODY = 64 * 1024
+_LINGER = 10.0
 _KNOWN_AIOHTTP = ("3.14.",)
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
 
@@ -111,7 +112,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_listener", "_message",
-        "_slow_deadline", "_tunnel", "admissions", "fault", "peer", "scheme", "spent", "trusted",
+        "_slow_deadline", "_tunnel", "_unsent", "admissions", "fault", "peer", "scheme", "spent", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -124,6 +125,7 @@ class Connection(RequestHandler):
             max_line_size=limits.max_header_size,
             max_field_size=limits.max_header_size,
             max_headers=limits.max_headers,
+            lingering_time=min(_LINGER, limits.body_timeout),
             auto_decompress=False,
         )
         self.admissions = listener.admissions
@@ -142,6 +144,7 @@ class Connection(RequestHandler):
         self._finished = 0
         self._held = b""
         self._tunnel: Tunnel | None = None
+        self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or tell the client that there is no room."""
@@ -189,7 +192,7 @@ class Connection(RequestHandler):
             if self._head_deadline is not None:
                 self._head_deadline.cancel()
                 self._head_deadline = None
-        elif self._waiting() or (self._waiter is None and self._between()):
+        elif self._waiting():
             self._head_unfinished(len(data))
 
     def _idle(self) -> bool:
@@ -205,9 +208,10 @@ class Connection(RequestHandler):
         )
 
     def _between(self) -> bool:
-        """Whether the last request is done with, and aiohttp's loop only has not come round to waiting yet.
+        """Whether nothing is under way, and aiohttp's loop only has not come round to waiting yet.
 
-        Its handler ends in a task of its own, and a quick client's next request is read before the loop hears of that.
+        It may not have begun; and a handler ends in a task of its own, so that a quick client's next request is read
+        before the loop hears of the end.
         """
         return self._keepalive and self._finished == self._request_count
 
@@ -340,7 +344,7 @@ class Connection(RequestHandler):
     def pause_writing(self) -> None:
         """The client does not keep up: it has as long as for a pause in a body, then it is cut."""
         super().pause_writing()
-        self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._reads_too_slowly)
+        self._watch_reading()
         if self._exchange is not None:
             self._exchange.client_blocked(True)
         elif self._tunnel is not None:
@@ -357,11 +361,24 @@ class Connection(RequestHandler):
         elif self._tunnel is not None:
             self._tunnel.client_blocked(False)
 
-    def _reads_too_slowly(self) -> None:
+    def _watch_reading(self) -> None:
+        self._unsent = self._buffered()
+        self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._check_reading)
+
+    def _buffered(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
+    def _check_reading(self) -> None:
+        """The client has not caught up: cut, unless it has read as fast as it must."""
         self._slow_deadline = None
-        if self.transport is not None:
-            get_logger().info("client.too_slow", ip=self.peer)
-            self.transport.abort()
+        if self.transport is None:
+            return
+        limits = self.admissions.limits
+        if self._unsent - self._buffered() >= max(1, limits.min_rate * limits.body_timeout):
+            self._watch_reading()
+            return
+        get_logger().info("client.too_slow", ip=self.peer)
+        self.transport.abort()
 
     def close(self) -> None:
         """Serve what is under way, then close."""
@@ -383,7 +400,10 @@ class Connection(RequestHandler):
         return left
 
     def _waiting(self) -> bool:
-        return self.transport is not None and self._waiter is not None and not self._waiter.done()
+        """Whether a request's head is awaited."""
+        if self.transport is None or self._messages:
+            return False
+        return self._between() if self._waiter is None else not self._waiter.done()
 
     def _head_unfinished(self, size: int) -> None:
         if self._head_deadline is None:
@@ -402,6 +422,10 @@ class Connection(RequestHandler):
         self.admissions.note_malformed(error, None, self.peer)
         _say(cast(asyncio.Transport, self.transport), error)
         self.force_close()
+
+    def do_not_linger(self) -> None:
+        """Close after the answer, without waiting for the rest of the request's body."""
+        self._lingering_time = 0.0
 
     def handle_error(
         self,

@@ -40,6 +40,7 @@ class Exchange:
     client_ip: str
     scheme: str
     body_timeout: float
+    min_rate: int = 0
     started: float = field(default_factory=time.perf_counter)
     path: str = ""
     query: str = ""
@@ -51,6 +52,7 @@ class Exchange:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     detail: str = ""
     spent: int = 0
+    expects_continue: bool = False
 
     @property
     def who(self) -> Principal:
@@ -69,10 +71,18 @@ class Exchange:
         return bytes(data)
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """The request's body as it arrives. Raises PayloadTooLarge or RequestTimeout."""
-        total = 0
-        content = self.request.content
+        """The request's body as it arrives. Raises PayloadTooLarge or RequestTimeout.
+
+        A client that waits for it is told to go on (RFC 9110, 10.1.1): only now, so that one that was refused is not.
+        """
+        if self.expects_continue:
+            self.expects_continue = False
+            if self.request.transport is not None and not self.request.content.total_bytes:
+                self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        total, waited = 0, 0.0
+        content, now = self.request.content, time.monotonic
         while True:
+            start = now()
             try:
                 async with asyncio.timeout(self.body_timeout):
                     chunk = await content.readany()
@@ -81,8 +91,11 @@ class Exchange:
             if not chunk:
                 return
             total += len(chunk)
+            waited += now() - start
             if total > limit:
                 raise PayloadTooLarge(detail=f"more than {limit} bytes")
+            if self.min_rate and waited > self.body_timeout + total / self.min_rate:
+                raise RequestTimeout(detail=f"{total} bytes of the body in {waited:.1f} s")
             yield chunk
 
     async def json(self, limit: int) -> Any:
@@ -98,6 +111,23 @@ class Exchange:
         if not isinstance(document, dict):
             raise BadRequest("The body must be a JSON object")
         return document
+
+
+async def read_ahead(chunks: AsyncIterator[bytes], enough: int) -> tuple[bytes, bool]:
+    """The first `enough` bytes of a body, or somewhat more; and whether that was all."""
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) >= enough:
+            return bytes(data), False
+    return bytes(data), True
+
+
+async def rejoined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body whose beginning was read ahead."""
+    yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def require_json(request: web.BaseRequest) -> None:

@@ -24,6 +24,7 @@ from proxy.errors import (
     InternalError,
     MethodNotAllowed,
     NotFound,
+    RequestTimeout,
     Unauthorized,
     Unavailable,
 )
@@ -85,6 +86,9 @@ class GatewayServer:
             status = response.status
             if self._drain.started or request._message.upgrade:
                 response.force_close()
+            if exchange.expects_continue:
+                cast(Connection, request.protocol).do_not_linger()
+                response.force_close()
             if not response.prepared:
                 self._complete(exchange, response)
             return response
@@ -105,6 +109,8 @@ class GatewayServer:
             client_ip=client_address(address, request.headers, self._trusted),
             scheme=proto if proto in ("http", "https") else connection.scheme,
             body_timeout=self._limits.body_timeout,
+            min_rate=self._limits.min_rate,
+            expects_continue=request.headers.get("expect", "").lower() == "100-continue",
         )
 
     async def _serve(self, exchange: Exchange) -> web.StreamResponse:
@@ -199,6 +205,8 @@ class GatewayServer:
     def _refuse(self, exchange: Exchange, error: GatewayError) -> web.Response:
         if error.detail:
             exchange.detail = error.detail
+        if isinstance(error, RequestTimeout):
+            cast(Connection, exchange.request.protocol).do_not_linger()
         if not exchange.origin_headers:
             self._origin_of_default(exchange)
         body = {"error": error.text, "request_id": exchange.request_id}

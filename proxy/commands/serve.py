@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -24,6 +26,8 @@ from proxy.tls import CertificateError
 from proxy.watch import Changes
 from proxy.workers import Supervisor, worker_count
 
+_OTHER_FILES = 600
+
 
 @click.command(epilog="Example: noetl-edge serve --config gateway.yaml --watch")
 @CONFIG
@@ -38,10 +42,22 @@ def serve(config: Path, watch: bool) -> None:
     settings = compiled.loaded.gateway
     logs.configure(settings.logging.format, settings.logging.level)
     _tell(compiled)
+    _raise_limit(compiled)
     if settings.server.workers == 1:
         _serve_alone(compiled, config, watch)
     else:
         sys.exit(_supervise(compiled, config, watch))
+
+
+def _raise_limit(compiled: Compiled) -> None:
+    """Let the process open as many files as it is allowed to, and say if that is too few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    wanted = compiled.loaded.gateway.server.limits.max_connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        logs.get_logger().warning("limits.files", allowed=soft, needed=wanted, remedy=f"ulimit -n {wanted}")
 
 
 def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:

@@ -38,6 +38,10 @@ class Tls(Block):
 class ServerLimits(Block):
     header_timeout: Duration = Field(10.0, description="Longest time for a whole request head.")
     body_timeout: Duration = Field(30.0, description="Longest pause in a request body, and in a client's reading.")
+    min_rate: Size = Field(
+        240,
+        description="Least bytes a second of a body, once `body_timeout` is used up, in both directions; 0B is off.",
+    )
     idle_timeout: Duration = Field(75.0, description="How long a kept-alive connection may stay idle.")
     max_header_size: Size = Field(16384, description="Largest request head; also the longest request line.")
     max_headers: Integer = Field(100, ge=1, description="Most header fields of a request.")

@@ -138,7 +138,7 @@ class FastExchange:
     def client_left(self) -> None:
         """The client is gone: the upstream is released at once."""
         if self._connection is not None and self._connection.sink is self:
-            self._connection.abandon()
+            self._connection.abandon(self)
             self.status = 499
             self._tell("the client left")
 
@@ -155,7 +155,7 @@ class FastExchange:
     def on_head(self, head: Head) -> None:
         if head.status in self._retried and self.route.upstream.may_retry(self.method, status=head.status):
             assert self._connection is not None  # noqa: S101 - it has answered
-            self._connection.abandon()
+            self._connection.abandon(self)
             self._client.lane_failed(None, 1)
             return
         self._head = head
@@ -194,7 +194,7 @@ class FastExchange:
         stream = self._stream
         if stream is None or not stream.should_end or self._connection is None:
             return
-        self._connection.abandon()
+        self._connection.abandon(self)
         farewell = stream.farewell()
         self._client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(farewell), farewell))
         self._tell("")

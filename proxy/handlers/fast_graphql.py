@@ -254,7 +254,7 @@ class GraphqlExchange:
         if self._coroutine is not None:
             self._coroutine.close()
         if self._connection is not None and self._connection.sink is self:
-            self._connection.abandon()
+            self._connection.abandon(self)
         if self._task is not None:
             self._task.cancel()
 
@@ -319,7 +319,7 @@ class GraphqlExchange:
         client = self._route.api.client
         if head.status in client.retries.statuses and client.may_retry(self._call.method, status=head.status):
             assert self._connection is not None  # noqa: S101 - it has answered
-            self._connection.abandon()
+            self._connection.abandon(self)
             self._ask(1)
         else:
             self._head = head
@@ -331,7 +331,7 @@ class GraphqlExchange:
     def on_batch(self) -> None:
         if self._size > MAX_ANSWER:
             assert self._connection is not None  # noqa: S101 - it answers
-            self._connection.abandon()
+            self._connection.abandon(self)
             self._resume(too_much(MAX_ANSWER))
 
     def on_end(self) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from proxy.access import AccessJudge, Asked, Kind, Principal, classify
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadRequest, Forbidden, PayloadTooLarge
-from proxy.exchange import Exchange, require_json
+from proxy.exchange import Exchange, read_ahead, rejoined, require_json
 from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.handlers.streams import Drain, is_event_stream
 from proxy.handlers.websocket import Tunnel, asks_for_websocket, check_handshake, client_side
@@ -26,6 +26,7 @@ from proxy.upstream.response import BodyBroken, Response
 Headers = list[tuple[str, str]]
 _MAX_STARTED = 1024 * 1024
 _ADDED = ("content-type", "date", "server")
+_READ_AHEAD = 64 * 1024
 
 
 def identity_headers(exchange: Exchange) -> Headers:
@@ -61,7 +62,7 @@ class RelayHandler:
         target = f"{path}?{exchange.query}" if exchange.query else path
         headers = self._request_headers(exchange)
         started = body is not None and exchange.request.method == "POST" and exchange.principal is not None
-        content, length = (body, len(body)) if body is not None else self._stream(exchange)
+        content, length = (body, len(body)) if body is not None else await self._stream(exchange)
         if length is not None and not isinstance(content, bytes):
             headers.append(("content-length", str(length)))
         start = time.perf_counter()
@@ -163,14 +164,23 @@ class RelayHandler:
         ]
         return [*kept, *identity_headers(exchange), *edit.set.items()]
 
-    def _stream(self, exchange: Exchange) -> tuple[AsyncIterator[bytes] | None, int | None]:
+    async def _stream(self, exchange: Exchange) -> tuple[AsyncIterator[bytes] | bytes | None, int | None]:
+        """The body to send, and its length if that is known.
+
+        Where the client has told the length, no upstream connection is taken before a small body is there in whole,
+        or a good part of a large one. A body in chunks is passed on as it comes.
+        """
         request = exchange.request
         if not request.body_exists:
             return None, 0 if request.method in ("POST", "PUT", "PATCH") else None
         length = request.content_length
         if length is not None and length > self.spec.max_body_size:
             raise PayloadTooLarge(detail=f"{length} bytes announced, {self.spec.max_body_size} allowed")
-        return exchange.chunks(self.spec.max_body_size), length
+        chunks = exchange.chunks(self.spec.max_body_size)
+        if length is None:
+            return chunks, None
+        first, whole = await read_ahead(chunks, _READ_AHEAD)
+        return (first, len(first)) if whole else (rejoined(first, chunks), length)
 
     def _response_headers(self, exchange: Exchange, answer: Response) -> Headers:
         edit = self.spec.block.headers.response

@@ -106,7 +106,7 @@ class Tunnel:
             return self.why
         finally:
             sending.cancel()
-            self._connection.abandon()
+            self._connection.abandon(self)
 
     async def _send(self) -> None:
         while True:

@@ -106,8 +106,7 @@ class UpstreamClient:
             try:
                 yield response
             finally:
-                if not response.ended:
-                    connection.abandon()
+                connection.abandon(response)
         finally:
             if sending is not None:
                 sending.cancel()
@@ -131,7 +130,7 @@ class UpstreamClient:
             response, connection, sending = begun
             if not self._is_failure(call, response.status):
                 return begun
-            connection.abandon()
+            connection.abandon(response)
             if sending is not None:
                 sending.cancel()
             call.spent += 1
@@ -174,6 +173,8 @@ class UpstreamClient:
 
     async def _attempt(self, endpoint: Endpoint, call: _Call) -> _Begun:
         pool, body = endpoint.pool, call.body
+        if not call.whole and pool.uploads >= pool.most_uploads:
+            raise Full(f"{pool.uploads} request bodies are on their way")
         head = request_head(call.method, call.target, call.headers, pool.authority, body)
         connection = await pool.acquire(repeatable=call.method in SAFE)
         while not connection.usable:
@@ -192,11 +193,13 @@ class UpstreamClient:
         else:
             connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
             chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
+            pool.uploads += 1
             sending = asyncio.create_task(_send(connection, response, body, call.seconds, chunked=chunked))
+            sending.add_done_callback(pool.upload_ended)
         try:
             await response.head()
         except BaseException:
-            connection.abandon()
+            connection.abandon(response)
             if sending is not None:
                 sending.cancel()
                 await asyncio.wait([sending])
@@ -257,8 +260,7 @@ async def _send(
             connection.finish_sending()
     except GatewayError as error:
         response.refuse(error)
-        if connection.sink is response:
-            connection.abandon()
+        connection.abandon(response)
 
 
 def request_head(

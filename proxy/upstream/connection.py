@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         "_chunked",
         "_complete",
         "_drained",
+        "_field_bytes",
         "_fields",
         "_head_bytes",
         "_headers",
@@ -119,6 +120,7 @@ class Connection(asyncio.Protocol):
         self._reason = b""
         self._headers: RawHeaders = []
         self._fields = 0
+        self._field_bytes = 0
         self._head_bytes = 0
         self._interim = 0
         self._length: int | None = None
@@ -186,10 +188,11 @@ class Connection(asyncio.Protocol):
             self.deadline = self._pool.now() + self._pool.idle_timeout
             self._transport.resume_reading()
 
-    def abandon(self) -> None:
-        """Give the exchange up, and the connection with it."""
-        self.sink = None
-        self.close()
+    def abandon(self, sink: Sink) -> None:
+        """Give an exchange up, and the connection with it; nothing, if the exchange has ended: another may be on it."""
+        if self.sink is sink:
+            self.sink = None
+            self.close()
 
     def close(self) -> None:
         """Close at once."""
@@ -312,6 +315,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         self._fields += 1
+        self._field_bytes += len(name) + len(value)
         if self._fields > MAX_FIELDS:
             raise ValueError("too many header fields")
         if self.head_done:
@@ -327,7 +331,7 @@ class Connection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
-        if self._head_bytes > MAX_HEAD + 65536:
+        if self._field_bytes > MAX_HEAD:
             raise ValueError("the head is too large")
         if status < 200 and status != 101:
             self._interim += 1

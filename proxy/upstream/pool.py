@@ -60,6 +60,8 @@ class Pool:
         self.size = 0
         self.watch: Watch | None = None
         self.requests = 0
+        self.uploads = 0
+        self.most_uploads = max(1, settings.max_connections // 2)
         self.answers = [0] * 10
         self.faults = dict.fromkeys(FaultKind, 0)
         self._tls = tls if self.secure else None
@@ -95,6 +97,11 @@ class Pool:
                 self.watch.bad(unreachable=False)
             else:
                 self.watch.good()
+
+    def upload_ended(self, _: object) -> None:
+        """A request body is no longer on its way. Half of the connections is for those at most, so that clients that
+        send slowly do not keep all others waiting."""
+        self.uploads -= 1
 
     def faulted(self, kind: FaultKind) -> None:
         """A request failed. A kept connection that had gone stale says nothing about the upstream."""

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tests.integration.harness import PATIENCE, behind_gateway, eventually
+from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
 
 
 async def test_method_path_query_and_body_reach_the_upstream(tmp_path: Path) -> None:
@@ -321,3 +321,43 @@ async def test_only_networks_of_allow_from_may_use_a_route(tmp_path: Path) -> No
     async with behind_gateway(tmp_path, more=more) as (gateway, _):
         async with gateway.client.get(f"{gateway.url}/health") as answer:
             assert answer.status == 403
+
+
+async def _first_answer(gateway: Running, head: str, body: bytes) -> tuple[bytes, bytes]:
+    """What a client that waits for `100 Continue` is told first, and after it has sent its body if it was told to."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    try:
+        writer.write(f"{head}expect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n".encode())
+        async with asyncio.timeout(PATIENCE):
+            first = await reader.readuntil(b"\r\n\r\n")
+            if first != b"HTTP/1.1 100 Continue\r\n\r\n":
+                return first, await reader.read()
+            writer.write(body)
+            return first, await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+
+
+async def test_a_client_that_waits_is_told_to_continue(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path) as (gateway, upstream):
+        token = await gateway.session()
+        head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
+        first, then = await _first_answer(gateway, head, b"body")
+        assert (first, then[:12]) == (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200")
+        assert "expect" not in upstream.seen[0].headers
+
+
+async def test_a_client_that_waits_and_is_refused_is_not_told_to_continue(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path) as (gateway, upstream):
+        first, _ = await _first_answer(gateway, "POST /noetl/x HTTP/1.1\r\nhost: a\r\n", b"x" * 1000)
+        assert first.startswith(b"HTTP/1.1 401")
+        assert b"connection: close" in first.lower()
+        assert upstream.seen == []
+
+
+async def test_a_body_that_does_not_come_takes_no_upstream_connection(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, server="limits: {body_timeout: 200ms}") as (gateway, _):
+        token = await gateway.session()
+        head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 9\r\n\r\n"
+        assert (await gateway.raw(head.encode() + b"x")).startswith(b"HTTP/1.1 408")
+        assert gateway.server.gateway.upstreams["noetl"].pool.requests == 0

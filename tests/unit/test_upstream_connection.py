@@ -1,0 +1,108 @@
+"""A connection to an upstream, fed with bytes: no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from proxy.upstream.balance import Balance, Balancer, Endpoint
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.connection import NEVER, Connection, Fault, Head
+from proxy.upstream.pool import Pool, PoolSettings
+
+SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
+
+
+class Sink:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = b""
+        self.ended = False
+        self.fault: Fault | None = None
+
+    def on_head(self, head: Head) -> None:
+        self.status = head.status
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_batch(self) -> None:
+        """What has arrived was given."""
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def on_fault(self, fault: Fault) -> None:
+        self.fault = fault
+
+
+class Wire:
+    """A transport that goes nowhere."""
+
+    def write(self, data: bytes) -> None:
+        """Sent."""
+
+    closed = False
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+def answered_with(data: bytes) -> Sink:
+    """What a request's sink is told when the answer comes in one piece."""
+    connection, sink = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink()
+    connection.connection_made(cast(asyncio.Transport, Wire()))
+    connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
+    connection.data_received(data)
+    return sink
+
+
+@pytest.mark.parametrize("size", [1000, 200_000, 1_000_000])
+async def test_a_body_that_arrives_with_the_head_does_not_make_the_head_too_large(size: int) -> None:
+    sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
+    assert (sink.status, len(sink.body), sink.ended, sink.fault) == (200, size, True, None)
+
+
+async def test_a_head_over_the_limit_is_refused_also_in_one_piece() -> None:
+    fields = b"".join(b"x-%d: %b\r\n" % (number, b"y" * 1000) for number in range(70))
+    sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + fields + b"\r\n")
+    assert sink.fault is not None
+    assert not sink.ended
+
+
+async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool, wire = Pool("http://upstream", SETTINGS, None, None), Wire()
+    connection = Connection(pool)
+    connection.connection_made(cast(asyncio.Transport, wire))
+
+    async def acquire(*, repeatable: bool) -> Connection:
+        return connection
+
+    monkeypatch.setattr(pool, "acquire", acquire)
+
+    balancer = Balancer((Endpoint(pool, None, alone=True),), Balance.ROUND_ROBIN, None)
+
+    async def first() -> None:
+        async with UpstreamClient("upstream", balancer).request("GET", "/", []):
+            pytest.fail("it was given up")
+
+    given_up = asyncio.create_task(first())
+    async with asyncio.timeout(5):
+        while connection.sink is None:  # noqa: ASYNC110 - it takes a turn or two of the loop
+            await asyncio.sleep(0)
+    # In one turn of the loop: the answer, the next request on that connection, and the first client leaves.
+    connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    following = Sink()
+    connection.begin(following, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert (connection.sink, wire.closed) == (following, False)
