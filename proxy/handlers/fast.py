@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from aiohttp.hdrs import HOST
 from aiohttp.http_parser import RawRequestMessage
@@ -40,6 +40,15 @@ _MAX_KNOWN = 4096
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+class Target(NamedTuple):
+    """What a request is for: its path, the path to send, the query with its question mark; and when it came."""
+
+    path: str
+    sent: str
+    query: str
+    started: float
 
 
 class LaneRoute(Protocol):
@@ -81,8 +90,7 @@ class FastLane:
         started = time.perf_counter()
         if message.version != HttpVersion11 or message.upgrade:
             return None
-        method = message.method
-        authority = message.headers.get(HOST, "")
+        authority, method = message.headers.get(HOST, ""), message.method
         fixed = self._fixed.get((authority, method, message.path))
         if fixed is not None:
             return self._taken(fixed, client, message, body)
@@ -94,15 +102,21 @@ class FastLane:
         route = self._routes[id(found.route)] if isinstance(found, Found) else None
         if route is None or not isinstance(found, Found):
             return None
-        if not isinstance(route, FastRoute):
-            if not question:
-                _kept(self._fixed, (authority, method, path), route)
-            return self._taken(route, client, message, body)
-        sent = path if route.prefix is None else route.prefix + found.params[route.rest]
-        if not _by_path(route, method, sent, body):
+        if isinstance(route, FastRoute):
+            sent = path if route.prefix is None else route.prefix + found.params[route.rest]
+            return self._relay(route, client, message, body, Target(path, sent, question + query, started))
+        if not question:
+            _kept(self._fixed, (authority, method, path), route)
+        return self._taken(route, client, message, body)
+
+    def _relay(
+        self, route: FastRoute, client: Client, message: RawRequestMessage, body: bytes, target: Target
+    ) -> FastExchange | None:
+        method = message.method
+        if not _by_path(route, method, target.sent, body):
             return None
         read = route.request.read(message.raw_headers)
-        principal = self._allowed(read, route, method, path) if read is not None else None
+        principal = self._allowed(read, route, method, target.path) if read is not None else None
         if read is None or principal is None:
             return None
         connection = route.upstream.balancer.take_idle(principal.key, NEVER if method in SAFE else STALE_AFTER)
@@ -114,15 +128,15 @@ class FastLane:
         request_id = self.request_id(read.request_id)
         head = b"".join(
             (
-                f"{method} {sent}{question}{query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
+                f"{method} {target.sent}{target.query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
                 *read.kept,
-                self.identity(principal, address, scheme, authority).lines,
+                self.identity(principal, address, scheme, message.headers.get(HOST, "")).lines,
                 route.request.added,
                 b"content-length: %d\r\n" % len(body) if method in _WITH_BODY else b"",
                 b"x-request-id: %b\r\n\r\n%b" % (request_id, body),
             )
         )
-        exchange = FastExchange(self.log, self.drain, client, route, principal, started)
+        exchange = FastExchange(self.log, self.drain, client, route, principal, target.started)
         exchange.prepare(
             connection,
             message,
