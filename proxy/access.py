@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy.errors import BadRequest, Forbidden, NotFound
 from proxy.jsontext import json_text
+from proxy.observe.tracing import Tracing
 from proxy.policy.acl import AccessPolicy, Action, Decision, Permits, Subject
 from proxy.sessions.store import Session, SessionStore
 from proxy.upstream.noetl import NoetlApi
@@ -225,3 +226,30 @@ class AccessJudge:
         if self._api is None:
             raise NotFound
         return self._api
+
+
+class TracedJudge(AccessJudge):
+    """As AccessJudge, with a span for each decision that a request needs."""
+
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        store: SessionStore,
+        api: NoetlApi | None,
+        outcomes: dict[str, int],
+        tracing: Tracing,
+    ) -> None:
+        super().__init__(policy, store, api, outcomes)
+        self._tracing = tracing
+
+    def path(self, who: Principal, action: Action, method: str, path: str) -> None:
+        with self._tracing.step("access"):
+            super().path(who, action, method, path)
+
+    async def asked(self, who: Principal, asked: Asked, body: bytes, headers: Headers) -> None:
+        with self._tracing.step("access"):
+            await super().asked(who, asked, body, headers)
+
+    async def execution(self, who: Principal, action: Action, execution_id: str, headers: Headers) -> str:
+        with self._tracing.step("access"):
+            return await super().execution(who, action, execution_id, headers)

@@ -16,6 +16,7 @@ from aiohttp import web
 from proxy.access import Principal, parse_json
 from proxy.config.compile import Network, RouteSpec
 from proxy.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from proxy.observe.traceparent import is_traceparent, new_traceparent
 from proxy.upstream.client import Stopwatch
 
 Headers = list[tuple[str, str]]
@@ -53,12 +54,28 @@ class Exchange:
     detail: str = ""
     spent: int = 0
     expects_continue: bool = False
+    _traceparent: str = ""
+
+    @property
+    def traceparent(self) -> str:
+        """The client's `traceparent` if it is there once and well formed, else a new one."""
+        if not self._traceparent:
+            given = self.request.headers.getall("traceparent", [])
+            fine = len(given) == 1 and is_traceparent(given[0])
+            self._traceparent = given[0] if fine else new_traceparent()
+        return self._traceparent
 
     @property
     def who(self) -> Principal:
         """The signed-in user; only for handlers behind the session guard."""
         assert self.principal is not None  # noqa: S101 - the session guard is in the handler's chain
         return self.principal
+
+    def server_timing(self) -> str:
+        """Where the time went so far, in milliseconds (W3C Server Timing, 2)."""
+        upstream = self.stopwatch.seconds * 1000
+        own = (time.perf_counter() - self.started) * 1000 - upstream
+        return f"upstream;dur={upstream:.2f}, gateway;dur={max(0.0, own):.2f}"
 
     async def body(self, limit: int) -> bytes:
         """The request's body. Raises PayloadTooLarge or RequestTimeout."""

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from aiohttp import web
 
-from proxy.access import AccessJudge, Kind, Principal, classify
+from proxy.access import AccessJudge, Kind, Principal, TracedJudge, classify
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Tenant, Upstream
@@ -36,6 +36,7 @@ from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
 from proxy.observe.access import AccessLog
 from proxy.observe.metrics import Collected
+from proxy.observe.tracing import Tracing
 from proxy.policy.acl import Action
 from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
 from proxy.sessions.file import FileStore
@@ -84,11 +85,16 @@ class Gateway:
         self.process = process or Process()
         self.drain = self.process.drain
         self._before = before
+        self.tracing = self._tracing()
         self.http = self._http(config.auth.jwks.timeout)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")
         self.api = NoetlApi(noetl) if noetl else None
-        self.judge = AccessJudge(compiled.access, store, self.api, self.process.measures.metrics.decisions)
+        decisions = self.process.measures.metrics.decisions
+        if self.tracing is None:
+            self.judge = AccessJudge(compiled.access, store, self.api, decisions)
+        else:
+            self.judge = TracedJudge(compiled.access, store, self.api, decisions, self.tracing)
         self.security = SECURITY if config.headers.security else ()
         self.auth = self._auth()
         self._graphql_handlers: dict[int, GraphqlHandler] = {}
@@ -100,6 +106,13 @@ class Gateway:
         for upstream in self.upstreams.values():
             upstream.start()
 
+    def _tracing(self) -> Tracing | None:
+        wanted = self.compiled.loaded.gateway.tracing
+        before = self._before.tracing if self._before is not None else None
+        if not wanted.enabled:
+            return None
+        return before if before is not None and before.endpoint == wanted.endpoint else Tracing(wanted.endpoint)
+
     def _http(self, timeout: float) -> httpx.AsyncClient:
         if self._before is not None and self._before.compiled.loaded.gateway.auth.jwks.timeout == timeout:
             return self._before.http
@@ -108,9 +121,10 @@ class Gateway:
     def _upstream(self, name: str, block: Upstream) -> UpstreamClient:
         folder = self.compiled.loaded.file.parent
         known = self._before.upstreams.get(name) if self._before is not None else None
-        if known is not None and known.made_of == made_of(block, folder):
-            return known
-        return make_upstream(name, block, folder)
+        if known is None or known.made_of != made_of(block, folder):
+            known = make_upstream(name, block, folder)
+        known.tracing = self.tracing
+        return known
 
     def _key_set(self, url: str, settings: KeySetSettings) -> KeySet:
         for _, keys in self._before.auth.provider.tenants.values() if self._before is not None else ():
@@ -168,11 +182,13 @@ class Gateway:
 
     def _fast_route(self, spec: RouteSpec) -> FastRoute | LaneRoute | None:
         block = spec.block
-        if block.handler == "graphql" and not spec.allow_from:
+        if spec.allow_from or block.server_timing:
+            return None
+        if block.handler == "graphql":
             cookie = self.compiled.loaded.gateway.sessions.cookie
             handler = self._graphql_handlers[id(spec)]
             return FastGraphql(spec, handler, cookie.name if cookie.enabled else None, self.security)
-        if block.upstream is None or block.auth != "session" or spec.allow_from:
+        if block.upstream is None or block.auth != "session":
             return None
         rewrite, pattern = block.rewrite, parse_pattern(spec.pattern)
         prefix = rest = None
@@ -276,6 +292,8 @@ class Gateway:
         """Nothing is under way any more: let go of all that `after` has not taken over."""
         if self.http is not after.http:
             await self.http.aclose()
+        if self.tracing is not None and self.tracing is not after.tracing:
+            await asyncio.to_thread(self.tracing.close)
         if self.store is not after.store:
             await self.store.close()
 
@@ -283,6 +301,8 @@ class Gateway:
         """Let go of connections and of the store."""
         await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.http.aclose())
         await self.store.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
 
 def _tenant(block: Tenant) -> TenantSettings:

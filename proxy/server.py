@@ -14,6 +14,7 @@ from typing import cast
 
 from aiohttp import web
 
+from proxy.access import Principal
 from proxy.config.model import Server
 from proxy.connections import Connection, lane_supported
 from proxy.errors import (
@@ -33,6 +34,7 @@ from proxy.gateway import Gateway, Service
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.observe.metrics import MeasuredLog
+from proxy.observe.tracing import Tracing
 from proxy.routing import Found, Missing, PathError, normalise_path
 from proxy.sessions.store import StoreError
 
@@ -64,11 +66,26 @@ class GatewayServer:
         self._security = gateway.security
         self._own_origin = own_url(config.server)
         self._log = get_logger()
-        self.lane = gateway.fast_lane(self._access_log) if lane_supported() else None
+        self.lane = gateway.fast_lane(self._access_log) if lane_supported() and gateway.tracing is None else None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        exchange = self._begin(request)
+        tracing = self.gateway.tracing
+        return await self._handle(request) if tracing is None else await self._handle_traced(request, tracing)
+
+    async def _handle_traced(self, request: web.BaseRequest, tracing: Tracing) -> web.StreamResponse:
+        given = {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
+        with tracing.request(request.method, given) as span:
+            exchange = self._begin(request)
+            response = await self._answer(request, exchange)
+            route = exchange.route.pattern if exchange.route else None
+            tracing.end_request(span, route, response.status, exchange.request_id)
+            return response
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._answer(request, self._begin(request))
+
+    async def _answer(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         self.in_flight += 1
         status = 499
         try:
@@ -191,9 +208,16 @@ class GatewayServer:
         if spec.allow_from and not in_networks(exchange.client_ip, spec.allow_from):
             raise Forbidden(detail=f"{exchange.client_ip} is not in allow_from of {spec.pattern}")
         if service.session != "none":
-            exchange.principal = await self.gateway.auth.authenticate(exchange)
+            exchange.principal = await self._authenticate(exchange)
             if exchange.principal is None and service.session == "session":
                 raise Unauthorized
+
+    async def _authenticate(self, exchange: Exchange) -> Principal | None:
+        tracing = self.gateway.tracing
+        if tracing is None:
+            return await self.gateway.auth.authenticate(exchange)
+        with tracing.step("session"):
+            return await self.gateway.auth.authenticate(exchange)
 
     def _check_origin(self, exchange: Exchange, service: Service, origin: str) -> None:
         """With session cookies on, no foreign page may change anything with one, nor plant one."""
@@ -220,6 +244,8 @@ class GatewayServer:
         for name, value in self._security:
             if name not in headers:
                 headers[name] = value
+        if exchange.route is not None and exchange.route.block.server_timing:
+            headers["server-timing"] = exchange.server_timing()
         if exchange.scheme == "https" and self._security:
             headers[HSTS[0]] = HSTS[1]
         headers["server"] = "noetl-edge"

@@ -14,6 +14,7 @@ from proxy.config.later import Later
 from proxy.config.model import Gateway, RouteBlock, RuleBlock
 from proxy.config.problems import Path, Problem, key_of, suggest
 from proxy.config.yamlfile import Document
+from proxy.observe.tracing import is_installed
 from proxy.policy.cors import OriginError, check_origin
 from proxy.policy.glob import GlobError, path_glob, text_glob
 from proxy.routing import PathError, PatternError, normalise_path, parse_pattern
@@ -25,7 +26,7 @@ def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
     """Every problem that a single field does not show."""
     check = _Checker(document)
     check.later(gateway, ())
-    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes):
+    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _tracing):
         part(gateway, check)
     return check.problems
 
@@ -84,6 +85,13 @@ class _Checker:
             yield from (((*path, key), item) for key, item in value.items() if isinstance(item, BaseModel))
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             yield from (((*path, index), item) for index, item in self.document.numbered(path, value))
+
+
+def _tracing(gateway: Gateway, check: _Checker) -> None:
+    if gateway.tracing.enabled and not is_installed():
+        check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or leave it off")
+    if not _is_base_url(gateway.tracing.endpoint):
+        check.add(("tracing", "endpoint"), "needs scheme and host, as http://localhost:4318, and no path")
 
 
 def _names(document: Document, *path: str) -> list[str]:

@@ -434,6 +434,7 @@ class RouteBlock(Block):
     max_body_size: Size | None = Field(None, description="Largest request body, instead of the server's limit.")
     rate_limit: Annotated[Text | None, Later("rate limits", (None,))] = Field(None, description="A rate limit's name.")
     websocket: Flag = Field(False, description="Pass WebSockets on; session and origin are checked at the handshake.")
+    server_timing: Flag = Field(False, description="Tell clients in `Server-Timing` where the time went.")
     headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header changes.")
     cors: Cors | None = Field(None, description="Replaces the global block for this route.")
 
@@ -455,8 +456,8 @@ class Metrics(Block):
 
 
 class Tracing(Block):
-    enabled: Annotated[Flag, Later("tracing", (False,))] = Field(False, description="Send spans.")
-    endpoint: Text = Field("http://localhost:4318", description="OTLP collector.")
+    enabled: Flag = Field(False, description="Send spans; needs the extra `otel`. Requests then leave the fast lane.")
+    endpoint: Text = Field("http://localhost:4318", description="OTLP collector, over HTTP.")
 
 
 class Gateway(Block):

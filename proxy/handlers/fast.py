@@ -28,6 +28,7 @@ from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.handlers.streams import Drain
 from proxy.observe.access import AccessLog
 from proxy.observe.metrics import Metrics
+from proxy.observe.traceparent import is_traceparent
 from proxy.routing import Found, RouteTable, is_plain
 from proxy.sessions.store import StoreError
 from proxy.upstream.connection import NEVER
@@ -82,7 +83,7 @@ class FastLane:
         self._fixed: dict[tuple[str, str, str], LaneRoute] = {}
         self._identities: dict[tuple[bytes, str, str, str], tuple[Principal, Fields]] = {}
         self._origins: dict[tuple[int, bytes], bytes] = {}
-        self._ids = itertools.count(secrets.randbits(63))
+        self._ids = itertools.count(secrets.randbits(62) + 1)
         self._id_prefix = secrets.token_hex(8).encode()
 
     def take(self, client: Client, message: RawRequestMessage, body: bytes) -> LaneExchange | None:
@@ -126,6 +127,7 @@ class FastLane:
         self._metrics.decisions["allowed"] += 1
         address, scheme = self.circumstances(client, message)
         request_id = self.request_id(read.request_id)
+        trace = self.traceparent(read.traceparent.decode("latin-1") if read.traces == 1 else "")
         head = b"".join(
             (
                 f"{method} {target.sent}{target.query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
@@ -133,7 +135,7 @@ class FastLane:
                 self.identity(principal, address, scheme, message.headers.get(HOST, "")).lines,
                 route.request.added,
                 b"content-length: %d\r\n" % len(body) if method in _WITH_BODY else b"",
-                b"x-request-id: %b\r\n\r\n%b" % (request_id, body),
+                b"x-request-id: %b\r\ntraceparent: %b\r\n\r\n%b" % (request_id, trace, body),
             )
         )
         exchange = FastExchange(self.log, self.drain, client, route, principal, target.started)
@@ -212,6 +214,13 @@ class FastLane:
     def request_id(self, given: bytes) -> bytes:
         """The client's id of the request if it is one, else a new one."""
         return given if _REQUEST_ID.fullmatch(given) else b"%b%016x" % (self._id_prefix, next(self._ids))
+
+    def traceparent(self, given: str) -> bytes:
+        """The client's trace if it is well formed, else a new one, that nobody records."""
+        if given and is_traceparent(given):
+            return given.encode("latin-1")
+        number = next(self._ids)
+        return b"00-%b%016x-%016x-00" % (self._id_prefix, number, number)
 
 
 def _by_path(route: FastRoute, method: str, sent: str, body: bytes) -> bool:

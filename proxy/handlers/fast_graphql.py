@@ -29,7 +29,7 @@ from aiohttp.hdrs import (
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_parser import RawRequestMessage
 from graphql import ExecutionResult
-from multidict import istr
+from multidict import CIMultiDictProxy, istr
 
 from proxy.access import Principal, parse_json
 from proxy.config.compile import RouteSpec
@@ -39,6 +39,7 @@ from proxy.graphql.documents import Documents
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context, Headers
+from proxy.handlers.deadlines import Deadlines
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import Client
 from proxy.handlers.fast_headers import MAX_KEPT_TEXT, lines
@@ -56,7 +57,7 @@ from proxy.upstream.stepwise import Answer, StepwiseApi, UpstreamCall
 _WAITS_FOR_MORE = frozenset({"health", "proxyRequest"})
 """Root fields whose resolvers wait for more than upstream calls."""
 _JSON_TYPES = frozenset({"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"})
-_SESSION_TOKEN, _REQUEST_ID = istr("x-session-token"), istr("x-request-id")
+_SESSION_TOKEN, _REQUEST_ID, _TRACEPARENT = istr("x-session-token"), istr("x-request-id"), istr("traceparent")
 _MAX_KNOWN = 1024
 _MAX_KEPT = 4096
 _ACCEPT_JSON = lines([("accept", "application/json")])
@@ -166,42 +167,13 @@ class FastGraphql:
         )
 
 
-class Deadlines:
-    """Ends operations that take too long. All have the same time, so that the oldest is always the first to end."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._every = min(0.5, max(0.01, seconds / 10))
-        self._running: dict[GraphqlExchange, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, exchange: GraphqlExchange) -> None:
-        """Watch an operation that begins."""
-        self._running[exchange] = exchange.started + self.seconds
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._every, self._sweep)
-
-    def discard(self, exchange: GraphqlExchange) -> None:
-        """An operation has ended."""
-        self._running.pop(exchange, None)
-
-    def _sweep(self) -> None:
-        self._timer = None
-        for exchange, deadline in list(self._running.items()):
-            if deadline > time.perf_counter():
-                break
-            exchange.timed_out()
-        if self._running:
-            self._timer = asyncio.get_running_loop().call_later(self._every, self._sweep)
-
-
 class GraphqlExchange:
     """An operation under way in the lane: drives its plan, and is the sink of each answer that the plan waits for."""
 
     __slots__ = (
         "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_identity", "_lane", "_media",
         "_origin", "_path", "_principal", "_ready", "_request_id", "_route", "_scheme", "_sent", "_size", "_status",
-        "_task", "_upstream_seconds", "address", "started",
+        "_task", "_trace", "_upstream_seconds", "address", "started",
     )  # fmt: skip
 
     def __init__(
@@ -220,6 +192,7 @@ class GraphqlExchange:
         self._principal, self._media, self._ready = principal, media, ready
         self._path, self._close = message.path, message.should_close or lane.drain.started
         self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
+        self._trace = lane.traceparent(_only(headers, _TRACEPARENT))
         self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
         self.address, self._scheme = lane.circumstances(client, message)
         self._identity = lane.identity(principal, self.address, self._scheme, headers.get(HOST, ""))
@@ -231,7 +204,8 @@ class GraphqlExchange:
 
     def start(self) -> None:
         """Run the plan until it waits for the upstream, or to its end."""
-        fields: Headers = [*self._identity.pairs, ("x-request-id", self._request_id.decode())]
+        own = ("x-request-id", self._request_id.decode()), ("traceparent", self._trace.decode())
+        fields: Headers = [*self._identity.pairs, *own]
         self._coroutine = self._ready.run(self._route.context(self._principal, fields))
         self._route.deadlines.add(self)
         self._resume(None)
@@ -286,10 +260,11 @@ class GraphqlExchange:
             return
         data = call.data
         framing = "" if data is None else f"content-length: {len(data)}\r\n"
-        request = b"%b%bx-request-id: %b\r\n%b%b\r\n%b" % (
+        request = b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b%b\r\n%b" % (
             f"{call.method} {call.target} HTTP/1.1\r\nhost: {connection.authority}\r\n{framing}".encode("latin-1"),
             self._identity.lines,
             self._request_id,
+            self._trace,
             _ACCEPT_JSON,
             _SEND_JSON if data else b"",
             data or b"",
@@ -395,3 +370,9 @@ class GraphqlExchange:
             detail,
         )
         self._lane.log.write(line)
+
+
+def _only(headers: CIMultiDictProxy[str], name: str) -> str:
+    """A field's value if it is there once."""
+    value = headers.get(name)
+    return value if value is not None and len(headers.getall(name)) == 1 else ""

@@ -14,7 +14,7 @@ from proxy.upstream.connection import Head
 from proxy.upstream.headers import CREDENTIALS, HOP_BY_HOP, OURS, response_headers
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
-_DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _ORDINARY = range(9)
+_DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _TRACE, _ORDINARY = range(10)
 _SPECIAL = {
     b"authorization": _AUTHORIZATION,
     b"x-session-token": _TOKEN,
@@ -23,6 +23,7 @@ _SPECIAL = {
     b"connection": _CONNECTION,
     b"x-request-id": _REQUEST_ID,
     b"host": _HOST,
+    b"traceparent": _TRACE,
     b"expect": _ORDINARY,
     b"upgrade": _ORDINARY,
     b"transfer-encoding": _ORDINARY,
@@ -59,6 +60,8 @@ class Read:
     token: bytes = b""
     origin: bytes = b""
     request_id: bytes = b""
+    traces: int = 0
+    traceparent: bytes = b""
 
 
 class RequestPlan:
@@ -89,6 +92,9 @@ class RequestPlan:
                 read.token = read.token or value
             elif code == _HOST:
                 hosts += 1
+            elif code == _TRACE:
+                read.traces += 1
+                read.traceparent = value
             elif code == _REQUEST_ID:
                 read.request_id = read.request_id or value
             elif code == _ORIGIN:

@@ -37,6 +37,7 @@ def identity_headers(exchange: Exchange) -> Headers:
         *sent,
         *forwarding_fields(exchange.client_ip, exchange.scheme, host),
         ("x-request-id", exchange.request_id),
+        ("traceparent", exchange.traceparent),
     ]
 
 
@@ -186,6 +187,8 @@ class RelayHandler:
         edit = self.spec.block.headers.response
         removed = {name.lower() for name in (*edit.remove, *edit.set)}
         kept = [(name, value) for name, value in response_headers(answer.headers) if name.lower() not in removed]
+        if self.spec.block.server_timing:
+            kept.append(("server-timing", exchange.server_timing()))
         return [*kept, *edit.set.items(), ("x-request-id", exchange.request_id), *exchange.origin_headers]
 
     async def _answer(self, exchange: Exchange, answer: Response) -> web.StreamResponse:

@@ -9,11 +9,12 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
+from proxy.observe.tracing import Tracing
 from proxy.upstream.balance import Balancer, CircuitOpen, Endpoint
 from proxy.upstream.connection import Connection, Fault, FaultKind
 from proxy.upstream.health import HealthChecks, HealthSettings
@@ -23,6 +24,7 @@ from proxy.upstream.retry import NO_RETRIES, SAFE, RetryBudget, RetryPolicy
 
 Headers = list[tuple[str, str]]
 _MAX_PROBE = 64 * 1024
+_UNTRACED = nullcontext()
 _UNSAFE_FIELD = re.compile(r"[\r\n\x00]")
 
 
@@ -61,6 +63,7 @@ class UpstreamClient:
     ) -> None:
         self.name = name
         self.made_of: object = None
+        self.tracing: Tracing | None = None
         self.balancer = balancer
         self.endpoints = balancer.endpoints
         self.pool = balancer.endpoints[0].pool
@@ -102,15 +105,22 @@ class UpstreamClient:
         call = _Call(method, target, headers, body, seconds, key, spent, [], upgrade)
         sending: asyncio.Task[None] | None = None
         try:
-            response, connection, sending = await self._begin(call)
-            try:
-                yield response
-            finally:
-                connection.abandon(response)
+            with _UNTRACED if self.tracing is None else self._traced(self.tracing, call):
+                response, connection, sending = await self._begin(call)
+                try:
+                    yield response
+                finally:
+                    connection.abandon(response)
         finally:
             if sending is not None:
                 sending.cancel()
                 await asyncio.wait([sending])
+
+    @contextmanager
+    def _traced(self, tracing: Tracing, call: _Call) -> Iterator[None]:
+        with tracing.upstream(self.name, call.method, call.headers) as headers:
+            call.headers = headers
+            yield
 
     async def _begin(self, call: _Call) -> _Begun:
         """Send until there is an answer to pass on, or nothing may be sent again."""

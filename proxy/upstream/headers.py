@@ -12,7 +12,7 @@ OURS = frozenset(
     {
         "x-user-id", "x-user-email", "x-user-roles", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
         "x-forwarded-port", "x-forwarded-server", "x-real-ip", "forwarded", "via", "x-request-id", "host",
-        "content-length", "expect", "cf-connecting-ip", "true-client-ip",
+        "content-length", "expect", "traceparent", "cf-connecting-ip", "true-client-ip",
         "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
     }
 )  # fmt: skip

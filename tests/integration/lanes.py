@@ -21,6 +21,7 @@ corsAllowedOrigins: ["http://ours.test"]
 sessions: {cookie: {enabled: true}}
 graphql: {max_body_size: 8KiB, suggestions: false}
 """
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 RUNNING, ENDED, BROKEN, ODD = "100", "200", "500", "600"
 STATUS: dict[str, Any] = {
     "current_step": "transform", "completed_steps": ["start", "read"], "failed": False, "completed": False,
@@ -182,7 +183,15 @@ def _stable(body: bytes) -> bytes:
     return body if not isinstance(document, dict) or "request_id" not in document else document["error"].encode()
 
 
+def fields_given(fields: list[tuple[str, str]]) -> bool:
+    """Whether the trace is the client's; one that was made differs each time."""
+    return any(name == "traceparent" and value == TRACE for name, value in fields)
+
+
 async def _sent(request: web.BaseRequest) -> tuple[str, str, list[tuple[str, str]], bytes]:
     fields = [(name.lower(), value) for name, value in request.headers.items()]
-    differing = ("host", "x-request-id")
-    return request.method, request.path_qs, sorted(f for f in fields if f[0] not in differing), await request.read()
+    differing = {"host", "x-request-id"}
+    if not fields_given(fields):
+        differing.add("traceparent")
+    kept = sorted((name, "" if name in differing else value) for name, value in fields)
+    return request.method, request.path_qs, kept, await request.read()

@@ -297,3 +297,30 @@ async def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path, workers: s
         assert process.returncode == 2
         assert b"the address is already in use" in printed.splitlines()[-1]
         assert b"Traceback" not in printed
+
+
+async def test_numbers_of_two_workers_are_one_and_outlive_a_crash(tmp_path: Path) -> None:
+    wanted = 'noetl_gateway_requests_total{method="GET",route="/noetl/{path:**}",status="200"}'
+
+    async with gateway_process(tmp_path, server=WORKERS) as gateway:
+        gateway.upstream.answer = answer
+        pids = {line["worker"]: line["pid"] for line in await gateway.logged("worker.ready", 2)}
+
+        async def counted() -> float:
+            async with aiohttp.ClientSession() as client, client.get(f"{gateway.url}/metrics") as shown:
+                lines = (await shown.text()).splitlines()
+            return next((float(line.split()[-1]) for line in lines if line.startswith(wanted)), 0.0)
+
+        async def until_counted(count: int) -> None:
+            async with asyncio.timeout(PATIENCE):
+                while await counted() != count:  # noqa: ASYNC110 - the numbers of another process
+                    await asyncio.sleep(0.05)
+
+        for _ in range(20):
+            async with aiohttp.ClientSession(headers=gateway.bearer) as client:
+                async with client.get(f"{gateway.url}/noetl/x") as got:
+                    assert got.status == 200
+        await until_counted(20)
+        os.kill(pids[0], signal.SIGKILL)
+        await gateway.logged("worker.ready", 3)
+        await until_counted(20)

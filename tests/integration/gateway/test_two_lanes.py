@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.lanes import BROKEN, ENDED, ODD, RUNNING, Ask, served
+from tests.integration.lanes import BROKEN, ENDED, ODD, RUNNING, TRACE, Ask, served
 
 FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error endTime"
 STATUS = f"query Poll($id: String!) {{ executionStatus(executionId: $id) {{ __typename {FIELDS} durationSeconds }} }}"
@@ -54,6 +54,12 @@ TAKEN = [
     query("a mutation of three calls", body('mutation { rerunExecution(executionId: "100", variables: {a: 1}) { id name } }')),
     query("two mutations", body('mutation { a: cancelExecution(executionId: "100") { status } b: cancelExecution(executionId: "999") { status } }')),
     query("a request id of the client's", poll(RUNNING), "x-request-id: mine-1"),
+    query("a trace of the client's", poll(RUNNING), f"traceparent: {TRACE}"),
+    query("a trace that is none", poll(RUNNING), "traceparent: 00-zz"),
+    query("two traces", poll(RUNNING), f"traceparent: {TRACE}", f"traceparent: {TRACE}"),
+    Ask("a relayed trace", "GET", "/noetl/things", fields=(BEARER, f"traceparent: {TRACE}")),
+    Ask("a relayed trace that is none", "GET", "/noetl/things", fields=(BEARER, "traceparent: 00-" + "0" * 32)),
+    Ask("two relayed traces", "GET", "/noetl/things", fields=(BEARER, f"traceparent: {TRACE}", f"traceparent: {TRACE}")),
     query("an origin that is ours", poll(RUNNING), "origin: http://ours.test"),
     query("a foreign origin without a cookie", poll(RUNNING), "origin: http://evil.test"),
     query("a cookie of someone else's", poll(RUNNING), "cookie: other=1"),
