@@ -1,5 +1,5 @@
-"""Client connections: aiohttp's, with our limits on their number, a deadline for the request head, and our answer to
-what can't be parsed.
+"""Client connections: aiohttp's, with a deadline for the request head, our answer to what can't be parsed, and the
+fast lane.
 
 Refuses connections beyond the limits and heads that come too slowly. It never sees a route or a session.
 """
@@ -7,97 +7,31 @@ Refuses connections beyond the limits and heads that come too slowly. It never s
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
-from proxy.config.compile import Network
-from proxy.config.model import ServerLimits
-from proxy.errors import BadRequest, GatewayError, HeadTooLarge, RequestTimeout, Unavailable, UriTooLong
-from proxy.exchange import in_networks, json_response
-from proxy.handlers.fast import FastExchange, FastLane
+from proxy.admissions import Admissions, error_of, say
+from proxy.errors import GatewayError, HeadTooLarge, RequestTimeout, Unavailable
+from proxy.exchange import json_response
+from proxy.handlers.fast import FastLane
+from proxy.handlers.fast_exchange import LaneExchange
 from proxy.handlers.websocket import Tunnel
 from proxy.observe.logs import get_logger
 
-_GENERIC = re.compile(r"[A-Za-z0-9 ]*")
 _LINE_ENDS = 1024
 _HELD = 64 * 1024
+_SMALL_BODY = 64 * 1024
 _LINGER = 10.0
 _KNOWN_AIOHTTP = ("3.14.",)
-_REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large"}
-
-
-class Admissions:
-    """Counts what clients do to connections: how many are open, in all and per address, and what was refused."""
-
-    def __init__(self, limits: ServerLimits, trusted: tuple[Network, ...]) -> None:
-        self.open = 0
-        self.malformed = 0
-        self.refused = 0
-        self.limits = limits
-        self.trusted = trusted
-        self._by_address: Counter[str] = Counter()
-
-    def is_trusted(self, address: str) -> bool:
-        """Whether an address is a trusted proxy's."""
-        return in_networks(address, self.trusted)
-
-    def admit(self, address: str, *, trusted: bool) -> bool:
-        """Count a new connection, or refuse it. Trusted proxies carry many clients: no limit per address for them."""
-        limit = self.limits.max_connections_per_ip
-        if self.open >= self.limits.max_connections:
-            return self._refuse("max_connections", address)
-        if limit and not trusted and self._by_address[address] >= limit:
-            return self._refuse("max_connections_per_ip", address)
-        self.open += 1
-        if limit:
-            self._by_address[address] += 1
-        return True
-
-    def _refuse(self, limit: str, address: str) -> bool:
-        self.refused += 1
-        if self.refused & (self.refused - 1) == 0:
-            get_logger().warning("connections.refused", limit=limit, ip=address, count=self.refused)
-        return False
-
-    def leave(self, address: str) -> None:
-        """A counted connection is gone."""
-        self.open -= 1
-        if self.limits.max_connections_per_ip:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
-
-    def note_malformed(self, error: GatewayError, exc: BaseException | None, address: str) -> None:
-        """Count a head that can't be served; one short line, without anything that the client sent."""
-        self.malformed += 1
-        found = _GENERIC.match(_text(exc))
-        reason = found[0].strip() if found else ""
-        get_logger().info(
-            "request.malformed", status=error.status, reason=reason or error.detail, ip=address, count=self.malformed
-        )
-
-
-def _text(exc: BaseException | None) -> str:
-    return str(getattr(exc, "message", exc or ""))
-
-
-def error_of(exc: BaseException | None) -> GatewayError:
-    """What aiohttp's parser found, as one of our errors. It keeps the target, and nothing else, in a bytearray."""
-    if isinstance(exc, LineTooLong):
-        return UriTooLong() if isinstance(exc.args[0], bytearray) else HeadTooLarge()
-    return HeadTooLarge() if "too many headers" in _text(exc).lower() else BadRequest("Malformed request")
 
 
 class Connection(RequestHandler):
@@ -109,8 +43,8 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_head_bytes", "_head_deadline", "_held", "_listener", "_message", "_slow_deadline",
-        "_tunnel", "_unsent", "admissions", "fault", "peer", "scheme", "spent", "trusted",
+        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_listener", "_message",
+        "_slow_deadline", "_tunnel", "_unsent", "admissions", "fault", "peer", "scheme", "spent", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -137,8 +71,9 @@ class Connection(RequestHandler):
         self._head_deadline: asyncio.TimerHandle | None = None
         self._slow_deadline: asyncio.TimerHandle | None = None
         self._listener = listener
-        self._exchange: FastExchange | None = None
+        self._exchange: LaneExchange | None = None
         self._message: RawRequestMessage | None = None
+        self._finished = 0
         self._held = b""
         self._tunnel: Tunnel | None = None
         self._unsent = 0
@@ -153,7 +88,7 @@ class Connection(RequestHandler):
         if self._admitted:
             super().connection_made(transport)
         else:
-            _say(cast(asyncio.Transport, transport), Unavailable("Too many connections"))
+            say(cast(asyncio.Transport, transport), Unavailable("Too many connections"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
@@ -193,38 +128,57 @@ class Connection(RequestHandler):
             self._head_unfinished(len(data))
 
     def _idle(self) -> bool:
-        """Whether aiohttp's loop waits for a request, with nothing before it."""
+        """Whether aiohttp's loop waits for a request, or is about to, with nothing before it."""
         waiter = self._waiter
         return (
-            waiter is not None
-            and not waiter.done()
-            and not self._messages
+            not self._messages
+            and (not waiter.done() if waiter is not None else self._between())
             and not self._upgraded
             and self._payload_parser is None
             and not self._force_close
             and not self._close
         )
 
+    def _between(self) -> bool:
+        """Whether nothing is under way, and aiohttp's loop only has not come round to waiting yet.
+
+        It may not have begun; and a handler ends in a task of its own, so that a quick client's next request is read
+        before the loop hears of the end.
+        """
+        return self._keepalive and self._finished == self._request_count
+
     def _offer(self, lane: FastLane, data: bytes) -> None:
-        """Parse; one request without a body is offered to the lane. All else goes on as aiohttp would have it."""
+        """Parse; one request, with all of its body, is offered to the lane. All else goes on as aiohttp has it."""
         parser = cast(Any, self._parser)
         try:
             messages, upgraded, tail = parser.feed_data(data)
         except HttpProcessingError as exc:
             self._enqueue([(_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD)])
             return
-        if len(messages) == 1 and messages[0][1] is EMPTY_PAYLOAD and not upgraded:
-            exchange = lane.take(self, messages[0][0])
-            if exchange is not None:
-                self._request_count += 1
-                self._message = messages[0][0]
-                self._exchange = exchange
-                self._request_in_progress = True
-                return
+        if len(messages) == 1 and not upgraded:
+            message, payload = messages[0]
+            body = whole_body(payload)
+            if body is not None and self._head_size(data, body) <= self.admissions.limits.max_header_size:
+                exchange = lane.take(self, message, body)
+                if exchange is not None:
+                    self._begin(message, exchange)
+                    return
         self._enqueue(messages)
         self._upgraded = upgraded
         if upgraded and tail:
             self._message_tail = tail
+
+    def _begin(self, message: RawRequestMessage, exchange: LaneExchange) -> None:
+        self._request_count += 1
+        self._message = message
+        self._exchange = exchange
+        self._request_in_progress = True
+        exchange.start()
+
+    def _head_size(self, data: bytes, body: bytes) -> int:
+        """The most that the head just parsed can have."""
+        before = self._head_bytes if self._head_deadline is not None else 0
+        return before + len(data) - len(body)
 
     def _enqueue(self, messages: Sequence[Any]) -> None:
         for message in messages:
@@ -254,6 +208,7 @@ class Connection(RequestHandler):
     def lane_done(self, *, close: bool) -> None:
         """The lane's answer is complete: the next request may come."""
         self._end_exchange()
+        self._finished += 1
         cast(Any, self._parser).message_consumed()
         if close or self._close or self._force_close:
             self.force_close()
@@ -310,6 +265,13 @@ class Connection(RequestHandler):
                 self.transport.resume_reading()
 
     # What aiohttp calls
+
+    async def _handle_request(self, *details: Any) -> tuple[web.StreamResponse, bool]:
+        """Answer a request in the ordinary way."""
+        try:
+            return await super()._handle_request(*details)
+        finally:
+            self._finished += 1
 
     def pause_writing(self) -> None:
         """The client does not keep up: it has as long as for a pause in a body, then it is cut."""
@@ -370,10 +332,10 @@ class Connection(RequestHandler):
         return left
 
     def _waiting(self) -> bool:
-        """Whether a request's head is awaited. aiohttp's loop may not have begun when the first bytes are there."""
+        """Whether a request's head is awaited."""
         if self.transport is None or self._messages:
             return False
-        return not self._request_count if self._waiter is None else not self._waiter.done()
+        return self._between() if self._waiter is None else not self._waiter.done()
 
     def _head_unfinished(self, size: int) -> None:
         if self._head_deadline is None:
@@ -390,7 +352,7 @@ class Connection(RequestHandler):
 
     def _give_up(self, error: GatewayError) -> None:
         self.admissions.note_malformed(error, None, self.peer)
-        _say(cast(asyncio.Transport, self.transport), error)
+        say(cast(asyncio.Transport, self.transport), error)
         self.force_close()
 
     def do_not_linger(self) -> None:
@@ -414,19 +376,13 @@ class Connection(RequestHandler):
         return response
 
 
-def _say(transport: asyncio.Transport, error: GatewayError) -> None:
-    """Answer on the bare connection, where no request exists, and close it."""
-    request_id = uuid.uuid4().hex
-    body = json.dumps({"error": error.text, "request_id": request_id}).encode()
-    reason = _REASONS.get(error.status, "Service Unavailable")
-    extra = "".join(f"{name}: {value}\r\n" for name, value in error.headers)
-    head = (
-        f"HTTP/1.1 {error.status} {reason}\r\nserver: noetl-edge\r\ncontent-type: application/json\r\n"
-        f"cache-control: no-store\r\nx-request-id: {request_id}\r\n{extra}"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    transport.write(head.encode() + body)
-    transport.close()
+def whole_body(payload: StreamReader) -> bytes | None:
+    """The body of a request, left where it is; None if it is not small, or not all of it has arrived."""
+    if payload is EMPTY_PAYLOAD:
+        return b""
+    if type(payload) is not StreamReader or not payload.is_eof() or payload.exception() is not None:
+        return None
+    return b"".join(payload._buffer) if payload.total_bytes <= _SMALL_BODY and not payload._buffer_offset else None
 
 
 def lane_supported() -> bool:

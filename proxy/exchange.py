@@ -22,6 +22,13 @@ from proxy.upstream.client import Stopwatch
 Headers = list[tuple[str, str]]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 NO_STORE = ("cache-control", "no-store")
+SECURITY = (
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "frame-ancestors 'none'"),
+)
+HSTS = ("strict-transport-security", "max-age=31536000")
+"""What `headers.security` adds to our own answers, and what it adds besides behind TLS."""
 
 
 @dataclass(slots=True)

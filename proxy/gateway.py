@@ -17,11 +17,13 @@ from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Tenant, Upstream
 from proxy.errors import BadRequest, Forbidden
-from proxy.exchange import Exchange
+from proxy.exchange import SECURITY, Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
 from proxy.graphql.schema import make_schema
 from proxy.handlers.auth import AuthHandlers
-from proxy.handlers.fast import FastLane, FastRoute
+from proxy.handlers.fast import FastLane, LaneRoute
+from proxy.handlers.fast_exchange import FastRoute
+from proxy.handlers.fast_graphql import FastGraphql
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.graphql import GraphqlHandler
 from proxy.handlers.metrics import MetricsHandler, measure_upstreams
@@ -93,7 +95,9 @@ class Gateway:
             self.judge = AccessJudge(compiled.access, store, self.api, decisions)
         else:
             self.judge = TracedJudge(compiled.access, store, self.api, decisions, self.tracing)
+        self.security = SECURITY if config.headers.security else ()
         self.auth = self._auth()
+        self._graphql_handlers: dict[int, GraphqlHandler] = {}
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
         self._before = None
 
@@ -176,9 +180,15 @@ class Gateway:
             self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log, self.drain, metrics
         )
 
-    def _fast_route(self, spec: RouteSpec) -> FastRoute | None:
+    def _fast_route(self, spec: RouteSpec) -> FastRoute | LaneRoute | None:
         block = spec.block
-        if block.upstream is None or block.auth != "session" or spec.allow_from or block.server_timing:
+        if spec.allow_from or block.server_timing:
+            return None
+        if block.handler == "graphql":
+            cookie = self.compiled.loaded.gateway.sessions.cookie
+            handler = self._graphql_handlers[id(spec)]
+            return FastGraphql(spec, handler, cookie.name if cookie.enabled else None, self.security)
+        if block.upstream is None or block.auth != "session":
             return None
         rewrite, pattern = block.rewrite, parse_pattern(spec.pattern)
         prefix = rest = None
@@ -193,10 +203,11 @@ class Gateway:
             return None
         return FastRoute(
             spec,
+            block.upstream == "noetl",
             upstream,
             prefix,
             rest or "",
-            {method: spec.action or Action.of_method(method) for method in ("GET", "HEAD")},
+            {method: spec.action or Action.of_method(method) for method in (*spec.methods, "HEAD")},
             block.timeout or upstream.pool.settings.response_timeout,
             RequestPlan(block.headers.request, cookie.name if cookie.enabled else "session_token"),
             ResponsePlan(block.headers.response),
@@ -232,9 +243,11 @@ class Gateway:
             suggestions=settings.suggestions,
         )
         assert self.api is not None  # noqa: S101 - the checks refuse a graphql route without the upstream
-        return GraphqlHandler(
+        handler = GraphqlHandler(
             schema, documents, settings, self.api, self.judge, self.store, self.proxy, spec.max_body_size, load_page()
         )
+        self._graphql_handlers[id(spec)] = handler
+        return handler
 
     async def proxy(
         self, who: Principal, method: str, endpoint: str, body: Any, headers: list[tuple[str, str]]

@@ -17,10 +17,11 @@ from typing import Any
 
 from aiohttp import web
 
+from proxy.admissions import Admissions
 from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.problems import ConfigError
-from proxy.connections import Admissions, Listener
+from proxy.connections import Listener
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.handlers.process import Process
 from proxy.observe.exposition import Shelf

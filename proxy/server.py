@@ -29,7 +29,7 @@ from proxy.errors import (
     Unauthorized,
     Unavailable,
 )
-from proxy.exchange import REQUEST_ID, Exchange, client_address, in_networks, json_response
+from proxy.exchange import HSTS, REQUEST_ID, Exchange, client_address, in_networks, json_response
 from proxy.gateway import Gateway, Service
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import access_log, get_logger, redact_query
@@ -40,12 +40,6 @@ from proxy.sessions.store import StoreError
 
 _SAFE = ("GET", "HEAD")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_HSTS = "max-age=31536000"
-_SECURITY = (
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "frame-ancestors 'none'"),
-)
 
 
 def own_url(block: Server) -> str:
@@ -69,7 +63,7 @@ class GatewayServer:
         self._access_log: AccessLog = access_log(enabled=config.logging.access)
         if config.metrics.enabled:
             self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
-        self._security = _SECURITY if config.headers.security else ()
+        self._security = gateway.security
         self._own_origin = own_url(config.server)
         self._log = get_logger()
         self.lane = gateway.fast_lane(self._access_log) if lane_supported() and gateway.tracing is None else None
@@ -253,7 +247,7 @@ class GatewayServer:
         if exchange.route is not None and exchange.route.block.server_timing:
             headers["server-timing"] = exchange.server_timing()
         if exchange.scheme == "https" and self._security:
-            headers["strict-transport-security"] = _HSTS
+            headers[HSTS[0]] = HSTS[1]
         headers["server"] = "noetl-edge"
 
     def flush_log(self) -> None:

@@ -1,4 +1,4 @@
-"""GraphQL documents: limits first, then validation, once per text, and kept. Pure.
+"""GraphQL documents: limits first, then validation, then plans, once per text, and kept. Pure.
 
 Limits are counted on the parsed document before validation, so that no document can make validation expensive.
 """
@@ -28,6 +28,8 @@ from graphql import (
 )
 from graphql.language import Visitor
 
+from proxy.graphql.plans import Plan, make_plans
+
 _MAX_CACHED_TEXT = 16 * 1024
 _MAX_ERRORS = 5
 _SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
@@ -52,12 +54,18 @@ class Operation:
     document: DocumentNode
     kinds: Mapping[str | None, OperationType]
     introspects: bool
+    plans: Mapping[str | None, Plan]
 
     def kind(self, name: str | None) -> OperationType | None:
         """The type of the operation of that name, or of the only one."""
-        if name is None:
-            return next(iter(self.kinds.values())) if len(self.kinds) == 1 else None
-        return self.kinds.get(name)
+        return self.kinds.get(self._name(name))
+
+    def plan(self, name: str | None) -> Plan | None:
+        """The plan of the operation of that name, or of the only one, if it has one."""
+        return self.plans.get(self._name(name))
+
+    def _name(self, name: str | None) -> str | None:
+        return next(iter(self.kinds)) if name is None and len(self.kinds) == 1 else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,7 @@ class Invalid:
 
 
 class Documents:
-    """Parses and validates each document once, and keeps as many as `cache` says."""
+    """Parses, validates and plans each document once, and keeps as many as `cache` says."""
 
     def __init__(self, schema: GraphQLSchema, limits: DocumentLimits, *, cache: int, suggestions: bool) -> None:
         self._schema = schema
@@ -78,11 +86,17 @@ class Documents:
         self._suggestions = suggestions
         self._kept: OrderedDict[str, Operation] = OrderedDict()
 
-    def get(self, text: str) -> Operation | Invalid:
-        """The ready operation of a document's text."""
+    def known(self, text: str) -> Operation | None:
+        """The ready operation of a document's text, if it is kept."""
         known = self._kept.get(text)
         if known is not None:
             self._kept.move_to_end(text)
+        return known
+
+    def get(self, text: str) -> Operation | Invalid:
+        """The ready operation of a document's text."""
+        known = self.known(text)
+        if known is not None:
             return known
         found = self._prepare(text)
         if isinstance(found, Operation) and self._cache and len(text) <= _MAX_CACHED_TEXT:
@@ -106,7 +120,9 @@ class Documents:
             return Invalid(tuple(error if self._suggestions else _plain(error) for error in errors))
         operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
         kinds = {node.name.value if node.name else None: node.operation for node in operations}
-        return Operation(document, kinds, _introspects(document))
+        introspects = _introspects(document)
+        plans = {} if introspects else make_plans(self._schema, document, hide=not self._suggestions)
+        return Operation(document, kinds, introspects, plans)
 
 
 def _plain(error: GraphQLError) -> GraphQLError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError
 
@@ -28,8 +28,7 @@ class GraphqlRequest:
     operation_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class GraphqlAnswer:
+class GraphqlAnswer(NamedTuple):
     """One answer: its body, and the status it has as `application/graphql-response+json` and as JSON."""
 
     body: dict[str, Any]
@@ -122,7 +121,7 @@ def answered(result: ExecutionResult) -> tuple[GraphqlAnswer, list[tuple[GraphQL
             behind.append((error, cause))
             body["errors"].append(_formatted(error, cause.code, cause.status, cause.text))
     body["data"] = result.data
-    failed = result.data is None and behind
+    failed = behind and result.data is None
     return GraphqlAnswer(body, behind[0][1].status if failed else 200, 200), behind
 
 

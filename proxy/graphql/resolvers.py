@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-from graphql import GraphQLResolveInfo
+from typing import Any, NamedTuple, Protocol
 
 from proxy import __version__
 from proxy.access import AccessJudge, Principal, playbook_name
@@ -33,8 +30,7 @@ class ProxyCall(Protocol):
         """The status and the JSON answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a request's resolvers need. `headers` tell upstream on whose behalf a call is made."""
 
     who: Principal
@@ -45,11 +41,16 @@ class Context:
     headers: Headers
 
 
-Info = GraphQLResolveInfo
+class Info(Protocol):
+    """What a resolver is told: graphql-core's resolve info, or what a plan tells in its place."""
+
+    @property
+    def context(self) -> Context:
+        """What the request's resolvers need."""
 
 
 async def health(_: Any, info: Info) -> str:
-    context: Context = info.context
+    context = info.context
     answers = await context.api.client.reachable("/api/health", 5.0)
     return "ok" if answers else "upstream unreachable"
 
@@ -84,7 +85,7 @@ def _first(first: int | None, otherwise: int) -> int:
 async def playbooks(
     _: Any, info: Info, kind: str | None = None, prefix: str | None = None, first: int | None = _MOST
 ) -> list[dict[str, Any]]:
-    context: Context = info.context
+    context = info.context
     most = _first(first, _MOST)
     entries = await context.api.catalog(kind or "playbook", context.headers)
     seen = (
@@ -96,7 +97,7 @@ async def playbooks(
 
 
 async def playbook(_: Any, info: Info, name: str) -> dict[str, Any] | None:
-    context: Context = info.context
+    context = info.context
     context.judge.playbook(context.who, Action.VIEW, playbook_name(name, "name"))
     entry = await context.api.entry(name, context.headers)
     return None if entry is None else _playbook(entry)
@@ -113,7 +114,7 @@ def _playbook(entry: CatalogEntry) -> dict[str, Any]:
 
 
 async def execution_status(_: Any, info: Info, executionId: str) -> dict[str, Any]:
-    context: Context = info.context
+    context = info.context
     await context.judge.execution(context.who, Action.VIEW, executionId, context.headers)
     return _state(await context.api.state(executionId, context.headers))
 
@@ -145,7 +146,7 @@ def _state(state: ExecutionState) -> dict[str, Any]:
 async def executions(
     _: Any, info: Info, path: str | None = None, status: str | None = None, first: int | None = 50
 ) -> list[dict[str, Any]]:
-    context: Context = info.context
+    context = info.context
     most = _first(first, 50)
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -200,7 +201,7 @@ async def execute_playbook(
     resourceKind: str | None = "playbook",
     clientId: str | None = None,
 ) -> dict[str, Any]:
-    context: Context = info.context
+    context = info.context
     _no_client(clientId)
     context.judge.playbook(context.who, Action.EXECUTE, playbook_name(name, "name"))
     workload = _workload(variables)
@@ -215,7 +216,7 @@ async def rerun_execution(
     variables: Any = None,
     clientId: str | None = None,
 ) -> dict[str, Any]:
-    context: Context = info.context
+    context = info.context
     _no_client(clientId)
     path = await context.judge.rerun(context.who, executionId, context.headers)
     started = await context.api.rerun(executionId, path, _workload(variables), context.headers)
@@ -234,14 +235,14 @@ async def cancel_execution(
     executionId: str,
     reason: str | None = None,
 ) -> dict[str, Any]:
-    context: Context = info.context
+    context = info.context
     await context.judge.execution(context.who, Action.EXECUTE, executionId, context.headers)
     await context.api.cancel(executionId, reason, context.headers)
     return _state(await context.api.state(executionId, context.headers))
 
 
 async def proxy_request(_: Any, info: Info, input: dict[str, Any]) -> dict[str, Any]:
-    context: Context = info.context
+    context = info.context
     method = input["method"].upper()
     if not _METHOD.fullmatch(method):
         raise BadRequest("method must be GET, HEAD, POST, PUT, PATCH or DELETE")

@@ -81,7 +81,7 @@ class AuthHandlers:
         identity = session.identity
         claim = self.roles_claims.get(identity.tenant)
         subject = self.judge.policy.subject(identity.email, identity.subject, identity.claims, claim)
-        principal = Principal(key, session, subject, self.judge.policy.path_permits(subject))
+        principal = Principal(key, session, subject, self.judge.policy.permits(subject))
         if key:
             if len(self.known) >= _MAX_KNOWN:
                 self.known.clear()

@@ -1,8 +1,9 @@
-"""The fast lane: a relayed GET or HEAD of a signed-in user, from the parser's message straight to the upstream.
+"""The fast lane: a relayed request of a signed-in user, from the parser's message straight to the upstream.
 
 It decides with the very objects of the ordinary path and serves only what they plainly allow. Whatever is not plain
-(a body, a bad path, no session, a refusal, an unusual header, no kept connection) it leaves to the ordinary path,
-which decides again and tells why. Headers stay bytes, and a small answer goes out in one write.
+(a body that is large or still coming, a bad path, no session, a refusal, an unusual header, no kept connection, a
+request that is judged by a playbook) it leaves to the ordinary path, which decides again and tells why. Headers stay
+bytes, and a small answer goes out in one write. GraphQL's part of the lane is in `fast_graphql.py`.
 """
 
 from __future__ import annotations
@@ -12,234 +13,50 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
+from aiohttp.hdrs import HOST
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import HttpVersion11
 
-from proxy.access import Principal
+from proxy.access import Kind, Principal, classify
 from proxy.config.compile import Network, RouteSpec
-from proxy.errors import GatewayError
 from proxy.exchange import client_address
-from proxy.handlers.fast_headers import Read, RequestPlan, ResponsePlan, lines
+from proxy.handlers.fast_exchange import Client, FastExchange, FastRoute, LaneExchange
+from proxy.handlers.fast_headers import MAX_KEPT_TEXT, Fields, Read, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
-from proxy.handlers.streams import Drain, EventStream, is_event_stream
-from proxy.observe.access import AccessLine, AccessLog
-from proxy.observe.logs import redact_query
+from proxy.handlers.streams import Drain
+from proxy.observe.access import AccessLog
 from proxy.observe.metrics import Metrics
-from proxy.policy.acl import Action
+from proxy.observe.traceparent import is_traceparent
 from proxy.routing import Found, RouteTable, is_plain
 from proxy.sessions.store import StoreError
-from proxy.upstream.client import UpstreamClient, error_of
-from proxy.upstream.connection import Connection, Fault, FaultKind, Head
+from proxy.upstream.connection import NEVER
+from proxy.upstream.pool import STALE_AFTER
+from proxy.upstream.retry import SAFE
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _MAX_KNOWN = 4096
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Client(Protocol):
-    """The client's connection, as far as the lane uses it."""
+class Target(NamedTuple):
+    """What a request is for: its path, the path to send, the query with its question mark; and when it came."""
 
-    peer: str
-    scheme: str
-    trusted: bool
-
-    def send(self, data: bytes) -> None:
-        """Write to the client."""
-
-    def lane_done(self, *, close: bool) -> None:
-        """The answer is complete."""
-
-    def lane_failed(self, error: GatewayError | None, spent: int) -> None:
-        """Nothing was answered: the ordinary path answers, with this error, or asks again after `spent` times."""
-
-    def cut(self) -> None:
-        """Close at once, so that nobody takes a part for the whole."""
-
-    def blocked(self) -> bool:
-        """Whether the client takes no more just now."""
+    path: str
+    sent: str
+    query: str
+    started: float
 
 
-@dataclass(frozen=True, slots=True)
-class FastRoute:
-    """A relayed route that the lane may serve, compiled. `prefix` stands before the path's rest upstream."""
+class LaneRoute(Protocol):
+    """A route whose own code takes requests into the lane."""
 
-    spec: RouteSpec
-    upstream: UpstreamClient
-    prefix: str | None
-    rest: str
-    actions: dict[str, Action]
-    timeout: float
-    request: RequestPlan
-    answer: ResponsePlan
-
-
-class FastExchange:
-    """A request under way in the lane, and the sink of its answer."""
-
-    __slots__ = (
-        "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_lane", "_retried", "_sent",
-        "_started", "_stream", "_written", "address", "method", "path", "principal", "request_id", "route", "status",
-        "upstream_seconds",
-    )  # fmt: skip
-
-    def __init__(self, lane: FastLane, client: Client, route: FastRoute, principal: Principal, started: float) -> None:
-        self._lane = lane
-        self._client = client
-        self.route = route
-        self.principal = principal
-        self._retried = route.upstream.retries.statuses
-        self._started = self._sent = started
-        self._connection: Connection | None = None
-        self._head: Head | None = None
-        self._body: list[bytes] = []
-        self._chunked = False
-        self._written = False
-        self._stream: EventStream | None = None
-        self.upstream_seconds = 0.0
-        self.status = 499
-
-    def begin(
-        self,
-        connection: Connection,
-        message: RawRequestMessage,
-        head: bytes,
-        *,
-        deadline: float,
-        request_id: bytes,
-        origin: bytes,
-        address: str,
-    ) -> None:
-        """Send the request upstream."""
-        self.method = message.method
-        self.path = message.path
-        self.address = address
-        self.request_id = request_id
-        self._close = message.should_close or self._lane.drain.started
-        self._ending = b"%bx-request-id: %b\r\n%b\r\n" % (
-            origin,
-            request_id,
-            b"connection: close\r\n" if self._close else b"",
-        )
-        self._connection = connection
-        self._sent = time.perf_counter()
-        connection.begin(self, head, head_only=self.method == "HEAD", deadline=deadline)
-
-    def client_left(self) -> None:
-        """The client is gone: the upstream is released at once."""
-        if self._connection is not None and self._connection.sink is self:
-            self._connection.abandon(self)
-            self.status = 499
-            self._tell("the client left")
-
-    def client_blocked(self, blocked: bool) -> None:
-        """The client takes no more for now, or takes more again."""
-        if self._connection is not None and self._connection.sink is self:
-            if blocked:
-                self._connection.pause()
-            else:
-                self._connection.resume()
-
-    # Sink
-
-    def on_head(self, head: Head) -> None:
-        if head.status in self._retried and self.route.upstream.may_retry(self.method, status=head.status):
-            assert self._connection is not None  # noqa: S101 - it has answered
-            self._connection.abandon(self)
-            self._client.lane_failed(None, 1)
-            return
-        self._head = head
-        self.status = head.status
-
-    def on_body(self, data: bytes) -> None:
-        self._body.append(data)
-
-    def on_batch(self) -> None:
-        head = self._head
-        assert head is not None and self._connection is not None  # noqa: S101, PT018 - a batch follows the head
-        if not self._written:
-            self._written = True
-            self._chunked = head.length is None and self.method != "HEAD"
-            framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-            self._client.send(self.route.answer.head(head, framing + self._ending))
-            if self._chunked and is_event_stream(head.headers):
-                self._stream = self._lane.drain.open(self._end_events)
-        self._pass_on()
-        if self._stream is not None and self._stream.should_end:
-            self._end_events()
-            return
-        if self._client.blocked():
-            self._connection.pause()
-
-    def _pass_on(self) -> None:
-        if self._body:
-            data = b"".join(self._body)
-            self._body.clear()
-            if self._stream is not None:
-                self._stream.passed(data)
-            self._client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def _end_events(self) -> None:
-        """This process is about to end: the event stream's client is told when to come back."""
-        stream = self._stream
-        if stream is None or not stream.should_end or self._connection is None:
-            return
-        self._connection.abandon(self)
-        farewell = stream.farewell()
-        self._client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(farewell), farewell))
-        self._tell("")
-        self._client.lane_done(close=True)
-
-    def on_end(self) -> None:
-        head = self._head
-        assert head is not None  # noqa: S101 - the end follows the head
-        self.upstream_seconds = time.perf_counter() - self._sent
-        if self._written:
-            self._pass_on()
-            if self._chunked:
-                self._client.send(b"0\r\n\r\n")
-        else:
-            body = b"".join(self._body)
-            ending = self._ending
-            if head.length is None and self.method != "HEAD":
-                ending = b"content-length: %d\r\n%b" % (len(body), ending)
-            self._client.send(self.route.answer.head(head, ending) + body)
-        self._tell("")
-        self._client.lane_done(close=self._close)
-
-    def on_fault(self, fault: Fault) -> None:
-        if self._written:
-            self._tell(f"upstream broke off: {fault}")
-            self._client.cut()
-        elif fault.kind is FaultKind.STALE:
-            self._client.lane_failed(None, 0)
-        elif self.route.upstream.may_retry(self.method, kind=fault.kind):
-            self._client.lane_failed(None, 1)
-        else:
-            self._client.lane_failed(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
-
-    def _tell(self, detail: str) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        now = time.perf_counter()
-        path, question, query = self.path.partition("?")
-        line = AccessLine(
-            self.method,
-            path + question + redact_query(query) if query else path,
-            self.route.spec.pattern,
-            self.status,
-            (now - self._started) * 1000,
-            (self.upstream_seconds or now - self._sent) * 1000,
-            self.principal.user_id,
-            self.address,
-            self.request_id.decode(),
-            detail,
-        )
-        self._lane.log.write(line)
+    def take(self, lane: FastLane, client: Client, message: RawRequestMessage, body: bytes) -> LaneExchange | None:
+        """A request of this route, ready to start; None leaves it to the ordinary path."""
 
 
 class FastLane:
@@ -248,7 +65,7 @@ class FastLane:
     def __init__(
         self,
         table: RouteTable[RouteSpec],
-        routes: Callable[[RouteSpec], FastRoute | None],
+        routes: Callable[[RouteSpec], FastRoute | LaneRoute | None],
         who: Callable[[str], Principal | None],
         trusted: tuple[Network, ...],
         log: AccessLog,
@@ -263,75 +80,85 @@ class FastLane:
         self._who = who
         self._trusted = trusted
         self._hosts: dict[str, str] = {}
-        self._users: dict[bytes, tuple[Principal, bytes]] = {}
-        self._ways: dict[tuple[str, str, str], bytes] = {}
+        self._fixed: dict[tuple[str, str, str], LaneRoute] = {}
+        self._identities: dict[tuple[bytes, str, str, str], tuple[Principal, Fields]] = {}
         self._origins: dict[tuple[int, bytes], bytes] = {}
-        self._ids = itertools.count(secrets.randbits(63))
+        self._ids = itertools.count(secrets.randbits(62) + 1)
         self._id_prefix = secrets.token_hex(8).encode()
 
-    def take(self, client: Client, message: RawRequestMessage) -> FastExchange | None:
-        """Begin to serve a request without a body; None leaves it to the ordinary path."""
+    def take(self, client: Client, message: RawRequestMessage, body: bytes) -> LaneExchange | None:
+        """A request with its whole body, ready to start; None leaves it to the ordinary path."""
         started = time.perf_counter()
-        method = message.method
-        if (method != "GET" and method != "HEAD") or message.version != HttpVersion11 or message.upgrade:
+        if message.version != HttpVersion11 or message.upgrade:
             return None
+        authority, method = message.headers.get(HOST, ""), message.method
+        fixed = self._fixed.get((authority, method, message.path))
+        if fixed is not None:
+            return self._taken(fixed, client, message, body)
         path, question, query = message.path.partition("?")
         if not is_plain(path) or "#" in query or not query.isascii():
             return None
-        authority = message.headers.get("host", "")
         host = self._hosts.get(authority) or self._host(authority)
         found = self._table.find(host, method, path) if host else None
         route = self._routes[id(found.route)] if isinstance(found, Found) else None
         if route is None or not isinstance(found, Found):
             return None
-        sent = path if route.prefix is None else route.prefix + found.params[route.rest]
-        if "/executions/" in sent.lower():
+        if isinstance(route, FastRoute):
+            sent = path if route.prefix is None else route.prefix + found.params[route.rest]
+            return self._relay(route, client, message, body, Target(path, sent, question + query, started))
+        if not question:
+            _kept(self._fixed, (authority, method, path), route)
+        return self._taken(route, client, message, body)
+
+    def _relay(
+        self, route: FastRoute, client: Client, message: RawRequestMessage, body: bytes, target: Target
+    ) -> FastExchange | None:
+        method = message.method
+        if not _by_path(route, method, target.sent, body):
             return None
         read = route.request.read(message.raw_headers)
-        principal = self._allowed(read, route, method, path) if read is not None else None
-        connection = route.upstream.balancer.take_idle(principal.key) if principal is not None else None
-        if read is None or principal is None or connection is None:
+        principal = self._allowed(read, route, method, target.path) if read is not None else None
+        if read is None or principal is None:
+            return None
+        connection = route.upstream.balancer.take_idle(principal.key, NEVER if method in SAFE else STALE_AFTER)
+        if connection is None:
             return None
         self._metrics.session_checks["valid"] += 1
         self._metrics.decisions["allowed"] += 1
-        address, scheme = client.peer, client.scheme
-        if client.trusted:
-            address, scheme = self._forwarded(client, message)
-        request_id = read.request_id if _REQUEST_ID.fullmatch(read.request_id) else self._new_id()
+        address, scheme = self.circumstances(client, message)
+        request_id = self.request_id(read.request_id)
+        trace = self.traceparent(read.traceparent.decode("latin-1") if read.traces == 1 else "")
         head = b"".join(
             (
-                f"{method} {sent}{question}{query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
+                f"{method} {target.sent}{target.query} HTTP/1.1\r\nhost: {connection.authority}\r\n".encode("ascii"),
                 *read.kept,
-                self._user(principal),
-                self._ways.get((address, scheme, authority)) or self._way(address, scheme, authority),
+                self.identity(principal, address, scheme, message.headers.get(HOST, "")).lines,
                 route.request.added,
-                b"x-request-id: %b\r\n\r\n" % request_id,
+                b"content-length: %d\r\n" % len(body) if method in _WITH_BODY else b"",
+                b"x-request-id: %b\r\ntraceparent: %b\r\n\r\n%b" % (request_id, trace, body),
             )
         )
-        exchange = FastExchange(self, client, route, principal, started)
-        exchange.begin(
+        exchange = FastExchange(self.log, self.drain, client, route, principal, target.started)
+        exchange.prepare(
             connection,
             message,
             head,
             deadline=route.upstream.pool.now() + route.timeout,
             request_id=request_id,
-            origin=self._origins.get((id(route), read.origin)) or self._origin(route, read.origin),
+            origin=self.origin(route.spec, read.origin),
             address=address,
         )
         return exchange
 
+    def _taken(self, route: LaneRoute, client: Client, message: RawRequestMessage, body: bytes) -> LaneExchange | None:
+        taken = route.take(self, client, message, body)
+        if taken is not None:
+            self._metrics.session_checks["valid"] += 1
+        return taken
+
     def _allowed(self, read: Read, route: FastRoute, method: str, path: str) -> Principal | None:
         """The signed-in user, if the rules plainly allow the request."""
-        if read.authorization[:7].lower() == b"bearer " and read.authorization[7:].strip():
-            token = read.authorization[7:].strip()
-        else:
-            token = read.token.strip()
-        if len(token) != 32:
-            return None
-        try:
-            principal = self._who(token.decode("ascii"))
-        except (StoreError, UnicodeDecodeError):
-            return None
+        principal = self.who(read.authorization.decode("latin-1"), read.token.decode("latin-1"))
         if principal is None:
             return None
         needed = route.spec.require_roles
@@ -339,33 +166,70 @@ class FastLane:
             return None
         return principal if principal.permits.allows(route.actions[method], method, path) else None
 
+    def who(self, authorization: str, token: str) -> Principal | None:
+        """Whose session a request's fields carry."""
+        if authorization[:7].lower() == "bearer " and authorization[7:].strip():
+            token = authorization[7:]
+        token = token.strip()
+        if len(token) != 32:
+            return None
+        try:
+            return self._who(token)
+        except StoreError:
+            return None
+
     def _host(self, authority: str) -> str:
         """A valid Host without its port, in lower case; empty if it is not valid."""
-        if not _HOST.fullmatch(authority):
+        if len(authority) > MAX_KEPT_TEXT or not _HOST.fullmatch(authority):
             return ""
         host = authority.rpartition(":")[0] if re.search(r":\d+$", authority) else authority
         return _kept(self._hosts, authority, host.lower())
 
-    def _forwarded(self, client: Client, message: RawRequestMessage) -> tuple[str, str]:
+    def circumstances(self, client: Client, message: RawRequestMessage) -> tuple[str, str]:
+        """Address of the client, and scheme, as far as who says so is trusted."""
+        if not client.trusted:
+            return client.peer, client.scheme
         proto = message.headers.get("x-forwarded-proto", "").lower()
         address = client_address(client.peer, message.headers, self._trusted)
         return address, proto if proto in ("http", "https") else client.scheme
 
-    def _user(self, principal: Principal) -> bytes:
-        known = self._users.get(principal.key)
+    def identity(self, principal: Principal, address: str, scheme: str, authority: str) -> Fields:
+        """The fields that say who is asking, from where and by what way."""
+        key = (principal.key, address, scheme, authority)
+        known = self._identities.get(key)
         if known is not None and known[0] is principal:
             return known[1]
-        return _kept(self._users, principal.key, (principal, lines(user_fields(principal))))[1]
+        fields = [*user_fields(principal), *forwarding_fields(address, scheme, authority)]
+        return _kept(self._identities, key, (principal, Fields.of(fields)))[1]
 
-    def _way(self, address: str, scheme: str, authority: str) -> bytes:
-        return _kept(self._ways, (address, scheme, authority), lines(forwarding_fields(address, scheme, authority)))
+    def origin(self, spec: RouteSpec, origin: bytes) -> bytes:
+        """What the origin policy adds to an answer."""
+        key = (id(spec), origin)
+        known = self._origins.get(key)
+        if known is not None:
+            return known
+        fields = spec.cors.response_headers(origin.decode("latin-1") if origin else None)
+        return _kept(self._origins, key, lines(fields))
 
-    def _origin(self, route: FastRoute, origin: bytes) -> bytes:
-        fields = route.spec.cors.response_headers(origin.decode("latin-1") if origin else None)
-        return _kept(self._origins, (id(route), origin), lines(fields))
+    def request_id(self, given: bytes) -> bytes:
+        """The client's id of the request if it is one, else a new one."""
+        return given if _REQUEST_ID.fullmatch(given) else b"%b%016x" % (self._id_prefix, next(self._ids))
 
-    def _new_id(self) -> bytes:
-        return b"%b%016x" % (self._id_prefix, next(self._ids))
+    def traceparent(self, given: str) -> bytes:
+        """The client's trace if it is well formed, else a new one, that nobody records."""
+        if given and is_traceparent(given):
+            return given.encode("latin-1")
+        number = next(self._ids)
+        return b"00-%b%016x-%016x-00" % (self._id_prefix, number, number)
+
+
+def _by_path(route: FastRoute, method: str, sent: str, body: bytes) -> bool:
+    """Whether a request is one for the lane, and judged by nothing but its path."""
+    if method not in route.actions or "/executions/" in sent.lower():
+        return False
+    if body and (method not in _WITH_BODY or len(body) > route.spec.max_body_size):
+        return False
+    return method in SAFE or not route.noetl or classify(method, sent, route.spec.action).kind is Kind.PATH
 
 
 def _kept(known: dict[K, V], key: K, value: V) -> V:

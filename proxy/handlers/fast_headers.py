@@ -14,7 +14,7 @@ from proxy.upstream.connection import Head
 from proxy.upstream.headers import CREDENTIALS, HOP_BY_HOP, OURS, response_headers
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
-_DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _ORDINARY = range(9)
+_DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _TRACE, _ORDINARY = range(10)
 _SPECIAL = {
     b"authorization": _AUTHORIZATION,
     b"x-session-token": _TOKEN,
@@ -23,16 +23,32 @@ _SPECIAL = {
     b"connection": _CONNECTION,
     b"x-request-id": _REQUEST_ID,
     b"host": _HOST,
+    b"traceparent": _TRACE,
     b"expect": _ORDINARY,
     b"upgrade": _ORDINARY,
     b"transfer-encoding": _ORDINARY,
 }
+MAX_KEPT_TEXT = 255
+"""What a client sends and the lane remembers is no longer than this; the ordinary path takes the rest."""
 _PERSISTENCE = frozenset({b"", b"keep-alive", b"close"})
 
 
 def lines(fields: Iterable[tuple[str, str]]) -> bytes:
     """Fields as they stand in a head."""
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Fields in both forms that they are needed in."""
+
+    pairs: tuple[tuple[str, str], ...]
+    lines: bytes
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, str]]) -> Fields:
+        """Both forms of these fields."""
+        return cls(tuple(pairs), lines(pairs))
 
 
 @dataclass(slots=True)
@@ -44,6 +60,8 @@ class Read:
     token: bytes = b""
     origin: bytes = b""
     request_id: bytes = b""
+    traces: int = 0
+    traceparent: bytes = b""
 
 
 class RequestPlan:
@@ -74,9 +92,14 @@ class RequestPlan:
                 read.token = read.token or value
             elif code == _HOST:
                 hosts += 1
+            elif code == _TRACE:
+                read.traces += 1
+                read.traceparent = value
             elif code == _REQUEST_ID:
                 read.request_id = read.request_id or value
             elif code == _ORIGIN:
+                if not 0 < len(value) <= MAX_KEPT_TEXT:
+                    return None
                 read.origin = value
                 read.kept.append(b"origin: %b\r\n" % value)
             elif code == _COOKIE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,7 +24,7 @@ from proxy.errors import (
     NotAcceptable,
     Unauthorized,
 )
-from proxy.exchange import NO_STORE, Exchange, require_json
+from proxy.exchange import NO_STORE, Exchange, Headers, require_json
 from proxy.graphql.documents import Documents, Invalid, Operation
 from proxy.graphql.http import JSON, GraphqlAnswer, GraphqlRequest, answered, negotiate, read_body, read_query, refused
 from proxy.graphql.resolvers import Context, ProxyCall
@@ -31,6 +32,13 @@ from proxy.handlers.relay import identity_headers
 from proxy.observe.logs import get_logger
 from proxy.sessions.store import SessionStore
 from proxy.upstream.noetl import NoetlApi
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
+_make_c_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
+_C_ENCODER = _make_c_encoder and _make_c_encoder(
+    None, _ENCODER.default, json.encoder.encode_basestring, None, ":", ",", False, False, True
+)
+"""What `_ENCODER` makes for each answer anew, where the interpreter has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +100,7 @@ class GraphqlHandler:
             return refused((GraphQLError("Introspection is not allowed"),), "FORBIDDEN")
         result = await self._execute(exchange, wanted, operation)
         answer, behind = answered(result)
-        for error, cause in behind:
-            _log(exchange, error, cause)
+        exchange.detail = "; ".join(filter(None, (exchange.detail, tell(behind, exchange.request_id))))
         return answer
 
     def _may_introspect(self, who: Principal) -> bool:
@@ -106,39 +113,63 @@ class GraphqlHandler:
         context = Context(exchange.who, self.api, self.judge, self.store, self.proxy, identity_headers(exchange))
         try:
             async with asyncio.timeout(self.settings.timeout), exchange.stopwatch.timing():
-                outcome = execute(
-                    self.schema,
-                    operation.document,
-                    context_value=context,
-                    variable_values=dict(wanted.variables or {}),
-                    operation_name=wanted.operation_name,
-                )
-                result = await outcome if inspect.isawaitable(outcome) else outcome
+                plan = operation.plan(wanted.operation_name)
+                if plan is not None:
+                    return await plan.run(context, wanted.variables or {})
+                return await self._interpret(context, wanted, operation)
         except TimeoutError:
-            cause = GatewayTimeout(detail=f"GraphQL operation over {self.settings.timeout:g} s")
-            return ExecutionResult(None, [GraphQLError(cause.text, original_error=cause)])
+            return timed_out(self.settings.timeout)
+
+    async def _interpret(self, context: Context, wanted: GraphqlRequest, operation: Operation) -> ExecutionResult:
+        """Run an operation that has no plan."""
+        outcome = execute(
+            self.schema,
+            operation.document,
+            context_value=context,
+            variable_values=dict(wanted.variables or {}),
+            operation_name=wanted.operation_name,
+            hide_suggestions=not self.settings.suggestions,
+        )
+        result = await outcome if inspect.isawaitable(outcome) else outcome
         if not isinstance(result, ExecutionResult):
             raise InternalError(detail="incremental delivery is not served")
         return result
 
 
-def _log(exchange: Exchange, error: GraphQLError, cause: GatewayError) -> None:
-    if isinstance(cause, InternalError):
-        get_logger().error(
-            "graphql.error", request_id=exchange.request_id, path=error.path, exc_info=error.original_error
-        )
-    elif cause.detail:
-        exchange.detail = f"{exchange.detail}; {cause.detail}" if exchange.detail else cause.detail
+def timed_out(seconds: float) -> ExecutionResult:
+    """The result of an operation that took longer than it may."""
+    cause = GatewayTimeout(detail=f"GraphQL operation over {seconds:g} s")
+    return ExecutionResult(None, [GraphQLError(cause.text, original_error=cause)])
+
+
+def tell(behind: Sequence[tuple[GraphQLError, GatewayError]], request_id: str) -> str:
+    """What the access line says of the errors behind an answer; our own faults are logged with their stack."""
+    details = []
+    for error, cause in behind:
+        if isinstance(cause, InternalError):
+            get_logger().error("graphql.error", request_id=request_id, path=error.path, exc_info=error.original_error)
+        elif cause.detail:
+            details.append(cause.detail)
+    return "; ".join(details)
 
 
 def _wants_page(accept: str | None, query: str) -> bool:
     return accept is not None and "text/html" in accept and "query=" not in query
 
 
-def _response(document: Any, status: int, media: str) -> web.Response:
+def encode(document: Any) -> bytes:
+    """An answer's body. Raises BadRequest for what can't be written as JSON."""
     try:
-        body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        text = "".join(_C_ENCODER(document, 0)) if _C_ENCODER else _ENCODER.encode(document)
+        return text.encode()
     except (ValueError, TypeError):
         raise BadRequest("The answer can't be written as JSON") from None
-    headers = [("content-type", f"{media}; charset=utf-8"), NO_STORE]
-    return web.Response(body=body, status=status, headers=headers)
+
+
+def answer_fields(media: str) -> Headers:
+    """The header fields of every answer."""
+    return [("content-type", f"{media}; charset=utf-8"), NO_STORE]
+
+
+def _response(document: Any, status: int, media: str) -> web.Response:
+    return web.Response(body=encode(document), status=status, headers=answer_fields(media))

@@ -21,23 +21,26 @@ from proxy.routing import PathError, normalise_path
 from proxy.sessions.store import SessionStore
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.headers import request_headers, response_headers
+from proxy.upstream.noetl import OnBehalf
 from proxy.upstream.response import BodyBroken, Response
 
 Headers = list[tuple[str, str]]
 _MAX_STARTED = 1024 * 1024
+_ADDED = ("content-type", "date", "server")
 _READ_AHEAD = 64 * 1024
 
 
 def identity_headers(exchange: Exchange) -> Headers:
     """The fields that only the gateway sets: who is asking, from where, and the request's id."""
-    sent = user_fields(exchange.principal) if exchange.principal is not None else []
+    who = exchange.principal
     host = exchange.request.headers.get("host", "")
-    return [
-        *sent,
+    fields = (
+        *(user_fields(who) if who is not None else ()),
         *forwarding_fields(exchange.client_ip, exchange.scheme, host),
         ("x-request-id", exchange.request_id),
         ("traceparent", exchange.traceparent),
-    ]
+    )
+    return OnBehalf(fields, who.key if who is not None else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +251,10 @@ class PlainResponse(web.StreamResponse):
     """A response with the upstream's headers only: aiohttp adds no content type, date or server of its own."""
 
     async def _prepare_headers(self) -> None:
-        had_type = "content-type" in self.headers
+        missing = [name for name in _ADDED if name not in self.headers]
         await super()._prepare_headers()
-        if not had_type:
-            self.headers.pop("content-type", None)
-        self.headers.pop("server", None)
+        for name in missing:
+            self.headers.pop(name, None)
 
 
 def _execution_id(data: bytes) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from proxy.policy.glob import Glob
 
+_MAX_KNOWN = 32
+
 
 class Action(StrEnum):
     """What is asked for."""
@@ -127,27 +129,50 @@ class Verdict:
     because: str
 
 
-class PathPermits:
-    """What one user may request by path: the rules that are about this user, sorted out once.
+class Permits:
+    """What one user may do: the rules that are about this user, sorted out once.
 
-    `allows` says what `AccessPolicy.on_path` decides, without the reason.
+    `allows` and `allows_playbook` say what `AccessPolicy.on_path` and `on_playbook` decide, without the reason.
     """
 
-    __slots__ = ("_allow", "_default", "_deny")
+    __slots__ = ("_default", "_known", "_paths", "_playbooks")
 
     def __init__(self, rules: Iterable[Rule], who: Subject, *, default: bool) -> None:
         mine = [(rule, action) for rule in rules for action in Action if not rule.mismatch(who, action)]
-        self._deny = _by_action(mine, "deny")
-        self._allow = _by_action(mine, "allow")
+        paths = [(rule, action) for rule, action in mine if rule.paths]
+        playbooks = [(rule, action) for rule, action in mine if rule.playbooks]
+        self._paths = (_by_action(paths, "deny"), _by_action(paths, "allow"))
+        self._playbooks = (_by_action(playbooks, "deny"), _by_action(playbooks, "allow"))
         self._default = default
+        self._known: dict[tuple[Action, str], bool] = {}
 
     def allows(self, action: Action, method: str, path: str) -> bool:
         """Whether the request is allowed."""
-        for rule in self._deny[action]:
+        deny, allow = self._paths
+        for rule in deny[action]:
             if (not rule.methods or method in rule.methods) and any(glob.matches(path) for glob in rule.paths):
                 return False
-        for rule in self._allow[action]:
+        for rule in allow[action]:
             if (not rule.methods or method in rule.methods) and any(glob.matches(path) for glob in rule.paths):
+                return True
+        return self._default
+
+    def allows_playbook(self, action: Action, playbook: str) -> bool:
+        """Whether the action on the playbook is allowed. The latest decisions are remembered."""
+        known = self._known.get((action, playbook))
+        if known is None:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            known = self._known[action, playbook] = self._decide(action, playbook)
+        return known
+
+    def _decide(self, action: Action, playbook: str) -> bool:
+        deny, allow = self._playbooks
+        for rule in deny[action]:
+            if any(glob.matches(playbook) for glob in rule.playbooks):
+                return False
+        for rule in allow[action]:
+            if any(glob.matches(playbook) for glob in rule.playbooks):
                 return True
         return self._default
 
@@ -184,9 +209,9 @@ class AccessPolicy:
         """Decide about a proxied request, by its normalised path."""
         return self._decide(self._path_verdicts(who, action, method, path))
 
-    def path_permits(self, who: Subject) -> PathPermits:
-        """The path rules, sorted out for one user."""
-        return PathPermits(self._path_rules, who, default=self._default_allow)
+    def permits(self, who: Subject) -> Permits:
+        """The rules, sorted out for one user."""
+        return Permits(self.rules, who, default=self._default_allow)
 
     def explain_playbook(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
         """Every rule's verdict, in the order of the files."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from proxy.upstream.breaker import Circuit, CircuitState
-from proxy.upstream.connection import Connection
+from proxy.upstream.connection import NEVER, Connection
 from proxy.upstream.pool import Pool
 
 _EJECT_AFTER = 5
@@ -131,8 +131,11 @@ class Balancer:
         fit = [endpoint for endpoint in untried if endpoint.fit(now)] or untried
         return self._admitted(self._pick(fit, key))
 
-    def take_idle(self, key: bytes) -> Connection | None:
-        """A kept connection of the endpoint that a request goes to; None if that needs more than a look."""
+    def take_idle(self, key: bytes, longest_idle: float = NEVER) -> Connection | None:
+        """A kept connection of the endpoint that a request goes to; None if that needs more than a look.
+
+        `longest_idle` in seconds: a connection that was idle for longer is not good enough.
+        """
         only, before = self.endpoints[0], self._next
         if len(self.endpoints) > 1:
             now = only.pool.now()
@@ -143,7 +146,7 @@ class Balancer:
         if only.circuit is not None and only.circuit.state is not CircuitState.CLOSED:
             return None
         turn, self._next = self._next, before
-        connection = only.pool.take_idle()
+        connection = only.pool.take_idle(longest_idle)
         if connection is not None:
             self._next = turn
         return connection

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 _STATUS = {
     "pending": "pending",
@@ -23,8 +22,7 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 Json = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ExecutionState:
+class ExecutionState(NamedTuple):
     """An execution as clients see it: `status` in lower case, ids as text, times as upstream wrote them."""
 
     execution_id: str
@@ -60,16 +58,16 @@ def state_of(execution_id: str, status: Json, detail: Json | None, path: str | N
     word = status_of(status) or normal_status(more.get("status", "completed"))
     start = _text(status.get("start_time") or more.get("start_time") or more.get("started_at"))
     end = _text(status.get("end_time") or more.get("end_time") or more.get("completed_at"))
-    events = [event for event in more.get("events") or () if isinstance(event, dict)]
+    events = [event for event in more.get("events") or () if isinstance(event, dict)] if more else []
     return ExecutionState(
         execution_id=execution_id,
-        path=_text(more.get("path")) or path,
+        path=(_text(more.get("path")) if more else None) or path,
         status=word,
         current_step=_text(status.get("current_step")),
         completed_steps=_steps(status, events),
         variables=status["variables"] if "variables" in status else _variables(more, events),
-        result=_last(more, events, "result"),
-        error=_error(_last(more, events, "error")),
+        result=_last(more, events, "result") if more else None,
+        error=_error(_last(more, events, "error")) if more else None,
         start_time=start,
         end_time=end,
         duration_seconds=_duration(status.get("duration_seconds", more.get("duration_seconds")), start, end),
@@ -90,7 +88,7 @@ def workload_of(detail: Json) -> dict[str, Any]:
 def _steps(status: Json, events: list[dict[str, Any]]) -> tuple[str, ...]:
     listed = status.get("completed_steps")
     if isinstance(listed, list):
-        return tuple(str(step) for step in listed)
+        return tuple(map(str, listed))
     done = (e for e in events if e.get("event_type") == "step.exit" and normal_status(e.get("status")) == "completed")
     return tuple(dict.fromkeys(str(event.get("node_name")) for event in done))
 

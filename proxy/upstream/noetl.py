@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +13,13 @@ from urllib.parse import quote
 import yaml
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
+from proxy.jsontext import json_text
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 
 Headers = list[tuple[str, str]]
 _EXECUTION_ID = re.compile(r"[0-9]{1,20}")
-_MAX_ANSWER = 16 * 1024**2
+MAX_ANSWER = 16 * 1024**2
 _CACHED = 10_000
 _PAGE = 100
 _MAX_PAGES = 10
@@ -47,6 +48,16 @@ class ExecutionSummary:
     end_time: str | None
 
 
+class OnBehalf(list[tuple[str, str]]):
+    """Headers that say on whose behalf a call is made, with the session that `hash_on: session` looks at."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, headers: Iterable[tuple[str, str]], session: bytes) -> None:
+        super().__init__(headers)
+        self.session = session
+
+
 class NoetlApi:
     """Calls to one NoETL server. `headers` of every call say on whose behalf it is made."""
 
@@ -55,12 +66,18 @@ class NoetlApi:
         self._paths: OrderedDict[str, str] = OrderedDict()
         self._catalog: OrderedDict[str, str] = OrderedDict()
 
-    async def send(self, method: str, target: str, headers: Headers, body: Any = None) -> tuple[int, bytes]:
-        """Any request with a JSON body; its status and answer. Raises what the client raises."""
+    async def send(
+        self, method: str, target: str, headers: Headers, body: Any = None, *, spent: int = 0
+    ) -> tuple[int, bytes]:
+        """Any request with a JSON body; its status and answer. Raises what the client raises.
+
+        `spent` is how often it was sent before.
+        """
         data = None if body is None else json.dumps(body).encode()
         sent = [*headers, ("accept", "application/json"), *([("content-type", "application/json")] if data else [])]
-        async with self.client.request(method, target, sent, data) as response:
-            return response.status, await response.read(_MAX_ANSWER)
+        session = headers.session if isinstance(headers, OnBehalf) else b""
+        async with self.client.request(method, target, sent, data, session=session, spent=spent) as response:
+            return response.status, await response.read(MAX_ANSWER)
 
     async def _call(self, method: str, target: str, headers: Headers, body: Any = None, *, missing: str = "") -> Any:
         status, data = await self.send(method, target, headers, body)
@@ -97,6 +114,10 @@ class NoetlApi:
             self._keep(self._paths, execution_id, answer["path"])
         return answer
 
+    def known_path(self, execution_id: str) -> str | None:
+        """The playbook of an execution, if it was asked before."""
+        return self._paths.get(execution_id)
+
     async def path_of(self, execution_id: str, headers: Headers) -> str | None:
         """The playbook of an execution, which never changes. Raises NotFound."""
         known = self._paths.get(execution_id)
@@ -109,11 +130,14 @@ class NoetlApi:
         """Where an execution stands. Raises NotFound."""
         if not _EXECUTION_ID.fullmatch(execution_id):
             raise NotFound("Execution not found")
-        target = f"/api/executions/{execution_id}/status"
-        status = await self._call("GET", target, headers, missing="Execution not found")
+        code, data = await self.send("GET", f"/api/executions/{execution_id}/status", headers)
+        status = _json(data, code)
+        if code >= 300:
+            raise _refusal(code, status, "Execution not found")
         if not isinstance(status, dict):
             raise BadGateway("NoETL server answered unexpectedly", detail="an execution's status is not an object")
-        ended = status_of(status) in (None, *ENDED)
+        word = status_of(status)
+        ended = word is None or word in ENDED
         detail = await self.detail(execution_id, headers) if ended or "variables" not in status else None
         return state_of(execution_id, status, detail, self._paths.get(execution_id))
 
@@ -187,7 +211,7 @@ class NoetlApi:
 
 def _json(data: bytes, status: int) -> Any:
     try:
-        return json.loads(data) if data else None
+        return json.loads(json_text(data)) if data else None
     except (ValueError, RecursionError):
         raise BadGateway("NoETL server answered unexpectedly", detail=f"status {status}, not JSON") from None
 

@@ -91,7 +91,7 @@ class Response:
             async for chunk in self.chunks():
                 data += chunk
                 if len(data) > limit:
-                    raise BadGateway("NoETL server answered too much", detail=f"body over {limit} bytes")
+                    raise too_much(limit)
         except BodyBroken as error:
             raise BadGateway(detail=str(error)) from None
         return bytes(data)
@@ -147,3 +147,8 @@ class Response:
     def _wake(self) -> None:
         if self._more is not None and not self._more.done():
             self._more.set_result(None)
+
+
+def too_much(limit: int) -> BadGateway:
+    """The error of an answer that is larger than `limit` bytes."""
+    return BadGateway("NoETL server answered too much", detail=f"body over {limit} bytes")

@@ -158,3 +158,17 @@ def test_the_decision_names_a_rule_that_holds_and_has_its_effect(rules: list[Rul
         assert holds(decision.rule, asked)
         assert decision.rule.effect == ("allow" if decision.allowed else "deny")
         assert decision.rule.source in decision.because
+
+
+@OFTEN
+@given(RULES, ASKED, st.booleans())
+def test_what_is_sorted_out_for_a_user_says_what_the_policy_says(
+    rules: list[Rule], asked: Asked, default_allow: bool
+) -> None:
+    permits = AccessPolicy((), tuple(rules), default_allow=default_allow).permits(asked.who)
+    for _ in range(2):
+        if asked.method:
+            found = permits.allows(asked.action, asked.method, asked.name)
+        else:
+            found = permits.allows_playbook(asked.action, asked.name)
+        assert found is allowed(rules, asked, default_allow=default_allow)

@@ -12,14 +12,13 @@ PROXY = ("proxy-connection", "proxy-authorization", "proxy-authenticate", "proxy
 CARRIERS = ("authorization", "x-session-token")
 IDENTITY = (
     "x-user-id", "x-user-email", "x-user-roles", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
-    "forwarded", "via",
+    "forwarded", "via", "traceparent",
 )  # fmt: skip
 HARMLESS = (
     "accept",
     "content-type",
     "user-agent",
     "x-custom",
-    "traceparent",
     "custom_field",
     "te-x",
     "x-users",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.connections import lane_supported
+from proxy.connections import lane_supported, whole_body
 from tests.integration.harness import PATIENCE, behind_gateway, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
@@ -193,3 +195,57 @@ def test_this_aiohttp_has_the_inside_that_the_lane_relies_on() -> None:
     } <= slots  # fmt: skip
     assert callable(RequestHandler._process_keepalive)
     assert callable(HttpRequestParser.message_consumed)
+    assert {"_keepalive"} <= slots
+    assert list(signature(RequestHandler._handle_request).parameters) == [
+        "self", "request", "start_time", "request_handler",
+    ]  # fmt: skip
+
+
+async def body_in(*parts: bytes) -> bytes | None:
+    """The whole body of a POST that arrives in these parts, after the last of them."""
+    parser = HttpRequestParser(
+        BaseProtocol(asyncio.get_running_loop()), asyncio.get_running_loop(), 2**16, auto_decompress=False
+    )
+    messages = [message for part in parts for message in parser.feed_data(part)[0]]
+    (found,) = messages
+    body = whole_body(found[1])
+    again = whole_body(found[1])
+    assert body == again, "the body stays where it is"
+    if body:
+        assert await found[1].read() == body
+    return body
+
+
+POST = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n"
+
+
+async def test_a_body_that_came_with_its_head_is_whole() -> None:
+    assert await body_in(POST + b"abcd") == b"abcd"
+
+
+async def test_a_body_that_came_in_parts_is_whole_when_the_last_is_there() -> None:
+    assert await body_in(POST + b"a", b"bc", b"d") == b"abcd"
+
+
+async def test_a_body_that_is_still_coming_is_not_whole() -> None:
+    assert await body_in(POST + b"abc") is None
+    assert await body_in(POST) is None
+
+
+async def test_a_request_without_a_body_has_an_empty_one() -> None:
+    assert await body_in(b"POST / HTTP/1.1\r\nhost: a\r\n\r\n") == b""
+    assert await body_in(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n") == b""
+
+
+async def test_a_body_that_is_not_small_is_left_alone() -> None:
+    assert await body_in(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 70000\r\n\r\n" + b"a" * 70000) is None
+
+
+async def test_a_large_head_goes_the_ordinary_way_also_when_the_lane_is_warm(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path) as (gateway, _):
+        headers = await gateway.bearer()
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+            assert answer.status == 200
+        large = {**headers, **{f"x-{i}": "a" * 1000 for i in range(40)}}
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=large) as answer:
+            assert answer.status == 431

@@ -1,0 +1,253 @@
+"""Plans: an operation of the plain shape, worked out once, that runs without graphql-core's executor.
+
+What a plan answers is byte for byte what `graphql.execute` would: data, errors, their order and places. It calls the
+schema's own resolvers. Operations that are not plain (introspection, conditions that hang on variables, other
+directives, abstract types, subscriptions) have no plan, and go through `execute`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    ExecutionResult,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    visit,
+)
+from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.values import VariableValues
+from graphql.language import Visitor
+from graphql.pyutils import gather_with_cancel, is_awaitable
+
+from proxy.graphql.inputs import Arguments, Variables, uses_variables
+from proxy.graphql.outputs import Errors, PlannedField, PlannedTypename
+
+_CONDITIONS = ("skip", "include")
+_NO_VARIABLES = VariableValues({}, {})
+Given = dict[str, Any] | GraphQLError
+"""What a resolver is called with, or why it can't be."""
+
+
+class _Run:
+    """One run of a plan: the errors so far, and what a resolver is told of all that graphql-core would tell."""
+
+    __slots__ = ("context", "errors")
+
+    def __init__(self, context: Any) -> None:
+        self.context = context
+        self.errors: Errors = []
+
+
+class _Root:
+    """A root field: its arguments, its resolver, and how its value is completed."""
+
+    __slots__ = ("_resolve", "arguments", "field")
+
+    def __init__(self, field: PlannedField, *, hide: bool) -> None:
+        self.field = field
+        self._resolve = field.definition.resolve
+        self.arguments = Arguments(field.definition, field.nodes[0], hide=hide)
+
+    def start(self, arguments: Given, run: _Run) -> Any:
+        """Its part of the answer, or the awaitable that `finish` makes that of. Raises GraphQLError."""
+        try:
+            if isinstance(arguments, GraphQLError):
+                raise arguments
+            found = None if self._resolve is None else self._resolve(None, run, **arguments)
+            if is_awaitable(found):
+                return found
+        except Exception as error:
+            return self.field.failed(error, None, run.errors)
+        return self.field.complete(found, None, run.errors)
+
+    async def finish(self, found: Awaitable[Any], run: _Run) -> Any:
+        """Its part of the answer. Raises GraphQLError."""
+        try:
+            value = await found
+        except Exception as error:
+            return self.field.failed(error, None, run.errors)
+        return self.field.complete(value, None, run.errors)
+
+
+Started = tuple[_Root, Given]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One operation, worked out. `resolvers` are the names of its root fields."""
+
+    roots: tuple[_Root, ...]
+    variables: Variables
+    serial: bool
+    resolvers: frozenset[str]
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether its resolvers run one after the other, so that it can be driven by hand."""
+        return self.serial or len(self.roots) == 1
+
+    def ready(self, variables: Mapping[str, Any]) -> Ready:
+        """The plan with these variables."""
+        values, whole = self.variables.plain(variables), None
+        if values is None:
+            whole = self.variables.full(variables)
+            if isinstance(whole, list):
+                return Ready((), in_turn=self.in_turn, refusal=tuple(whole))
+
+        def full() -> VariableValues:
+            found = self.variables.full(variables) if whole is None else whole
+            assert not isinstance(found, list)  # noqa: S101 - plain values are never refused
+            return found
+
+        roots = tuple((root, _given(root, values, full)) for root in self.roots)
+        return Ready(roots, in_turn=self.in_turn)
+
+    async def run(self, context: Any, variables: Mapping[str, Any]) -> ExecutionResult:
+        """The result for these variables; `context` is the resolvers' `info.context`."""
+        return await self.ready(variables).run(context)
+
+
+def _given(root: _Root, values: dict[str, Any] | None, full: Callable[[], VariableValues]) -> Given:
+    try:
+        return root.arguments.of(values, full)
+    except GraphQLError as error:
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A plan with its variables: what each root field is called with is known. It may run any number of times."""
+
+    roots: tuple[Started, ...]
+    in_turn: bool
+    refusal: tuple[GraphQLError, ...] = ()
+
+    async def run(self, context: Any) -> ExecutionResult:
+        """The result; `context` is the resolvers' `info.context`."""
+        if self.refusal:
+            return ExecutionResult(None, list(self.refusal))
+        run = _Run(context)
+        data: dict[str, Any] = {}
+        try:
+            if self.in_turn:
+                for root, arguments in self.roots:
+                    part = root.start(arguments, run)
+                    data[root.field.key] = await root.finish(part, run) if is_awaitable(part) else part
+            else:
+                await self._at_once(run, data)
+        except GraphQLError as error:
+            return ExecutionResult(None, [*run.errors, error])
+        return ExecutionResult(data, list(run.errors) or None)
+
+    async def _at_once(self, run: _Run, data: dict[str, Any]) -> None:
+        waiting: list[tuple[_Root, Any]] = []
+        try:
+            for root, arguments in self.roots:
+                part = data[root.field.key] = root.start(arguments, run)
+                if is_awaitable(part):
+                    waiting.append((root, part))
+        except Exception:
+            for _, part in waiting:
+                part.close()
+            raise
+        if len(waiting) == 1:
+            (root, part), *_ = waiting
+            data[root.field.key] = await root.finish(part, run)
+        elif waiting:
+            found = await gather_with_cancel(*(root.finish(part, run) for root, part in waiting))
+            data.update(zip((root.field.key for root, _ in waiting), found, strict=True))
+
+
+class _Planner:
+    """Makes the plans of one document."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, *, hide: bool) -> None:
+        self._schema = schema
+        self._hide = hide
+        self._fragments = {
+            node.name.value: FragmentDetails(node)
+            for node in document.definitions
+            if isinstance(node, FragmentDefinitionNode)
+        }
+
+    def plan(self, operation: OperationDefinitionNode) -> Plan | None:
+        root_type = self._schema.get_root_type(operation.operation)
+        if root_type is None or operation.operation is OperationType.SUBSCRIPTION or operation.directives:
+            return None
+        self._operation = operation
+        collected = collect_fields(self._schema, self._fragments, _NO_VARIABLES, root_type, operation)
+        fields = self._fields(root_type, collected.grouped_field_set)
+        if fields is None:
+            return None
+        roots = tuple(_Root(field, hide=self._hide) for field in fields)
+        variables = Variables(self._schema, operation.variable_definitions or (), hide=self._hide)
+        names = frozenset(field.name for field in fields)
+        return Plan(roots, variables, operation.operation is OperationType.MUTATION, names)
+
+    def _fields(
+        self, parent: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
+    ) -> list[PlannedField] | None:
+        fields = []
+        for key, details in grouped.items():
+            field = self._field(parent, key, [detail.node for detail in details])
+            if field is None or not field.prepare(self._subfields):
+                return None
+            fields.append(field)
+        return fields
+
+    def _field(self, parent: GraphQLObjectType, key: str, nodes: list[FieldNode]) -> PlannedField | None:
+        name = nodes[0].name.value
+        definition: GraphQLField | None = self._schema.get_field(parent, name)
+        if definition is None or name in ("__schema", "__type"):
+            return None
+        if name == "__typename":
+            bare = GraphQLField(definition.type)
+            return PlannedTypename(key, name, nodes, bare, parent)
+        is_root = parent is self._schema.get_root_type(self._operation.operation)
+        if (definition.resolve is None) == is_root:
+            return None
+        return PlannedField(key, name, nodes, definition, parent)
+
+    def _subfields(self, parent: GraphQLObjectType, nodes: list[FieldNode]) -> list[PlannedField] | None:
+        details = [FieldDetails(node, None) for node in nodes]
+        collected = collect_subfields(self._schema, self._fragments, _NO_VARIABLES, self._operation, parent, details)
+        return self._fields(parent, collected.grouped_field_set)
+
+
+def make_plans(schema: GraphQLSchema, document: DocumentNode, *, hide: bool) -> dict[str | None, Plan]:
+    """The plans of a valid document's operations, by name; those that are not plain have none.
+
+    `hide`: errors about variables and arguments make no suggestions.
+    """
+    if not _is_plain(document):
+        return {}
+    planner = _Planner(schema, document, hide=hide)
+    nodes = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    try:
+        plans = {node.name.value if node.name else None: planner.plan(node) for node in nodes}
+    except RecursionError:
+        return {}
+    return {name: plan for name, plan in plans.items() if plan is not None}
+
+
+def _is_plain(document: DocumentNode) -> bool:
+    plain = True
+
+    class Look(Visitor):
+        def enter_directive(self, node: DirectiveNode, *_: object) -> None:
+            nonlocal plain
+            plain = plain and node.name.value in _CONDITIONS and not uses_variables(node)
+
+    visit(document, Look())
+    return plain

@@ -1,0 +1,253 @@
+"""A relayed request under way in the fast lane, and what the lane knows of connections and routes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp.http_parser import RawRequestMessage
+
+from proxy.access import Principal
+from proxy.config.compile import RouteSpec
+from proxy.errors import GatewayError
+from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
+from proxy.handlers.streams import Drain, EventStream, is_event_stream
+from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.logs import redact_query
+from proxy.policy.acl import Action
+from proxy.upstream.client import UpstreamClient, error_of
+from proxy.upstream.connection import Connection, Fault, FaultKind, Head
+from proxy.upstream.retry import SAFE
+
+
+class Client(Protocol):
+    """The client's connection, as far as the lane uses it."""
+
+    peer: str
+    scheme: str
+    trusted: bool
+
+    def send(self, data: bytes) -> None:
+        """Write to the client."""
+
+    def lane_done(self, *, close: bool) -> None:
+        """The answer is complete."""
+
+    def lane_failed(self, error: GatewayError | None, spent: int) -> None:
+        """Nothing was answered: the ordinary path answers, with this error, or asks again after `spent` times."""
+
+    def cut(self) -> None:
+        """Close at once, so that nobody takes a part for the whole."""
+
+    def blocked(self) -> bool:
+        """Whether the client takes no more just now."""
+
+
+class LaneExchange(Protocol):
+    """A request under way in the lane."""
+
+    def start(self) -> None:
+        """Begin to serve it; it may be answered before this returns."""
+
+    def client_left(self) -> None:
+        """The client is gone: the upstream is released at once."""
+
+    def client_blocked(self, blocked: bool) -> None:
+        """The client takes no more for now, or takes more again."""
+
+
+@dataclass(frozen=True, slots=True)
+class FastRoute:
+    """A relayed route that the lane may serve, compiled. `prefix` stands before the path's rest upstream.
+
+    `noetl`: it leads to NoETL, where some requests are judged by a playbook.
+    """
+
+    spec: RouteSpec
+    noetl: bool
+    upstream: UpstreamClient
+    prefix: str | None
+    rest: str
+    actions: dict[str, Action]
+    timeout: float
+    request: RequestPlan
+    answer: ResponsePlan
+
+
+class FastExchange:
+    """A relayed request under way in the lane, and the sink of its answer."""
+
+    __slots__ = (
+        "_body", "_chunked", "_client", "_close", "_connection", "_deadline", "_drain", "_ending", "_head", "_log",
+        "_request", "_retried", "_sent", "_started", "_stream", "_written", "address", "method", "path", "principal",
+        "request_id", "route", "status", "upstream_seconds",
+    )  # fmt: skip
+
+    def __init__(
+        self, log: AccessLog, drain: Drain, client: Client, route: FastRoute, principal: Principal, started: float
+    ) -> None:
+        self._log = log
+        self._drain = drain
+        self._client = client
+        self.route = route
+        self.principal = principal
+        self._retried = route.upstream.retries.statuses
+        self._started = self._sent = started
+        self._connection: Connection | None = None
+        self._head: Head | None = None
+        self._body: list[bytes] = []
+        self._chunked = False
+        self._written = False
+        self._stream: EventStream | None = None
+        self.upstream_seconds = 0.0
+        self.status = 499
+
+    def prepare(
+        self,
+        connection: Connection,
+        message: RawRequestMessage,
+        request: bytes,
+        *,
+        deadline: float,
+        request_id: bytes,
+        origin: bytes,
+        address: str,
+    ) -> None:
+        """Make ready to send the request, head and body, upstream."""
+        self.method = message.method
+        self.path = message.path
+        self.address = address
+        self.request_id = request_id
+        self._close = message.should_close or self._drain.started
+        self._ending = b"%bx-request-id: %b\r\n%b\r\n" % (
+            origin,
+            request_id,
+            b"connection: close\r\n" if self._close else b"",
+        )
+        self._connection = connection
+        self._request = request
+        self._deadline = deadline
+
+    def start(self) -> None:
+        """Send the request upstream."""
+        assert self._connection is not None  # noqa: S101 - `prepare` comes first
+        self._sent = time.perf_counter()
+        self._connection.begin(self, self._request, head_only=self.method == "HEAD", deadline=self._deadline)
+
+    def client_left(self) -> None:
+        """The client is gone: the upstream is released at once."""
+        if self._connection is not None and self._connection.sink is self:
+            self._connection.abandon(self)
+            self.status = 499
+            self._tell("the client left")
+
+    def client_blocked(self, blocked: bool) -> None:
+        """The client takes no more for now, or takes more again."""
+        if self._connection is not None and self._connection.sink is self:
+            if blocked:
+                self._connection.pause()
+            else:
+                self._connection.resume()
+
+    # Sink
+
+    def on_head(self, head: Head) -> None:
+        if head.status in self._retried and self.route.upstream.may_retry(self.method, status=head.status):
+            assert self._connection is not None  # noqa: S101 - it has answered
+            self._connection.abandon(self)
+            self._client.lane_failed(None, 1)
+            return
+        self._head = head
+        self.status = head.status
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+
+    def on_batch(self) -> None:
+        head = self._head
+        assert head is not None and self._connection is not None  # noqa: S101, PT018 - a batch follows the head
+        if not self._written:
+            self._written = True
+            self._chunked = head.length is None and self.method != "HEAD"
+            framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+            self._client.send(self.route.answer.head(head, framing + self._ending))
+            if self._chunked and is_event_stream(head.headers):
+                self._stream = self._drain.open(self._end_events)
+        self._pass_on()
+        if self._stream is not None and self._stream.should_end:
+            self._end_events()
+            return
+        if self._client.blocked():
+            self._connection.pause()
+
+    def _pass_on(self) -> None:
+        if self._body:
+            data = b"".join(self._body)
+            self._body.clear()
+            if self._stream is not None:
+                self._stream.passed(data)
+            self._client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def _end_events(self) -> None:
+        """This process is about to end: the event stream's client is told when to come back."""
+        stream = self._stream
+        if stream is None or not stream.should_end or self._connection is None:
+            return
+        self._connection.abandon(self)
+        farewell = stream.farewell()
+        self._client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(farewell), farewell))
+        self._tell("")
+        self._client.lane_done(close=True)
+
+    def on_end(self) -> None:
+        head = self._head
+        assert head is not None  # noqa: S101 - the end follows the head
+        self.upstream_seconds = time.perf_counter() - self._sent
+        if self._written:
+            self._pass_on()
+            if self._chunked:
+                self._client.send(b"0\r\n\r\n")
+        else:
+            body = b"".join(self._body)
+            ending = self._ending
+            if head.length is None and self.method != "HEAD":
+                ending = b"content-length: %d\r\n%b" % (len(body), ending)
+            self._client.send(self.route.answer.head(head, ending) + body)
+        self._tell("")
+        self._client.lane_done(close=self._close)
+
+    def on_fault(self, fault: Fault) -> None:
+        if self._written:
+            self._tell(f"upstream broke off: {fault}")
+            self._client.cut()
+        elif fault.kind is FaultKind.STALE and self.method in SAFE:
+            self._client.lane_failed(None, 0)
+        elif self.route.upstream.may_retry(self.method, kind=fault.kind):
+            self._client.lane_failed(None, 1)
+        else:
+            self._client.lane_failed(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
+
+    def _tell(self, detail: str) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        now = time.perf_counter()
+        line = AccessLine(
+            self.method,
+            _loggable(self.path),
+            self.route.spec.pattern,
+            self.status,
+            (now - self._started) * 1000,
+            (self.upstream_seconds or now - self._sent) * 1000,
+            self.principal.user_id,
+            self.address,
+            self.request_id.decode(),
+            detail,
+        )
+        self._log.write(line)
+
+
+def _loggable(target: str) -> str:
+    """A request's target without the secrets in its query."""
+    path, question, query = target.partition("?")
+    return path + question + redact_query(query) if query else path

@@ -1,0 +1,378 @@
+"""GraphQL in the fast lane: a plan's resolvers run from the parser's message on, without a task or a request object.
+
+Only what is plain is taken: a POST of JSON that has wholly arrived, with a session, a document that is kept with a
+plan, and resolvers that run one after the other and wait for nothing but upstream calls. The resolvers are the
+ordinary ones; each call that they make is sent from here, on a kept connection if there is one. What has begun is
+finished here, since a mutation must not be begun twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp.hdrs import (
+    ACCEPT,
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    ORIGIN,
+    TRANSFER_ENCODING,
+    UPGRADE,
+)
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_parser import RawRequestMessage
+from graphql import ExecutionResult
+from multidict import CIMultiDictProxy, istr
+
+from proxy.access import Principal, parse_json
+from proxy.config.compile import RouteSpec
+from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
+from proxy.exchange import HSTS
+from proxy.graphql.documents import Documents
+from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
+from proxy.graphql.plans import Ready
+from proxy.graphql.resolvers import Context, Headers
+from proxy.handlers.deadlines import Deadlines
+from proxy.handlers.fast import FastLane
+from proxy.handlers.fast_exchange import Client
+from proxy.handlers.fast_headers import MAX_KEPT_TEXT, lines
+from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, tell, timed_out
+from proxy.observe.access import AccessLine
+from proxy.observe.logs import get_logger
+from proxy.upstream.client import error_of
+from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind, Head
+from proxy.upstream.noetl import MAX_ANSWER, OnBehalf
+from proxy.upstream.pool import STALE_AFTER
+from proxy.upstream.response import too_much
+from proxy.upstream.retry import SAFE
+from proxy.upstream.stepwise import Answer, StepwiseApi, UpstreamCall
+
+_WAITS_FOR_MORE = frozenset({"health", "proxyRequest"})
+"""Root fields whose resolvers wait for more than upstream calls."""
+_JSON_TYPES = frozenset({"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"})
+_SESSION_TOKEN, _REQUEST_ID, _TRACEPARENT = istr("x-session-token"), istr("x-request-id"), istr("traceparent")
+_MAX_KNOWN = 1024
+_MAX_KEPT = 4096
+_ACCEPT_JSON = lines([("accept", "application/json")])
+_SEND_JSON = lines([("content-type", "application/json")])
+
+
+class FastGraphql:
+    """A GraphQL route, as the lane serves it; with the objects of `handler`, which serves it in the ordinary way."""
+
+    def __init__(
+        self,
+        spec: RouteSpec,
+        handler: GraphqlHandler,
+        session_cookie: str | None,
+        security: tuple[tuple[str, str], ...],
+    ) -> None:
+        stepwise = StepwiseApi(handler.api)
+        self.spec = spec
+        self.api = handler.api
+        self._stepwise = stepwise
+        self._judge = handler.judge.asking(stepwise)
+        self._store, self._proxy = handler.store, handler.proxy
+        self.deadlines = Deadlines(handler.settings.timeout)
+        self._documents: Documents = handler.documents
+        self._cookie = session_cookie
+        self._max_body_size = handler.max_body_size
+        self._media: dict[str | None, str | None] = {}
+        self._ready: dict[bytes, Ready] = {}
+        self._starts: dict[tuple[int, str], bytes] = {}
+        server = ("server", "noetl-edge")
+        self._endings = {
+            "http": lines([*security, server]),
+            "https": lines([*security, *((HSTS,) if security else ()), server]),
+        }
+
+    def take(self, lane: FastLane, client: Client, message: RawRequestMessage, body: bytes) -> GraphqlExchange | None:
+        """A request that is plain in all respects, ready to start."""
+        headers = message.headers
+        if message.method != "POST" or not 0 < len(body) <= self._max_body_size or not self._is_plain(message):
+            return None
+        principal = lane.who(headers.get(AUTHORIZATION, ""), headers.get(_SESSION_TOKEN, ""))
+        media = self._negotiate(headers.get(ACCEPT))
+        ready = self._ready.get(body) or self._prepare(body) if principal is not None and media is not None else None
+        if principal is None or media is None or ready is None:
+            return None
+        return GraphqlExchange(self, lane, client, message, principal, media, ready)
+
+    def _is_plain(self, message: RawRequestMessage) -> bool:
+        headers = message.headers
+        if headers.get(CONTENT_TYPE) not in _JSON_TYPES or "?" in message.path:
+            return False
+        if CONTENT_ENCODING in headers or EXPECT in headers or TRANSFER_ENCODING in headers or UPGRADE in headers:
+            return False
+        if self._cookie is not None and self._cookie in headers.get(COOKIE, ""):
+            return False
+        origin = headers.get(ORIGIN, "null")
+        if not 0 < len(origin) <= MAX_KEPT_TEXT or len(headers.get(ACCEPT, "")) > MAX_KEPT_TEXT:
+            return False
+        return origin.isascii() and len(headers.getall(HOST)) == 1
+
+    def _negotiate(self, accept: str | None) -> str | None:
+        if accept not in self._media:
+            if len(self._media) >= _MAX_KNOWN:
+                self._media.clear()
+            self._media[accept] = negotiate(accept)
+        return self._media[accept]
+
+    def _prepare(self, body: bytes) -> Ready | None:
+        """What a body asks for, ready to run. Clients that poll send the same body again and again: it is kept."""
+        try:
+            wanted = read_body(parse_json(body), 1)
+        except BadRequest:
+            return None
+        operation = self._documents.known(wanted.query) if isinstance(wanted, GraphqlRequest) else None
+        if operation is None or not isinstance(wanted, GraphqlRequest):
+            return None
+        plan = operation.plan(wanted.operation_name)
+        if plan is None or not plan.in_turn or not plan.resolvers.isdisjoint(_WAITS_FOR_MORE):
+            return None
+        ready = plan.ready(wanted.variables or {})
+        if len(body) <= _MAX_KEPT and not plan.serial:
+            if len(self._ready) >= _MAX_KNOWN:
+                self._ready.clear()
+            self._ready[body] = ready
+        return ready
+
+    def context(self, principal: Principal, headers: Headers) -> Context:
+        """What the resolvers of one request need."""
+        return Context(principal, self._stepwise, self._judge, self._store, self._proxy, headers)
+
+    def head(
+        self, status: int, media: str, request_id: bytes, origin: bytes, scheme: str, size: int, *, close: bool
+    ) -> bytes:
+        """The head of an answer, as aiohttp writes that of the ordinary path."""
+        start = self._starts.get((status, media))
+        if start is None:
+            text = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            start = self._starts[status, media] = text.encode() + lines(answer_fields(media))
+        return b"%bx-request-id: %b\r\n%b%bContent-Length: %d\r\nDate: %b\r\n%b\r\n" % (
+            start,
+            request_id,
+            origin,
+            self._endings[scheme],
+            size,
+            rfc822_formatted_time().encode(),
+            b"Connection: close\r\n" if close else b"",
+        )
+
+
+class GraphqlExchange:
+    """An operation under way in the lane: drives its plan, and is the sink of each answer that the plan waits for."""
+
+    __slots__ = (
+        "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_identity", "_lane", "_media",
+        "_origin", "_path", "_principal", "_ready", "_request_id", "_route", "_scheme", "_sent", "_size", "_status",
+        "_task", "_trace", "_upstream_seconds", "address", "started",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        route: FastGraphql,
+        lane: FastLane,
+        client: Client,
+        message: RawRequestMessage,
+        principal: Principal,
+        media: str,
+        ready: Ready,
+    ) -> None:
+        headers = message.headers
+        self.started = time.perf_counter()
+        self._route, self._lane, self._client = route, lane, client
+        self._principal, self._media, self._ready = principal, media, ready
+        self._path, self._close = message.path, message.should_close or lane.drain.started
+        self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
+        self._trace = lane.traceparent(_only(headers, _TRACEPARENT))
+        self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
+        self.address, self._scheme = lane.circumstances(client, message)
+        self._identity = lane.identity(principal, self.address, self._scheme, headers.get(HOST, ""))
+        self._coroutine: Coroutine[UpstreamCall, Any, ExecutionResult] | None = None
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[Answer] | None = None
+        self._status = 499
+        self._upstream_seconds = 0.0
+
+    def start(self) -> None:
+        """Run the plan until it waits for the upstream, or to its end."""
+        own = ("x-request-id", self._request_id.decode()), ("traceparent", self._trace.decode())
+        fields = OnBehalf((*self._identity.pairs, *own), self._principal.key)
+        self._coroutine = self._ready.run(self._route.context(self._principal, fields))
+        self._route.deadlines.add(self)
+        self._resume(None)
+
+    def client_left(self) -> None:
+        """The client is gone: the upstream is released at once."""
+        self._stop()
+        self._tell("the client left")
+
+    def client_blocked(self, blocked: bool) -> None:
+        """An answer goes out in one write: there is nothing to hold back."""
+
+    def timed_out(self) -> None:
+        """The operation takes longer than it may."""
+        self._stop()
+        self._finish(timed_out(self._route.deadlines.seconds))
+
+    def _stop(self) -> None:
+        self._route.deadlines.discard(self)
+        if self._coroutine is not None:
+            self._coroutine.close()
+        if self._connection is not None and self._connection.sink is self:
+            self._connection.abandon(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    # The coroutine
+
+    def _resume(self, answer: Answer | BaseException | None) -> None:
+        coroutine = self._coroutine
+        assert coroutine is not None  # noqa: S101 - it was started
+        if answer is not None:
+            self._upstream_seconds += time.perf_counter() - self._sent
+        try:
+            call = coroutine.throw(answer) if isinstance(answer, BaseException) else coroutine.send(answer)
+        except StopIteration as done:
+            self._finish(done.value)
+        except Exception as error:
+            self._failed(error)
+        else:
+            self._send(call)
+
+    def _send(self, call: UpstreamCall) -> None:
+        """Send a call on a kept connection, or have it made in the ordinary way."""
+        self._call = call
+        self._sent = time.perf_counter()
+        client = self._route.api.client
+        longest_idle = NEVER if call.method in SAFE else STALE_AFTER
+        connection = client.balancer.take_idle(b"", longest_idle) if client.balancer.key is None else None
+        if connection is None:
+            self._ask(0)
+            return
+        data = call.data
+        framing = "" if data is None else f"content-length: {len(data)}\r\n"
+        request = b"%b%bx-request-id: %b\r\ntraceparent: %b\r\n%b%b\r\n%b" % (
+            f"{call.method} {call.target} HTTP/1.1\r\nhost: {connection.authority}\r\n{framing}".encode("latin-1"),
+            self._identity.lines,
+            self._request_id,
+            self._trace,
+            _ACCEPT_JSON,
+            _SEND_JSON if data else b"",
+            data or b"",
+        )
+        self._connection = connection
+        self._head: Head | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        deadline = client.pool.now() + client.pool.settings.response_timeout
+        connection.begin(self, request, head_only=call.method == "HEAD", deadline=deadline)
+
+    def _ask(self, spent: int) -> None:
+        call = self._call
+        sending = self._route.api.send(call.method, call.target, call.headers, call.body, spent=spent)
+        self._task = asyncio.get_running_loop().create_task(sending)
+        self._task.add_done_callback(self._asked)
+
+    def _asked(self, task: asyncio.Task[Answer]) -> None:
+        self._task = None
+        if not task.cancelled():
+            error = task.exception()
+            self._resume(task.result() if error is None else error)
+
+    # Sink
+
+    def on_head(self, head: Head) -> None:
+        client = self._route.api.client
+        if head.status in client.retries.statuses and client.may_retry(self._call.method, status=head.status):
+            assert self._connection is not None  # noqa: S101 - it has answered
+            self._connection.abandon(self)
+            self._ask(1)
+        else:
+            self._head = head
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+
+    def on_batch(self) -> None:
+        if self._size > MAX_ANSWER:
+            assert self._connection is not None  # noqa: S101 - it answers
+            self._connection.abandon(self)
+            self._resume(too_much(MAX_ANSWER))
+
+    def on_end(self) -> None:
+        head = self._head
+        assert head is not None  # noqa: S101 - the end follows the head
+        if self._size > MAX_ANSWER:
+            self._resume(too_much(MAX_ANSWER))
+        else:
+            self._resume((head.status, b"".join(self._chunks)))
+
+    def on_fault(self, fault: Fault) -> None:
+        client, method = self._route.api.client, self._call.method
+        if self._head is not None:
+            self._resume(BadGateway(detail=str(fault)))
+        elif fault.kind is FaultKind.STALE and method in SAFE:
+            self._ask(0)
+        elif client.may_retry(method, kind=fault.kind):
+            self._ask(1)
+        else:
+            self._resume(error_of(fault, client.name, client.pool.settings.response_timeout))
+
+    # The answer
+
+    def _finish(self, result: ExecutionResult) -> None:
+        self._route.deadlines.discard(self)
+        request_id = self._request_id
+        try:
+            answer, behind = answered(result)
+            detail = tell(behind, request_id.decode()) if behind else ""
+            body = encode(answer.body)
+        except Exception as error:
+            self._failed(error)
+            return
+        status = self._status = answer.json_status if self._media == JSON else answer.status
+        head = self._route.head(
+            status, self._media, request_id, self._origin, self._scheme, len(body), close=self._close
+        )
+        self._client.send(head + body)
+        self._tell(detail)
+        self._client.lane_done(close=self._close)
+
+    def _failed(self, error: Exception) -> None:
+        """Something other than an answer: the ordinary path tells the client."""
+        self._route.deadlines.discard(self)
+        if not isinstance(error, GatewayError):
+            get_logger().error("request.failed", request_id=self._request_id.decode(), exc_info=error)
+            error = InternalError()
+        self._client.lane_failed(error, 0)
+
+    def _tell(self, detail: str) -> None:
+        line = AccessLine(
+            "POST",
+            self._path,
+            self._route.spec.pattern,
+            self._status,
+            (time.perf_counter() - self.started) * 1000,
+            self._upstream_seconds * 1000,
+            self._principal.user_id,
+            self.address,
+            self._request_id.decode(),
+            detail,
+        )
+        self._lane.log.write(line)
+
+
+def _only(headers: CIMultiDictProxy[str], name: str) -> str:
+    """A field's value if it is there once."""
+    value = headers.get(name)
+    return value if value is not None and len(headers.getall(name)) == 1 else ""

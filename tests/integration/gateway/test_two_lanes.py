@@ -1,0 +1,118 @@
+# ruff: noqa: E501 - one request a line
+"""The fast lane and the ordinary path serve the same: answers, what upstream is sent, and what the log is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.lanes import BROKEN, ENDED, ODD, RUNNING, TRACE, Ask, served
+
+FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error endTime"
+STATUS = f"query Poll($id: String!) {{ executionStatus(executionId: $id) {{ __typename {FIELDS} durationSeconds }} }}"
+TYPE, BEARER = "content-type: application/json", "authorization: Bearer TOKEN"
+RESPONSE_JSON = "accept: application/graphql-response+json"
+
+
+def body(query: str, **variables: object) -> str:
+    return json.dumps({"query": query, "variables": variables})
+
+
+def poll(execution_id: object) -> str:
+    return body(STATUS, id=execution_id)
+
+
+def query(name: str, text: str, *more: str, taken: bool = True, email: str = "anna@staff.test") -> Ask:
+    return Ask(name, body=text, fields=(BEARER, TYPE, *more), taken=taken, email=email)
+
+
+MUTATION = 'mutation ($v: JSON) { executePlaybook(name: "team/flow", variables: $v) { executionId name status } }'
+TAKEN = [
+    query("a running execution", poll(RUNNING)),
+    query("an ended execution", poll(ENDED)),
+    query("an unknown execution", poll("999")),
+    query("an execution that is none", poll("../x")),
+    query("an execution that may not be seen", poll(RUNNING), email="eve@other.test"),
+    query("an upstream that fails", poll(BROKEN)),
+    query("a failure as graphql-response+json", poll("999"), RESPONSE_JSON),
+    query("an answer as graphql-response+json", poll(RUNNING), RESPONSE_JSON),
+    query("a variable of the wrong type", poll(5)),
+    query("a variable of the wrong type as graphql-response+json", poll(5), RESPONSE_JSON),
+    query("a variable that is missing", body(STATUS)),
+    query("an answer that can't be written", poll(ODD)),
+    query("a user without a call upstream", body("{ me { userId email displayName roles } }")),
+    query("an alias and a literal", body('{ e: execution(id: 100) { id s: status } }')),
+    query("two selections of one field", body('{ execution(id: "100") { id } ...F } fragment F on Query { execution(id: "100") { path } }')),
+    query("a list", body("{ playbooks(first: 1) { name version } }")),
+    query("an entry of the catalog", body('{ playbook(name: "x/y") { name version variables } }')),
+    query("a name that is none", body('{ playbook(name: "../y") { name } }')),
+    query("a mutation", body(MUTATION, v={"a": 1})),
+    query("a mutation that is not allowed", body(MUTATION), email="eve@other.test"),
+    query("a mutation with variables that are none", body(MUTATION, v=[1])),
+    query("a mutation of three calls", body('mutation { rerunExecution(executionId: "100", variables: {a: 1}) { id name } }')),
+    query("two mutations", body('mutation { a: cancelExecution(executionId: "100") { status } b: cancelExecution(executionId: "999") { status } }')),
+    query("a request id of the client's", poll(RUNNING), "x-request-id: mine-1"),
+    query("a trace of the client's", poll(RUNNING), f"traceparent: {TRACE}"),
+    query("a trace that is none", poll(RUNNING), "traceparent: 00-zz"),
+    query("two traces", poll(RUNNING), f"traceparent: {TRACE}", f"traceparent: {TRACE}"),
+    Ask("a relayed trace", "GET", "/noetl/things", fields=(BEARER, f"traceparent: {TRACE}")),
+    Ask("a relayed trace that is none", "GET", "/noetl/things", fields=(BEARER, "traceparent: 00-" + "0" * 32)),
+    Ask("two relayed traces", "GET", "/noetl/things", fields=(BEARER, f"traceparent: {TRACE}", f"traceparent: {TRACE}")),
+    query("an origin that is ours", poll(RUNNING), "origin: http://ours.test"),
+    query("a foreign origin without a cookie", poll(RUNNING), "origin: http://evil.test"),
+    query("a cookie of someone else's", poll(RUNNING), "cookie: other=1"),
+    query("connection: close", poll(RUNNING), "connection: close"),
+    query("an accept that takes anything", poll(RUNNING), "accept: text/html;q=0.5, */*"),
+    Ask("x-session-token", body=poll(RUNNING), fields=("x-session-token: TOKEN", TYPE)),
+    Ask("both carriers", body=poll(RUNNING), fields=("Authorization: bearer  TOKEN", "X-Session-Token: nonsense", TYPE)),
+    Ask("a charset", body=poll(RUNNING), fields=(BEARER, "content-type: application/json; charset=utf-8")),
+    Ask("a relayed POST", target="/noetl/things?a=1&b=%20", body='{"a": 1}'),
+    Ask("a relayed POST without a body", target="/noetl/things", fields=(BEARER,)),
+    Ask("a relayed PUT", "PUT", "/noetl/things/1", "text", (BEARER, "content-type: text/plain", "x-custom: 1")),
+    Ask("a relayed PATCH", "PATCH", "/noetl/things/1", "{}"),
+    Ask("a relayed DELETE", "DELETE", "/noetl/things/1", fields=(BEARER,)),
+    Ask("a relayed HEAD", "HEAD", "/noetl/things", fields=(BEARER,)),
+    Ask("a relayed GET with a look-alike of nothing", "GET", "/noetl/things", fields=(BEARER, "x-requested-with: x")),
+]  # fmt: skip
+LEFT = [
+    query("a document without a plan", body("query ($x: Boolean!) { version @skip(if: $x) me { email } }", x=False), taken=False),
+    query("introspection", body("{ __schema { queryType { name } } }"), taken=False),
+    query("a document that is wrong", body("{ nothing }"), taken=False),
+    query("two root fields of a query", body('{ version me { email } }'), taken=False),
+    query("a resolver that waits for a deadline", body("{ health }"), taken=False),
+    query("proxyRequest", body('mutation { proxyRequest(input: {method: "GET", endpoint: "/api/x"}) { status data } }'), taken=False),
+    query("no document", "{}", taken=False),
+    query("not JSON", "{", taken=False),
+    query("the same key twice", '{"query": "{ version }", "query": "{ version }"}', taken=False),
+    query("a batch", "[" + body("{ version }") + "]", taken=False),
+    query("an accept that nothing meets", poll(RUNNING), "accept: image/png", taken=False),
+    query("a content-encoding", poll(RUNNING), "content-encoding: gzip", taken=False),
+    query("an expectation", poll(RUNNING), "expect: 100-continue", taken=False),
+    query("a body that is too large", body("{ version }", x="a" * 9000), taken=False),
+    Ask("another type", body=poll(RUNNING), fields=(BEARER, "content-type: text/plain"), taken=False),
+    Ask("no session", body=poll(RUNNING), fields=(TYPE,), taken=False),
+    Ask("a session that is none", body=poll(RUNNING), fields=("authorization: Bearer " + "0" * 32, TYPE), taken=False),
+    Ask("a session cookie", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", TYPE), taken=False),
+    Ask("a session cookie and a foreign origin", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", BEARER, TYPE, "origin: http://evil.test"), taken=False),
+    Ask("a query string", target="/graphql?x=1", body=poll(RUNNING), taken=False),
+    Ask("a GET of a query", "GET", "/graphql?query={version}", fields=(BEARER,), taken=False),
+    Ask("a chunked body", body="7\r\n" + '{"a":1}' + "\r\n0\r\n\r\n", target="/noetl/things", fields=(BEARER, "transfer-encoding: chunked"), taken=False),
+    Ask("execute, judged by the playbook", target="/noetl/execute", body='{"path": "team/flow"}', taken=False),
+    Ask("Execute, spelled otherwise", target="/noetl/Execute/", body='{"path": "team/flow"}', taken=False),
+    Ask("a resource, judged by the playbook", target="/noetl/catalog/resource", body='{"path": "a"}', taken=False),
+    Ask("an execution, judged by its playbook", target="/noetl/executions/100/cancel", body="{}", taken=False),
+    Ask("a POST that is not allowed", target="/noetl/things", body="{}", email="eve@other.test", taken=False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ask", TAKEN + LEFT, ids=lambda ask: ask.name)
+async def test_both_lanes_serve_the_same(tmp_path: Path, ask: Ask) -> None:
+    fast = await served(tmp_path, ask, fast=True)
+    ordinary = await served(tmp_path, ask, fast=False)
+    assert fast.answers == ordinary.answers
+    assert fast.upstream == ordinary.upstream
+    assert fast.told == ordinary.told
+    assert fast.taken[-1] == ask.taken
+    assert ordinary.taken == []

@@ -1,0 +1,197 @@
+"""One request at two gateways, with the fast lane and without, and all that can be seen of how each served it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from proxy.observe.access import AccessLine
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
+
+MORE = """
+corsAllowedOrigins: ["http://ours.test"]
+sessions: {cookie: {enabled: true}}
+graphql: {max_body_size: 8KiB, suggestions: false}
+"""
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+RUNNING, ENDED, BROKEN, ODD = "100", "200", "500", "600"
+STATUS: dict[str, Any] = {
+    "current_step": "transform", "completed_steps": ["start", "read"], "failed": False, "completed": False,
+    "variables": {"a": [1, None], "é": "ü"}, "start_time": "2026-01-05T10:15:30Z", "end_time": None,
+    "duration_seconds": 12.5,
+}  # fmt: skip
+
+
+async def noetl(request: web.BaseRequest) -> web.StreamResponse:
+    """A NoETL server, as far as these requests need one."""
+    path, method = request.path, request.method
+    await request.read()
+    execution_id = path.split("/")[3] if path.startswith("/api/executions/") else ""
+    if execution_id == BROKEN:
+        return web.Response(status=500, text="not JSON")
+    if execution_id and execution_id not in (RUNNING, ENDED, ODD):
+        return web.json_response({"detail": "Execution not found"}, status=404)
+    if path.endswith("/status"):
+        variables = {"variables": "\ud800"} if execution_id == ODD else {}
+        return web.json_response({**STATUS, **variables, "completed": execution_id == ENDED})
+    if path.endswith("/rerun"):
+        return web.json_response({"detail": "Not Found"}, status=404)
+    if path.endswith("/cancel"):
+        return web.json_response({"status": "cancelled"})
+    if execution_id:
+        playbook = "team/flow" if execution_id != ENDED else "secret/flow"
+        return web.json_response({"path": playbook, "status": "COMPLETED", "result": {"ok": 1}, "events": []})
+    if path == "/api/execute":
+        return web.json_response({"execution_id": int(RUNNING), "status": "started"})
+    if path == "/api/catalog/list":
+        return web.json_response({"entries": [{"path": "b", "catalog_id": 1}, {"path": "a", "catalog_id": 2}]})
+    if path == "/api/catalog/resource":
+        return web.json_response({"path": (await request.json())["path"], "catalog_id": 1, "version": 3})
+    return web.json_response({"method": method, "body": (await request.read()).decode()})
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request. `fields` may use TOKEN; `taken` says whether the lane serves it once it is warm."""
+
+    name: str
+    method: str = "POST"
+    target: str = "/graphql"
+    body: str = ""
+    fields: tuple[str, ...] = ("authorization: Bearer TOKEN", "content-type: application/json")
+    taken: bool = True
+    email: str = "anna@staff.test"
+
+    def bytes(self, token: str) -> bytes:
+        """As it is sent."""
+        lines = [f"{self.method} {self.target} HTTP/1.1", "host: gateway.test", *self.fields]
+        data = self.body.encode()
+        if not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in lines):
+            lines += [f"content-length: {len(data)}"] if data or self.method == "POST" else []
+        return "\r\n".join([*lines, "", ""]).replace("TOKEN", token).encode() + data
+
+
+@dataclass
+class Seen:
+    """What came back, what the upstream was sent, and what the log was told, each without what differs by nature."""
+
+    answers: list[tuple[str, list[str], bytes]] = field(default_factory=list)
+    upstream: list[tuple[str, str, list[tuple[str, str]], bytes]] = field(default_factory=list)
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+    taken: list[bool] = field(default_factory=list)
+
+
+class _Log:
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    def write(self, line: AccessLine) -> None:
+        self._seen.told.append(
+            (line.method, line.path, line.route, line.status, line.user_id, line.ip, line.detail, len(line.request_id))
+        )
+
+    def flush(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterator[tuple[Running, Upstream, Seen]]:
+    """A gateway with the fast lane or without."""
+    seen = Seen()
+    with pytest.MonkeyPatch.context() as patch:
+        if not fast:
+            patch.setattr("proxy.server.lane_supported", lambda: False)
+        async with behind_gateway(folder, more=more) as (gateway, upstream):
+            upstream.answer = noetl
+            log = _Log(seen)
+            gateway.server._access_log = log
+            lane = gateway.server.lane
+            if lane is not None:
+                lane.log = log
+                take = lane.take
+
+                def counted(*arguments: Any) -> Any:
+                    taken = take(*arguments)
+                    seen.taken.append(taken is not None)
+                    return taken
+
+                setattr(lane, "take", counted)  # noqa: B010 - mypy allows no other way
+            yield gateway, upstream, seen
+
+
+async def served(folder: Path, ask: Ask, *, fast: bool, times: int = 2) -> Seen:
+    """Ask some times on one connection, as far as it is kept."""
+    async with one_lane(folder, fast=fast) as (gateway, upstream, seen):
+        token = await gateway.session(ask.email)
+        warm = Ask("warm", "GET", "/noetl/warm", fields=("authorization: Bearer TOKEN",))
+        line = Line(gateway.port)
+        await line.ask(warm.bytes(await gateway.session()))
+        for _ in range(times):
+            upstream.seen.clear()
+            first, fields, body = await line.ask(ask.bytes(token), head_only=ask.method == "HEAD")
+            seen.answers.append((first, sorted(filter(_is_stable, fields)), _stable(body)))
+            seen.upstream += [await _sent(request) for request in upstream.seen]
+        line.close()
+        return seen
+
+
+class Line:
+    """A client's connection; a new one where the gateway has closed the last."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, request: bytes, *, head_only: bool = False) -> tuple[str, list[str], bytes]:
+        """An answer's first line, its fields, and its body."""
+        if self._writer is None:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writer.write(request)
+        async with asyncio.timeout(PATIENCE):
+            first, *fields = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
+            length = next((int(f.partition(":")[2]) for f in fields if f.lower().startswith("content-length")), 0)
+            body = b"" if head_only else await self._reader.readexactly(length)
+            if any(field.lower() == "connection: close" for field in fields):
+                assert await self._reader.read() == b""
+                self.close()
+        return first, fields, body
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _is_stable(line: str) -> bool:
+    return not line.lower().startswith(("date:", "x-request-id:"))
+
+
+def _stable(body: bytes) -> bytes:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return body
+    return body if not isinstance(document, dict) or "request_id" not in document else document["error"].encode()
+
+
+def fields_given(fields: list[tuple[str, str]]) -> bool:
+    """Whether the trace is the client's; one that was made differs each time."""
+    return any(name == "traceparent" and value == TRACE for name, value in fields)
+
+
+async def _sent(request: web.BaseRequest) -> tuple[str, str, list[tuple[str, str]], bytes]:
+    fields = [(name.lower(), value) for name, value in request.headers.items()]
+    differing = {"host", "x-request-id"}
+    if not fields_given(fields):
+        differing.add("traceparent")
+    kept = sorted((name, "" if name in differing else value) for name, value in fields)
+    return request.method, request.path_qs, kept, await request.read()
