@@ -48,7 +48,7 @@ from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind, Head
-from proxy.upstream.noetl import MAX_ANSWER
+from proxy.upstream.noetl import MAX_ANSWER, OnBehalf
 from proxy.upstream.pool import STALE_AFTER
 from proxy.upstream.response import too_much
 from proxy.upstream.retry import SAFE
@@ -205,7 +205,7 @@ class GraphqlExchange:
     def start(self) -> None:
         """Run the plan until it waits for the upstream, or to its end."""
         own = ("x-request-id", self._request_id.decode()), ("traceparent", self._trace.decode())
-        fields: Headers = [*self._identity.pairs, *own]
+        fields = OnBehalf((*self._identity.pairs, *own), self._principal.key)
         self._coroutine = self._ready.run(self._route.context(self._principal, fields))
         self._route.deadlines.add(self)
         self._resume(None)

@@ -21,6 +21,7 @@ from proxy.routing import PathError, normalise_path
 from proxy.sessions.store import SessionStore
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.headers import request_headers, response_headers
+from proxy.upstream.noetl import OnBehalf
 from proxy.upstream.response import BodyBroken, Response
 
 Headers = list[tuple[str, str]]
@@ -31,14 +32,15 @@ _READ_AHEAD = 64 * 1024
 
 def identity_headers(exchange: Exchange) -> Headers:
     """The fields that only the gateway sets: who is asking, from where, and the request's id."""
-    sent = user_fields(exchange.principal) if exchange.principal is not None else []
+    who = exchange.principal
     host = exchange.request.headers.get("host", "")
-    return [
-        *sent,
+    fields = (
+        *(user_fields(who) if who is not None else ()),
         *forwarding_fields(exchange.client_ip, exchange.scheme, host),
         ("x-request-id", exchange.request_id),
         ("traceparent", exchange.traceparent),
-    ]
+    )
+    return OnBehalf(fields, who.key if who is not None else b"")
 
 
 @dataclass(frozen=True, slots=True)

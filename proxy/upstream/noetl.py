@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -48,6 +48,16 @@ class ExecutionSummary:
     end_time: str | None
 
 
+class OnBehalf(list[tuple[str, str]]):
+    """Headers that say on whose behalf a call is made, with the session that `hash_on: session` looks at."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, headers: Iterable[tuple[str, str]], session: bytes) -> None:
+        super().__init__(headers)
+        self.session = session
+
+
 class NoetlApi:
     """Calls to one NoETL server. `headers` of every call say on whose behalf it is made."""
 
@@ -65,7 +75,8 @@ class NoetlApi:
         """
         data = None if body is None else json.dumps(body).encode()
         sent = [*headers, ("accept", "application/json"), *([("content-type", "application/json")] if data else [])]
-        async with self.client.request(method, target, sent, data, spent=spent) as response:
+        session = headers.session if isinstance(headers, OnBehalf) else b""
+        async with self.client.request(method, target, sent, data, session=session, spent=spent) as response:
             return response.status, await response.read(MAX_ANSWER)
 
     async def _call(self, method: str, target: str, headers: Headers, body: Any = None, *, missing: str = "") -> Any:

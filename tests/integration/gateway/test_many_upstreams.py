@@ -57,6 +57,19 @@ async def test_a_session_stays_with_its_url(tmp_path: Path) -> None:
             assert sorted(len(u.seen) - b for u, b in zip(upstreams, before, strict=True)) == [0, 0, 4]
 
 
+async def test_graphql_goes_where_the_session_s_other_requests_go(tmp_path: Path) -> None:
+    async with behind(tmp_path, 3, "balance: consistent_hash, hash_on: session") as (gateway, upstreams):
+        headers = await gateway.bearer()
+        await get(gateway, **headers)
+        (mine,) = (upstream for upstream in upstreams if upstream.seen)
+        for _ in range(4):
+            query = {"query": '{ executionStatus(executionId: "1") { status } }'}
+            async with gateway.client.post(f"{gateway.url}/graphql", json=query, headers=headers) as answer:
+                assert answer.status == 200
+        assert len(mine.seen) >= 5
+        assert [len(upstream.seen) for upstream in upstreams if upstream is not mine] == [0, 0]
+
+
 async def test_a_header_decides_where_the_configuration_says_so(tmp_path: Path) -> None:
     async with behind(tmp_path, 3, "balance: consistent_hash, hash_on: 'header:x-shard'") as (gateway, _):
         headers = await gateway.bearer()
