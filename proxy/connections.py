@@ -128,11 +128,13 @@ class Connection(RequestHandler):
             self._head_unfinished(len(data))
 
     def _idle(self) -> bool:
-        """Whether aiohttp's loop waits for a request, or is about to, with nothing before it."""
+        """Whether aiohttp's loop waits for a request, or is about to, with nothing before it; not so while the client
+        does not take what it was sent, as only the ordinary path waits for that."""
         waiter = self._waiter
         return (
             not self._messages
             and (not waiter.done() if waiter is not None else self._between())
+            and not self._paused
             and not self._upgraded
             and self._payload_parser is None
             and not self._force_close

@@ -41,5 +41,5 @@ class Deadlines:
             if deadline > time.perf_counter():
                 break
             exchange.timed_out()
-        if self._running:
+        if self._running and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every, self._sweep)

@@ -225,8 +225,9 @@ class GraphqlExchange:
 
     def _stop(self) -> None:
         self._route.deadlines.discard(self)
-        if self._coroutine is not None:
-            self._coroutine.close()
+        coroutine, self._coroutine = self._coroutine, None
+        if coroutine is not None:
+            coroutine.close()
         if self._connection is not None and self._connection.sink is self:
             self._connection.abandon(self)
         if self._task is not None:
@@ -236,7 +237,8 @@ class GraphqlExchange:
 
     def _resume(self, answer: Answer | BaseException | None) -> None:
         coroutine = self._coroutine
-        assert coroutine is not None  # noqa: S101 - it was started
+        if coroutine is None:
+            return  # stopped, with the answer on its way
         if answer is not None:
             self._upstream_seconds += time.perf_counter() - self._sent
         try:

@@ -144,6 +144,22 @@ async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path, kept: 
         await eventually(lambda: seen.told[-1][3] == 499)
 
 
+async def test_an_answer_that_comes_as_the_client_leaves_is_nobody_s(tmp_path: Path) -> None:
+    async with warm(tmp_path) as (gateway, upstream, seen, line, token):
+        upstream.answer = hang
+        asking = asyncio.create_task(line.ask(post(token)))
+        await eventually(lambda: len(upstream.seen) == 1)
+        connections: list[Any] = gateway.serving.listener.connections
+        exchange = next(c._exchange for c in connections if c._exchange is not None)
+        asking.cancel()
+        await asyncio.wait([asking])
+        line.close()
+        await eventually(lambda: seen.told[-1][3] == 499)
+        lines = len(seen.told)
+        exchange._resume((200, b"{}"))
+        assert len(seen.told) == lines
+
+
 async def test_requests_that_come_meanwhile_wait_their_turn(tmp_path: Path) -> None:
     async with warm(tmp_path) as (gateway, _, _, _, token):
         health = b"GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
