@@ -21,7 +21,7 @@ from aiohttp.web_server import Server
 
 from proxy.admissions import Admissions, error_of, say
 from proxy.errors import GatewayError, HeadTooLarge, RequestTimeout, Unavailable
-from proxy.exchange import json_response
+from proxy.exchange import Left, json_response
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import LaneExchange
 from proxy.handlers.websocket import Tunnel
@@ -43,8 +43,8 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_listener", "_message",
-        "_slow_deadline", "_tunnel", "_unsent", "admissions", "fault", "peer", "scheme", "spent", "trusted",
+        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_left", "_listener",
+        "_message", "_slow_deadline", "_tunnel", "_unsent", "admissions", "peer", "scheme", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,8 +64,7 @@ class Connection(RequestHandler):
         self.peer = ""
         self.scheme = "http"
         self.trusted = False
-        self.fault: GatewayError | None = None
-        self.spent = 0
+        self._left: Left | None = None
         self._admitted = False
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
@@ -221,11 +220,11 @@ class Connection(RequestHandler):
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         self._feed_held()
 
-    def lane_failed(self, error: GatewayError | None, spent: int) -> None:
-        """The lane answered nothing: aiohttp's loop takes the request, with an error or after `spent` attempts."""
+    def lane_failed(self, left: Left) -> None:
+        """The lane answered nothing: aiohttp's loop takes the request, and what the lane has left of it."""
         message = self._message
         self._end_exchange()
-        self.fault, self.spent = error, spent
+        self._left = left
         self._request_count -= 1
         self._enqueue([(message, EMPTY_PAYLOAD)])
         self._feed_held()
@@ -327,10 +326,9 @@ class Connection(RequestHandler):
         else:
             super()._process_keepalive()
 
-    def take_fault(self) -> tuple[GatewayError | None, int]:
-        """What the lane has left for the ordinary path, once: an error, and how often the request was sent."""
-        left = self.fault, self.spent
-        self.fault, self.spent = None, 0
+    def take_left(self) -> Left | None:
+        """What the lane has left of the request that comes now, once."""
+        left, self._left = self._left, None
         return left
 
     def _waiting(self) -> bool:

@@ -15,8 +15,9 @@ from aiohttp import web
 
 from proxy.access import Principal, parse_json
 from proxy.config.compile import Network, RouteSpec
-from proxy.errors import BadRequest, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
+from proxy.errors import BadRequest, GatewayError, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from proxy.observe.traceparent import is_traceparent, new_traceparent
+from proxy.upstream.balance import Endpoint
 from proxy.upstream.client import Stopwatch
 
 Headers = list[tuple[str, str]]
@@ -31,10 +32,25 @@ HSTS = ("strict-transport-security", "max-age=31536000")
 """What `headers.security` adds to our own answers, and what it adds besides behind TLS."""
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the lane leaves to the ordinary path: an error, or a request to send again.
+
+    `tried`: where it was sent, `spent`: how often that counts as a retry; `started` and `upstream_seconds`: its times.
+    """
+
+    error: GatewayError | None
+    spent: int = 0
+    tried: Endpoint | None = None
+    started: float = 0.0
+    upstream_seconds: float = 0.0
+    request_id: bytes = b""
+
+
 @dataclass(slots=True)
 class Exchange:
-    """A request and its circumstances. `origin_headers` are what the origin policy adds to the answer; `spent` is how
-    often the fast lane has sent the request upstream already."""
+    """A request and its circumstances. `origin_headers` are what the origin policy adds to the answer; `left` is what
+    the fast lane has left of the request, if it had begun with it."""
 
     request: web.BaseRequest
     request_id: str
@@ -52,7 +68,7 @@ class Exchange:
     origin_headers: tuple[tuple[str, str], ...] = ()
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     detail: str = ""
-    spent: int = 0
+    left: Left | None = None
     expects_continue: bool = False
     _traceparent: str = ""
 
@@ -70,6 +86,13 @@ class Exchange:
         """The signed-in user; only for handlers behind the session guard."""
         assert self.principal is not None  # noqa: S101 - the session guard is in the handler's chain
         return self.principal
+
+    def go_on_from(self, left: Left) -> None:
+        """The fast lane had begun with the request: its times and its id are the request's."""
+        self.left = left
+        self.started = left.started or self.started
+        self.stopwatch.seconds = left.upstream_seconds
+        self.request_id = left.request_id.decode() or self.request_id
 
     def server_timing(self) -> str:
         """Where the time went so far, in milliseconds (W3C Server Timing, 2)."""

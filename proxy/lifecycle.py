@@ -197,6 +197,16 @@ class Serving:
             measures.shelf.lay_down(measures.here(self.current.gateway))
             await asyncio.sleep(_SHARE_SECONDS)
 
+    async def session_lives(self, key: bytes) -> bool:
+        """Whether a session is still alive; one that can't be looked up just now is."""
+        gateway = self.current.gateway
+        try:
+            session = await gateway.store.get(key)
+        except StoreError:
+            return True
+        idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
+        return session is not None and session.alive(time.time(), idle)
+
     async def purge(self) -> None:
         """Remove ended sessions now and then, until cancelled."""
         while True:
@@ -289,7 +299,7 @@ def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, ask_to_stop: Callabl
 
 
 def _background(serving: Serving, how: Running) -> list[Coroutine[Any, Any, None]]:
-    work = [serving.purge()]
+    work = [serving.purge(), serving.process.drain.end_with_sessions(serving.session_lives)]
     if serving.certificate is not None:
         work.append(serving.certificate.watch())
     if how.numbers is not None:

@@ -120,7 +120,8 @@ class GatewayServer:
         connection = cast(Connection, request.protocol)
         address, believed = connection.peer, connection.trusted
         proto = request.headers.get("x-forwarded-proto", "").lower() if believed else ""
-        return Exchange(
+        left = connection.take_left()
+        exchange = Exchange(
             request=request,
             request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
             client_ip=client_address(address, request.headers, self._trusted),
@@ -129,6 +130,9 @@ class GatewayServer:
             min_rate=self._limits.min_rate,
             expects_continue=request.headers.get("expect", "").lower() == "100-continue",
         )
+        if left is not None:
+            exchange.go_on_from(left)
+        return exchange
 
     async def _serve(self, exchange: Exchange) -> web.StreamResponse:
         self._read_target(exchange)
@@ -143,9 +147,8 @@ class GatewayServer:
         exchange.route, exchange.params = found.route, found.params
         service = self.gateway.service(found.route)
         await self._guard(exchange, service)
-        fault, exchange.spent = cast(Connection, exchange.request.protocol).take_fault()
-        if fault is not None:
-            raise fault
+        if exchange.left is not None and exchange.left.error is not None:
+            raise exchange.left.error
         return await service.handler(exchange)
 
     def _read_target(self, exchange: Exchange) -> None:

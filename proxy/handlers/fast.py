@@ -22,7 +22,7 @@ from aiohttp.http_writer import HttpVersion11
 from proxy.access import Kind, Principal, classify
 from proxy.config.compile import Network, RouteSpec
 from proxy.exchange import client_address
-from proxy.handlers.fast_exchange import Client, FastExchange, FastRoute, LaneExchange
+from proxy.handlers.fast_exchange import Client, FastExchange, FastRoute, LaneExchange, Means
 from proxy.handlers.fast_headers import MAX_KEPT_TEXT, Fields, Read, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.handlers.streams import Drain
@@ -72,9 +72,8 @@ class FastLane:
         drain: Drain,
         metrics: Metrics,
     ) -> None:
-        self.log = log
-        self.drain = drain
         self._metrics = metrics
+        self.means = Means(log, drain, metrics)
         self._table = table
         self._routes = {id(entry.route): routes(entry.route) for entry in table.entries}
         self._who = who
@@ -123,8 +122,6 @@ class FastLane:
         connection = route.upstream.balancer.take_idle(principal.key, NEVER if method in SAFE else STALE_AFTER)
         if connection is None:
             return None
-        self._metrics.session_checks["valid"] += 1
-        self._metrics.decisions["allowed"] += 1
         address, scheme = self.circumstances(client, message)
         request_id = self.request_id(read.request_id)
         trace = self.traceparent(read.traceparent.decode("latin-1") if read.traces == 1 else "")
@@ -138,7 +135,7 @@ class FastLane:
                 b"x-request-id: %b\r\ntraceparent: %b\r\n\r\n%b" % (request_id, trace, body),
             )
         )
-        exchange = FastExchange(self.log, self.drain, client, route, principal, target.started)
+        exchange = FastExchange(self.means, client, route, principal, target.started)
         exchange.prepare(
             connection,
             message,

@@ -11,11 +11,14 @@ from aiohttp.http_parser import RawRequestMessage
 from proxy.access import Principal
 from proxy.config.compile import RouteSpec
 from proxy.errors import GatewayError
+from proxy.exchange import Left
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.streams import Drain, EventStream, is_event_stream
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import redact_query
+from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
+from proxy.upstream.balance import Endpoint
 from proxy.upstream.client import UpstreamClient, error_of
 from proxy.upstream.connection import Connection, Fault, FaultKind, Head
 from proxy.upstream.retry import SAFE
@@ -34,8 +37,8 @@ class Client(Protocol):
     def lane_done(self, *, close: bool) -> None:
         """The answer is complete."""
 
-    def lane_failed(self, error: GatewayError | None, spent: int) -> None:
-        """Nothing was answered: the ordinary path answers, with this error, or asks again after `spent` times."""
+    def lane_failed(self, left: Left) -> None:
+        """Nothing was answered: the ordinary path goes on from here."""
 
     def cut(self) -> None:
         """Close at once, so that nobody takes a part for the whole."""
@@ -75,20 +78,26 @@ class FastRoute:
     answer: ResponsePlan
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every exchange of a lane has at hand."""
+
+    log: AccessLog
+    drain: Drain
+    metrics: Metrics
+
+
 class FastExchange:
     """A relayed request under way in the lane, and the sink of its answer."""
 
     __slots__ = (
         "_body", "_chunked", "_client", "_close", "_connection", "_deadline", "_drain", "_ending", "_head", "_log",
-        "_request", "_retried", "_sent", "_started", "_stream", "_written", "address", "method", "path", "principal",
-        "request_id", "route", "status", "upstream_seconds",
+        "_metrics", "_request", "_retried", "_sent", "_started", "_stream", "_written", "address",
+        "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
     )  # fmt: skip
 
-    def __init__(
-        self, log: AccessLog, drain: Drain, client: Client, route: FastRoute, principal: Principal, started: float
-    ) -> None:
-        self._log = log
-        self._drain = drain
+    def __init__(self, means: Means, client: Client, route: FastRoute, principal: Principal, started: float) -> None:
+        self._log, self._drain, self._metrics = means.log, means.drain, means.metrics
         self._client = client
         self.route = route
         self.principal = principal
@@ -156,7 +165,7 @@ class FastExchange:
         if head.status in self._retried and self.route.upstream.may_retry(self.method, status=head.status):
             assert self._connection is not None  # noqa: S101 - it has answered
             self._connection.abandon(self)
-            self._client.lane_failed(None, 1)
+            self._leave(None, 1)
             return
         self._head = head
         self.status = head.status
@@ -173,7 +182,7 @@ class FastExchange:
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
             self._client.send(self.route.answer.head(head, framing + self._ending))
             if self._chunked and is_event_stream(head.headers):
-                self._stream = self._drain.open(self._end_events)
+                self._stream = self._drain.open(self._end_events, self.principal.key)
         self._pass_on()
         if self._stream is not None and self._stream.should_end:
             self._end_events()
@@ -196,8 +205,9 @@ class FastExchange:
             return
         self._connection.abandon(self)
         farewell = stream.farewell()
-        self._client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(farewell), farewell))
-        self._tell("")
+        last = b"%x\r\n%b\r\n" % (len(farewell), farewell) if farewell else b""
+        self._client.send(last + b"0\r\n\r\n")
+        self._tell("" if farewell else "the session ended")
         self._client.lane_done(close=True)
 
     def on_end(self) -> None:
@@ -222,15 +232,27 @@ class FastExchange:
             self._tell(f"upstream broke off: {fault}")
             self._client.cut()
         elif fault.kind is FaultKind.STALE and self.method in SAFE:
-            self._client.lane_failed(None, 0)
+            self._leave(None, 0)
         elif self.route.upstream.may_retry(self.method, kind=fault.kind):
-            self._client.lane_failed(None, 1)
+            self._leave(None, 1)
         else:
-            self._client.lane_failed(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
+            self._leave(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
+
+    def _leave(self, error: GatewayError | None, spent: int) -> None:
+        """The ordinary path goes on: it counts the request, and tells of it."""
+        connection = self._connection
+        watch = connection.watch if connection is not None else None
+        tried = watch if spent and isinstance(watch, Endpoint) else None
+        if error is not None:
+            self._metrics.decisions["allowed"] += 1
+        waited = time.perf_counter() - self._sent
+        self._client.lane_failed(Left(error, spent, tried, self._started, waited, self.request_id))
 
     def _tell(self, detail: str) -> None:
         if self._stream is not None:
             self._stream.close()
+        self._metrics.session_checks["valid"] += 1
+        self._metrics.decisions["allowed"] += 1
         now = time.perf_counter()
         line = AccessLine(
             self.method,

@@ -34,7 +34,7 @@ from multidict import CIMultiDictProxy, istr
 from proxy.access import Principal, parse_json
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
-from proxy.exchange import HSTS
+from proxy.exchange import HSTS, Left
 from proxy.graphql.documents import Documents
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
@@ -190,7 +190,7 @@ class GraphqlExchange:
         self.started = time.perf_counter()
         self._route, self._lane, self._client = route, lane, client
         self._principal, self._media, self._ready = principal, media, ready
-        self._path, self._close = message.path, message.should_close or lane.drain.started
+        self._path, self._close = message.path, message.should_close or lane.means.drain.started
         self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
         self._trace = lane.traceparent(_only(headers, _TRACEPARENT))
         self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
@@ -356,7 +356,7 @@ class GraphqlExchange:
         if not isinstance(error, GatewayError):
             get_logger().error("request.failed", request_id=self._request_id.decode(), exc_info=error)
             error = InternalError()
-        self._client.lane_failed(error, 0)
+        self._client.lane_failed(Left(error, started=self.started, upstream_seconds=self._upstream_seconds))
 
     def _tell(self, detail: str) -> None:
         line = AccessLine(
@@ -371,7 +371,7 @@ class GraphqlExchange:
             self._request_id.decode(),
             detail,
         )
-        self._lane.log.write(line)
+        self._lane.means.log.write(line)
 
 
 def _only(headers: CIMultiDictProxy[str], name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,15 +111,18 @@ class GraphqlHandler:
         return bool(allowed)
 
     async def _execute(self, exchange: Exchange, wanted: GraphqlRequest, operation: Operation) -> ExecutionResult:
-        context = Context(exchange.who, self.api, self.judge, self.store, self.proxy, identity_headers(exchange))
+        headers, start = identity_headers(exchange), time.perf_counter()
+        context = Context(exchange.who, self.api, self.judge, self.store, self.proxy, headers)
         try:
-            async with asyncio.timeout(self.settings.timeout), exchange.stopwatch.timing():
+            async with asyncio.timeout(self.settings.timeout):
                 plan = operation.plan(wanted.operation_name)
                 if plan is not None:
                     return await plan.run(context, wanted.variables or {})
                 return await self._interpret(context, wanted, operation)
         except TimeoutError:
             return timed_out(self.settings.timeout)
+        finally:
+            exchange.stopwatch.seconds += min(headers.waited, time.perf_counter() - start)
 
     async def _interpret(self, context: Context, wanted: GraphqlRequest, operation: Operation) -> ExecutionResult:
         """Run an operation that has no plan."""

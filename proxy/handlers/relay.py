@@ -30,7 +30,7 @@ _ADDED = ("content-type", "date", "server")
 _READ_AHEAD = 64 * 1024
 
 
-def identity_headers(exchange: Exchange) -> Headers:
+def identity_headers(exchange: Exchange) -> OnBehalf:
     """The fields that only the gateway sets: who is asking, from where, and the request's id."""
     who = exchange.principal
     host = exchange.request.headers.get("host", "")
@@ -68,17 +68,18 @@ class RelayHandler:
         content, length = (body, len(body)) if body is not None else await self._stream(exchange)
         if length is not None and not isinstance(content, bytes):
             headers.append(("content-length", str(length)))
-        start = time.perf_counter()
-        async with self.upstream.request(
-            exchange.request.method,
-            target,
-            headers,
-            content,
-            timeout=self.spec.block.timeout,
-            session=exchange.principal.key if exchange.principal is not None else b"",
-            spent=exchange.spent,
+        async with exchange.stopwatch.until_answered(
+            self.upstream.request(
+                exchange.request.method,
+                target,
+                headers,
+                content,
+                timeout=self.spec.block.timeout,
+                session=exchange.principal.key if exchange.principal is not None else b"",
+                spent=exchange.left.spent if exchange.left is not None else 0,
+                tried=exchange.left.tried if exchange.left is not None else None,
+            )
         ) as answer:
-            exchange.stopwatch.seconds += time.perf_counter() - start
             if started:
                 return await self._answer_started(exchange, answer)
             return await self._answer(exchange, answer)
@@ -90,15 +91,16 @@ class RelayHandler:
         target = f"{path}?{exchange.query}" if exchange.query else path
         headers = [*self._request_headers(exchange), ("connection", "upgrade"), ("upgrade", "websocket")]
         start, who = time.perf_counter(), exchange.principal
-        async with self.upstream.request(
-            "GET",
-            target,
-            headers,
-            timeout=self.spec.block.timeout,
-            session=who.key if who is not None else b"",
-            upgrade=True,
+        async with exchange.stopwatch.until_answered(
+            self.upstream.request(
+                "GET",
+                target,
+                headers,
+                timeout=self.spec.block.timeout,
+                session=who.key if who is not None else b"",
+                upgrade=True,
+            )
         ) as answer:
-            exchange.stopwatch.seconds += time.perf_counter() - start
             if answer.status != 101:
                 return await self._answer(exchange, answer)
             response = PlainResponse(status=101, reason=answer.reason)
@@ -107,7 +109,7 @@ class RelayHandler:
             response.headers["upgrade"] = "websocket"
             await response.prepare(exchange.request)
             client = client_side(exchange.request)
-            tunnel = Tunnel(client, answer.connection, self.upstream.pool.settings.idle_timeout)
+            tunnel = Tunnel(client, answer.connection, self.upstream.pool.settings.idle_timeout, self.drain)
             for early in answer.take_arrived():
                 client.send(early)
             waiting = client.open_tunnel(tunnel)
@@ -202,7 +204,8 @@ class RelayHandler:
         start = time.perf_counter()
         try:
             if is_event_stream(answer.raw_headers):
-                await self._pass_events(response, answer)
+                who = exchange.principal
+                await self._pass_events(response, answer, who.key if who is not None else b"")
             else:
                 async for chunk in answer.chunks():
                     await response.write(chunk)
@@ -216,16 +219,18 @@ class RelayHandler:
         await response.write_eof()
         return response
 
-    async def _pass_events(self, response: web.StreamResponse, answer: Response) -> None:
-        """Events as they come, until the upstream ends or a drain does."""
-        stream = self.drain.open(answer.nudge)
+    async def _pass_events(self, response: web.StreamResponse, answer: Response, session: bytes) -> None:
+        """Events as they come, until the upstream ends, a drain begins or the session is over."""
+        stream = self.drain.open(answer.nudge, session)
         try:
             async for chunk in answer.chunks():
                 if chunk:
                     await response.write(chunk)
                     stream.passed(chunk)
                 if stream.should_end:
-                    await response.write(stream.farewell())
+                    farewell = stream.farewell()
+                    if farewell:
+                        await response.write(farewell)
                     return
         finally:
             stream.close()

@@ -1,35 +1,39 @@
-"""Event streams that are open, and the word to their clients when this process is about to end.
+"""Streams that are open, and the word to their clients when they must end: with this process, or with their session.
 
-A relayed server-sent-event stream may last for hours; a drain ends it between two events, with `retry:` and a moment
-of each client's own, so that they do not all come back at once.
+A relayed server-sent-event stream may last for hours. A drain ends it between two events, with `retry:` and a moment
+of each client's own, so that they do not all come back at once. The end of its session ends it too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 _FIRST_RETURN = 500
 _LAST_RETURN = 5000
+_LOOK_SECONDS = 5.0
+Wake = Callable[[], None]
 
 
 class Drain:
     """Whether this process is about to end, and whom to tell."""
 
-    __slots__ = ("_streams", "started")
+    __slots__ = ("_others", "_streams", "started")
 
     def __init__(self) -> None:
         self.started = False
         self._streams: set[EventStream] = set()
+        self._others: set[Wake] = set()
 
     @property
     def streams(self) -> int:
         """How many event streams are open."""
         return len(self._streams)
 
-    def open(self, wake: Callable[[], None]) -> EventStream:
-        """A stream has begun; `wake` has its relay look whether it should end."""
-        stream = EventStream(self, wake)
+    def open(self, wake: Wake, session: bytes) -> EventStream:
+        """A stream of a session has begun; `wake` has its relay look whether it should end."""
+        stream = EventStream(self, wake, session)
         self._streams.add(stream)
         return stream
 
@@ -37,22 +41,42 @@ class Drain:
         """A stream has ended."""
         self._streams.discard(stream)
 
+    def tell(self, wake: Wake) -> None:
+        """Have something else that lasts told of the drain."""
+        self._others.add(wake)
+
+    def tell_no_more(self, wake: Wake) -> None:
+        """It has ended."""
+        self._others.discard(wake)
+
     def start(self) -> None:
-        """Tell every stream."""
+        """Tell everyone."""
         self.started = True
-        for stream in list(self._streams):
-            stream.wake()
+        for wake in [*(stream.wake for stream in self._streams), *self._others]:
+            wake()
+
+    async def end_with_sessions(self, alive: Callable[[bytes], Awaitable[bool]]) -> None:
+        """End the streams whose session has ended, until cancelled. Each session is asked after once in a round."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for session in {stream.session for stream in self._streams if stream.session}:
+                if not await alive(session):
+                    for stream in [stream for stream in self._streams if stream.session == session]:
+                        stream.session_over = True
+                        stream.wake()
 
 
 class EventStream:
     """One open stream: knows whether an event is complete, and what to say at the end."""
 
-    __slots__ = ("_drain", "_last", "wake")
+    __slots__ = ("_drain", "_last", "session", "session_over", "wake")
 
-    def __init__(self, drain: Drain, wake: Callable[[], None]) -> None:
+    def __init__(self, drain: Drain, wake: Wake, session: bytes) -> None:
         self._drain = drain
         self._last = b"\n\n"
         self.wake = wake
+        self.session = session
+        self.session_over = False
 
     def passed(self, data: bytes) -> None:
         """These bytes were passed on."""
@@ -60,11 +84,14 @@ class EventStream:
 
     @property
     def should_end(self) -> bool:
-        """Whether the process drains and no event is half sent."""
-        return self._drain.started and self._last.endswith((b"\n\n", b"\r\r", b"\r\n\r\n"))
+        """Whether it must end, and no event is half sent."""
+        must = self._drain.started or self.session_over
+        return must and self._last.endswith((b"\n\n", b"\r\r", b"\r\n\r\n"))
 
     def farewell(self) -> bytes:
-        """Tells the client after how many milliseconds to come back."""
+        """Tells the client after how many milliseconds to come back; empty if it has no session to come back with."""
+        if self.session_over:
+            return b""
         return b"retry: %d\n\n" % random.randint(_FIRST_RETURN, _LAST_RETURN)  # noqa: S311 - jitter
 
     def close(self) -> None:

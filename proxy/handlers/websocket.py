@@ -1,7 +1,7 @@
 """WebSocket tunnels (RFC 6455): the handshake is judged like any request, then bytes pass both ways untouched.
 
-Frames are not looked at. A tunnel ends when either side does, when nothing moves for the upstream's `idle_timeout`,
-and when its session ends.
+What frames hold is not looked at. A tunnel ends when either side does, when nothing moves for the upstream's
+`idle_timeout`, when its session ends, and when this process is about to end.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from aiohttp import web
 
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
+from proxy.handlers.streams import Drain
 from proxy.upstream.connection import Connection, Fault, Head
 
 _HELD = 64 * 1024
+_GOING_AWAY = b"\x88\x02\x03\xe9"
 _LOOK_SECONDS = 5.0
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
@@ -58,10 +60,55 @@ def check_handshake(exchange: Exchange, allowed: Callable[[str], bool]) -> None:
         raise Forbidden("Origin not allowed", detail=f"WebSocket from {origin!r}")
 
 
+class Frames:
+    """Follows the frames of one direction by their lengths, to know when none is half sent (RFC 6455, 5.2)."""
+
+    __slots__ = ("_head", "_left")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+
+    @property
+    def between(self) -> bool:
+        """Whether all that was sent so far is whole frames."""
+        return not self._head and not self._left
+
+    def feed(self, data: bytes) -> None:
+        """More of the stream."""
+        at, end = 0, len(data)
+        while at < end:
+            if self._left:
+                taken = min(self._left, end - at)
+                self._left -= taken
+                at += taken
+                continue
+            self._head += data[at : at + 1]
+            at += 1
+            size = self._head_size()
+            if size and len(self._head) == size:
+                self._left = self._payload()
+                self._head = b""
+
+    def _head_size(self) -> int:
+        if len(self._head) < 2:
+            return 0
+        length = self._head[1] & 0x7F
+        return 2 + {126: 2, 127: 8}.get(length, 0) + (4 if self._head[1] & 0x80 else 0)
+
+    def _payload(self) -> int:
+        length = self._head[1] & 0x7F
+        if length == 126:
+            return int.from_bytes(self._head[2:4])
+        return int.from_bytes(self._head[2:10]) if length == 127 else length
+
+
 class Tunnel:
     """The bytes between a client and an upstream that has said 101. The sink of the upstream's side."""
 
-    def __init__(self, client: ClientSide, connection: Connection, idle: float) -> None:
+    def __init__(self, client: ClientSide, connection: Connection, idle: float, drain: Drain) -> None:
+        self._drain = drain
+        self._frames = Frames()
         self._client = client
         self._connection = connection
         self._idle = idle
@@ -93,6 +140,7 @@ class Tunnel:
         self._connection.sink = self
         self._connection.resume()
         sending = asyncio.create_task(self._send())
+        self._drain.tell(self._leave)
         try:
             while not self.why:
                 try:
@@ -105,6 +153,7 @@ class Tunnel:
                         self.why = "the session ended"
             return self.why
         finally:
+            self._drain.tell_no_more(self._leave)
             sending.cancel()
             self._connection.abandon(self)
 
@@ -121,6 +170,12 @@ class Tunnel:
                     self._client.hold_back(False)
                 self._held = 0
 
+    def _leave(self) -> None:
+        """This process is about to end: the client is told to go (RFC 6455, 7.4.1), between two frames."""
+        if not self.why and self._frames.between:
+            self._client.send(_GOING_AWAY)
+            self._end("the gateway is going away")
+
     def _end(self, why: str) -> None:
         self.why = self.why or why
         self._over.set()
@@ -131,8 +186,13 @@ class Tunnel:
         """The head has been passed on before the tunnel was opened."""
 
     def on_body(self, data: bytes) -> None:
+        if self.why:
+            return
         self._moved = time.monotonic()
+        self._frames.feed(data)
         self._client.send(data)
+        if self._drain.started:
+            self._leave()
 
     def on_batch(self) -> None:
         if self._client.blocked():

@@ -65,6 +65,12 @@ class Circuit:
             self.state = CircuitState.CLOSED
             self._failed.clear()
 
+    def is_well(self, now: float) -> None:
+        """A health check succeeded: an open circuit whose time is over needs no other probe."""
+        if self.state is not CircuitState.CLOSED and now >= self._until:
+            self.state = CircuitState.CLOSED
+            self._failed.clear()
+
     def failed(self, now: float) -> None:
         """A request failed."""
         if self.state is CircuitState.OPEN:

@@ -10,8 +10,9 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
 from proxy.observe.tracing import Tracing
@@ -25,6 +26,7 @@ from proxy.upstream.retry import NO_RETRIES, SAFE, RetryBudget, RetryPolicy
 Headers = list[tuple[str, str]]
 _MAX_PROBE = 64 * 1024
 _UNTRACED = nullcontext()
+T = TypeVar("T")
 _UNSAFE_FIELD = re.compile(r"[\r\n\x00]")
 
 
@@ -41,6 +43,7 @@ class _Call:
     spent: int
     tried: list[Endpoint]
     upgrade: bool = False
+    probe: bool = False
 
     @property
     def whole(self) -> bool:
@@ -88,13 +91,14 @@ class UpstreamClient:
         timeout: float | None = None,
         session: bytes = b"",
         spent: int = 0,
+        tried: Endpoint | None = None,
         upgrade: bool = False,
     ) -> AsyncIterator[Response]:
         """Send a request and hold the connection while its answer is used. `target` is path and query, ready to send.
 
         `headers` hold no framing but, where a streamed body's length is known, `content-length`; without it the body
         goes out in chunks. `session` is what `hash_on: session` looks at; `spent` counts the times that this request
-        was sent before.
+        was sent before, the last time to `tried`.
 
         With `upgrade` the answer may be 101, and its connection the caller's.
 
@@ -102,7 +106,7 @@ class UpstreamClient:
         """
         key = self.balancer.key(target, headers, session) if self.balancer.key is not None else None
         seconds = timeout or self.pool.settings.response_timeout
-        call = _Call(method, target, headers, body, seconds, key, spent, [], upgrade)
+        call = _Call(method, target, headers, body, seconds, key, spent, [tried] if tried is not None else [], upgrade)
         sending: asyncio.Task[None] | None = None
         try:
             with _UNTRACED if self.tracing is None else self._traced(self.tracing, call):
@@ -179,7 +183,7 @@ class UpstreamClient:
         return wanted and self._afford()
 
     def _afford(self) -> bool:
-        return self.budget.take(sum(endpoint.pool.requests for endpoint in self.endpoints))
+        return self.budget.take(sum(endpoint.pool.requests - endpoint.pool.probes for endpoint in self.endpoints))
 
     async def _attempt(self, endpoint: Endpoint, call: _Call) -> _Begun:
         pool, body = endpoint.pool, call.body
@@ -199,6 +203,7 @@ class UpstreamClient:
                 head_only=call.method == "HEAD",
                 deadline=deadline,
                 upgrade=call.upgrade,
+                probe=call.probe,
             )
         else:
             connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
@@ -218,11 +223,14 @@ class UpstreamClient:
 
     async def _probe(self, endpoint: Endpoint) -> str:
         """Why a health check of an endpoint failed; empty if it did not."""
-        call = _Call("GET", self._probe_path, [], None, self._probe_seconds, None, 0, [])
+        call = _Call("GET", self._probe_path, [], None, self._probe_seconds, None, 0, [], probe=True)
         try:
             async with asyncio.timeout(self._probe_seconds):
-                response, _, _ = await self._attempt(endpoint, call)
-                await response.read(_MAX_PROBE)
+                response, connection, _ = await self._attempt(endpoint, call)
+                try:
+                    await response.read(_MAX_PROBE)
+                finally:
+                    connection.abandon(response)
         except (Fault, Full, BadGateway) as error:
             return str(error)
         except TimeoutError:
@@ -313,6 +321,14 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+
+    @asynccontextmanager
+    async def until_answered(self, asking: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+        """Enter a context, and count how long that took, also where it failed."""
+        async with AsyncExitStack() as stack:
+            async with self.timing():
+                answer = await stack.enter_async_context(asking)
+            yield answer
 
     @asynccontextmanager
     async def timing(self) -> AsyncIterator[None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httptools
 
 if TYPE_CHECKING:
-    from proxy.upstream.pool import Pool
+    from proxy.upstream.pool import Pool, Watch
 
 RawHeaders = list[tuple[bytes, bytes]]
 MAX_HEAD = 64 * 1024
@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
         "_length", "_may_upgrade",
         "_parser",
         "_pool",
+        "_probe",
         "_reading_paused",
         "_reason",
         "_received",
@@ -127,6 +128,7 @@ class Connection(asyncio.Protocol):
         self._chunked = False
         self._keep = False
         self._may_upgrade = False
+        self._probe = False
 
     @property
     def authority(self) -> str:
@@ -134,16 +136,30 @@ class Connection(asyncio.Protocol):
         return self._pool.authority
 
     @property
+    def watch(self) -> Watch | None:
+        """Who is told how its url fares."""
+        return self._pool.watch
+
+    @property
     def usable(self) -> bool:
         """Whether a request may be sent on it."""
         return self.sink is None and self._transport is not None and not self._transport.is_closing()
 
     def begin(
-        self, sink: Sink, head: bytes, *, head_only: bool, deadline: float, sent: bool = True, upgrade: bool = False
+        self,
+        sink: Sink,
+        head: bytes,
+        *,
+        head_only: bool,
+        deadline: float,
+        sent: bool = True,
+        upgrade: bool = False,
+        probe: bool = False,
     ) -> None:
         """Send a request's head, with its body if it is small.
 
         `sent=False`: more of the body follows by `write`. `upgrade`: the answer may be 101, and a tunnel follows.
+        `probe`: it is a health check, which has a judge of its own.
         """
         self._reset()
         self._may_upgrade = upgrade
@@ -153,6 +169,8 @@ class Connection(asyncio.Protocol):
         self._sent = sent
         self.served += 1
         self._pool.requests += 1
+        self._pool.probes += probe
+        self._probe = probe
         cast(asyncio.Transport, self._transport).write(head)
 
     def write(self, data: bytes) -> None:
@@ -214,7 +232,7 @@ class Connection(asyncio.Protocol):
             self._give(sink, kind, text)
 
     def _give(self, sink: Sink, kind: FaultKind, text: str) -> None:
-        self._pool.faulted(kind)
+        self._pool.faulted(kind, probe=self._probe)
         sink.on_fault(Fault(kind, text))
 
     # asyncio.Protocol
@@ -347,7 +365,7 @@ class Connection(asyncio.Protocol):
             self._length = 0
         if self.head_only:
             self._complete = True
-        self._pool.answered(status)
+        self._pool.answered(status, probe=self._probe)
         if self.sink is not None:
             self.sink.on_head(Head(status, self._reason, self._headers, self._length, self._chunked))
 

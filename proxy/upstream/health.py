@@ -67,6 +67,8 @@ class HealthChecks:
         tally, every = Tally(self._settings), self._settings.interval
         while True:
             reason = await self._probe(endpoint)
+            if not reason and endpoint.circuit is not None:
+                endpoint.circuit.is_well(endpoint.pool.now())
             if tally.note(ok=not reason):
                 endpoint.healthy = tally.healthy
                 log = get_logger()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,13 +50,17 @@ class ExecutionSummary:
 
 
 class OnBehalf(list[tuple[str, str]]):
-    """Headers that say on whose behalf a call is made, with the session that `hash_on: session` looks at."""
+    """Headers that say on whose behalf a call is made, with the session that `hash_on: session` looks at.
 
-    __slots__ = ("session",)
+    `waited` adds up the seconds that calls took.
+    """
+
+    __slots__ = ("session", "waited")
 
     def __init__(self, headers: Iterable[tuple[str, str]], session: bytes) -> None:
         super().__init__(headers)
         self.session = session
+        self.waited = 0.0
 
 
 class NoetlApi:
@@ -76,8 +81,13 @@ class NoetlApi:
         data = None if body is None else json.dumps(body).encode()
         sent = [*headers, ("accept", "application/json"), *([("content-type", "application/json")] if data else [])]
         session = headers.session if isinstance(headers, OnBehalf) else b""
-        async with self.client.request(method, target, sent, data, session=session, spent=spent) as response:
-            return response.status, await response.read(MAX_ANSWER)
+        start = time.perf_counter()
+        try:
+            async with self.client.request(method, target, sent, data, session=session, spent=spent) as response:
+                return response.status, await response.read(MAX_ANSWER)
+        finally:
+            if isinstance(headers, OnBehalf):
+                headers.waited += time.perf_counter() - start
 
     async def _call(self, method: str, target: str, headers: Headers, body: Any = None, *, missing: str = "") -> Any:
         status, data = await self.send(method, target, headers, body)

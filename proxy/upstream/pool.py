@@ -19,6 +19,8 @@ KEPT_IDLE = 50.0
 STALE_AFTER = 4.0
 """Seconds after which a kept connection is not trusted with a request that can't be repeated."""
 
+_BLAMELESS = frozenset({FaultKind.STALE, FaultKind.IDLE_TIMEOUT})
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
@@ -60,6 +62,7 @@ class Pool:
         self.size = 0
         self.watch: Watch | None = None
         self.requests = 0
+        self.probes = 0
         self.uploads = 0
         self.most_uploads = max(1, settings.max_connections // 2)
         self.answers = [0] * 10
@@ -89,10 +92,10 @@ class Pool:
         """The event loop's clock."""
         return self._loop.time() if self._loop is not None else self._start().time()
 
-    def answered(self, status: int) -> None:
+    def answered(self, status: int, *, probe: bool = False) -> None:
         """A request was answered. 502, 503 and 504 are failures of what stands behind."""
         self.answers[min(status // 100, 9)] += 1
-        if self.watch is not None:
+        if self.watch is not None and not probe:
             if 502 <= status <= 504:
                 self.watch.bad(unreachable=False)
             else:
@@ -103,10 +106,10 @@ class Pool:
         send slowly do not keep all others waiting."""
         self.uploads -= 1
 
-    def faulted(self, kind: FaultKind) -> None:
-        """A request failed. A kept connection that had gone stale says nothing about the upstream."""
+    def faulted(self, kind: FaultKind, *, probe: bool = False) -> None:
+        """A request failed. A kept connection that went stale, or a stream that is quiet, is no fault of the url."""
         self.faults[kind] += 1
-        if self.watch is not None and kind is not FaultKind.STALE:
+        if self.watch is not None and not probe and kind not in _BLAMELESS:
             self.watch.bad(unreachable=kind is FaultKind.CONNECT)
 
     def take_idle(self, longest_idle: float = NEVER) -> Connection | None:
@@ -238,7 +241,8 @@ class Pool:
             connection.overdue()
         for connection in [c for c in self._idle if now - c.idle_since > KEPT_IDLE]:
             connection.close()
-        self._sweeper = self._loop.call_later(self._sweep_every, self._sweep)
+        going_on = not self._closed or self._open
+        self._sweeper = self._loop.call_later(self._sweep_every, self._sweep) if going_on else None
 
     def retire(self) -> None:
         """Keep no connection from now on; those in use are closed as they become free."""

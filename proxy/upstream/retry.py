@@ -56,9 +56,10 @@ class RetryBudget:
         self.refused = 0
 
     def take(self, requests: int) -> bool:
-        """Whether one more retry is allowed; `requests` is how many were sent in all so far."""
-        self._tokens = min(_RESERVE, self._tokens + _SHARE * (requests - self._seen))
-        self._seen = requests
+        """Whether one more retry is allowed; `requests` is how many were sent so far, retries included."""
+        first = requests - self.spent
+        self._tokens = min(_RESERVE, self._tokens + _SHARE * (first - self._seen))
+        self._seen = first
         if self._tokens < 1:
             self.refused += 1
             return False

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterat
             gateway.server._access_log = log
             lane = gateway.server.lane
             if lane is not None:
-                lane.log = log
+                lane.means = replace(lane.means, log=log)
                 take = lane.take
 
                 def counted(*arguments: Any) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
+import pytest
 from aiohttp import web
 
 from tests.e2e.processes import free_port
@@ -189,3 +191,79 @@ async def test_more_than_may_wait_get_503_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - start < 1
         release.set()
         assert [(await held)[0], (await waiting)[0]] == [200, 200]
+
+
+async def test_a_retry_after_the_fast_lane_goes_to_another_url(tmp_path: Path) -> None:
+    async with behind(tmp_path, 2, "balance: consistent_hash, hash_on: session") as (gateway, upstreams):
+        headers = await gateway.bearer()
+        await get(gateway, **headers)
+        mine = next(upstream for upstream in upstreams if upstream.seen)
+        mine.answer = answering(503)
+        assert {(await get(gateway, **headers))[0] for _ in range(4)} == {200}
+
+
+async def test_health_checks_keep_no_connection_of_a_url_whose_answer_never_ends(tmp_path: Path) -> None:
+    async def endless(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while request.transport is not None and not request.transport.is_closing():
+            await response.write(b"x")
+            await asyncio.sleep(0.02)
+        return response
+
+    health = "health: {path: /healthz, interval: 50ms, timeout: 100ms, unhealthy_after: 2}"
+    async with behind(tmp_path, 1, health) as (gateway, (upstream,)):
+        upstream.answer = endless
+        endpoint = gateway.server.gateway.upstreams["noetl"].endpoints[0]
+        await eventually(lambda: endpoint.pool.probes >= 6)
+        assert endpoint.pool.busy <= 1
+        assert not endpoint.healthy
+
+
+async def test_health_checks_take_nothing_of_the_retries_and_end_no_ejection(tmp_path: Path) -> None:
+    health = "health: {path: /healthz, interval: 50ms, timeout: 1s}"
+    async with behind(tmp_path, 2, health) as (gateway, _):
+        client = gateway.server.gateway.upstreams["noetl"]
+        endpoint = client.endpoints[0]
+        endpoint.bad(unreachable=True)
+        await eventually(lambda: endpoint.pool.probes >= 4)
+        assert endpoint.ejected_until > 0
+        assert endpoint.pool.requests == endpoint.pool.probes
+
+
+async def test_an_open_circuit_without_traffic_closes_after_a_health_check(tmp_path: Path) -> None:
+    more = "circuit: {failures: 1, window: 10s, open: 200ms}, retries: {attempts: 0}"
+    health = "health: {path: /healthz, interval: 50ms, timeout: 1s}"
+    async with behind(tmp_path, 1, f"{more}, {health}") as (gateway, _):
+        endpoint = gateway.server.gateway.upstreams["noetl"].endpoints[0]
+        endpoint.bad(unreachable=False)
+        assert endpoint.circuit is not None
+        circuit = endpoint.circuit
+        await eventually(lambda: circuit.state.value == "closed")
+
+
+async def test_a_quiet_event_stream_opens_no_circuit(tmp_path: Path) -> None:
+    async def quiet(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b": hello\n\n")
+        await asyncio.sleep(PATIENCE)
+        return response
+
+    more = "circuit: {failures: 1, window: 10s, open: 60s}, idle_timeout: 100ms"
+    async with behind(tmp_path, 1, more) as (gateway, (upstream,)):
+        headers = await gateway.bearer()
+        upstream.answer = quiet
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as stream:
+            with pytest.raises(aiohttp.ClientError):
+                await stream.read()
+        upstream.answer = answering(200)
+        assert (await get(gateway, **headers))[0] == 200
+
+
+async def test_a_retired_upstream_leaves_no_timer(tmp_path: Path) -> None:
+    async with behind(tmp_path, 1) as (gateway, _):
+        await get(gateway, **await gateway.bearer())
+        pool = gateway.server.gateway.upstreams["noetl"].pool
+        pool.retire()
+        await eventually(lambda: pool._sweeper is None)

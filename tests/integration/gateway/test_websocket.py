@@ -218,3 +218,14 @@ async def test_a_client_that_does_not_read_holds_the_upstream_back(tmp_path: Pat
         assert sent < 32 * 1024 * 1024
         writer.transport.abort()
         await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
+
+
+async def test_a_drain_tells_the_client_to_go(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
+        upstream.answer = echo
+        async with await connect(gateway, await gateway.bearer()) as socket:
+            await socket.send_str("hello")
+            assert await socket.receive_str() == "hello!"
+            gateway.serving.process.drain.start()
+            message = await socket.receive(timeout=PATIENCE)
+            assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)

@@ -71,3 +71,11 @@ def test_a_late_answer_to_an_older_request_does_not_close_it() -> None:
     circuit = broken()
     circuit.succeeded()
     assert not circuit.admit(101)
+
+
+def test_a_health_check_that_succeeds_closes_it_once_its_time_is_over() -> None:
+    circuit = broken()
+    circuit.is_well(104)
+    assert not circuit.admit(104)
+    circuit.is_well(105)
+    assert circuit.state is CircuitState.CLOSED
