@@ -314,11 +314,14 @@ class Connection(RequestHandler):
         self.transport.abort()
 
     def close(self) -> None:
-        """Serve what is under way, then close."""
+        """Serve what is under way, then close. aiohttp's loop, where it waits, ends without closing the connection."""
         if self._exchange is not None:
             self._close = True
-        else:
-            super().close()
+            return
+        waiting = self._waiting()
+        super().close()
+        if waiting:
+            self.force_close()
 
     def _process_keepalive(self) -> None:
         if self._exchange is not None:

@@ -200,6 +200,21 @@ async def test_a_kept_connection_is_served_while_draining_and_ready_says_so(tmp_
         assert await gateway.ended() == 0
 
 
+@pytest.mark.parametrize("path", ["/health", "/noetl/x"], ids=["ordinary path", "fast lane"])
+async def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path, path: str) -> None:
+    async with gateway_process(tmp_path, server="shutdown_grace: 60s") as gateway:
+        gateway.upstream.answer = answer
+        async with aiohttp.ClientSession(headers=gateway.bearer) as client:
+            for _ in range(3):
+                async with client.get(gateway.url + path) as answered:
+                    assert answered.status == 200
+            _, half = await asyncio.open_connection("127.0.0.1", gateway.port)
+            half.write(b"GET / HTTP/1.1\r\n")
+            gateway.signal(signal.SIGTERM)
+            assert await gateway.ended() == 0
+            half.close()
+
+
 @pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
 async def test_an_event_stream_is_told_when_to_come_back(tmp_path: Path, warm: bool) -> None:
     async with gateway_process(tmp_path) as gateway:
