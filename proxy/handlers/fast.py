@@ -95,7 +95,7 @@ class FastLane:
         if fixed is not None:
             return self._taken(fixed, client, message, body)
         path, question, query = message.path.partition("?")
-        if not is_plain(path) or "#" in query or not query.isascii():
+        if not is_plain(path) or "#" in query or not query.isascii() or bool(question) != bool(query):
             return None
         host = self._hosts.get(authority) or self._host(authority)
         found = self._table.find(host, method, path) if host else None

@@ -86,7 +86,7 @@ class Battle:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.gateway.port)
         came = b""
         with suppress(ConnectionError):
-            writer.write(data.replace(b"TOKEN", self.attacker.encode()))
+            writer.write(data.replace(b"Bearer TOKEN", b"Bearer " + self.attacker.encode()))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WAIT):
                     came += await reader.read(65536)
@@ -123,18 +123,28 @@ def answers(data: bytes, *, head_only: bool = False) -> Outcome:
 
 
 @asynccontextmanager
-async def battle(folder: Path, *, server: str = LIMITS, rules: str = RULES, more: str = "") -> AsyncIterator[Battle]:
-    """A gateway before a recording upstream."""
+async def battle(
+    folder: Path,
+    *,
+    server: str = LIMITS,
+    rules: str = RULES,
+    more: str = "",
+    tenant: str = TENANT,
+    own_log: bool = True,
+) -> AsyncIterator[Battle]:
+    """A gateway before a recording upstream. Without `own_log` its access log is the process's."""
     async with recording() as upstream:
-        text = f"server: {{{server}}}\n{TENANT}{rules}{more}".replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")
+        text = f"server: {{{server}}}\n{tenant}{rules}{more}".replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")
         if "upstreams:" not in more:
             text += f"\nupstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n"
         async with gateway_running(folder, text) as gateway:
             told, taken = Told(), list[bool]()
-            gateway.server._access_log = told
+            if own_log:
+                gateway.server._access_log = told
             lane = gateway.server.lane
             assert lane is not None
-            lane.means = replace(lane.means, log=told)
+            if own_log:
+                lane.means = replace(lane.means, log=told)
             take = lane.take
 
             def counted(*arguments: Any) -> Any:
