@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -42,11 +42,15 @@ class Arrived:
 
 @dataclass(slots=True)
 class Recorder:
-    """The recording upstream. With `keep` off it closes after each answer; `answer` may stand for its usual one."""
+    """The recording upstream. With `keep` off it closes after each answer.
+
+    `answer` may stand for its usual one, `says` for the body of it.
+    """
 
     port: int = 0
     keep: bool = True
     answer: bytes = b""
+    says: Callable[[Arrived], bytes | None] | None = None
     arrived: list[Arrived] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     received: bytearray = field(default_factory=bytearray)
@@ -94,7 +98,8 @@ class Recorder:
             return self.answer
         close = b"" if self.keep else b"connection: close\r\n"
         echo = f"x-arrived: {request.method} {request.target}\r\n".encode()
-        body = b"" if request.method == "HEAD" else b"ok"
+        said = self.says(request) if self.says is not None else None
+        body = b"" if request.method == "HEAD" else b"ok" if said is None else said
         return b"HTTP/1.1 200 OK\r\n%b%bcontent-length: %d\r\n\r\n%b" % (close, echo, len(body), body)
 
     def hang_up(self) -> None:

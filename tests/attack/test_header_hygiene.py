@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - data in lines
 """What a client writes into its header can't speak for the gateway: forged, doubled, hidden and hop-by-hop fields."""
 
 from __future__ import annotations
