@@ -109,6 +109,22 @@ def test_every_body_of_execute_is_judged_by_what_runs(attack: Attack, tally: Cal
                     counts.count(repr(body), refused=not ran, surprise=why)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "application/json\r\ncontent-encoding: gzip",
+        "application/json\r\ncontent-encoding: identity\r\ncontent-encoding: gzip",
+        "application/json\r\ncontent-type: text/plain",
+        "application/json; charset=utf-16",
+    ],
+)
+def test_a_body_that_another_would_decode_is_refused(attack: Attack, lines: str) -> None:
+    outcome, ran, why = attack.send(Request(lines, http("POST", "/noetl/execute", b'{"path": "open/a"}', lines)))
+    assert outcome.answers[0].status in (400, 415)
+    assert not ran
+    assert not why
+
+
 @pytest.mark.parametrize("number", EXECUTIONS)
 def test_a_rerun_is_judged_by_the_playbook_of_the_execution(attack: Attack, number: int) -> None:
     for data in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -149,9 +150,7 @@ BAD_SETS: dict[str, Respond] = {
     "404 with keys": lambda _: httpx.Response(404, content=EVIL),
     "500 with keys": lambda _: httpx.Response(500, content=EVIL),
     "206 with keys": lambda _: httpx.Response(206, content=EVIL),
-    "compressed": lambda _: httpx.Response(
-        200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"\x1f\x8b")
-    ),
+    "compressed": lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(EVIL)),
 }
 
 

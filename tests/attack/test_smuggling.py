@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.battle import Battle, Outcome, battle
-from tests.attack.payloads import Must, Payload
+from tests.attack.battle import LIMITS, VICTIM, Battle, Outcome, battle
+from tests.attack.payloads import TE, Must, Payload, chunked, framed
 from tests.attack.recorder import Arrived
 from tests.attack.smuggling import payloads
 from tests.attack.table import Tally
@@ -124,3 +124,18 @@ async def test_the_corpus_meets_the_fast_lane(tmp_path: Path) -> None:
         await field.warm()
         await field.send(b"GET /noetl/things HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer TOKEN\r\n\r\n")
         assert field.taken == [True, True]
+
+
+@pytest.mark.parametrize(
+    "field_", ["authorization: Bearer TOKEN", "x-trailer: 1", "x-forwarded-for: 6.6.6.6", "cookie: a=b"]
+)
+async def test_a_trailer_is_no_field_of_the_next_request(field_: str, tmp_path: Path) -> None:
+    """aiohttp's parser (3.14.5) keeps the last trailer for the head that follows, so nothing may follow."""
+    data = framed(TE, body=chunked(b"hello", trailers=field_.encode() + b"\r\n"))
+    async with battle(tmp_path, server=f"{LIMITS}, trusted_proxies: [127.0.0.0/8]") as field:
+        for pipelined in (b"", VICTIM.replace(b"VICTIM", field.victim.encode())):
+            field.forget()
+            outcome = await field.send(data + pipelined)
+            assert outcome.statuses == "200"
+            assert ("connection", "close") in outcome.answers[0].fields
+            assert [request.target for request in field.upstream.arrived] == ["/api/things"]

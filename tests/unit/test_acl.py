@@ -184,3 +184,33 @@ def test_explaining_a_path_gives_every_rule_with_why_it_does_not_match() -> None
     rules = (rule(paths=("/a",)), rule(paths=("/a",), methods=("POST",)), rule(paths=("/b",)))
     verdicts = policy(*rules).explain_path(who(), Action.VIEW, "GET", "/a")
     assert [verdict.because for verdict in verdicts] == ["", "is not about GET", "is about other paths"]
+
+
+@pytest.mark.parametrize(
+    ("claimed", "roles"),
+    [
+        (["dev", "ops"], {"dev", "ops"}),
+        ("dev", {"dev"}),
+        (["data engineer", "é", "a-b:c/d"], {"data engineer", "é", "a-b:c/d"}),
+        (
+            [
+                "x,admin",
+                "admin ",
+                " admin",
+                "admin\n",
+                "admin\x00",
+                "ad\u00a0min",
+                "admin\ud800",
+                "",
+                None,
+                5,
+                ["admin"],
+            ],
+            set(),
+        ),
+        ("x, admin", set()),
+        ({"admin": 1}, set()),
+    ],
+)
+def test_a_role_of_the_token_that_could_be_read_as_another_is_none(claimed: Any, roles: set[str]) -> None:
+    assert policy().subject("a@x.test", "s", {"roles": claimed}, "roles").roles == roles
