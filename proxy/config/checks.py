@@ -271,7 +271,7 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
             check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")
-    for key in ("rewrite", "action", "timeout", "auth", "require"):
+    for key in ("rewrite", "action", "timeout", "auth", "require", "websocket", "headers"):
         if key in route.model_fields_set:
             check.add((*path, key), "is for routes with an upstream", key=True)
 
