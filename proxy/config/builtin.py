@@ -50,7 +50,7 @@ HANDLERS: dict[str, HandlerFacts] = {
 BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/health", "handler": "health"},
     {"path": "/ready", "handler": "ready"},
-    {"path": "/metrics", "handler": "metrics", "allow_from": ["127.0.0.0/8", "::1/128"]},
+    {"path": "/metrics", "handler": "metrics"},
     {"path": "/api/runtime/contract", "handler": "runtime.contract"},
     {"path": "/api/auth/login", "handler": "auth.login"},
     {"path": "/api/auth/validate", "handler": "auth.validate"},

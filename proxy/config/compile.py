@@ -124,19 +124,17 @@ def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
         facts = HANDLERS.get(block.handler or "")
         methods = block.methods or (facts.methods if facts else RELAYED)
         limit = gateway.graphql.max_body_size if block.handler == "graphql" else gateway.server.limits.max_body_size
+        builtin = not loaded.document.declares(("routes", index))
+        allowed = gateway.metrics.allow_from if builtin and block.handler == "metrics" else block.allow_from
         spec = RouteSpec(
             pattern=block.path,
-            place=loaded.document.place(("routes", index)) if _in_file(loaded, index) else Place("built-in"),
+            place=Place("built-in") if builtin else loaded.document.place(("routes", index)),
             block=block,
             methods=tuple(methods),
             cors=_cors(block.cors, block.cors.allowed_origins) if block.cors else cors,
-            allow_from=networks(block.allow_from),
+            allow_from=networks(allowed),
             max_body_size=limit if block.max_body_size is None else block.max_body_size,
             action=Action(block.action) if block.action else None,
             require_roles=frozenset(block.require.roles),
         )
         yield Entry(block.host, spec.methods, parse_pattern(block.path), spec)
-
-
-def _in_file(loaded: Loaded, index: int) -> bool:
-    return ("routes", index) in loaded.document.values

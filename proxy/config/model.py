@@ -46,8 +46,10 @@ class ServerLimits(Block):
     max_header_size: Size = Field(16384, description="Largest request head; also the longest request line.")
     max_headers: Integer = Field(100, ge=1, description="Most header fields of a request.")
     max_body_size: Size = Field(10 * 1024**2, description="Largest request body; a route may say otherwise.")
-    max_connections: Integer = Field(10000, ge=1, description="Most open client connections; more get 503.")
-    max_connections_per_ip: Integer = Field(0, ge=0, description="Most open connections of one address; 0 is no limit.")
+    max_connections: Integer = Field(10000, ge=1, description="Most open client connections per worker; more get 503.")
+    max_connections_per_ip: Integer = Field(
+        0, ge=0, description="Most open connections of one address per worker; 0 is no limit."
+    )
 
 
 def _workers(value: Any) -> Any:
@@ -453,6 +455,11 @@ class Logging(Block):
 
 class Metrics(Block):
     enabled: Flag = Field(True, description="Count requests for Prometheus, and serve `/metrics`.")
+    allow_from: Texts = Field(
+        ("127.0.0.0/8", "::1/128"),
+        min_length=1,
+        description="Networks that may read the built-in `/metrics`. A route table of one's own says it at its route.",
+    )
 
 
 class Tracing(Block):

@@ -93,3 +93,14 @@ async def test_a_foreign_address_is_refused(tmp_path: Path) -> None:
         headers = {"x-forwarded-for": "203.0.113.9"}
         async with gateway.client.get(f"{gateway.url}/metrics", headers=headers) as answer:
             assert answer.status == 403
+
+
+async def test_an_address_of_metrics_allow_from_is_served_without_a_route_table(tmp_path: Path) -> None:
+    more, server = "metrics: {allow_from: [203.0.113.0/24]}\n", "trusted_proxies: [127.0.0.0/8]"
+    async with behind_gateway(tmp_path, server=server, more=more) as (gateway, _):
+        statuses = []
+        for address in ("203.0.113.9", "198.51.100.9"):
+            headers = {"x-forwarded-for": address}
+            async with gateway.client.get(f"{gateway.url}/metrics", headers=headers) as answer:
+                statuses.append(answer.status)
+    assert statuses == [200, 403]
