@@ -178,6 +178,7 @@ class Serving:
 
     def _measure(self, out: Collected) -> None:
         add(out, "noetl_gateway_connections", (), self.admissions.open)
+        add(out, "noetl_gateway_connections_limit", (), self.admissions.limits.max_connections)
         add(out, "noetl_gateway_connections_refused", (), self.admissions.refused)
         add(out, "noetl_gateway_malformed_requests", (), self.admissions.malformed)
         add(out, "noetl_gateway_config_info", (self.reloads.fingerprint,), 1)

@@ -54,6 +54,7 @@ FAMILIES: dict[str, Family] = {
     "noetl_gateway_authz": Family("counter", "Decisions of the access rules, by outcome.", ("outcome",)),
     "noetl_gateway_sessions": Family("gauge", "Sessions in the store, ended ones that are not purged yet included."),
     "noetl_gateway_connections": Family("gauge", "Open client connections."),
+    "noetl_gateway_connections_limit": Family("gauge", "Most client connections that may be open: max_connections."),
     "noetl_gateway_connections_refused": Family("counter", "Connections refused by a limit on their number."),
     "noetl_gateway_malformed_requests": Family("counter", "Request heads that could not be served."),
     "noetl_gateway_event_streams": Family("gauge", "Open server-sent-event streams."),

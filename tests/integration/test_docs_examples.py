@@ -16,12 +16,13 @@ import pytest
 import yaml
 
 from proxy.cli import cli
+from proxy.commands.serve import files_needed
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import compile_config
 from proxy.config.environment import fields
 from proxy.config.later import Later
 from proxy.config.load import load
-from proxy.config.model import Gateway, Metrics
+from proxy.config.model import Gateway, Metrics, Upstream
 from proxy.dryrun import failing_tests
 from tests.e2e.processes import ROOT, Programs, clean_environment
 
@@ -120,7 +121,7 @@ def test_the_service_file_starts_the_gateway_and_leaves_it_time_to_stop() -> Non
     cli.commands[command].make_context(command, arguments)
     assert service["KillMode"] == "mixed"
     assert float(service["TimeoutStopSec"]) > Gateway().server.shutdown_grace + 5
-    assert int(service["LimitNOFILE"]) >= Gateway().server.limits.max_connections + 600
+    assert int(service["LimitNOFILE"]) >= files_needed(Gateway(upstreams={"noetl": Upstream(urls=("http://a",))}))
 
 
 def test_the_readme_names_all_that_is_not_there_yet_and_nothing_else() -> None:

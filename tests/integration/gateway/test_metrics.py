@@ -104,3 +104,9 @@ async def test_an_address_of_metrics_allow_from_is_served_without_a_route_table(
             async with gateway.client.get(f"{gateway.url}/metrics", headers=headers) as answer:
                 statuses.append(answer.status)
     assert statuses == [200, 403]
+
+
+async def test_the_limit_on_connections_is_told_beside_their_number(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, server="limits: {max_connections: 77}") as (gateway, _):
+        seen = await numbers(gateway)
+    assert (seen["noetl_gateway_connections"], seen["noetl_gateway_connections_limit"]) == (1, 77)
