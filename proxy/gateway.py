@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -288,13 +288,13 @@ class Gateway:
         self.process.measures.metrics.keep(counted)
         await asyncio.gather(*(upstream.retire() for upstream in going))
 
-    async def close_what_is_left(self, after: Gateway) -> None:
-        """Nothing is under way any more: let go of all that `after` has not taken over."""
-        if self.http is not after.http:
+    async def close_what_is_left(self, others: Sequence[Gateway]) -> None:
+        """Nothing is under way any more: let go of all that none of `others` uses, older and newer ones."""
+        if all(self.http is not other.http for other in others):
             await self.http.aclose()
-        if self.tracing is not None and self.tracing is not after.tracing:
+        if self.tracing is not None and all(self.tracing is not other.tracing for other in others):
             await asyncio.to_thread(self.tracing.close)
-        if self.store is not after.store:
+        if all(self.store is not other.store for other in others):
             await self.store.close()
 
     async def close(self) -> None:
