@@ -25,7 +25,7 @@ from proxy.connections import Listener
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.handlers.process import Process
 from proxy.observe.exposition import Shelf
-from proxy.observe.logs import get_logger
+from proxy.observe.logs import configure, get_logger
 from proxy.observe.metrics import Collected, add
 from proxy.server import GatewayServer
 from proxy.sessions.store import SessionStore, StoreError
@@ -110,6 +110,8 @@ class Serving:
             self.certificate.use(config.server.tls, compiled.loaded.file.parent)
         gateway = Gateway(compiled, self._store(compiled), self.process, old.gateway)
         gateway.start()
+        if config.logging != before.logging:
+            configure(config.logging.format, config.logging.level)
         server = GatewayServer(gateway)
         self.admissions.limits, self.admissions.trusted = config.server.limits, compiled.trusted_proxies
         self.current, self.listener.lane = server, server.lane
