@@ -81,6 +81,7 @@ def gateway(
             "AUTH0_ISSUER": f"http://{provider}/",
             "AUTH0_AUDIENCE": "noetl-gateway",
             "NOETL_BASE_URL": upstream.url,
+            "NOETL_EDGE_LOGIN_RATE": "1000000/second",
             "GATEWAY_PORT": str(port),
             "NOETL_EDGE_SESSIONS": str(folder / f"sessions-{port}"),
         },

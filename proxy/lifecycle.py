@@ -25,7 +25,7 @@ from proxy.connections import Listener
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.handlers.process import Process
 from proxy.observe.exposition import Shelf
-from proxy.observe.logs import get_logger
+from proxy.observe.logs import configure, get_logger
 from proxy.observe.metrics import Collected, add
 from proxy.server import GatewayServer
 from proxy.sessions.store import SessionStore, StoreError
@@ -36,6 +36,7 @@ _PURGE_SECONDS = 30.0
 _LAME_DUCK = 3.0
 _WATCH_SECONDS = 1.0
 _SHARE_SECONDS = 1.0
+_LANE_SECONDS = 0.25
 _BACKLOG = 4096
 _FIXED = ("host", "port", "workers")
 Load = Callable[[], Compiled]
@@ -49,6 +50,7 @@ class Serving:
         self.process = Process()
         self.process.measures.sources.append(self._measure)
         self.current = GatewayServer(Gateway(compiled, store, self.process))
+        self._in_use = [self.current]
         self.admissions = Admissions(config.server.limits, compiled.trusted_proxies)
         self.listener = Listener(self.handle, self.admissions, self.current.lane)
         self.certificate = Certificate.of(config.server, compiled.loaded.file.parent)
@@ -108,9 +110,12 @@ class Serving:
             self.certificate.use(config.server.tls, compiled.loaded.file.parent)
         gateway = Gateway(compiled, self._store(compiled), self.process, old.gateway)
         gateway.start()
+        if config.logging != before.logging:
+            configure(config.logging.format, config.logging.level)
         server = GatewayServer(gateway)
         self.admissions.limits, self.admissions.trusted = config.server.limits, compiled.trusted_proxies
         self.current, self.listener.lane = server, server.lane
+        self._in_use.append(server)
         self._later(self._end(old, gateway))
         fixed = [name for name in _FIXED if getattr(config.server, name) != getattr(before.server, name)]
         if (config.server.tls is None) != (before.server.tls is None):
@@ -120,13 +125,12 @@ class Serving:
         return differences(before, config)
 
     def _store(self, compiled: Compiled) -> SessionStore:
-        """The store in use, or a new one if the configuration names another."""
-        old = self.current.gateway
-        was, now = old.compiled.loaded.gateway.sessions, compiled.loaded.gateway.sessions
-        same = was.store == now.store and (
-            was.store == "memory" or session_folder(old.compiled) == session_folder(compiled)
-        )
-        return old.store if same else open_store(compiled)
+        """The store in use, or a new one if the configuration names another. No folder is opened twice: where requests
+        of an older configuration still use it, theirs is taken."""
+        wanted = _place_of_sessions(compiled)
+        gateways = (server.gateway for server in reversed(self._in_use))
+        known = (gateway.store for gateway in gateways if _place_of_sessions(gateway.compiled) == wanted)
+        return next(known, None) or open_store(compiled)
 
     async def _end(self, old: GatewayServer, after: Gateway) -> None:
         """Let a configuration go once its last request has ended."""
@@ -135,8 +139,15 @@ class Serving:
             ended = asyncio.Event()
             old.on_idle = ended.set
             await ended.wait()
+        while self.listener.serves(old.lane):  # noqa: ASYNC110 - the lane tells of no end, so that it costs nothing
+            await asyncio.sleep(_LANE_SECONDS)
         old.flush_log()
-        await old.gateway.close_what_is_left(after)
+        async with self._reloading:
+            await self._let_go(old)
+
+    async def _let_go(self, old: GatewayServer) -> None:
+        self._in_use.remove(old)
+        await old.gateway.close_what_is_left([server.gateway for server in self._in_use])
 
     def reload_soon(self, load: Load) -> None:
         """As `reload`, for a signal."""
@@ -173,11 +184,15 @@ class Serving:
         """Let go of everything."""
         for task in list(self._endings):
             task.cancel()
+        for old in [server for server in self._in_use if server is not self.current]:
+            old.flush_log()
+            await self._let_go(old)
         await self.current.gateway.close()
         self.current.flush_log()
 
     def _measure(self, out: Collected) -> None:
         add(out, "noetl_gateway_connections", (), self.admissions.open)
+        add(out, "noetl_gateway_connections_limit", (), self.admissions.limits.max_connections)
         add(out, "noetl_gateway_connections_refused", (), self.admissions.refused)
         add(out, "noetl_gateway_malformed_requests", (), self.admissions.malformed)
         add(out, "noetl_gateway_config_info", (self.reloads.fingerprint,), 1)
@@ -217,6 +232,10 @@ class Serving:
             except StoreError as error:
                 get_logger().warning("sessions.purge_failed", reason=str(error))
             await asyncio.sleep(_PURGE_SECONDS)
+
+
+def _place_of_sessions(compiled: Compiled) -> Path | None:
+    return None if compiled.loaded.gateway.sessions.store == "memory" else session_folder(compiled)
 
 
 @dataclass(slots=True)

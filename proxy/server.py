@@ -210,10 +210,16 @@ class GatewayServer:
             self._check_origin(exchange, service, origin)
         if spec.allow_from and not in_networks(exchange.client_ip, spec.allow_from):
             raise Forbidden(detail=f"{exchange.client_ip} is not in allow_from of {spec.pattern}")
+        limiter = service.limiter if exchange.left is None else None
+        if limiter is not None and not limiter.needs_session:
+            limiter.take(exchange.client_ip, b"", None, spec.pattern)
         if service.session != "none":
             exchange.principal = await self._authenticate(exchange)
             if exchange.principal is None and service.session == "session":
                 raise Unauthorized
+        if limiter is not None and limiter.needs_session:
+            who = exchange.principal
+            limiter.take(exchange.client_ip, who.key if who else b"", who.user_id if who else None, spec.pattern)
 
     async def _authenticate(self, exchange: Exchange) -> Principal | None:
         tracing = self.gateway.tracing

@@ -19,7 +19,7 @@ from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
-from proxy.observe.logs import get_logger
+from proxy.observe.logs import configure, get_logger
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
@@ -203,6 +203,7 @@ class Supervisor:
             return
         told = differences(self._gateway(), compiled.loaded.gateway)
         self.compiled = compiled
+        configure(self._gateway().logging.format, self._gateway().logging.level)
         log.info("reload.checked", config=fingerprint(self._gateway()), changed=list(told))
         self._resize(worker_count(compiled))
         self._tell(signal.SIGHUP)

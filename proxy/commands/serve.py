@@ -19,6 +19,7 @@ import click
 from proxy.commands.common import CONFIG, Failed, read, reading
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
+from proxy.config.model import Gateway
 from proxy.lifecycle import Running, reserve_port, run
 from proxy.observe import logs
 from proxy.sessions.store import StoreError
@@ -26,7 +27,7 @@ from proxy.tls import CertificateError
 from proxy.watch import Changes
 from proxy.workers import Supervisor, worker_count
 
-_OTHER_FILES = 600
+_OTHER_FILES = 100
 
 
 @click.command(epilog="Example: noetl-edge serve --config gateway.yaml --watch")
@@ -55,9 +56,19 @@ def _raise_limit(compiled: Compiled) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    wanted = compiled.loaded.gateway.server.limits.max_connections + _OTHER_FILES
+    wanted = files_needed(compiled.loaded.gateway)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         logs.get_logger().warning("limits.files", allowed=soft, needed=wanted, remedy=f"ulimit -n {wanted}")
+
+
+def files_needed(gateway: Gateway) -> int:
+    """The files that a process may have open at once: clients, upstreams, and what every process has.
+
+    Upstream connections are never many more than clients, whatever the pools would allow.
+    """
+    clients = gateway.server.limits.max_connections
+    upstreams = sum(len(upstream.urls) * upstream.max_connections for upstream in gateway.upstreams.values())
+    return clients + min(upstreams, clients) + _OTHER_FILES
 
 
 def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:

@@ -62,7 +62,7 @@ def test_a_histogram_counts_all_statuses_of_a_route_and_method() -> None:
 @pytest.mark.parametrize(
     ("family", "outcomes"),
     [
-        ("noetl_gateway_login_total", {"success", "invalid_token", "keys_unavailable", "error"}),
+        ("noetl_gateway_login_total", {"success", "invalid_token", "throttled", "keys_unavailable", "error"}),
         ("noetl_gateway_session_check_total", {"valid", "missing", "invalid", "error"}),
         ("noetl_gateway_authz_total", {"allowed", "denied"}),
     ],
@@ -85,6 +85,7 @@ def test_workers_numbers_are_added_up_and_states_are_labelled(tmp_path: Path) ->
     def worker(requests: int, loaded: float) -> Collected:
         out: Collected = {}
         add(out, "noetl_gateway_connections", (), requests)
+        add(out, "noetl_gateway_connections_limit", (), 10)
         add(out, "noetl_gateway_config_loaded_timestamp_seconds", (), loaded)
         add(out, "noetl_gateway_overhead_seconds", ("/x",), Histogram(0.5, [requests] + [0] * 12))
         return out
@@ -92,6 +93,7 @@ def test_workers_numbers_are_added_up_and_states_are_labelled(tmp_path: Path) ->
     Shelf(tmp_path, 0).lay_down(worker(3, 100))
     shown = Shelf(tmp_path, 1).with_others(worker(4, 200))
     assert value(shown, "noetl_gateway_connections") == 7
+    assert value(shown, "noetl_gateway_connections_limit") == 20
     assert value(shown, "noetl_gateway_config_loaded_timestamp_seconds", worker="1") == 200
     assert value(shown, "noetl_gateway_overhead_seconds_count", route="/x") == 7
 
