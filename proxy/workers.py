@@ -19,6 +19,7 @@ from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
+from proxy.lifecycle import FORWARDED, HURRY
 from proxy.observe.logs import configure, get_logger
 
 _FIRST_PAUSE = 0.1
@@ -27,8 +28,6 @@ _STEADY = 10.0
 _KILL_AFTER = 5.0
 _TICK = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-FORWARDED = (signal.SIGTERM, signal.SIGHUP)
-"""What workers are told by. A new worker starts with these blocked, and unblocks them when it can act on them."""
 Serve = Callable[[int, Compiled, int, int], int]
 """Runs a worker: its number, the configuration, a file descriptor that ends with the process above, and one to say
 on that it is ready. Returns the exit status."""
@@ -179,9 +178,13 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Tell the workers to end; a second time, to hurry."""
-        if not self._stopping:
-            get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
-            self._kill_at = time.monotonic() + self.compiled.loaded.gateway.server.shutdown_grace + _KILL_AFTER
+        now = time.monotonic()
+        if self._stopping:
+            self._kill_at = min(self._kill_at, now + _KILL_AFTER)
+            self._tell(HURRY)
+            return
+        get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
+        self._kill_at = now + self._gateway().server.shutdown_grace + _KILL_AFTER
         self._stopping = True
         self._tell(signal.SIGTERM)
 
