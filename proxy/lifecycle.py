@@ -20,13 +20,14 @@ from aiohttp import web
 from proxy.admissions import Admissions
 from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
+from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.connections import Listener
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.handlers.process import Process
 from proxy.observe.exposition import Shelf
 from proxy.observe.logs import configure, get_logger
-from proxy.observe.metrics import Collected, add
+from proxy.observe.metrics import Collected, add, counters
 from proxy.server import GatewayServer
 from proxy.sessions.store import SessionStore, StoreError
 from proxy.tls import Certificate
@@ -46,10 +47,12 @@ Load = Callable[[], Compiled]
 
 
 class Serving:
-    """The gateway of this process."""
+    """The gateway of this process; `supervised`, if the number of such processes is another's business."""
 
-    def __init__(self, compiled: Compiled, store: SessionStore) -> None:
+    def __init__(self, compiled: Compiled, store: SessionStore, *, supervised: bool = False) -> None:
         config = compiled.loaded.gateway
+        self._started_with = config.server
+        self._fixed = [name for name in _FIXED if name != "workers" or not supervised]
         self.process = Process()
         self.process.measures.sources.append(self._measure)
         self.current = GatewayServer(Gateway(compiled, store, self.process))
@@ -120,12 +123,17 @@ class Serving:
         self.current, self.listener.lane = server, server.lane
         self._in_use.append(server)
         self._later(self._end(old, gateway))
-        fixed = [name for name in _FIXED if getattr(config.server, name) != getattr(before.server, name)]
-        if (config.server.tls is None) != (before.server.tls is None):
-            fixed.append("tls")
-        if fixed:
-            get_logger().warning("reload.needs_restart", settings=[f"server.{name}" for name in fixed])
+        self._tell_of_restart(config.server)
         return differences(before, config)
+
+    def _tell_of_restart(self, wanted: Server) -> None:
+        """Say what this process can't change to, at each reload for as long as it runs otherwise."""
+        was = self._started_with
+        settings = [name for name in self._fixed if getattr(wanted, name) != getattr(was, name)]
+        if (wanted.tls is None) != (was.tls is None):
+            settings.append("tls")
+        if settings:
+            get_logger().warning("reload.needs_restart", settings=[f"server.{name}" for name in settings])
 
     def _store(self, compiled: Compiled) -> SessionStore:
         """The store in use, or a new one if the configuration names another. No folder is opened twice: where requests
@@ -215,6 +223,12 @@ class Serving:
             measures.shelf.lay_down(measures.here(self.current.gateway))
             await asyncio.sleep(_SHARE_SECONDS)
 
+    def leave_counters(self) -> None:
+        """Show the other workers the last of what this one has counted."""
+        measures = self.process.measures
+        if measures.shelf is not None:
+            measures.shelf.lay_down(counters(measures.here(self.current.gateway)))
+
     async def purge(self) -> None:
         """Remove ended sessions now and then, until cancelled."""
         while True:
@@ -287,7 +301,7 @@ class Stop:
 async def run(compiled: Compiled, how: Running) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises OSError if it can't listen, or StoreError."""
     config = compiled.loaded.gateway.server
-    serving, stop = Serving(compiled, open_store(compiled)), Stop()
+    serving, stop = Serving(compiled, open_store(compiled), supervised=how.parent is not None), Stop()
     if how.numbers is not None:
         serving.share_numbers(how.numbers, how.worker)
     loop = asyncio.get_running_loop()
@@ -315,6 +329,7 @@ async def run(compiled: Compiled, how: Running) -> None:
         for task in background:
             task.cancel()
         await serving.close()
+        serving.leave_counters()
         if how.parent is not None:
             _hear_no_more(loop)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.harness import PATIENCE, eventually
 from tests.integration.spawned import Spawned, gateway_process
@@ -80,3 +83,96 @@ async def test_a_second_sigterm_ends_at_once(tmp_path: Path, server: str) -> Non
                 await asked
         assert await gateway.ended() == 0
         assert gateway.events("worker.failed") == []
+
+
+Samples = dict[tuple[str, str], float]
+RELAYED = "noetl_gateway_requests_total"
+RELOADED = "noetl_gateway_config_last_reload_successful"
+LOADED = "noetl_gateway_config_loaded_timestamp_seconds"
+
+
+async def numbers(gateway: Spawned) -> Samples:
+    """The samples of whichever worker answers, by name and `worker`; those of requests only of relayed ones."""
+    async with aiohttp.ClientSession() as client, client.get(f"{gateway.url}/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+    samples = (sample for family in families for sample in family.samples)
+    return {
+        (sample.name, sample.labels.get("worker", "")): sample.value
+        for sample in samples
+        if sample.labels.get("route", "/noetl/{path:**}") == "/noetl/{path:**}"
+    }
+
+
+def workers_in(seen: Samples, name: str = LOADED) -> set[str]:
+    """Who tells a metric."""
+    return {worker for metric, worker in seen if metric == name}
+
+
+async def until(gateway: Spawned, condition: Callable[[Samples], bool]) -> Samples:
+    """The numbers, once they are as wanted, whoever answers; relayed requests never become fewer on the way."""
+    relayed = 0.0
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            seen = await numbers(gateway)
+            assert seen.get((RELAYED, ""), 0.0) >= relayed
+            relayed = seen.get((RELAYED, ""), 0.0)
+            if condition(seen):
+                return seen
+            await asyncio.sleep(0.05)
+
+
+async def relay(gateway: Spawned, count: int) -> None:
+    """Requests on connections of their own."""
+    for _ in range(count):
+        async with aiohttp.ClientSession(headers=gateway.bearer) as client:
+            async with client.get(f"{gateway.url}/noetl/x") as answer:
+                assert answer.status == 200
+
+
+def change_to(gateway: Spawned, workers: int) -> None:
+    """Have the gateway read its configuration with another number of workers."""
+    gateway.base = re.sub(r"workers: \d+", f"workers: {workers}", gateway.base)
+    gateway.rewrite("")
+    gateway.signal(signal.SIGHUP)
+
+
+async def test_a_reload_that_the_process_above_refuses_shows_in_the_metrics(tmp_path: Path) -> None:
+    async with gateway_process(tmp_path, server=TWO) as gateway:
+        await pids_of(gateway)
+        names = {"0", "1", "supervisor"}
+        seen = await until(gateway, lambda seen: workers_in(seen, RELOADED) == names)
+        assert {seen[(RELOADED, name)] for name in names} == {1}
+        gateway.rewrite("nonsense: 1\n")
+        gateway.signal(signal.SIGHUP)
+        await gateway.logged("reload.refused")
+        seen = await numbers(gateway)
+        assert {name: seen[(RELOADED, name)] for name in names} == {"0": 1, "1": 1, "supervisor": 0}
+        gateway.rewrite("")
+        gateway.signal(signal.SIGHUP)
+        await gateway.logged("reload.checked")
+        await until(gateway, lambda seen: seen[(RELOADED, "supervisor")] == 1)
+
+
+async def test_workers_that_a_reload_ends_leave_their_counters_and_nothing_else(tmp_path: Path) -> None:
+    async with gateway_process(tmp_path, server="workers: 3") as gateway:
+        await pids_of(gateway, 3)
+        await until(gateway, lambda seen: workers_in(seen) == {"0", "1", "2"})
+        await relay(gateway, 30)
+        change_to(gateway, 1)
+        seen = await until(gateway, lambda seen: workers_in(seen) == {"0"})
+        assert seen[(RELAYED, "")] == 30
+        assert seen[("noetl_gateway_connections_limit", "")] == 10_000
+        change_to(gateway, 2)
+        await pids_of(gateway, 4)
+        await relay(gateway, 20)
+        await until(gateway, lambda seen: workers_in(seen) == {"0", "1"} and seen[(RELAYED, "")] == 50)
+        assert gateway.events("reload.needs_restart") == []
+
+
+async def test_a_single_process_says_that_workers_need_a_restart_for_as_long_as_they_do(tmp_path: Path) -> None:
+    async with gateway_process(tmp_path, server="workers: 1") as gateway:
+        for number, workers in enumerate((2, 2, 1), 1):
+            change_to(gateway, workers)
+            await gateway.logged("reload.done", number)
+        told = [line["settings"] for line in gateway.events("reload.needs_restart")]
+        assert told == [["server.workers"], ["server.workers"]]
