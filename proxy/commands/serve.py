@@ -25,7 +25,7 @@ from proxy.observe import logs
 from proxy.sessions.store import StoreError
 from proxy.tls import CertificateError
 from proxy.watch import Changes
-from proxy.workers import Supervisor, worker_count
+from proxy.workers import Supervisor, ready_note, worker_count
 
 _OTHER_FILES = 100
 
@@ -89,7 +89,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
 
     def work(number: int, current: Compiled, parent: int, ready: int) -> int:
         def tell(_host: str, _port: int) -> None:
-            os.write(ready, bytes([number]))
+            os.write(ready, ready_note(number))
 
         how = Running(
             reading(config), tell, shared=True, port=port, worker=number, numbers=Path(numbers), parent=parent
@@ -103,7 +103,8 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
         return 0
 
     with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
-        supervisor = Supervisor(compiled, reading(config), work, _changed(compiled) if watch else None)
+        changed = _changed(compiled) if watch else None
+        supervisor = Supervisor(compiled, reading(config), work, changed, Path(numbers))
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 
 

@@ -120,6 +120,11 @@ def add(collected: Collected, name: str, labels: Labels, value: Value) -> None:
         series[labels] = value + (known if isinstance(known, float | int) else 0)
 
 
+def counters(collected: Collected) -> Collected:
+    """What must never fall: all but the gauges."""
+    return {name: s for name, s in collected.items() if name in FAMILIES and FAMILIES[name].kind != "gauge"}
+
+
 @dataclass(slots=True)
 class _Request:
     """The requests of one route, method and status."""
@@ -165,10 +170,9 @@ class Metrics:
 
     def keep(self, collected: Collected) -> None:
         """Go on from counters of something that is about to go: a replaced upstream, a worker that died."""
-        for name, series in collected.items():
-            if name in FAMILIES and FAMILIES[name].kind != "gauge":
-                for labels, value in series.items():
-                    add(self._kept, name, labels, value)
+        for name, series in counters(collected).items():
+            for labels, value in series.items():
+                add(self._kept, name, labels, value)
 
     def collect(self) -> Collected:
         """All that is counted here, every outcome present."""

@@ -119,7 +119,6 @@ def test_the_service_file_starts_the_gateway_and_leaves_it_time_to_stop() -> Non
     program, command, *arguments = shlex.split(service["ExecStart"])
     assert program.endswith("/noetl-edge")
     cli.commands[command].make_context(command, arguments)
-    assert service["KillMode"] == "mixed"
     assert float(service["TimeoutStopSec"]) > Gateway().server.shutdown_grace + 5
     assert int(service["LimitNOFILE"]) >= files_needed(Gateway(upstreams={"noetl": Upstream(urls=("http://a",))}))
 
