@@ -83,6 +83,7 @@ def gateway(
             "NOETL_BASE_URL": upstream.url,
             "NOETL_EDGE_LOGIN_RATE": "1000000/second",
             "GATEWAY_PORT": str(port),
+            "NOETL_EDGE_AUDIT": str(folder / f"audit-{port}.log"),
             "NOETL_EDGE_SESSIONS": str(folder / f"sessions-{port}"),
         },
         grows=(log,),

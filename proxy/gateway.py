@@ -36,6 +36,7 @@ from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
 from proxy.observe.access import AccessLog
+from proxy.observe.audit import AuditFile, AuditSettings
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import Action
@@ -75,6 +76,15 @@ def open_store(compiled: Compiled) -> SessionStore:
     return FileStore(session_folder(compiled))
 
 
+def open_audit(compiled: Compiled) -> AuditFile | None:
+    """The audit log of a configuration, relative to its file; None if it has none."""
+    block = compiled.loaded.gateway.audit
+    if block is None:
+        return None
+    file = compiled.loaded.file.parent / block.file
+    return AuditFile(AuditSettings(file, block.max_size, block.keep, (block.key or "").encode()))
+
+
 class Gateway:
     """The running parts of one configuration."""
 
@@ -89,6 +99,7 @@ class Gateway:
         self.drain = self.process.drain
         self._before = before
         self.tracing = self._tracing()
+        self.audit = open_audit(compiled)
         self.http = self._http(config.auth.jwks.timeout)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")

@@ -25,6 +25,7 @@ from proxy.config.problems import ConfigError
 from proxy.connections import Listener
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.handlers.process import Process
+from proxy.observe.audit import act
 from proxy.observe.exposition import Shelf
 from proxy.observe.logs import configure, get_logger
 from proxy.observe.metrics import Collected, add, counters
@@ -106,6 +107,9 @@ class Serving:
             log.error("reload.refused", reason=str(error), still=self.reloads.fingerprint)
             return False
         self.reloads.succeeded(fingerprint(compiled.loaded.gateway))
+        audit = self.current.gateway.audit
+        if audit is not None:
+            audit.append(act("config.reload", "success", f"configuration {self.reloads.fingerprint}"))
         log.info("reload.done", config=self.reloads.fingerprint, changed=list(told))
         return True
 

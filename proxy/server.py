@@ -32,6 +32,7 @@ from proxy.errors import (
 from proxy.exchange import HSTS, REQUEST_ID, Exchange, client_address, in_networks, json_response
 from proxy.gateway import Gateway, Service
 from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.audit import AuditedLog
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.observe.metrics import MeasuredLog
 from proxy.observe.tracing import Tracing
@@ -61,6 +62,9 @@ class GatewayServer:
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
         self._access_log: AccessLog = access_log(enabled=config.logging.access)
+        if gateway.audit is not None:
+            handlers = {e.pattern.text: e.route.block.handler or "" for e in gateway.compiled.routes.entries}
+            self._access_log = AuditedLog(self._access_log, gateway.audit, handlers)
         if config.metrics.enabled:
             self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
         self._security = gateway.security
@@ -238,6 +242,7 @@ class GatewayServer:
     def _refuse(self, exchange: Exchange, error: GatewayError) -> web.Response:
         if error.detail:
             exchange.detail = error.detail
+        exchange.denied = isinstance(error, Forbidden)
         if isinstance(error, RequestTimeout):
             cast(Connection, exchange.request.protocol).do_not_linger()
         if not exchange.origin_headers:
@@ -277,5 +282,6 @@ class GatewayServer:
             exchange.client_ip,
             exchange.request_id,
             exchange.detail,
+            exchange.denied,
         )
         self._access_log.write(line)

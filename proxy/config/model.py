@@ -470,6 +470,19 @@ class Logging(Block):
     access: Flag = Field(True, description="One line per request.")
 
 
+class AuditBlock(Block):
+    file: Text = Field(
+        description="The file, relative to the configuration file; rotated ones end in .1, .2 and so on."
+    )
+    max_size: Size = Field(100 * 1024**2, ge=4096, description="At this size it is rotated.")
+    keep: Integer = Field(10, ge=0, le=1000, description="Rotated files that are kept.")
+    key: Text | None = Field(
+        None,
+        description="Secret of the chain: with it a forger would need it too. Else anyone could write a new chain.",
+        json_schema_extra=env(secret=True),
+    )
+
+
 class Metrics(Block):
     enabled: Flag = Field(True, description="Count requests for Prometheus, and serve `/metrics`.")
     allow_from: Texts = Field(
@@ -509,6 +522,9 @@ class Gateway(Block):
         None, description="The route table, taken literally; the built-in one if not given."
     )
     logging: Logging = Field(default_factory=Logging, description="What is logged.")
+    audit: AuditBlock | None = Field(
+        None, description="Audit log: logins, logouts, denials, ended sessions. Off if not given."
+    )
     metrics: Metrics = Field(default_factory=Metrics, description="Prometheus metrics.")
     tracing: Tracing = Field(default_factory=Tracing, description="OpenTelemetry traces.")
     include: Texts = Field((), description="Globs of files whose `routes` and `acl.rules` are added, in name order.")
