@@ -23,7 +23,7 @@ from proxy.upstream.noetl import NoetlApi
 Headers = list[tuple[str, str]]
 _ID = re.compile(r"[0-9]{1,20}")
 _WORD = re.compile(r"[A-Za-z_-]+")
-_BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|$)|^/|//|^\s|\s$")
+_BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|(?:^|/)\.\.?(?:/|$)|^/|/$|//|^\s|\s$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,7 @@ class Connection(RequestHandler):
         else:
             super().data_received(data)
         if self._request_count != before:
+            self._close_after_chunks()
             if self._head_deadline is not None:
                 self._head_deadline.cancel()
                 self._head_deadline = None
@@ -191,6 +192,13 @@ class Connection(RequestHandler):
             self._waiter.set_result(None)
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
+
+    def _close_after_chunks(self) -> None:
+        """Nothing is read after a body in chunks: aiohttp's parser would take its last trailer for a field of the next
+        request, and nothing tells whether there was one."""
+        for place, (message, payload) in enumerate(self._messages):
+            if isinstance(message, RawRequestMessage) and message.chunked and not message.should_close:
+                self._messages[place] = (message._replace(should_close=True), payload)
 
     def _hold(self, data: bytes) -> None:
         self._held += data

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from proxy.access import Principal, parse_json
 from proxy.config.compile import Network, RouteSpec
@@ -177,7 +178,7 @@ def require_json(request: web.BaseRequest) -> None:
     charset = (request.charset or "utf-8").lower().replace("_", "-")
     if kind != "application/json" or charset not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedMediaType(detail=f"content-type {kind!r}")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if any(coding.lower() != "identity" for coding in request.headers.getall("content-encoding", ())):
         raise UnsupportedMediaType("Send the body without content-encoding")
 
 
@@ -189,14 +190,22 @@ def json_response(document: Any, status: int = 200, headers: Headers | None = No
     return response
 
 
-def client_address(peer: str, headers: Mapping[str, str], trusted: tuple[Network, ...]) -> str:
+def forwarded_proto(headers: MultiMapping[str]) -> str:
+    """The client's scheme as a trusted proxy tells it; empty if it tells none, or two."""
+    given = [value.lower() for value in headers.getall("x-forwarded-proto", ())]
+    return given[0] if given in (["http"], ["https"]) else ""
+
+
+def client_address(peer: str, headers: MultiMapping[str], trusted: tuple[Network, ...]) -> str:
     """The address of the client: the peer, or what trusted proxies say of theirs, from the right."""
     if not in_networks(peer, trusted):
         return peer
-    single = headers.get("cf-connecting-ip", "").strip()
-    if single and "x-forwarded-for" not in headers:
-        return single if _is_address(single) else peer
-    for part in reversed(headers.get("x-forwarded-for", "").split(",")):
+    told = headers.getall("x-forwarded-for", ())
+    single = headers.getall("cf-connecting-ip", ())
+    if single and not told:
+        address = single[0].strip()
+        return address if len(single) == 1 and _is_address(address) else peer
+    for part in reversed(",".join(told).split(",")):
         address = part.strip()
         if not _is_address(address):
             return peer
@@ -207,11 +216,12 @@ def client_address(peer: str, headers: Mapping[str, str], trusted: tuple[Network
 
 
 def _is_address(text: str) -> bool:
+    """Whether a text is an address, and nothing more: a zone may be any text."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 def in_networks(address: str, networks: tuple[Network, ...]) -> bool:

@@ -279,7 +279,7 @@ class Gateway:
             path = normalise_path(raw)
         except PathError as error:
             raise BadRequest(f"endpoint: {error}") from None
-        if not path.startswith("/api/") or not query.isascii() or any(c <= " " for c in query):
+        if not path.startswith("/api/") or any(c in "#\x7f" or not " " < c <= "~" for c in query):
             raise BadRequest("endpoint must be a path under /api/")
         outside = "/noetl/" + path.removeprefix("/api/")
         found = self.compiled.routes.find("", method, outside)

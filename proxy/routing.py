@@ -38,7 +38,7 @@ def normalise_path(raw: str) -> str:
     """The one form of a request path that is matched, judged and sent (RFC 3986, 6.2.2).
 
     Escapes of unreserved characters are decoded, other escapes are in upper case, `.` and empty segments are
-    removed. Raises PathError for `..`, a backslash, control characters, an encoded slash, a broken escape or
+    removed. Raises PathError for `..`, a backslash, `#`, control characters, an encoded slash, a broken escape or
     anything that is not ASCII, however it is spelled.
     """
     if _PLAIN.fullmatch(raw):
@@ -64,7 +64,7 @@ def _decode_unreserved(raw: str) -> str:
             out.append(_decode_escape(raw, position))
             position += 3
             continue
-        if char == "\\" or not " " < char < "\x7f":
+        if char in "\\#" or not " " < char < "\x7f":
             raise PathError("the path has a character that must not be there")
         out.append(char)
         position += 1

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
+from aiohttp.http_writer import HttpVersion10, HttpVersion11
 
 from proxy.access import Principal
 from proxy.config.model import Server
@@ -29,7 +30,7 @@ from proxy.errors import (
     Unauthorized,
     Unavailable,
 )
-from proxy.exchange import HSTS, REQUEST_ID, Exchange, client_address, in_networks, json_response
+from proxy.exchange import HSTS, REQUEST_ID, Exchange, client_address, forwarded_proto, in_networks, json_response
 from proxy.gateway import Gateway, Service
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.audit import AuditedLog
@@ -40,6 +41,8 @@ from proxy.routing import Found, Missing, PathError, normalise_path
 from proxy.sessions.store import StoreError
 
 _SAFE = ("GET", "HEAD")
+_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
+_VERSIONS = (HttpVersion10, HttpVersion11)
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -123,13 +126,13 @@ class GatewayServer:
         given = request.headers.get("x-request-id", "")
         connection = cast(Connection, request.protocol)
         address, believed = connection.peer, connection.trusted
-        proto = request.headers.get("x-forwarded-proto", "").lower() if believed else ""
+        proto = forwarded_proto(request.headers) if believed else ""
         left = connection.take_left()
         exchange = Exchange(
             request=request,
             request_id=given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
             client_ip=client_address(address, request.headers, self._trusted),
-            scheme=proto if proto in ("http", "https") else connection.scheme,
+            scheme=proto or connection.scheme,
             body_timeout=self._limits.body_timeout,
             min_rate=self._limits.min_rate,
             expects_continue=request.headers.get("expect", "").lower() == "100-continue",
@@ -157,6 +160,7 @@ class GatewayServer:
 
     def _read_target(self, exchange: Exchange) -> None:
         request = exchange.request
+        self._check_message(request)
         if sum(len(name) + len(value) for name, value in request.raw_headers) > self._limits.max_header_size:
             raise HeadTooLarge
         hosts = request.headers.getall("host", [])
@@ -169,7 +173,7 @@ class GatewayServer:
         target = request._message.path
         if request.method in ("TRACE", "CONNECT"):
             raise MethodNotAllowed(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-        if "://" in target.partition("/")[0] + target[:8]:
+        if _ABSOLUTE.match(target):
             inner, slash, rest = target.partition("://")[2].partition("/")
             if inner.lower() != authority.lower():
                 raise BadRequest("The target's authority differs from Host")
@@ -183,6 +187,14 @@ class GatewayServer:
             exchange.path = normalise_path(raw)
         except PathError as error:
             raise BadRequest(str(error)) from None
+
+    def _check_message(self, request: web.BaseRequest) -> None:
+        """Refuse versions and transfer codings that we don't speak: upstream would be told that we do."""
+        if request._message.version not in _VERSIONS:
+            request._version = HttpVersion11  # of the answer
+            raise BadRequest("HTTP version not supported")
+        if request.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            raise BadRequest("Transfer coding not supported")
 
     def _options(self, exchange: Exchange) -> web.Response:
         headers = exchange.request.headers

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from proxy.observe import logs
+from tests.attack.table import PROPERTY, table
 
 SHOWN = "shown"
 
@@ -35,8 +36,10 @@ def _log_as_before() -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the lines that tests asked for."""
+    """Print the lines that tests asked for, and the table of the attack tests."""
     reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
-    lines = [value for report in reports for name, value in report.user_properties if name == SHOWN]
-    for line in sorted(set(map(str, lines))):
+    told = [found for report in reports for found in report.user_properties]
+    for line in sorted({str(value) for name, value in told if name == SHOWN}):
+        terminalreporter.write_line(line)
+    for line in table(value for name, value in told if name == PROPERTY):
         terminalreporter.write_line(line)

@@ -21,7 +21,7 @@ from aiohttp.http_writer import HttpVersion11
 
 from proxy.access import Kind, Principal, classify
 from proxy.config.compile import Network, RouteSpec
-from proxy.exchange import client_address
+from proxy.exchange import client_address, forwarded_proto
 from proxy.handlers.fast_exchange import Client, FastExchange, FastRoute, LaneExchange, Means
 from proxy.handlers.fast_headers import MAX_KEPT_TEXT, Fields, Read, lines
 from proxy.handlers.fields import forwarding_fields, user_fields
@@ -95,7 +95,7 @@ class FastLane:
         if fixed is not None:
             return self._taken(fixed, client, message, body)
         path, question, query = message.path.partition("?")
-        if not is_plain(path) or "#" in query or not query.isascii():
+        if not is_plain(path) or "#" in query or not query.isascii() or bool(question) != bool(query):
             return None
         host = self._hosts.get(authority) or self._host(authority)
         found = self._table.find(host, method, path) if host else None
@@ -193,9 +193,8 @@ class FastLane:
         """Address of the client, and scheme, as far as who says so is trusted."""
         if not client.trusted:
             return client.peer, client.scheme
-        proto = message.headers.get("x-forwarded-proto", "").lower()
         address = client_address(client.peer, message.headers, self._trusted)
-        return address, proto if proto in ("http", "https") else client.scheme
+        return address, forwarded_proto(message.headers) or client.scheme
 
     def identity(self, principal: Principal, address: str, scheme: str, authority: str) -> Fields:
         """The fields that say who is asking, from where and by what way."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from proxy.config.model import HeaderEdit
 from proxy.upstream.connection import Head
-from proxy.upstream.headers import CREDENTIALS, HOP_BY_HOP, OURS, response_headers
+from proxy.upstream.headers import CREDENTIALS, HOP_BY_HOP, OUR_PREFIX, OURS, response_headers
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 _DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _TRACE, _ORDINARY = range(10)
@@ -30,6 +30,7 @@ _SPECIAL = {
 }
 MAX_KEPT_TEXT = 255
 """What a client sends and the lane remembers is no longer than this; the ordinary path takes the rest."""
+_DROPPED = (b"proxy-", OUR_PREFIX.encode())
 _PERSISTENCE = frozenset({b"", b"keep-alive", b"close"})
 
 
@@ -84,7 +85,7 @@ class RequestPlan:
             if code is None:
                 if b"_" in name:
                     return None
-                if not lowered.startswith(b"proxy-"):
+                if not lowered.startswith(_DROPPED):
                     read.kept.append(b"%b: %b\r\n" % (name, value))
             elif code == _AUTHORIZATION:
                 read.authorization = read.authorization or value
@@ -122,7 +123,8 @@ class ResponsePlan:
 
     def __init__(self, edit: HeaderEdit) -> None:
         removed = {name.lower() for name in (*edit.remove, *edit.set)}
-        self._dropped = frozenset(name.encode() for name in HOP_BY_HOP | removed | {"x-request-id"} - {"connection"})
+        names = (HOP_BY_HOP | removed | {"x-request-id"}) - {"connection"}
+        self._dropped = frozenset(name.encode() for name in names)
         self._added = lines(edit.set.items())
         self._starts: dict[tuple[int, bytes], bytes] = {}
 

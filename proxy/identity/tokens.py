@@ -116,6 +116,8 @@ def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
     if tenant.require_verified_email and claims.get("email_verified") is not True:
         raise InvalidToken("e-mail address not verified", (tenant.issuer, subject))
     email = _text(claims.get("email"))
+    if email.count("@") > 1:
+        email = ""  # whose domain it is would be a matter of opinion
     names = (_text(claims.get(name)) for name in ("name", "nickname", "email"))
     return Identity(
         issuer=tenant.issuer,

@@ -6,6 +6,7 @@ This module decides and nothing else: it reads no request and knows no session.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from proxy.policy.glob import Glob
 
 _MAX_KNOWN = 32
+_ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
 class Action(StrEnum):
@@ -194,10 +196,13 @@ class AccessPolicy:
         self._path_rules = tuple(rule for rule in rules if rule.paths)
 
     def subject(self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None) -> Subject:
-        """A user with the roles of the token's claim (a list of texts, or one text) and the configured ones."""
+        """A user with the roles of the token's claim (a list of texts, or one text) and the configured ones.
+
+        A text that could be read as another role, or as several, where roles are listed in one line, is none.
+        """
         claimed = claims.get(roles_claim) if roles_claim else None
         names = claimed if isinstance(claimed, list) else [claimed]
-        own = {name for name in names if isinstance(name, str) and name}
+        own = {name for name in names if isinstance(name, str) and _ROLE.fullmatch(name) and name.isprintable()}
         held = {role.name for role in self.roles if role.held_by(email, subject, claims)}
         return Subject(email, subject, frozenset(own | held), claims)
 

@@ -206,7 +206,7 @@ class UpstreamClient:
                 probe=call.probe,
             )
         else:
-            connection.begin(response, head, head_only=False, deadline=deadline, sent=False)
+            connection.begin(response, head, head_only=call.method == "HEAD", deadline=deadline, sent=False)
             chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
             pool.uploads += 1
             sending = asyncio.create_task(_send(connection, response, body, call.seconds, chunked=chunked))

@@ -7,6 +7,7 @@ and bodies that nobody asked for. One answer at a time; it is used again only if
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, cast
@@ -21,6 +22,7 @@ MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 MAX_INTERIM = 8
 NEVER = float("inf")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class FaultKind(StrEnum):
@@ -342,6 +344,8 @@ class Connection(asyncio.Protocol):
         if lowered == b"content-length":
             self._length = int(value)
         elif lowered == b"transfer-encoding":
+            if value.lower() != b"chunked":
+                raise ValueError("a transfer coding that we don't speak")
             self._chunked = True
         self._headers.append((lowered, value))
 
@@ -351,6 +355,8 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if self._field_bytes > MAX_HEAD:
             raise ValueError("the head is too large")
+        if not self._reason.isalpha() and _CONTROL.search(self._reason):
+            raise ValueError("control characters in the reason")
         if status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:

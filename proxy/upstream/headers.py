@@ -14,9 +14,11 @@ OURS = frozenset(
         "x-forwarded-port", "x-forwarded-server", "x-real-ip", "forwarded", "via", "x-request-id", "host",
         "content-length", "expect", "traceparent", "cf-connecting-ip", "true-client-ip",
         "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url",
+        "x-original-uri", "x-original-method", "x-original-host", "x-client-ip", "remote-user", "x-remote-user",
     }
 )  # fmt: skip
 _NOT_PASSED = CREDENTIALS | OURS
+OUR_PREFIX = "x-forwarded-"
 _CORS_PREFIX = "access-control-"
 
 
@@ -40,7 +42,7 @@ def request_headers(headers: Sequence[tuple[str, str]], session_cookie: str | No
         lowered = name.lower().replace("_", "-")
         if is_hop_by_hop(lowered, named) or name.lower() in named:
             continue
-        if lowered in _NOT_PASSED or ("_" in name and lowered.startswith("x-")):
+        if lowered in _NOT_PASSED or lowered.startswith(OUR_PREFIX) or ("_" in name and lowered.startswith("x-")):
             continue
         if lowered == "cookie" and session_cookie is not None:
             value = without_cookie(value, session_cookie)
