@@ -1,7 +1,7 @@
 """A tenant's key set (RFC 7517), fetched, bounded and cached.
 
 One fetch at a time; unknown key ids and failures cause at most one fetch per cooldown; an expired set may serve while
-fetches fail, for a while. It follows no redirects and believes no url that came with a token.
+fetches fail, for a while. It follows no redirects, decompresses nothing, and believes no url that came with a token.
 """
 
 from __future__ import annotations
@@ -157,10 +157,12 @@ class KeySet:
             self._keys, self._fetched_at = keys, self.clock()
 
     async def _download(self) -> bytes:
-        accept = {"accept": "application/json"}
+        accept = {"accept": "application/json", "accept-encoding": "identity"}
         async with self.client.stream("GET", self.url, headers=accept, follow_redirects=False) as response:
             if response.status_code != 200:
                 raise ValueError(f"status {response.status_code}")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise ValueError("compressed, though that was not asked for")
             data = bytearray()
             async for chunk in response.aiter_bytes():
                 data += chunk
