@@ -24,7 +24,10 @@ _REASONS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431
 
 
 class Admissions:
-    """Counts what clients do to connections: how many are open, in all and per address, and what was refused."""
+    """Counts what clients do to connections: how many are open, in all and per address, and what was refused.
+
+    Addresses are counted also while they have no limit: a reload may bring one, and connections outlive reloads.
+    """
 
     def __init__(self, limits: ServerLimits, trusted: tuple[Network, ...]) -> None:
         self.open = 0
@@ -46,8 +49,7 @@ class Admissions:
         if limit and not trusted and self._by_address[address] >= limit:
             return self._refuse("max_connections_per_ip", address)
         self.open += 1
-        if limit:
-            self._by_address[address] += 1
+        self._by_address[address] += 1
         return True
 
     def _refuse(self, limit: str, address: str) -> bool:
@@ -59,10 +61,9 @@ class Admissions:
     def leave(self, address: str) -> None:
         """A counted connection is gone."""
         self.open -= 1
-        if self.limits.max_connections_per_ip:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
 
     def note_malformed(self, error: GatewayError, exc: BaseException | None, address: str) -> None:
         """Count a head that can't be served; one short line, without anything that the client sent."""

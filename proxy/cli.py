@@ -8,6 +8,7 @@ import sys
 import click
 
 from proxy import __version__
+from proxy.commands.audit import audit
 from proxy.commands.check import check
 from proxy.commands.dev import dev
 from proxy.commands.explain import explain
@@ -27,7 +28,7 @@ def cli() -> None:
     """An API gateway that puts a NoETL server on the internet with one YAML file."""
 
 
-for _command in (serve, check, routes, explain, sessions, schema, init, dev):
+for _command in (serve, check, routes, explain, sessions, audit, schema, init, dev):
     cli.add_command(_command)
 
 

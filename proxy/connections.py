@@ -43,7 +43,7 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_left", "_listener",
+        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_lane", "_left", "_listener",
         "_message", "_slow_deadline", "_tunnel", "_unsent", "admissions", "peer", "scheme", "trusted",
     )  # fmt: skip
 
@@ -71,6 +71,7 @@ class Connection(RequestHandler):
         self._slow_deadline: asyncio.TimerHandle | None = None
         self._listener = listener
         self._exchange: LaneExchange | None = None
+        self._lane: FastLane | None = None
         self._message: RawRequestMessage | None = None
         self._finished = 0
         self._held = b""
@@ -163,6 +164,7 @@ class Connection(RequestHandler):
             if body is not None and self._head_size(data, body) <= self.admissions.limits.max_header_size:
                 exchange = lane.take(self, message, body)
                 if exchange is not None:
+                    self._lane = lane
                     self._begin(message, exchange)
                     return
         self._enqueue(messages)
@@ -412,3 +414,8 @@ class Listener(Server):
     def __call__(self) -> RequestHandler:
         """A connection; called by the event loop for each that is accepted."""
         return Connection(self, loop=self._loop)
+
+    def serves(self, lane: FastLane | None) -> bool:
+        """Whether any request is under way in a lane."""
+        connections = cast("list[Connection]", self.connections)
+        return lane is not None and any(one._lane is lane and one._exchange is not None for one in connections)

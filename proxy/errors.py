@@ -133,8 +133,8 @@ class TooManyRequests(GatewayError):
     code = "LIMIT_EXCEEDED"
     default_text = "Too many requests"
 
-    def __init__(self, retry_after: int, *, detail: str = "") -> None:
-        super().__init__(detail=detail, headers=(("retry-after", str(retry_after)),))
+    def __init__(self, retry_after: int, *, detail: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail=detail, headers=(("retry-after", str(retry_after)), *headers))
 
 
 class HeadTooLarge(GatewayError):

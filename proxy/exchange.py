@@ -70,6 +70,7 @@ class Exchange:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     detail: str = ""
     left: Left | None = None
+    denied: bool = False
     expects_continue: bool = False
     _traceparent: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from proxy.handlers.fast_exchange import FastRoute
 from proxy.handlers.fast_graphql import FastGraphql
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.graphql import GraphqlHandler
+from proxy.handlers.limits import Limiter
 from proxy.handlers.metrics import MetricsHandler, measure_upstreams
 from proxy.handlers.ops import OpsHandlers
 from proxy.handlers.process import Process
@@ -35,9 +36,11 @@ from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
 from proxy.observe.access import AccessLog
+from proxy.observe.audit import AuditFile, AuditSettings
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import Action
+from proxy.policy.throttle import ThrottleSettings
 from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
@@ -57,6 +60,7 @@ class Service:
     spec: RouteSpec
     handler: Handler
     session: str
+    limiter: Limiter | None
 
 
 def session_folder(compiled: Compiled) -> Path:
@@ -70,6 +74,15 @@ def open_store(compiled: Compiled) -> SessionStore:
     if compiled.loaded.gateway.sessions.store == "memory":
         return MemoryStore()
     return FileStore(session_folder(compiled))
+
+
+def open_audit(compiled: Compiled) -> AuditFile | None:
+    """The audit log of a configuration, relative to its file; None if it has none."""
+    block = compiled.loaded.gateway.audit
+    if block is None:
+        return None
+    file = compiled.loaded.file.parent / block.file
+    return AuditFile(AuditSettings(file, block.max_size, block.keep, (block.key or "").encode()))
 
 
 class Gateway:
@@ -86,6 +99,7 @@ class Gateway:
         self.drain = self.process.drain
         self._before = before
         self.tracing = self._tracing()
+        self.audit = open_audit(compiled)
         self.http = self._http(config.auth.jwks.timeout)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
         noetl = self.upstreams.get("noetl")
@@ -152,14 +166,20 @@ class Gateway:
             self.store,
             SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
         )
+        slow = config.auth.throttle
         claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
-        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims, self.process.measures.metrics)
+        throttle = self.process.throttle(ThrottleSettings(slow.after, slow.window, slow.delay, slow.max_delay))
+        metrics = self.process.measures.metrics
+        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims, metrics, throttle)
 
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
         if name is None:
-            return Service(spec, self._relay(spec).handle, spec.block.auth)
-        return Service(spec, self._handler(name, spec), _GUARD[HANDLERS[name].session])
+            return Service(spec, self._relay(spec).handle, spec.block.auth, self._limiter(spec))
+        return Service(spec, self._handler(name, spec), _GUARD[HANDLERS[name].session], self._limiter(spec))
+
+    def _limiter(self, spec: RouteSpec) -> Limiter | None:
+        return self.process.limiter(spec.limit) if spec.limit is not None else None
 
     def _relay(self, spec: RouteSpec) -> RelayHandler:
         name = spec.block.upstream or ""
@@ -184,7 +204,7 @@ class Gateway:
         block = spec.block
         if spec.allow_from or block.server_timing:
             return None
-        if block.handler == "graphql":
+        if block.handler == "graphql" and spec.limit is None:
             cookie = self.compiled.loaded.gateway.sessions.cookie
             handler = self._graphql_handlers[id(spec)]
             return FastGraphql(spec, handler, cookie.name if cookie.enabled else None, self.security)
@@ -211,6 +231,7 @@ class Gateway:
             block.timeout or upstream.pool.settings.response_timeout,
             RequestPlan(block.headers.request, cookie.name if cookie.enabled else "session_token"),
             ResponsePlan(block.headers.response),
+            self._limiter(spec),
         )
 
     def _handler(self, name: str, spec: RouteSpec) -> Handler:
@@ -267,6 +288,9 @@ class Gateway:
         spec = found.route
         if spec.require_roles and not spec.require_roles & who.subject.roles:
             raise Forbidden(detail=f"route {spec.pattern} requires a role")
+        limiter = self._limiter(spec)
+        if limiter is not None:
+            limiter.take(who.session.ip, who.key, who.user_id, spec.pattern)
         asked = classify(method, path, spec.action)
         if asked.kind is Kind.PATH:
             self.judge.path(who, asked.action, method, outside)
@@ -286,15 +310,16 @@ class Gateway:
         counted: Collected = {}
         measure_upstreams(going, counted)
         self.process.measures.metrics.keep(counted)
+        self.process.keep_limiters(e.route.limit for e in after.compiled.routes.entries if e.route.limit is not None)
         await asyncio.gather(*(upstream.retire() for upstream in going))
 
-    async def close_what_is_left(self, after: Gateway) -> None:
-        """Nothing is under way any more: let go of all that `after` has not taken over."""
-        if self.http is not after.http:
+    async def close_what_is_left(self, others: Sequence[Gateway]) -> None:
+        """Nothing is under way any more: let go of all that none of `others` uses, older and newer ones."""
+        if all(self.http is not other.http for other in others):
             await self.http.aclose()
-        if self.tracing is not None and self.tracing is not after.tracing:
+        if self.tracing is not None and all(self.tracing is not other.tracing for other in others):
             await asyncio.to_thread(self.tracing.close)
-        if self.store is not after.store:
+        if all(self.store is not other.store for other in others):
             await self.store.close()
 
     async def close(self) -> None:

@@ -20,13 +20,15 @@ from aiohttp import web
 from proxy.admissions import Admissions
 from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
+from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.connections import Listener
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.handlers.process import Process
+from proxy.observe.audit import act
 from proxy.observe.exposition import Shelf
-from proxy.observe.logs import get_logger
-from proxy.observe.metrics import Collected, add
+from proxy.observe.logs import configure, get_logger
+from proxy.observe.metrics import Collected, add, counters
 from proxy.server import GatewayServer
 from proxy.sessions.store import SessionStore, StoreError
 from proxy.tls import Certificate
@@ -36,19 +38,26 @@ _PURGE_SECONDS = 30.0
 _LAME_DUCK = 3.0
 _WATCH_SECONDS = 1.0
 _SHARE_SECONDS = 1.0
+_LANE_SECONDS = 0.25
 _BACKLOG = 4096
+HURRY = signal.SIGUSR1
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, HURRY)
+"""What workers are told by. A new worker starts with these blocked, and unblocks them when it can act on them."""
 _FIXED = ("host", "port", "workers")
 Load = Callable[[], Compiled]
 
 
 class Serving:
-    """The gateway of this process."""
+    """The gateway of this process; `supervised`, if the number of such processes is another's business."""
 
-    def __init__(self, compiled: Compiled, store: SessionStore) -> None:
+    def __init__(self, compiled: Compiled, store: SessionStore, *, supervised: bool = False) -> None:
         config = compiled.loaded.gateway
+        self._started_with = config.server
+        self._fixed = [name for name in _FIXED if name != "workers" or not supervised]
         self.process = Process()
         self.process.measures.sources.append(self._measure)
         self.current = GatewayServer(Gateway(compiled, store, self.process))
+        self._in_use = [self.current]
         self.admissions = Admissions(config.server.limits, compiled.trusted_proxies)
         self.listener = Listener(self.handle, self.admissions, self.current.lane)
         self.certificate = Certificate.of(config.server, compiled.loaded.file.parent)
@@ -98,6 +107,9 @@ class Serving:
             log.error("reload.refused", reason=str(error), still=self.reloads.fingerprint)
             return False
         self.reloads.succeeded(fingerprint(compiled.loaded.gateway))
+        audit = self.current.gateway.audit
+        if audit is not None:
+            audit.append(act("config.reload", "success", f"configuration {self.reloads.fingerprint}"))
         log.info("reload.done", config=self.reloads.fingerprint, changed=list(told))
         return True
 
@@ -108,25 +120,32 @@ class Serving:
             self.certificate.use(config.server.tls, compiled.loaded.file.parent)
         gateway = Gateway(compiled, self._store(compiled), self.process, old.gateway)
         gateway.start()
+        if config.logging != before.logging:
+            configure(config.logging.format, config.logging.level)
         server = GatewayServer(gateway)
         self.admissions.limits, self.admissions.trusted = config.server.limits, compiled.trusted_proxies
         self.current, self.listener.lane = server, server.lane
+        self._in_use.append(server)
         self._later(self._end(old, gateway))
-        fixed = [name for name in _FIXED if getattr(config.server, name) != getattr(before.server, name)]
-        if (config.server.tls is None) != (before.server.tls is None):
-            fixed.append("tls")
-        if fixed:
-            get_logger().warning("reload.needs_restart", settings=[f"server.{name}" for name in fixed])
+        self._tell_of_restart(config.server)
         return differences(before, config)
 
+    def _tell_of_restart(self, wanted: Server) -> None:
+        """Say what this process can't change to, at each reload for as long as it runs otherwise."""
+        was = self._started_with
+        settings = [name for name in self._fixed if getattr(wanted, name) != getattr(was, name)]
+        if (wanted.tls is None) != (was.tls is None):
+            settings.append("tls")
+        if settings:
+            get_logger().warning("reload.needs_restart", settings=[f"server.{name}" for name in settings])
+
     def _store(self, compiled: Compiled) -> SessionStore:
-        """The store in use, or a new one if the configuration names another."""
-        old = self.current.gateway
-        was, now = old.compiled.loaded.gateway.sessions, compiled.loaded.gateway.sessions
-        same = was.store == now.store and (
-            was.store == "memory" or session_folder(old.compiled) == session_folder(compiled)
-        )
-        return old.store if same else open_store(compiled)
+        """The store in use, or a new one if the configuration names another. No folder is opened twice: where requests
+        of an older configuration still use it, theirs is taken."""
+        wanted = _place_of_sessions(compiled)
+        gateways = (server.gateway for server in reversed(self._in_use))
+        known = (gateway.store for gateway in gateways if _place_of_sessions(gateway.compiled) == wanted)
+        return next(known, None) or open_store(compiled)
 
     async def _end(self, old: GatewayServer, after: Gateway) -> None:
         """Let a configuration go once its last request has ended."""
@@ -135,8 +154,15 @@ class Serving:
             ended = asyncio.Event()
             old.on_idle = ended.set
             await ended.wait()
+        while self.listener.serves(old.lane):  # noqa: ASYNC110 - the lane tells of no end, so that it costs nothing
+            await asyncio.sleep(_LANE_SECONDS)
         old.flush_log()
-        await old.gateway.close_what_is_left(after)
+        async with self._reloading:
+            await self._let_go(old)
+
+    async def _let_go(self, old: GatewayServer) -> None:
+        self._in_use.remove(old)
+        await old.gateway.close_what_is_left([server.gateway for server in self._in_use])
 
     def reload_soon(self, load: Load) -> None:
         """As `reload`, for a signal."""
@@ -173,11 +199,15 @@ class Serving:
         """Let go of everything."""
         for task in list(self._endings):
             task.cancel()
+        for old in [server for server in self._in_use if server is not self.current]:
+            old.flush_log()
+            await self._let_go(old)
         await self.current.gateway.close()
         self.current.flush_log()
 
     def _measure(self, out: Collected) -> None:
         add(out, "noetl_gateway_connections", (), self.admissions.open)
+        add(out, "noetl_gateway_connections_limit", (), self.admissions.limits.max_connections)
         add(out, "noetl_gateway_connections_refused", (), self.admissions.refused)
         add(out, "noetl_gateway_malformed_requests", (), self.admissions.malformed)
         add(out, "noetl_gateway_config_info", (self.reloads.fingerprint,), 1)
@@ -207,6 +237,12 @@ class Serving:
         idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
         return session is not None and session.alive(time.time(), idle)
 
+    def leave_counters(self) -> None:
+        """Show the other workers the last of what this one has counted."""
+        measures = self.process.measures
+        if measures.shelf is not None:
+            measures.shelf.lay_down(counters(measures.here(self.current.gateway)))
+
     async def purge(self) -> None:
         """Remove ended sessions now and then, until cancelled."""
         while True:
@@ -217,6 +253,10 @@ class Serving:
             except StoreError as error:
                 get_logger().warning("sessions.purge_failed", reason=str(error))
             await asyncio.sleep(_PURGE_SECONDS)
+
+
+def _place_of_sessions(compiled: Compiled) -> Path | None:
+    return None if compiled.loaded.gateway.sessions.store == "memory" else session_folder(compiled)
 
 
 @dataclass(slots=True)
@@ -251,38 +291,51 @@ class Running:
     parent: int | None = None
 
 
+class Stop:
+    """How the process has been asked to end."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.patient = True
+
+    def by_signal(self, name: int) -> None:
+        """A signal to the only process: the first says to end, the second to end at once."""
+        if self.asked.is_set():
+            self.at_once.set()
+        self.patient = self.patient and name == signal.SIGTERM
+        self.asked.set()
+
+    def hurry(self) -> None:
+        """End at once."""
+        self.asked.set()
+        self.at_once.set()
+
+
 async def run(compiled: Compiled, how: Running) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP reloads. Raises OSError if it can't listen, or StoreError."""
     config = compiled.loaded.gateway.server
-    serving = Serving(compiled, open_store(compiled))
+    serving, stop = Serving(compiled, open_store(compiled), supervised=how.parent is not None), Stop()
     if how.numbers is not None:
         serving.share_numbers(how.numbers, how.worker)
-    stop, patient = asyncio.Event(), [True]
     loop = asyncio.get_running_loop()
-
-    def ask_to_stop(name: int) -> None:
-        patient[0] = patient[0] and name == signal.SIGTERM and not stop.is_set()
-        stop.set()
-
-    loop.add_signal_handler(signal.SIGTERM, ask_to_stop, signal.SIGTERM)
     loop.add_signal_handler(signal.SIGHUP, serving.reload_soon, how.load)
     if how.parent is None:
-        loop.add_signal_handler(signal.SIGINT, ask_to_stop, signal.SIGINT)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.by_signal, name)
     else:
-        loop.add_reader(how.parent, _orphaned, loop, how.parent, ask_to_stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGHUP))
+        _obey(loop, how.parent, stop)
     background: list[asyncio.Task[None]] = []
     try:
         host, port = await serving.listen(config.host, config.port if how.port is None else how.port, shared=how.shared)
         background = [asyncio.create_task(work) for work in _background(serving, how)]
         how.ready(host, port)
-        await stop.wait()
+        await stop.asked.wait()
         get_logger().info("gateway.stopping", connections=len(serving.listener.connections))
         serving.stop_listening()
         grace = serving.current.gateway.compiled.loaded.gateway.server.shutdown_grace
-        finishing = asyncio.ensure_future(serving.finish(grace, patient=patient[0]))
-        stop.clear()
-        hurry = asyncio.ensure_future(stop.wait())
+        finishing = asyncio.ensure_future(serving.finish(grace, patient=stop.patient))
+        hurry = asyncio.ensure_future(stop.at_once.wait())
         await asyncio.wait([finishing, hurry], return_when=asyncio.FIRST_COMPLETED)
         for task in (finishing, hurry):
             task.cancel()
@@ -290,12 +343,31 @@ async def run(compiled: Compiled, how: Running) -> None:
         for task in background:
             task.cancel()
         await serving.close()
+        serving.leave_counters()
+        if how.parent is not None:
+            _hear_no_more(loop)
 
 
-def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, ask_to_stop: Callable[[int], None]) -> None:
+def _obey(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
+    """Hear the process above. SIGTERM may come twice, from it and with one to the whole process group, and means the
+    same each time; to hurry is told otherwise."""
+    loop.add_signal_handler(signal.SIGTERM, stop.asked.set)
+    loop.add_signal_handler(HURRY, stop.hurry)
+    loop.add_reader(parent, _orphaned, loop, parent, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+
+
+def _hear_no_more(loop: asyncio.AbstractEventLoop) -> None:
+    """A worker that has ended in order is not to die of a signal that comes late."""
+    for name in FORWARDED:
+        loop.remove_signal_handler(name)
+        signal.signal(name, signal.SIG_IGN)
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
     loop.remove_reader(parent)
     get_logger().error("worker.orphaned")
-    ask_to_stop(signal.SIGTERM)
+    stop.asked.set()
 
 
 def _background(serving: Serving, how: Running) -> list[Coroutine[Any, Any, None]]:

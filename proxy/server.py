@@ -33,6 +33,7 @@ from proxy.errors import (
 from proxy.exchange import HSTS, REQUEST_ID, Exchange, client_address, forwarded_proto, in_networks, json_response
 from proxy.gateway import Gateway, Service
 from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.audit import AuditedLog
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.observe.metrics import MeasuredLog
 from proxy.observe.tracing import Tracing
@@ -64,6 +65,9 @@ class GatewayServer:
         self._trusted = gateway.compiled.trusted_proxies
         self._cookie = config.sessions.cookie
         self._access_log: AccessLog = access_log(enabled=config.logging.access)
+        if gateway.audit is not None:
+            handlers = {e.pattern.text: e.route.block.handler or "" for e in gateway.compiled.routes.entries}
+            self._access_log = AuditedLog(self._access_log, gateway.audit, handlers)
         if config.metrics.enabled:
             self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
         self._security = gateway.security
@@ -222,10 +226,16 @@ class GatewayServer:
             self._check_origin(exchange, service, origin)
         if spec.allow_from and not in_networks(exchange.client_ip, spec.allow_from):
             raise Forbidden(detail=f"{exchange.client_ip} is not in allow_from of {spec.pattern}")
+        limiter = service.limiter if exchange.left is None else None
+        if limiter is not None and not limiter.needs_session:
+            limiter.take(exchange.client_ip, b"", None, spec.pattern)
         if service.session != "none":
             exchange.principal = await self._authenticate(exchange)
             if exchange.principal is None and service.session == "session":
                 raise Unauthorized
+        if limiter is not None and limiter.needs_session:
+            who = exchange.principal
+            limiter.take(exchange.client_ip, who.key if who else b"", who.user_id if who else None, spec.pattern)
 
     async def _authenticate(self, exchange: Exchange) -> Principal | None:
         tracing = self.gateway.tracing
@@ -244,6 +254,7 @@ class GatewayServer:
     def _refuse(self, exchange: Exchange, error: GatewayError) -> web.Response:
         if error.detail:
             exchange.detail = error.detail
+        exchange.denied = isinstance(error, Forbidden)
         if isinstance(error, RequestTimeout):
             cast(Connection, exchange.request.protocol).do_not_linger()
         if not exchange.origin_headers:
@@ -283,5 +294,6 @@ class GatewayServer:
             exchange.client_ip,
             exchange.request_id,
             exchange.detail,
+            exchange.denied,
         )
         self._access_log.write(line)

@@ -7,6 +7,7 @@ kernel spreads connections over the workers' sockets (SO_REUSEPORT).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -14,24 +15,32 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
-from proxy.observe.logs import get_logger
+from proxy.lifecycle import FORWARDED, HURRY
+from proxy.observe.exposition import SUPERVISOR, Shelf
+from proxy.observe.logs import configure, get_logger
+from proxy.observe.metrics import Collected
 
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _STEADY = 10.0
 _KILL_AFTER = 5.0
 _TICK = 0.5
+_NOTE = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-FORWARDED = (signal.SIGTERM, signal.SIGHUP)
-"""What workers are told by. A new worker starts with these blocked, and unblocks them when it can act on them."""
 Serve = Callable[[int, Compiled, int, int], int]
 """Runs a worker: its number, the configuration, a file descriptor that ends with the process above, and one to say
 on that it is ready. Returns the exit status."""
+
+
+def ready_note(number: int) -> bytes:
+    """What a worker says when it is ready."""
+    return number.to_bytes(_NOTE, "big")
 
 
 def cores() -> int:
@@ -55,12 +64,13 @@ class Slot:
 
 @dataclass(slots=True)
 class Supervisor:
-    """The process above the workers."""
+    """The process above the workers. `numbers`: the folder where they show each other what they have counted."""
 
     compiled: Compiled
     load: Callable[[], Compiled]
     serve: Serve
     changed: Callable[[Compiled], bool] | None = None
+    numbers: Path | None = None
     slots: list[Slot] = field(default_factory=list)
     _stopping: bool = False
     _status: int = 0
@@ -70,6 +80,7 @@ class Supervisor:
     def run(self, count: int, url: str) -> int:
         """Run so many workers until SIGINT or SIGTERM; returns the exit status."""
         self.slots = [Slot(number) for number in range(count)]
+        self._show_reload(1)
         alive_read, alive_write = os.pipe()
         ready_read, ready_write = os.pipe()
         os.set_blocking(ready_read, False)
@@ -142,6 +153,8 @@ class Supervisor:
                 continue
             pid, code = os.waitpid(slot.pid, os.WNOHANG)
             if pid:
+                if self.numbers is not None:
+                    Shelf(self.numbers, slot.number).leave_counters()
                 self._ended(slot, os.waitstatus_to_exitcode(code))
 
     def _ended(self, slot: Slot, code: int) -> None:
@@ -161,8 +174,9 @@ class Supervisor:
         log.error("worker.died", worker=slot.number, pid=pid, status=code, restart_in=f"{slot.pause:g}s")
         slot.pause = min(_LONGEST_PAUSE, slot.pause * 2)
 
-    def _note_ready(self, numbers: bytes, url: str) -> None:
-        for number in numbers:
+    def _note_ready(self, notes: bytes, url: str) -> None:
+        for at in range(0, len(notes), _NOTE):
+            number = int.from_bytes(notes[at : at + _NOTE], "big")
             for slot in self.slots:
                 if slot.number == number:
                     slot.ready = True
@@ -179,15 +193,19 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Tell the workers to end; a second time, to hurry."""
-        if not self._stopping:
-            get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
-            self._kill_at = time.monotonic() + self.compiled.loaded.gateway.server.shutdown_grace + _KILL_AFTER
+        now = time.monotonic()
+        if self._stopping:
+            self._kill_at = min(self._kill_at, now + _KILL_AFTER)
+            self._tell(HURRY)
+            return
+        get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
+        self._kill_at = now + self._gateway().server.shutdown_grace + _KILL_AFTER
         self._stopping = True
         self._tell(signal.SIGTERM)
 
     def _tell(self, name: int) -> None:
         for slot in self.slots:
-            if slot.pid:
+            if slot.pid and (slot.wanted or name != signal.SIGHUP):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(slot.pid, name)
 
@@ -197,28 +215,38 @@ class Supervisor:
         try:
             compiled = self.load()
         except ConfigError as error:
+            self._show_reload(0)
             for problem in error.problems:
                 log.error("reload.problem", problem=str(problem))
             log.error("reload.refused", problems=len(error.problems), still=fingerprint(self._gateway()))
             return
         told = differences(self._gateway(), compiled.loaded.gateway)
         self.compiled = compiled
+        configure(self._gateway().logging.format, self._gateway().logging.level)
         log.info("reload.checked", config=fingerprint(self._gateway()), changed=list(told))
+        self._show_reload(1)
         self._resize(worker_count(compiled))
         self._tell(signal.SIGHUP)
+
+    def _show_reload(self, worked: int) -> None:
+        """The workers hear of no reload that is refused here, so it is laid with their numbers."""
+        if self.numbers is not None:
+            shown: Collected = {"noetl_gateway_config_last_reload_successful": {(): worked}}
+            Shelf(self.numbers, SUPERVISOR).lay_down(shown)
 
     def _gateway(self) -> Gateway:
         return self.compiled.loaded.gateway
 
     def _resize(self, count: int) -> None:
-        """More workers are started, the last ones too many are told to end."""
-        for slot in self.slots:
-            if slot.number >= count and slot.wanted:
-                slot.wanted = False
-                if slot.pid:
-                    os.kill(slot.pid, signal.SIGTERM)
-        known = {slot.number for slot in self.slots if slot.wanted}
-        self.slots += [Slot(number) for number in range(count) if number not in known]
+        """More workers are started, the last ones too many are told to end. Until one has ended its number is taken."""
+        wanted = [slot for slot in self.slots if slot.wanted]
+        for slot in wanted[count:]:
+            slot.wanted = False
+            if slot.pid:
+                os.kill(slot.pid, signal.SIGTERM)
+        taken = {slot.number for slot in self.slots}
+        free = (number for number in itertools.count() if number not in taken)
+        self.slots += [Slot(next(free)) for _ in range(count - len(wanted))]
 
 
 def worker_count(compiled: Compiled) -> int:

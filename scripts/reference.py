@@ -51,8 +51,8 @@ _VALUES: dict[str, tuple[str, ...]] = {
 _METRICS = """\
 What `/metrics` shows, for as long as `metrics.enabled` is true. `route` is a pattern of the route table, or `none`
 where no route was found. With several workers, counters, histograms and most gauges are the sum of all; those with
-`[worker]` are told for each worker, and have that label only then. [operations.md](operations.md) has a dashboard and
-alerts.
+`[worker]` are told for each worker, and have that label only then: its number, or `supervisor` for the process above.
+[operations.md](operations.md) has a dashboard and alerts.
 """
 _INTRODUCTION = """\
 # Reference

@@ -61,6 +61,11 @@ def unusable_files(compiled: Compiled) -> Iterator[Problem]:
         Certificate.of(gateway.server, folder)
     except CertificateError as error:
         yield _at(compiled, ("server", "tls"), str(error).removeprefix("server.tls: "))
+    if gateway.audit is not None:
+        wanted = (folder / gateway.audit.file).resolve().parent
+        there = next(path for path in (wanted, *wanted.parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            yield _at(compiled, ("audit", "file"), f"{there} is no folder that can be written to")
     for name, upstream in gateway.upstreams.items():
         authorities = upstream.tls.ca if upstream.tls is not None else None
         if authorities is not None:

@@ -49,6 +49,7 @@ def dev(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str)
         "NOETL_BASE_URL": f"http://127.0.0.1:{noetl_port}",
         "GATEWAY_PORT": str(port),
         "NOETL_EDGE_SESSIONS": str(Path("var/sessions").resolve()),
+        "NOETL_EDGE_AUDIT": str(Path("var/audit/audit.log").resolve()),
         "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
         "PYTHONUNBUFFERED": "1",
     }

@@ -19,14 +19,15 @@ import click
 from proxy.commands.common import CONFIG, Failed, read, reading
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
+from proxy.config.model import Gateway
 from proxy.lifecycle import Running, reserve_port, run
 from proxy.observe import logs
 from proxy.sessions.store import StoreError
 from proxy.tls import CertificateError
 from proxy.watch import Changes
-from proxy.workers import Supervisor, worker_count
+from proxy.workers import Supervisor, ready_note, worker_count
 
-_OTHER_FILES = 600
+_OTHER_FILES = 100
 
 
 @click.command(epilog="Example: noetl-edge serve --config gateway.yaml --watch")
@@ -55,9 +56,19 @@ def _raise_limit(compiled: Compiled) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft = hard
-    wanted = compiled.loaded.gateway.server.limits.max_connections + _OTHER_FILES
+    wanted = files_needed(compiled.loaded.gateway)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         logs.get_logger().warning("limits.files", allowed=soft, needed=wanted, remedy=f"ulimit -n {wanted}")
+
+
+def files_needed(gateway: Gateway) -> int:
+    """The files that a process may have open at once: clients, upstreams, and what every process has.
+
+    Upstream connections are never many more than clients, whatever the pools would allow.
+    """
+    clients = gateway.server.limits.max_connections
+    upstreams = sum(len(upstream.urls) * upstream.max_connections for upstream in gateway.upstreams.values())
+    return clients + min(upstreams, clients) + _OTHER_FILES
 
 
 def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:
@@ -78,7 +89,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
 
     def work(number: int, current: Compiled, parent: int, ready: int) -> int:
         def tell(_host: str, _port: int) -> None:
-            os.write(ready, bytes([number]))
+            os.write(ready, ready_note(number))
 
         how = Running(
             reading(config), tell, shared=True, port=port, worker=number, numbers=Path(numbers), parent=parent
@@ -92,7 +103,8 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
         return 0
 
     with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
-        supervisor = Supervisor(compiled, reading(config), work, _changed(compiled) if watch else None)
+        changed = _changed(compiled) if watch else None
+        supervisor = Supervisor(compiled, reading(config), work, changed, Path(numbers))
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 
 

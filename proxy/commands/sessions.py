@@ -14,7 +14,8 @@ import click
 
 from proxy.commands.common import CONFIG, Failed, read, table
 from proxy.config.compile import Compiled
-from proxy.gateway import open_store, session_folder
+from proxy.gateway import open_audit, open_store, session_folder
+from proxy.observe.audit import act
 from proxy.sessions.store import Session, SessionStore, StoreError, instant
 
 T = TypeVar("T")
@@ -88,6 +89,12 @@ def end(config: Path, session_id: str | None, user: str | None, everyone: bool) 
         return ended
 
     count = _with_store(config, finish)
+    audit = open_audit(read(config))
+    if audit is not None:
+        whose = session_id or user or "everyone"
+        audit.append(
+            act("session.end", "success" if count else "failed", f"noetl-edge sessions end: {count} of {whose}")
+        )
     click.echo(f"ended {count} session{'s' * (count != 1)}")
     if not count:
         click.get_current_context().exit(1)

@@ -50,9 +50,9 @@ HANDLERS: dict[str, HandlerFacts] = {
 BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/health", "handler": "health"},
     {"path": "/ready", "handler": "ready"},
-    {"path": "/metrics", "handler": "metrics", "allow_from": ["127.0.0.0/8", "::1/128"]},
+    {"path": "/metrics", "handler": "metrics"},
     {"path": "/api/runtime/contract", "handler": "runtime.contract"},
-    {"path": "/api/auth/login", "handler": "auth.login"},
+    {"path": "/api/auth/login", "handler": "auth.login", "rate_limit": "login"},
     {"path": "/api/auth/validate", "handler": "auth.validate"},
     {"path": "/api/auth/check-access", "handler": "auth.check_access"},
     {"path": "/api/auth/logout", "handler": "auth.logout"},
@@ -71,6 +71,9 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/noetl/{path:**}", "upstream": "noetl", "rewrite": "/api/{path}"},
 )
 
+
+BUILTIN_LIMITS: dict[str, dict[str, Any]] = {"login": {"limit": "60/minute", "burst": 30, "key": "ip"}}
+"""What the built-in table's routes name, where the file does not."""
 
 RELAYED_SUMMARY = "streamed to the NoETL API and back, if the access rules allow it"
 

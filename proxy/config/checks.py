@@ -26,7 +26,7 @@ def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
     """Every problem that a single field does not show."""
     check = _Checker(document)
     check.later(gateway, ())
-    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _tracing):
+    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _metrics, _tracing):
         part(gateway, check)
     return check.problems
 
@@ -92,6 +92,15 @@ def _tracing(gateway: Gateway, check: _Checker) -> None:
         check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or leave it off")
     if not _is_base_url(gateway.tracing.endpoint):
         check.add(("tracing", "endpoint"), "needs scheme and host, as http://localhost:4318, and no path")
+
+
+def _metrics(gateway: Gateway, check: _Checker) -> None:
+    path: Path = ("metrics", "allow_from")
+    check.networks(path, gateway.metrics.allow_from)
+    routes = check.document.numbered(("routes",), gateway.routes or ())
+    builtin = any(r.handler == "metrics" and not check.document.declares(("routes", index)) for index, r in routes)
+    if "allow_from" in gateway.metrics.model_fields_set and gateway.routes is not None and not builtin:
+        check.add(path, "is for the built-in /metrics; write allow_from at your own route of it", key=True)
 
 
 def _names(document: Document, *path: str) -> list[str]:
@@ -255,6 +264,8 @@ def _routes(gateway: Gateway, check: _Checker) -> None:
             check.known((*path, "upstream"), route.upstream, names, "upstream")
         if route.rewrite is not None:
             _rewrite(route, path, check)
+        if route.rate_limit is not None:
+            check.known((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
 
 
 def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
@@ -271,7 +282,7 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
             check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")
-    for key in ("rewrite", "action", "timeout", "auth", "require"):
+    for key in ("rewrite", "action", "timeout", "auth", "require", "websocket", "headers"):
         if key in route.model_fields_set:
             check.add((*path, key), "is for routes with an upstream", key=True)
 

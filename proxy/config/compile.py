@@ -9,11 +9,12 @@ from typing import Any
 
 from proxy.config.builtin import HANDLERS
 from proxy.config.load import Loaded
-from proxy.config.model import RELAYED, Cors, RouteBlock, RuleBlock
+from proxy.config.model import RELAYED, Cors, RateLimitBlock, RouteBlock, RuleBlock
 from proxy.config.problems import Place
 from proxy.policy.acl import AccessPolicy, Action, ClaimTest, Role, Rule
 from proxy.policy.cors import CorsPolicy, compile_cors
 from proxy.policy.glob import path_glob, text_glob
+from proxy.policy.ratelimit import LimitKey, LimitSettings
 from proxy.routing import Entry, RouteTable, parse_pattern
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,6 +33,7 @@ class RouteSpec:
     max_body_size: int
     action: Action | None
     require_roles: frozenset[str]
+    limit: LimitSettings | None
 
     @property
     def target(self) -> str:
@@ -118,25 +120,33 @@ def _cors(block: Cors, origins: tuple[str, ...]) -> CorsPolicy:
     )
 
 
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+def _limit(name: str, block: RateLimitBlock) -> LimitSettings:
+    number, _, period = block.limit.partition("/")
+    burst = block.burst if block.burst is not None else int(number)
+    return LimitSettings(name, int(number), _PERIODS[period], burst, LimitKey(block.key))
+
+
 def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
     gateway = loaded.gateway
     for index, block in enumerate(gateway.routes or ()):
         facts = HANDLERS.get(block.handler or "")
         methods = block.methods or (facts.methods if facts else RELAYED)
         limit = gateway.graphql.max_body_size if block.handler == "graphql" else gateway.server.limits.max_body_size
+        builtin = not loaded.document.declares(("routes", index))
+        allowed = gateway.metrics.allow_from if builtin and block.handler == "metrics" else block.allow_from
         spec = RouteSpec(
             pattern=block.path,
-            place=loaded.document.place(("routes", index)) if _in_file(loaded, index) else Place("built-in"),
+            place=Place("built-in") if builtin else loaded.document.place(("routes", index)),
             block=block,
             methods=tuple(methods),
             cors=_cors(block.cors, block.cors.allowed_origins) if block.cors else cors,
-            allow_from=networks(block.allow_from),
+            allow_from=networks(allowed),
             max_body_size=limit if block.max_body_size is None else block.max_body_size,
             action=Action(block.action) if block.action else None,
             require_roles=frozenset(block.require.roles),
+            limit=_limit(block.rate_limit, gateway.rate_limits[block.rate_limit]) if block.rate_limit else None,
         )
         yield Entry(block.host, spec.methods, parse_pattern(block.path), spec)
-
-
-def _in_file(loaded: Loaded, index: int) -> bool:
-    return ("routes", index) in loaded.document.values

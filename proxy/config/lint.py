@@ -180,6 +180,7 @@ def _secrets(compiled: Compiled) -> Iterator[Problem]:
     gateway = compiled.loaded.gateway
     given = {("sessions", "url"): gateway.sessions.url}
     given |= {("live", "internal_token"): gateway.live.internal_token} if gateway.live else {}
+    given |= {("audit", "key"): gateway.audit.key} if gateway.audit else {}
     for where, value in given.items():
         if value is not None and where not in document.interpolated:
             yield _at(compiled, where, text)

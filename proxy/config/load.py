@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from proxy.config.builtin import builtin_routes
+from proxy.config.builtin import BUILTIN_LIMITS, builtin_routes
 from proxy.config.checks import cross_checks
 from proxy.config.environment import apply_environment, block_of
 from proxy.config.messages import describe
@@ -63,6 +63,15 @@ def _read(file: FilePath, environ: Mapping[str, str]) -> Document:
 def _use_builtin_routes(document: Document) -> None:
     extra = document.data.pop("routes", None) or []
     document.data["routes"] = [*builtin_routes(document.data.get("upstreams")), *extra]
+    _use_builtin_limits(document)
+
+
+def _use_builtin_limits(document: Document) -> None:
+    limits = document.data.setdefault("rate_limits", {})
+    if limits is None:
+        limits = document.data["rate_limits"] = {}
+    if isinstance(limits, dict):
+        document.data["rate_limits"] = {**{name: dict(block) for name, block in BUILTIN_LIMITS.items()}, **limits}
 
 
 def _include(document: Document, file: FilePath, environ: Mapping[str, str]) -> None:
@@ -110,6 +119,7 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
         return
     if path == ("routes",) and document.data.get("routes") is None:
         document.data["routes"] = builtin_routes(document.data.get("upstreams"))
+        _use_builtin_limits(document)
     target = document.data
     for name in path[:-1]:
         target = target.setdefault(name, {})

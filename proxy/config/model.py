@@ -6,6 +6,7 @@ come from here. Checks that need more than one field are in `checks.py`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -46,8 +47,10 @@ class ServerLimits(Block):
     max_header_size: Size = Field(16384, description="Largest request head; also the longest request line.")
     max_headers: Integer = Field(100, ge=1, description="Most header fields of a request.")
     max_body_size: Size = Field(10 * 1024**2, description="Largest request body; a route may say otherwise.")
-    max_connections: Integer = Field(10000, ge=1, description="Most open client connections; more get 503.")
-    max_connections_per_ip: Integer = Field(0, ge=0, description="Most open connections of one address; 0 is no limit.")
+    max_connections: Integer = Field(10000, ge=1, description="Most open client connections per worker; more get 503.")
+    max_connections_per_ip: Integer = Field(
+        0, ge=0, description="Most open connections of one address per worker; 0 is no limit."
+    )
 
 
 def _workers(value: Any) -> Any:
@@ -202,10 +205,10 @@ class Jwks(Block):
 
 
 class Throttle(Block):
-    after: Integer = Field(0, ge=0, description="Failed logins before answers are slowed down; 0 is off.")
-    window: Duration = Field(300.0, description="Time over which failures count.")
-    delay: Duration = Field(1.0, description="First delay.")
-    max_delay: Duration = Field(60.0, description="Longest delay.")
+    after: Integer = Field(10, ge=0, description="Failed logins of an address before it has to wait; 0 is off.")
+    window: Duration = Field(300.0, description="Time without a failure after which failures are forgotten.")
+    delay: Duration = Field(1.0, description="First wait; it doubles with each failure. Meanwhile the answer is 429.")
+    max_delay: Duration = Field(60.0, description="Longest wait.")
 
 
 class AuthPlaybooks(Block):
@@ -240,9 +243,7 @@ class Auth(Block):
     )
     default_tenant: Text | None = Field(None, description="Tenant of a login that names no domain.")
     application: Application = Field(default_factory=Application, description="Told by `/api/runtime/contract`.")
-    throttle: Annotated[Throttle, Later("slowing down failed logins", (Throttle(),))] = Field(
-        default_factory=Throttle, description="Slows down failed logins."
-    )
+    throttle: Throttle = Field(default_factory=Throttle, description="Slows down failed logins.")
     jwks: Jwks = Field(default_factory=Jwks, description="How key sets are fetched.")
     playbooks: Annotated[AuthPlaybooks | None, Later("provider: playbook", (None,))] = Field(
         None, description="For `provider: playbook`."
@@ -393,6 +394,24 @@ class Live(Block):
     )
 
 
+def _limit(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
+        raise ValueError(f'"{value}" is not a rate: write a number and a time, as 60/minute or 5/second')
+    return value
+
+
+class RateLimitBlock(Block):
+    limit: Annotated[Text, BeforeValidator(_limit)] = Field(
+        description="Requests over time: `60/minute`; also `/second`, `/hour`, `/day`. For each worker."
+    )
+    burst: Integer | None = Field(
+        None, ge=1, description="How many at once; as many as the limit's number if not given."
+    )
+    key: Literal["ip", "session", "user", "route"] = Field(
+        "ip", description="Whose requests count together: `ip` (IPv6 by /64), `session`, `user` or all of a `route`."
+    )
+
+
 class ResponseHeaders(Block):
     security: Flag = Field(True, description="Add nosniff, no-referrer, frame-ancestors 'none', and HSTS behind TLS.")
 
@@ -432,7 +451,7 @@ class RouteBlock(Block):
     allow_from: Texts = Field((), description="Networks that may use the route; everyone if not given.")
     timeout: Duration | None = Field(None, description="Longest time until the upstream's response head.")
     max_body_size: Size | None = Field(None, description="Largest request body, instead of the server's limit.")
-    rate_limit: Annotated[Text | None, Later("rate limits", (None,))] = Field(None, description="A rate limit's name.")
+    rate_limit: Text | None = Field(None, description="Name of the rate limit that the route's requests count for.")
     websocket: Flag = Field(False, description="Pass WebSockets on; session and origin are checked at the handshake.")
     server_timing: Flag = Field(False, description="Tell clients in `Server-Timing` where the time went.")
     headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header changes.")
@@ -451,8 +470,26 @@ class Logging(Block):
     access: Flag = Field(True, description="One line per request.")
 
 
+class AuditBlock(Block):
+    file: Text = Field(
+        description="The file, relative to the configuration file; rotated ones end in .1, .2 and so on."
+    )
+    max_size: Size = Field(100 * 1024**2, ge=4096, description="At this size it is rotated.")
+    keep: Integer = Field(10, ge=0, le=1000, description="Rotated files that are kept.")
+    key: Text | None = Field(
+        None,
+        description="Secret of the chain: with it a forger would need it too. Else anyone could write a new chain.",
+        json_schema_extra=env(secret=True),
+    )
+
+
 class Metrics(Block):
     enabled: Flag = Field(True, description="Count requests for Prometheus, and serve `/metrics`.")
+    allow_from: Texts = Field(
+        ("127.0.0.0/8", "::1/128"),
+        min_length=1,
+        description="Networks that may read the built-in `/metrics`. A route table of one's own says it at its route.",
+    )
 
 
 class Tracing(Block):
@@ -472,8 +509,9 @@ class Gateway(Block):
     corsAllowedOrigins: Texts | None = Field(None, description="Short form of `cors.allowed_origins`.")
     cors: Cors = Field(default_factory=Cors, description="Which origins may read answers.")
     acl: Acl = Field(default_factory=Acl, description="Who may do what.")
-    rate_limits: Annotated[dict[str, Any], Later("rate limits", ({},))] = Field(
-        default_factory=dict, description="Named rate limits."
+    rate_limits: dict[str, RateLimitBlock] = Field(
+        default_factory=dict,
+        description="Named rate limits. `login`, in the built-in route table, is 60/minute with bursts of 30, by ip.",
     )
     graphql: Graphql = Field(default_factory=Graphql, description="The GraphQL endpoint.")
     live: Annotated[Live | None, Later("events and callbacks", (None,))] = Field(
@@ -484,6 +522,9 @@ class Gateway(Block):
         None, description="The route table, taken literally; the built-in one if not given."
     )
     logging: Logging = Field(default_factory=Logging, description="What is logged.")
+    audit: AuditBlock | None = Field(
+        None, description="Audit log: logins, logouts, denials, ended sessions. Off if not given."
+    )
     metrics: Metrics = Field(default_factory=Metrics, description="Prometheus metrics.")
     tracing: Tracing = Field(default_factory=Tracing, description="OpenTelemetry traces.")
     include: Texts = Field((), description="Globs of files whose `routes` and `acl.rules` are added, in name order.")

@@ -41,6 +41,10 @@ class Document:
     kept: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
 
+    def declares(self, path: Path) -> bool:
+        """Whether a value is in a file; not, if it is built in or from the environment."""
+        return path in self.values
+
     def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
         """The entries of a list of the model, each with its number in the file."""
         return zip(self.kept.get(path, range(len(items))), items, strict=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +14,15 @@ from aiohttp import web
 
 from proxy.access import AccessJudge, Principal, playbook_name
 from proxy.config.model import Cookie
-from proxy.errors import BadRequest, NotFound, Unauthorized, Unavailable
+from proxy.errors import BadRequest, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import NO_STORE, Exchange, json_response
 from proxy.identity.jwks import KeySetUnavailable
 from proxy.identity.local import LocalProvider
 from proxy.identity.tokens import InvalidToken
 from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
+from proxy.policy.ratelimit import address_key
+from proxy.policy.throttle import Throttle
 from proxy.sessions.store import LocalSessions, Session, SessionStore, StoreError, instant, key_of
 
 _LIMIT = 64 * 1024
@@ -71,6 +74,7 @@ class AuthHandlers:
     cookie: Cookie
     roles_claims: dict[str, str | None]
     metrics: Metrics
+    throttle: Throttle
     known: dict[bytes, Principal] = field(default_factory=dict)
 
     def principal(self, key: bytes, session: Session) -> Principal:
@@ -125,10 +129,12 @@ class AuthHandlers:
         if hours is not None and (type(hours) is not int or hours < 1):
             raise BadRequest("session_duration_hours must be a whole number of at least 1")
         agent = exchange.request.headers.get("user-agent", "")
+        client = ("address", address_key(exchange.client_ip))
+        self._slow_down(client)
         try:
             made = await self.provider.login(token, domain, hours, ip=exchange.client_ip, user_agent=agent)
         except InvalidToken as error:
-            self.metrics.logins["invalid_token"] += 1
+            self._note_failure(client, error.account)
             raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {error}") from None
         except KeySetUnavailable as error:
             self.metrics.logins["keys_unavailable"] += 1
@@ -138,6 +144,7 @@ class AuthHandlers:
             self.metrics.logins["error"] += 1
             raise
         self.metrics.logins["success"] += 1
+        self.throttle.succeeded(client)
         exchange.principal = principal = self.principal(b"", made.session)
         response = json_response(
             {
@@ -151,6 +158,22 @@ class AuthHandlers:
         if self.cookie.enabled:
             self._set_cookie(response, made.token, int(made.session.expires_at - time.time()))
         return response
+
+    def _slow_down(self, who: Hashable) -> None:
+        """Raise TooManyRequests while an address, or an account, has to wait."""
+        wait = self.throttle.wait(who, time.monotonic())
+        if wait > 0:
+            self.metrics.logins["throttled"] += 1
+            raise TooManyRequests(math.ceil(wait), detail="too many failed logins")
+
+    def _note_failure(self, client: Hashable, account: tuple[str, str] | None) -> None:
+        """A token was refused; where it had proved whose it is, the account is slowed down as well."""
+        now = time.monotonic()
+        self.throttle.failed(client, now)
+        if account is not None:
+            self._slow_down(("account", account))
+            self.throttle.failed(("account", account), now)
+        self.metrics.logins["invalid_token"] += 1
 
     def _set_cookie(self, response: web.Response, value: str, max_age: int) -> None:
         response.set_cookie(

@@ -119,10 +119,17 @@ class FastLane:
         principal = self._allowed(read, route, method, target.path) if read is not None else None
         if read is None or principal is None:
             return None
+        limiter, pattern = route.limiter, route.spec.pattern
+        if limiter is not None:
+            address, _ = self.circumstances(client, message)
+            if not limiter.allows(address, principal.key, principal.user_id, pattern):
+                return None
         connection = route.upstream.balancer.take_idle(principal.key, NEVER if method in SAFE else STALE_AFTER)
         if connection is None:
             return None
         address, scheme = self.circumstances(client, message)
+        if limiter is not None:
+            limiter.take(address, principal.key, principal.user_id, pattern)
         request_id = self.request_id(read.request_id)
         trace = self.traceparent(read.traceparent.decode("latin-1") if read.traces == 1 else "")
         head = b"".join(

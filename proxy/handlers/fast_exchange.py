@@ -13,6 +13,7 @@ from proxy.config.compile import RouteSpec
 from proxy.errors import GatewayError
 from proxy.exchange import Left
 from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
+from proxy.handlers.limits import Limiter
 from proxy.handlers.streams import Drain, EventStream, is_event_stream
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import redact_query
@@ -76,6 +77,7 @@ class FastRoute:
     timeout: float
     request: RequestPlan
     answer: ResponsePlan
+    limiter: Limiter | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from proxy.handlers.deadlines import Deadlines
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import Client
 from proxy.handlers.fast_headers import MAX_KEPT_TEXT, lines
-from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, tell, timed_out
+from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, is_denied, tell, timed_out
 from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
 from proxy.upstream.client import error_of
@@ -338,6 +338,7 @@ class GraphqlExchange:
         try:
             answer, behind = answered(result)
             detail = tell(behind, request_id.decode()) if behind else ""
+            denied = is_denied(behind)
             body = encode(answer.body)
         except Exception as error:
             self._failed(error)
@@ -347,7 +348,7 @@ class GraphqlExchange:
             status, self._media, request_id, self._origin, self._scheme, len(body), close=self._close
         )
         self._client.send(head + body)
-        self._tell(detail)
+        self._tell(detail, denied=denied)
         self._client.lane_done(close=self._close)
 
     def _failed(self, error: Exception) -> None:
@@ -358,7 +359,7 @@ class GraphqlExchange:
             error = InternalError()
         self._client.lane_failed(Left(error, started=self.started, upstream_seconds=self._upstream_seconds))
 
-    def _tell(self, detail: str) -> None:
+    def _tell(self, detail: str, *, denied: bool = False) -> None:
         line = AccessLine(
             "POST",
             self._path,
@@ -370,6 +371,7 @@ class GraphqlExchange:
             self.address,
             self._request_id.decode(),
             detail,
+            denied,
         )
         self._lane.means.log.write(line)
 

@@ -18,6 +18,7 @@ from proxy.access import AccessJudge, Principal, parse_json
 from proxy.config.model import Graphql, IntrospectionRoles
 from proxy.errors import (
     BadRequest,
+    Forbidden,
     GatewayError,
     GatewayTimeout,
     InternalError,
@@ -101,6 +102,7 @@ class GraphqlHandler:
             return refused((GraphQLError("Introspection is not allowed"),), "FORBIDDEN")
         result = await self._execute(exchange, wanted, operation)
         answer, behind = answered(result)
+        exchange.denied = exchange.denied or is_denied(behind)
         exchange.detail = "; ".join(filter(None, (exchange.detail, tell(behind, exchange.request_id))))
         return answer
 
@@ -155,6 +157,11 @@ def tell(behind: Sequence[tuple[GraphQLError, GatewayError]], request_id: str) -
         elif cause.detail:
             details.append(cause.detail)
     return "; ".join(details)
+
+
+def is_denied(behind: Sequence[tuple[GraphQLError, GatewayError]]) -> bool:
+    """Whether the access rules are behind one of an answer's errors."""
+    return any(isinstance(cause, Forbidden) for _, cause in behind)
 
 
 def _wants_page(accept: str | None, query: str) -> bool:

@@ -23,7 +23,14 @@ _PROTOCOL_CLAIMS = frozenset(
 
 
 class InvalidToken(Exception):
-    """The token is refused. The text says why, in general terms, and may be told to the client."""
+    """The token is refused. The text says why, in general terms, and may be told to the client.
+
+    `account` is issuer and subject, where the signature had proved whose token it is.
+    """
+
+    def __init__(self, text: str, account: tuple[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.account = account
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +112,9 @@ def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
     if any("\ud800" <= char <= "\udfff" for char in subject):
         raise InvalidToken("sub is not a text")
     if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") not in tenant.audience:
-        raise InvalidToken("wrong authorized party")
+        raise InvalidToken("wrong authorized party", (tenant.issuer, subject))
     if tenant.require_verified_email and claims.get("email_verified") is not True:
-        raise InvalidToken("e-mail address not verified")
+        raise InvalidToken("e-mail address not verified", (tenant.issuer, subject))
     email = _text(claims.get("email"))
     if email.count("@") > 1:
         email = ""  # whose domain it is would be a matter of opinion

@@ -15,7 +15,8 @@ _quoted = json.encoder.encode_basestring_ascii
 
 @dataclass(slots=True)
 class AccessLine:
-    """What is told of a request. Times in milliseconds; `route` is the pattern, `path` has no secret in its query."""
+    """What is told of a request. Times in milliseconds; `route` is the pattern, `path` has no secret in its query;
+    `denied`: the access rules refused something."""
 
     method: str
     path: str
@@ -27,6 +28,7 @@ class AccessLine:
     ip: str
     request_id: str
     detail: str = ""
+    denied: bool = False
 
 
 class AccessLog(Protocol):

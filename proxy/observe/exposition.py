@@ -1,7 +1,7 @@
 """What Prometheus is shown: the numbers of this process and, with several workers, of the others too.
 
-Workers lay their numbers down once a second in a folder that they share; whichever is asked adds them up. A worker
-that comes back after a crash goes on from what its predecessor had counted, so that no counter ever falls.
+Workers lay their numbers down once a second in a folder that they share; whichever is asked adds them up. Counters of a
+worker that has ended stay there, and one that takes its place goes on from them, so that no counter ever falls.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from proxy.observe.metrics import FAMILIES, Collected, Family, Histogram, Labels, Value, add
+from proxy.observe.metrics import FAMILIES, Collected, Family, Histogram, Labels, Value, add, counters
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+SUPERVISOR = "supervisor"
+"""What the process above the workers is called where it lays numbers down: as `worker` of its series."""
 
 
 class _Shown:
@@ -70,11 +72,11 @@ def _buckets(family: Family, value: Histogram) -> list[tuple[str, float]]:
 
 
 class Shelf:
-    """Where the workers of one gateway lay their numbers down; `worker` is this one's."""
+    """Where the processes of one gateway lay their numbers down; `worker` is this one's number or name."""
 
-    def __init__(self, folder: Path, worker: int) -> None:
+    def __init__(self, folder: Path, worker: int | str) -> None:
         self._folder = folder
-        self._worker = worker
+        self._worker = str(worker)
         self._last = b""
 
     def lay_down(self, collected: Collected) -> None:
@@ -93,19 +95,24 @@ class Shelf:
         """What a worker in this one's place had counted before."""
         return _read(self._folder / f"{self._worker}.json")
 
+    def leave_counters(self) -> None:
+        """The worker has ended, in whatever way: what it counted stays, its gauges go."""
+        self.lay_down(counters(self.of_predecessor()))
+
     def with_others(self, mine: Collected) -> Collected:
-        """Everybody's numbers: added up, or each with its `worker`."""
+        """Everybody's numbers: added up, or each with its `worker`. Nobody is shown less of this one's later on."""
+        self.lay_down(mine)
         out: Collected = {}
         parts = {self._worker: mine}
-        for file in sorted(self._folder.glob("*.json")):
-            if file.stem.isdecimal() and int(file.stem) != self._worker:
-                parts[int(file.stem)] = _read(file)
-        for worker, part in sorted(parts.items()):
+        for file in sorted(self._folder.glob("*.json"), key=lambda file: (len(file.stem), file.stem)):
+            if file.stem != self._worker:
+                parts[file.stem] = _read(file)
+        for worker, part in parts.items():
             for name, series in part.items():
                 family = FAMILIES.get(name)
                 for labels, value in series.items() if family is not None else ():
                     summed = family is not None and family.summed
-                    add(out, name, labels if summed else (*labels, str(worker)), value)
+                    add(out, name, labels if summed else (*labels, worker), value)
         for name in ("noetl_gateway_sessions", "noetl_gateway_build_info"):
             if name in mine:
                 out[name] = dict(mine[name])

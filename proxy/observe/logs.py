@@ -40,7 +40,8 @@ _form: dict[str, int] = {"json": False, "level": logging.INFO}
 
 
 def configure(format_: str | None, level: str) -> None:
-    """Set the log up for the process. Without a format: console on a terminal, JSON elsewhere."""
+    """Set the log up for the process, or anew: for loggers got from now on. Without a format: console on a terminal,
+    JSON elsewhere."""
     console = format_ == "console" or (format_ is None and sys.stderr.isatty())
     _form.update(json=not console, level=_LEVELS[level])
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())

@@ -19,7 +19,7 @@ DURATION = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MAX_SERIES = 20_000
-LOGINS = ("success", "invalid_token", "keys_unavailable", "error")
+LOGINS = ("success", "invalid_token", "throttled", "keys_unavailable", "error")
 SESSION_CHECKS = ("valid", "missing", "invalid", "error")
 DECISIONS = ("allowed", "denied")
 
@@ -54,6 +54,7 @@ FAMILIES: dict[str, Family] = {
     "noetl_gateway_authz": Family("counter", "Decisions of the access rules, by outcome.", ("outcome",)),
     "noetl_gateway_sessions": Family("gauge", "Sessions in the store, ended ones that are not purged yet included."),
     "noetl_gateway_connections": Family("gauge", "Open client connections."),
+    "noetl_gateway_connections_limit": Family("gauge", "Most client connections that may be open: max_connections."),
     "noetl_gateway_connections_refused": Family("counter", "Connections refused by a limit on their number."),
     "noetl_gateway_malformed_requests": Family("counter", "Request heads that could not be served."),
     "noetl_gateway_event_streams": Family("gauge", "Open server-sent-event streams."),
@@ -119,6 +120,11 @@ def add(collected: Collected, name: str, labels: Labels, value: Value) -> None:
         series[labels] = value + (known if isinstance(known, float | int) else 0)
 
 
+def counters(collected: Collected) -> Collected:
+    """What must never fall: all but the gauges."""
+    return {name: s for name, s in collected.items() if name in FAMILIES and FAMILIES[name].kind != "gauge"}
+
+
 @dataclass(slots=True)
 class _Request:
     """The requests of one route, method and status."""
@@ -164,10 +170,9 @@ class Metrics:
 
     def keep(self, collected: Collected) -> None:
         """Go on from counters of something that is about to go: a replaced upstream, a worker that died."""
-        for name, series in collected.items():
-            if name in FAMILIES and FAMILIES[name].kind != "gauge":
-                for labels, value in series.items():
-                    add(self._kept, name, labels, value)
+        for name, series in counters(collected).items():
+            for labels, value in series.items():
+                add(self._kept, name, labels, value)
 
     def collect(self) -> Collected:
         """All that is counted here, every outcome present."""

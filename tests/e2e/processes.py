@@ -154,6 +154,8 @@ class Programs:
                 "NOETL_BASE_URL": f"http://127.0.0.1:{noetl}",
                 "GATEWAY_PORT": str(gateway),
                 "NOETL_EDGE_SESSIONS": str(self.sessions),
+                "NOETL_EDGE_AUDIT": str(folder / "audit.log"),
+                "NOETL_EDGE_LOGIN_RATE": "1000000/second",
                 "CORS_ALLOWED_ORIGINS": "http://localhost:3000",
             },
         )

@@ -129,10 +129,13 @@ async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def behind_gateway(folder: Path, *, server: str = "", more: str = "") -> AsyncIterator[tuple[Running, Upstream]]:
-    """A gateway before a fresh upstream: `server` are lines of the server block, `more` are further blocks."""
+async def behind_gateway(
+    folder: Path, *, server: str = "", auth: str = "", more: str = ""
+) -> AsyncIterator[tuple[Running, Upstream]]:
+    """A gateway before a fresh upstream: `server` and `auth` go into those blocks, `more` are further blocks."""
     async with upstream_running() as upstream:
-        text = f"server: {{{server}}}\n{TENANT}{RULES}"
+        tenant = TENANT.replace("auth: {", f"auth: {{{auth}, ") if auth else TENANT
+        text = f"server: {{{server}}}\n{tenant}{RULES}"
         if "upstreams:" not in more:
             text += f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n"
         async with gateway_running(folder, text + more.replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")) as up:

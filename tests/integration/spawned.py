@@ -18,6 +18,8 @@ from proxy.sessions.store import Identity, key_of, new_session, new_token
 from tests.e2e.processes import Program, free_port
 from tests.integration.harness import RULES, TENANT, Upstream, eventually, upstream_running
 
+LOGGING = "logging: {format: json}\n"
+
 
 @dataclass(slots=True)
 class Spawned:
@@ -75,14 +77,14 @@ class Spawned:
 
 @asynccontextmanager
 async def gateway_process(
-    folder: Path, more: str = "", *, server: str = "", arguments: tuple[str, ...] = ()
+    folder: Path, more: str = "", *, server: str = "", arguments: tuple[str, ...] = (), logging: str = LOGGING
 ) -> AsyncIterator[Spawned]:
     """A running gateway process with its sessions in a folder, and one session in it."""
     async with upstream_running() as upstream:
         port, file = free_port(), folder / "gateway.yaml"
         base = (
             f"server: {{port: {port}, {server}}}\n{TENANT}{RULES}sessions: {{path: sessions}}\n"
-            f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\nlogging: {{format: json}}\n"
+            f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n{logging}"
         )
         file.write_text(base + more)
         token = await _session(folder / "sessions")

@@ -135,3 +135,20 @@ async def test_the_upstream_part_of_graphql_is_what_its_calls_took(tmp_path: Pat
     own = seen["noetl_gateway_overhead_seconds_sum route=/graphql"]
     assert total >= 0.1
     assert 0 < own < total
+
+
+async def test_an_address_of_metrics_allow_from_is_served_without_a_route_table(tmp_path: Path) -> None:
+    more, server = "metrics: {allow_from: [203.0.113.0/24]}\n", "trusted_proxies: [127.0.0.0/8]"
+    async with behind_gateway(tmp_path, server=server, more=more) as (gateway, _):
+        statuses = []
+        for address in ("203.0.113.9", "198.51.100.9"):
+            headers = {"x-forwarded-for": address}
+            async with gateway.client.get(f"{gateway.url}/metrics", headers=headers) as answer:
+                statuses.append(answer.status)
+    assert statuses == [200, 403]
+
+
+async def test_the_limit_on_connections_is_told_beside_their_number(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, server="limits: {max_connections: 77}") as (gateway, _):
+        seen = await numbers(gateway)
+    assert (seen["noetl_gateway_connections"], seen["noetl_gateway_connections_limit"]) == (1, 77)

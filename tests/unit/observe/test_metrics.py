@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe.access import AccessLine
-from proxy.observe.exposition import Shelf, exposition
+from proxy.observe.exposition import SUPERVISOR, Shelf, exposition
 from proxy.observe.metrics import DURATION, FAMILIES, Collected, Histogram, Metrics, add
 
 
@@ -62,7 +62,7 @@ def test_a_histogram_counts_all_statuses_of_a_route_and_method() -> None:
 @pytest.mark.parametrize(
     ("family", "outcomes"),
     [
-        ("noetl_gateway_login_total", {"success", "invalid_token", "keys_unavailable", "error"}),
+        ("noetl_gateway_login_total", {"success", "invalid_token", "throttled", "keys_unavailable", "error"}),
         ("noetl_gateway_session_check_total", {"valid", "missing", "invalid", "error"}),
         ("noetl_gateway_authz_total", {"allowed", "denied"}),
     ],
@@ -85,6 +85,7 @@ def test_workers_numbers_are_added_up_and_states_are_labelled(tmp_path: Path) ->
     def worker(requests: int, loaded: float) -> Collected:
         out: Collected = {}
         add(out, "noetl_gateway_connections", (), requests)
+        add(out, "noetl_gateway_connections_limit", (), 10)
         add(out, "noetl_gateway_config_loaded_timestamp_seconds", (), loaded)
         add(out, "noetl_gateway_overhead_seconds", ("/x",), Histogram(0.5, [requests] + [0] * 12))
         return out
@@ -92,6 +93,7 @@ def test_workers_numbers_are_added_up_and_states_are_labelled(tmp_path: Path) ->
     Shelf(tmp_path, 0).lay_down(worker(3, 100))
     shown = Shelf(tmp_path, 1).with_others(worker(4, 200))
     assert value(shown, "noetl_gateway_connections") == 7
+    assert value(shown, "noetl_gateway_connections_limit") == 20
     assert value(shown, "noetl_gateway_config_loaded_timestamp_seconds", worker="1") == 200
     assert value(shown, "noetl_gateway_overhead_seconds_count", route="/x") == 7
 
@@ -105,6 +107,36 @@ def test_a_worker_that_comes_back_goes_on_counting(tmp_path: Path) -> None:
     after.observe(line())
     labels = {"route": "/noetl/{path:**}", "method": "GET", "status": "200"}
     assert value(after.collect(), "noetl_gateway_requests_total", **labels) == 2
+
+
+def test_a_worker_that_has_ended_leaves_its_counters_only(tmp_path: Path) -> None:
+    metrics = Metrics()
+    metrics.observe(line())
+    shown = metrics.collect()
+    add(shown, "noetl_gateway_connections", (), 5)
+    Shelf(tmp_path, 0).lay_down(shown)
+    Shelf(tmp_path, 0).leave_counters()
+    left = Shelf(tmp_path, 1).with_others({})
+    labels = {"route": "/noetl/{path:**}", "method": "GET"}
+    assert value(left, "noetl_gateway_requests_total", **labels, status="200") == 1
+    assert value(left, "noetl_gateway_request_duration_seconds_count", **labels) == 1
+    assert "noetl_gateway_connections" not in left
+
+
+def test_nobody_shows_less_of_a_worker_than_it_has_shown_itself(tmp_path: Path) -> None:
+    one, labels = Metrics(), {"route": "/noetl/{path:**}", "method": "GET", "status": "200"}
+    one.observe(line())
+    shelf = Shelf(tmp_path, 0)
+    assert value(shelf.with_others(one.collect()), "noetl_gateway_requests_total", **labels) == 1
+    assert value(Shelf(tmp_path, 1).with_others({}), "noetl_gateway_requests_total", **labels) == 1
+
+
+def test_the_process_above_the_workers_tells_of_reloads_under_its_name(tmp_path: Path) -> None:
+    family = "noetl_gateway_config_last_reload_successful"
+    for worker, worked in ((SUPERVISOR, 0), (10, 1)):
+        Shelf(tmp_path, worker).lay_down({family: {(): worked}})
+    shown = Shelf(tmp_path, 2).with_others({family: {(): 1}})
+    assert [value(shown, family, worker=name) for name in ("2", "10", "supervisor")] == [1, 1, 0]
 
 
 def test_a_gauge_is_not_carried_over(tmp_path: Path) -> None:

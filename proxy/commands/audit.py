@@ -1,0 +1,50 @@
+"""`noetl-edge audit`: whether an audit log is as it was written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from proxy.commands.common import CONFIG, Failed, read
+from proxy.observe.audit import AuditError, verify
+
+
+@click.group(epilog="Example: noetl-edge audit verify")
+def audit() -> None:
+    """Look into the audit log."""
+
+
+@audit.command("verify", epilog="Example: noetl-edge audit verify --config gateway.yaml")
+@CONFIG
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+def verify_(config: Path, files: tuple[Path, ...]) -> None:
+    """Check the chain of the configured audit log, with its rotated files; or of FILES, oldest first.
+
+    Exit status 1 if a line was changed, left out, put in or moved.
+    """
+    compiled = read(config)
+    block = compiled.loaded.gateway.audit
+    if block is None:
+        raise Failed("the configuration has no audit log: give audit: {file: …}")
+    file = compiled.loaded.file.parent / block.file
+    if not files and not file.exists():
+        click.echo(f"no audit log at {file} yet")
+        return
+    chosen = files or chain(file)
+    try:
+        count = verify(chosen, (block.key or "").encode())
+    except AuditError as error:
+        click.echo(str(error), err=True)
+        raise click.exceptions.Exit(1) from None
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}") from None
+    click.echo(f"{count} lines in {len(chosen)} files, each as it was written")
+
+
+def chain(file: Path) -> tuple[Path, ...]:
+    """A log and its rotated files, oldest first."""
+    rotated = [path for path in file.parent.glob(f"{file.name}.*") if re.fullmatch(r"[0-9]+", path.suffix[1:])]
+    older = sorted(rotated, key=lambda path: int(path.suffix[1:]), reverse=True)
+    return (*older, file)

@@ -1,0 +1,203 @@
+"""The audit log: one line per login, refusal, logout, denial and ended session, in a file that shows tampering.
+
+Each line carries the hash of the one before (HMAC-SHA256 where a key is configured), so that a line that is changed,
+left out or put in breaks the chain. Several processes share the file; rotated files go on with the same chain. It
+refuses nothing: where it can't be written, the log says so, and the gateway goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.logs import get_logger
+
+START = "0" * 64
+_TAIL = 64 * 1024
+_LOGINS = {200: "success", 401: "refused", 429: "slowed_down"}
+EVENTS = {
+    "auth.login": "login",
+    "auth.logout": "logout",
+    "auth.sessions": "session.end",
+}
+"""What a request to a handler is called in the audit log. `access.denied` is what a rule refused, on any route."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Where the file is, how large it may grow (bytes), how many old ones are kept, and the key of the chain."""
+
+    file: Path
+    max_size: int
+    keep: int
+    key: bytes
+
+
+class AuditError(Exception):
+    """A file whose chain is broken. The text names the file, the line and what is wrong."""
+
+
+class AuditFile:
+    """Appends to the chain."""
+
+    def __init__(self, settings: AuditSettings) -> None:
+        self.settings = settings
+        self._failed = False
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write one line, after whatever other processes have written."""
+        try:
+            self._append(entry)
+        except OSError as error:
+            if not self._failed:
+                get_logger().error("audit.failed", file=str(self.settings.file), reason=str(error))
+            self._failed = True
+        else:
+            self._failed = False
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        settings = self.settings
+        settings.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(f"{settings.file}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            previous = _last_hash(settings.file)
+            if settings.file.exists() and settings.file.stat().st_size >= settings.max_size:
+                _rotate(settings.file, settings.keep)
+            line = encode(entry, previous, settings.key)
+            target = os.open(settings.file, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(target, line)
+            finally:
+                os.close(target)
+        finally:
+            os.close(lock)
+
+
+def encode(entry: Mapping[str, Any], previous: str, key: bytes) -> bytes:
+    """A line of the chain: the entry, the hash of the line before, and its own."""
+    body = json.dumps({**entry, "previous": previous}, separators=(",", ":"), sort_keys=True)
+    return f'{body[:-1]},"hash":"{_hash(body, key)}"}}\n'.encode()
+
+
+def _hash(body: str, key: bytes) -> str:
+    data = body.encode()
+    return hmac.new(key, data, hashlib.sha256).hexdigest() if key else hashlib.sha256(data).hexdigest()
+
+
+def _last_hash(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            size = stream.tell()
+            stream.seek(max(0, size - _TAIL))
+            lines = stream.read().splitlines()
+    except FileNotFoundError:
+        lines = []
+    if not lines:
+        older = Path(f"{file}.1")
+        return _last_hash(older) if older.exists() else START
+    try:
+        return str(json.loads(lines[-1])["hash"])
+    except (ValueError, KeyError, TypeError):
+        return START
+
+
+def _rotate(file: Path, keep: int) -> None:
+    for number in range(keep, 0, -1):
+        newer = file if number == 1 else Path(f"{file}.{number - 1}")
+        if newer.exists():
+            os.replace(newer, f"{file}.{number}")
+    if keep == 0:
+        file.unlink()
+
+
+def verify(files: Iterable[Path], key: bytes) -> int:
+    """Check the chain through files, oldest first; how many lines. Raises AuditError, or OSError."""
+    count, previous = 0, ""
+    for file in files:
+        for number, line in enumerate(_lines(file), 1):
+            where = f"{file}:{number}"
+            found = _parsed(line, where)
+            stated = str(found.pop("hash"))
+            body = json.dumps(found, separators=(",", ":"), sort_keys=True)
+            if not hmac.compare_digest(stated, _hash(body, key)):
+                raise AuditError(f"{where}: this line was changed, or the key is another")
+            if previous and found.get("previous") != previous:
+                raise AuditError(f"{where}: does not follow the line before: lines were left out, put in or moved")
+            previous, count = stated, count + 1
+    return count
+
+
+def _parsed(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("hash"), str) or "previous" not in found:
+        raise AuditError(f"{where}: is no line of an audit log")
+    return found
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        yield from stream
+
+
+class AuditedLog:
+    """An access log that has what belongs there audited as well. `handlers`: that of each route's pattern."""
+
+    def __init__(self, log: AccessLog, audit: AuditFile, handlers: Mapping[str, str]) -> None:
+        self._write = log.write
+        self._audit = audit
+        self._events = {pattern: EVENTS[name] for pattern, name in handlers.items() if name in EVENTS}
+        self.flush = log.flush
+
+    def write(self, line: AccessLine) -> None:
+        """Tell of a request; a few are for the audit log too."""
+        self._write(line)
+        event = self._events.get(line.route) if line.route is not None else None
+        if event is not None and line.method != "GET":
+            self._audit.append(_entry(event, _outcome(event, line), line))
+        elif line.denied:
+            self._audit.append(_entry("access.denied", "denied", line))
+
+
+def _outcome(event: str, line: AccessLine) -> str:
+    if event == "login":
+        return _LOGINS.get(line.status, "failed")
+    return "success" if line.status < 300 else "denied" if line.status == 403 else "failed"
+
+
+def act(event: str, outcome: str, detail: str) -> dict[str, Any]:
+    """An entry of something that was done on the machine itself, as a reload or a command."""
+    return {"at": _now(), "event": event, "outcome": outcome, "ip": "local", "detail": detail}
+
+
+def _now() -> str:
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
+
+
+def _entry(event: str, outcome: str, line: AccessLine) -> dict[str, Any]:
+    return {
+        "at": _now(),
+        "event": event,
+        "outcome": outcome,
+        "user_id": line.user_id,
+        "ip": line.ip,
+        "method": line.method,
+        "path": line.path,
+        "status": line.status,
+        "request_id": line.request_id,
+        "detail": line.detail,
+    }

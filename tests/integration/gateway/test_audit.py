@@ -1,0 +1,84 @@
+"""What gets into the audit log, from either lane."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from proxy.observe.audit import verify
+from tests.integration.harness import behind_gateway
+
+AUDIT = "audit: {file: audit.log}\n"
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "audit.log"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+async def test_a_refused_login_a_denial_and_a_logout_are_told_and_nothing_else(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
+        mine, eve = await gateway.bearer(), await gateway.bearer("eve@else.test")
+        async with gateway.client.post(f"{gateway.url}/api/auth/login", json={"auth0_token": "secret-token"}):
+            pass
+        for headers in (mine, mine, eve):
+            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+                pass
+        async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=mine):
+            pass
+        async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=mine):
+            pass
+    told = lines(tmp_path)
+    assert [(line["event"], line["outcome"]) for line in told] == [
+        ("login", "refused"),
+        ("access.denied", "denied"),
+        ("logout", "success"),
+    ]
+    assert told[1]["detail"] == "view GET /noetl/x: no rule allows it"
+    assert told[1]["user_id"] == 2
+    text = (tmp_path / "audit.log").read_text()
+    assert "secret-token" not in text
+    assert mine["authorization"].split()[1] not in text
+    assert verify([tmp_path / "audit.log"], b"") == 3
+
+
+async def test_a_denial_in_graphql_is_told_from_either_lane(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
+        eve = await gateway.bearer("eve@else.test")
+        for _ in range(3):
+            query = {"query": 'mutation { executePlaybook(name: "team/flow") { executionId } }'}
+            async with gateway.client.post(f"{gateway.url}/graphql", json=query, headers=eve) as answer:
+                assert (await answer.json())["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+    assert [(line["event"], line["detail"]) for line in lines(tmp_path)] == [
+        ("access.denied", "execute team/flow: no rule allows it")
+    ] * 3
+
+
+async def test_a_403_of_the_upstream_is_no_denial_of_ours(tmp_path: Path) -> None:
+    async def refuse(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=403)
+
+    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, upstream):
+        upstream.answer = refuse
+        for _ in range(2):
+            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
+                assert answer.status == 403
+    assert lines(tmp_path) == []
+
+
+async def test_an_ended_session_and_a_reload_are_told(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
+        headers = await gateway.bearer()
+        async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=headers) as answer:
+            (session,) = (await answer.json())["sessions"]
+        compiled = gateway.server.gateway.compiled
+        assert await gateway.serving.reload(lambda: compiled)
+        async with gateway.client.delete(f"{gateway.url}/api/auth/sessions/{session['id']}", headers=headers) as ended:
+            assert ended.status == 204
+    assert [(line["event"], line["outcome"]) for line in lines(tmp_path)] == [
+        ("config.reload", "success"),
+        ("session.end", "success"),
+    ]

@@ -1,0 +1,82 @@
+"""What one key alone does not show: keys that do nothing where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config.compile import Compiled, compile_config
+from proxy.config.load import load
+from proxy.config.problems import ConfigError
+
+
+def told(folder: Path, text: str) -> list[str]:
+    """The problems of a file, each as `line:column: key: text`."""
+    file = folder / "gateway.yaml"
+    file.write_text(text)
+    try:
+        load(file, {})
+    except ConfigError as error:
+        return [str(problem).removeprefix(f"{file}:") for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("websocket: true", "websocket"),
+        ("headers: {response: {remove: [server]}}", "headers"),
+        ("timeout: 5s", "timeout"),
+        ("rewrite: /b", "rewrite"),
+        ("auth: none", "auth"),
+    ],
+)
+def test_a_key_for_relays_is_refused_on_a_handlers_route(tmp_path: Path, line: str, key: str) -> None:
+    text = f"routes:\n  - {{path: /a, handler: health, {line}}}\n"
+    assert told(tmp_path, text) == [f"2:33: routes[0].{key}: is for routes with an upstream"]
+
+
+def test_server_timing_is_for_handlers_too(tmp_path: Path) -> None:
+    assert told(tmp_path, "routes: [{path: /a, handler: health, server_timing: true}]\n") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "metrics:\n  allow_from: [10.0.9.0/24, 10.0.9.1/24]\n",
+            '2:29: metrics.allow_from[1]: "10.0.9.1/24" is not a network, as 10.0.0.0/8 or ::1/128',
+        ),
+        ("metrics: {allow_from: []}\n", "1:23: metrics.allow_from: needs at least one entry"),
+        (
+            "metrics: {allow_from: [10.0.0.0/8]}\nroutes: [{path: /metrics, handler: metrics}]\n",
+            "1:11: metrics.allow_from: is for the built-in /metrics; write allow_from at your own route of it",
+        ),
+    ],
+)
+def test_networks_for_the_metrics_are_checked(tmp_path: Path, text: str, problem: str) -> None:
+    assert told(tmp_path, text) == [problem]
+
+
+def networks_of_metrics(compiled: Compiled) -> list[str]:
+    """Who may use the routes of the metrics."""
+    routes = [e.route for e in compiled.routes.entries if e.route.block.handler == "metrics"]
+    return [str(network) for route in routes for network in route.allow_from]
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("", ["127.0.0.0/8", "::1/128"]),
+        ("metrics: {allow_from: [10.0.9.0/24]}\n", ["10.0.9.0/24"]),
+        ("metrics: {allow_from: [10.0.9.0/24]}\ninclude: [more.yaml]\n", ["10.0.9.0/24"]),
+        ("routes: [{path: /metrics, handler: metrics}]\n", []),
+        ("routes: [{path: /m, handler: metrics, allow_from: [10.0.0.0/8]}]\n", ["10.0.0.0/8"]),
+    ],
+    ids=["by default", "given", "given, with more routes", "own route", "own route with networks"],
+)
+def test_who_may_read_the_metrics(tmp_path: Path, text: str, networks: list[str]) -> None:
+    (tmp_path / "more.yaml").write_text("routes: [{path: /more, handler: health}]\n")
+    (tmp_path / "gateway.yaml").write_text(text)
+    assert networks_of_metrics(compile_config(load(tmp_path / "gateway.yaml", {}))) == networks
