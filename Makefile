@@ -4,7 +4,7 @@ BIN := .venv/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
+.PHONY: help setup pages dev test test-fast attack e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ test: setup  ## every test
 
 test-fast: setup  ## unit and property tests only, while you work
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/unit tests/property -m "not slow"
+
+attack: setup  ## every attack of docs/threat-model.md, and one table of them
+	@$(BIN)/python -m pytest -n $(JOBS) -q tests/attack
 
 e2e: setup  ## the published guide, end to end, against the mocks
 	@$(BIN)/python -m tests.e2e.run

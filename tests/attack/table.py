@@ -54,7 +54,7 @@ def table(lines: Iterable[Line]) -> list[str]:
     if not sums:
         return []
     last = sums.pop("all")
-    width = max(map(len, sums))
+    width = max(map(len, (*sums, "attack")))
     heading = f"{'attack':<{width}}   tried  refused   passed  surprises"
     rows = [
         f"{name:<{width}} {t:>7} {r:>8} {p:>8} {s:>10}" for name, (t, r, p, s) in [*sorted(sums.items()), ("all", last)]

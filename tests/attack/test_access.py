@@ -65,7 +65,9 @@ def attack(tmp_path: Path) -> Iterator[Attack]:
     """The attack, on an event loop of its own, so that hypothesis can drive it."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        field = runner.run(stack.enter_async_context(battle(tmp_path, rules=RULES)))
+        field = runner.run(
+            stack.enter_async_context(battle(tmp_path, rules=RULES, more="\ngraphql: {limits: {batch: 3}}\n"))
+        )
         field.upstream.says = says
         try:
             yield Attack(field, runner)

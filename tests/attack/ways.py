@@ -76,6 +76,7 @@ SHAPES: dict[str, Callable[[str], bytes]] = {
     "one of two operations": lambda n: graphql(f'mutation A {{ executePlaybook(name: "open/a") {FIELDS} }} mutation B {{ executePlaybook(name: {quoted(n)}) {FIELDS} }}', operationName="B"),
     "as an agent": lambda n: graphql(f"mutation {{ executePlaybook(name: {quoted(n)}, resourceKind: agent) {FIELDS} }}"),
     "a path among the variables": lambda n: graphql(f'mutation {{ executePlaybook(name: "open/a", variables: {{path: {quoted(n)}, catalog_id: 2}}) {FIELDS} }}'),
+    "batch": lambda n: http("POST", "/graphql", json.dumps([{"query": f"mutation {{ executePlaybook(name: {quoted(x)}) {FIELDS} }}"} for x in ("open/a", n)]).encode()),
     "GET": lambda n: http("GET", "/graphql?query=mutation%7BexecutePlaybook(name:%22secret/b%22)%7Bid%7D%7D"),
     "proxyRequest": lambda n: proxied("POST", "/api/execute", {"path": n}),
     "execute": lambda n: http("POST", "/noetl/execute", json.dumps({"path": n}).encode()),
