@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 import yaml
 
@@ -284,8 +283,3 @@ def _summary(item: dict[str, Any]) -> ExecutionSummary:
         start_time=text("start_time", "started_at"),
         end_time=text("end_time", "completed_at"),
     )
-
-
-def path_segment(text: str) -> str:
-    """A text as one segment of a path."""
-    return quote(text, safe="")
