@@ -43,8 +43,9 @@ class Connection(RequestHandler):
     """
 
     __slots__ = (
-        "_admitted", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_lane", "_left", "_listener",
-        "_message", "_slow_deadline", "_tunnel", "_unsent", "admissions", "peer", "scheme", "trusted",
+        "_admitted", "_at_boundary", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_lane",
+        "_left", "_listener", "_message", "_slow_deadline", "_tunnel", "_unsent", "admissions", "peer",
+        "scheme", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -75,6 +76,7 @@ class Connection(RequestHandler):
         self._message: RawRequestMessage | None = None
         self._finished = 0
         self._held = b""
+        self._at_boundary = True
         self._tunnel: Tunnel | None = None
         self._unsent = 0
 
@@ -116,10 +118,11 @@ class Connection(RequestHandler):
             return
         before = self._request_count
         lane = self._listener.lane
-        if lane is not None and self._idle():
-            self._offer(lane, data)
-        else:
+        if lane is None or not self._idle():
+            self._at_boundary = False
             super().data_received(data)
+        elif not (self._at_boundary and self._again(lane, data)):
+            self._offer(lane, data)
         if self._request_count != before:
             self._close_after_chunks()
             if self._head_deadline is not None:
@@ -150,9 +153,18 @@ class Connection(RequestHandler):
         """
         return self._keepalive and self._finished == self._request_count
 
+    def _again(self, lane: FastLane, data: bytes) -> bool:
+        """Take a request whose very bytes were read before; the parser, between two messages, need not see it."""
+        taken = lane.again(self, data)
+        if taken is None:
+            return False
+        self._begin(lane, *taken)
+        return True
+
     def _offer(self, lane: FastLane, data: bytes) -> None:
         """Parse; one request, with all of its body, is offered to the lane. All else goes on as aiohttp has it."""
         parser = cast(Any, self._parser)
+        was_at_boundary, self._at_boundary = self._at_boundary, False
         try:
             messages, upgraded, tail = parser.feed_data(data)
         except HttpProcessingError as exc:
@@ -162,17 +174,19 @@ class Connection(RequestHandler):
             message, payload = messages[0]
             body = whole_body(payload)
             if body is not None and self._head_size(data, body) <= self.admissions.limits.max_header_size:
-                exchange = lane.take(self, message, body)
+                self._at_boundary = _is_all(data, body, message)
+                alone = was_at_boundary and self._at_boundary
+                exchange = lane.take(self, message, body, data if alone else None)
                 if exchange is not None:
-                    self._lane = lane
-                    self._begin(message, exchange)
+                    self._begin(lane, message, exchange)
                     return
         self._enqueue(messages)
         self._upgraded = upgraded
         if upgraded and tail:
             self._message_tail = tail
 
-    def _begin(self, message: RawRequestMessage, exchange: LaneExchange) -> None:
+    def _begin(self, lane: FastLane, message: RawRequestMessage, exchange: LaneExchange) -> None:
+        self._lane = lane
         self._request_count += 1
         self._message = message
         self._exchange = exchange
@@ -396,6 +410,11 @@ def whole_body(payload: StreamReader) -> bytes | None:
     if type(payload) is not StreamReader or not payload.is_eof() or payload.exception() is not None:
         return None
     return b"".join(payload._buffer) if payload.total_bytes <= _SMALL_BODY and not payload._buffer_offset else None
+
+
+def _is_all(data: bytes, body: bytes, message: RawRequestMessage) -> bool:
+    """Whether a message that was read from these bytes ends where they end, so that the parser is between two."""
+    return not message.chunked and data.find(b"\r\n\r\n") + 4 + len(body) == len(data)
 
 
 def lane_supported() -> bool:

@@ -23,7 +23,7 @@ from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
 from proxy.policy.ratelimit import address_key
 from proxy.policy.throttle import Throttle
-from proxy.sessions.store import LocalSessions, Session, SessionStore, StoreError, instant, key_of
+from proxy.sessions.store import LocalSessions, Session, SessionStore, StoreError, instant
 
 _LIMIT = 64 * 1024
 _TICKET_SECONDS = 30
@@ -107,14 +107,13 @@ class AuthHandlers:
         checks["valid" if found is not None else "invalid" if token else "missing"] += 1
         return None if found is None else self.principal(*found)
 
-    def local_lookup(self, store: LocalSessions) -> Callable[[str], Principal | None]:
-        """As `by_token`, without waiting, from a store that can be read so."""
+    def local_lookup(self, store: LocalSessions) -> Callable[[bytes], Principal | None]:
+        """The principal of a session's key, without waiting, from a store that can be read so."""
         live, known, principal = self.provider.live, self.known, self.principal
 
-        def lookup(token: str) -> Principal | None:
-            key = key_of(token)
-            session = store.peek(key) if key is not None else None
-            if key is None or session is None or not live(key, session):
+        def lookup(key: bytes) -> Principal | None:
+            session = store.peek(key)
+            if session is None or not live(key, session):
                 return None
             seen = known.get(key)
             return seen if seen is not None and seen.session is session else principal(key, session)

@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp.http_parser import RawRequestMessage
-
 from proxy.access import Principal
 from proxy.config.compile import RouteSpec
 from proxy.errors import GatewayError
@@ -16,7 +14,6 @@ from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
 from proxy.handlers.limits import Limiter
 from proxy.handlers.streams import Drain, EventStream, is_event_stream
 from proxy.observe.access import AccessLine, AccessLog
-from proxy.observe.logs import redact_query
 from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
 from proxy.upstream.balance import Endpoint
@@ -46,6 +43,14 @@ class Client(Protocol):
 
     def blocked(self) -> bool:
         """Whether the client takes no more just now."""
+
+
+class PlainRequest(Protocol):
+    """A request that is plain, as its bytes say it. It may be taken any number of times, by any client that sends
+    these bytes: whose session it is of, and what that allows, is looked at each time."""
+
+    def take(self, client: Client) -> LaneExchange | None:
+        """The request, ready to start; None leaves it to the ordinary path."""
 
 
 class LaneExchange(Protocol):
@@ -80,6 +85,15 @@ class FastRoute:
     limiter: Limiter | None
 
 
+class Asked(Protocol):
+    """What is asked in a relayed request. `logged` is its target without secrets."""
+
+    route: FastRoute
+    method: str
+    logged: str
+    should_close: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
     """What every exchange of a lane has at hand."""
@@ -93,19 +107,35 @@ class FastExchange:
     """A relayed request under way in the lane, and the sink of its answer."""
 
     __slots__ = (
-        "_body", "_chunked", "_client", "_close", "_connection", "_deadline", "_drain", "_ending", "_head", "_log",
-        "_metrics", "_request", "_retried", "_sent", "_started", "_stream", "_written", "address",
-        "method", "path", "principal", "request_id", "route", "status", "upstream_seconds",
+        "_body", "_chunked", "_client", "_close", "_connection", "_ending", "_head", "_means", "_request", "_sent",
+        "_started", "_stream", "_written", "address", "asked", "principal", "request_id", "route", "status",
+        "upstream_seconds",
     )  # fmt: skip
 
-    def __init__(self, means: Means, client: Client, route: FastRoute, principal: Principal, started: float) -> None:
-        self._log, self._drain, self._metrics = means.log, means.drain, means.metrics
+    def __init__(
+        self,
+        means: Means,
+        client: Client,
+        asked: Asked,
+        principal: Principal,
+        connection: Connection,
+        request: bytes,
+        request_id: bytes,
+        origin: bytes,
+        address: str,
+        started: float,
+    ) -> None:
+        """`request` is what is sent, head and body; `origin` what the origin policy adds to the answer."""
+        self._means = means
         self._client = client
-        self.route = route
+        self.asked = asked
+        self.route = asked.route
         self.principal = principal
-        self._retried = route.upstream.retries.statuses
+        self._connection = connection
+        self._request = request
+        self.request_id = request_id
+        self.address = address
         self._started = self._sent = started
-        self._connection: Connection | None = None
         self._head: Head | None = None
         self._body: list[bytes] = []
         self._chunked = False
@@ -113,49 +143,29 @@ class FastExchange:
         self._stream: EventStream | None = None
         self.upstream_seconds = 0.0
         self.status = 499
-
-    def prepare(
-        self,
-        connection: Connection,
-        message: RawRequestMessage,
-        request: bytes,
-        *,
-        deadline: float,
-        request_id: bytes,
-        origin: bytes,
-        address: str,
-    ) -> None:
-        """Make ready to send the request, head and body, upstream."""
-        self.method = message.method
-        self.path = message.path
-        self.address = address
-        self.request_id = request_id
-        self._close = message.should_close or self._drain.started
+        self._close = asked.should_close or means.drain.started
         self._ending = b"%bx-request-id: %b\r\n%b\r\n" % (
             origin,
             request_id,
             b"connection: close\r\n" if self._close else b"",
         )
-        self._connection = connection
-        self._request = request
-        self._deadline = deadline
 
     def start(self) -> None:
         """Send the request upstream."""
-        assert self._connection is not None  # noqa: S101 - `prepare` comes first
         self._sent = time.perf_counter()
-        self._connection.begin(self, self._request, head_only=self.method == "HEAD", deadline=self._deadline)
+        deadline = self.route.upstream.pool.now() + self.route.timeout
+        self._connection.begin(self, self._request, head_only=self.asked.method == "HEAD", deadline=deadline)
 
     def client_left(self) -> None:
         """The client is gone: the upstream is released at once."""
-        if self._connection is not None and self._connection.sink is self:
+        if self._connection.sink is self:
             self._connection.abandon(self)
             self.status = 499
             self._tell("the client left")
 
     def client_blocked(self, blocked: bool) -> None:
         """The client takes no more for now, or takes more again."""
-        if self._connection is not None and self._connection.sink is self:
+        if self._connection.sink is self:
             if blocked:
                 self._connection.pause()
             else:
@@ -164,8 +174,8 @@ class FastExchange:
     # Sink
 
     def on_head(self, head: Head) -> None:
-        if head.status in self._retried and self.route.upstream.may_retry(self.method, status=head.status):
-            assert self._connection is not None  # noqa: S101 - it has answered
+        upstream = self.route.upstream
+        if head.status in upstream.retries.statuses and upstream.may_retry(self.asked.method, status=head.status):
             self._connection.abandon(self)
             self._leave(None, 1)
             return
@@ -177,14 +187,14 @@ class FastExchange:
 
     def on_batch(self) -> None:
         head = self._head
-        assert head is not None and self._connection is not None  # noqa: S101, PT018 - a batch follows the head
+        assert head is not None  # noqa: S101 - a batch follows the head
         if not self._written:
             self._written = True
-            self._chunked = head.length is None and self.method != "HEAD"
+            self._chunked = head.length is None and self.asked.method != "HEAD"
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
             self._client.send(self.route.answer.head(head, framing + self._ending))
             if self._chunked and is_event_stream(head.headers):
-                self._stream = self._drain.open(self._end_events, self.principal.key)
+                self._stream = self._means.drain.open(self._end_events, self.principal.key)
         self._pass_on()
         if self._stream is not None and self._stream.should_end:
             self._end_events()
@@ -203,7 +213,7 @@ class FastExchange:
     def _end_events(self) -> None:
         """This process is about to end: the event stream's client is told when to come back."""
         stream = self._stream
-        if stream is None or not stream.should_end or self._connection is None:
+        if stream is None or not stream.should_end:
             return
         self._connection.abandon(self)
         farewell = stream.farewell()
@@ -223,7 +233,7 @@ class FastExchange:
         else:
             body = b"".join(self._body)
             ending = self._ending
-            if head.length is None and self.method != "HEAD":
+            if head.length is None and self.asked.method != "HEAD":
                 ending = b"content-length: %d\r\n%b" % (len(body), ending)
             self._client.send(self.route.answer.head(head, ending) + body)
         self._tell("")
@@ -233,32 +243,31 @@ class FastExchange:
         if self._written:
             self._tell(f"upstream broke off: {fault}")
             self._client.cut()
-        elif fault.kind is FaultKind.STALE and self.method in SAFE:
+        elif fault.kind is FaultKind.STALE and self.asked.method in SAFE:
             self._leave(None, 0)
-        elif self.route.upstream.may_retry(self.method, kind=fault.kind):
+        elif self.route.upstream.may_retry(self.asked.method, kind=fault.kind):
             self._leave(None, 1)
         else:
             self._leave(error_of(fault, self.route.upstream.name, self.route.timeout), 0)
 
     def _leave(self, error: GatewayError | None, spent: int) -> None:
         """The ordinary path goes on: it counts the request, and tells of it."""
-        connection = self._connection
-        watch = connection.watch if connection is not None else None
+        watch = self._connection.watch
         tried = watch if spent and isinstance(watch, Endpoint) else None
         if error is not None:
-            self._metrics.decisions["allowed"] += 1
+            self._means.metrics.decisions["allowed"] += 1
         waited = time.perf_counter() - self._sent
         self._client.lane_failed(Left(error, spent, tried, self._started, waited, self.request_id))
 
     def _tell(self, detail: str) -> None:
         if self._stream is not None:
             self._stream.close()
-        self._metrics.session_checks["valid"] += 1
-        self._metrics.decisions["allowed"] += 1
+        self._means.metrics.session_checks["valid"] += 1
+        self._means.metrics.decisions["allowed"] += 1
         now = time.perf_counter()
         line = AccessLine(
-            self.method,
-            _loggable(self.path),
+            self.asked.method,
+            self.asked.logged,
             self.route.spec.pattern,
             self.status,
             (now - self._started) * 1000,
@@ -268,10 +277,4 @@ class FastExchange:
             self.request_id.decode(),
             detail,
         )
-        self._log.write(line)
-
-
-def _loggable(target: str) -> str:
-    """A request's target without the secrets in its query."""
-    path, question, query = target.partition("?")
-    return path + question + redact_query(query) if query else path
+        self._means.log.write(line)

@@ -40,9 +40,9 @@ from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_b
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context, Headers
 from proxy.handlers.deadlines import Deadlines
-from proxy.handlers.fast import FastLane
+from proxy.handlers.fast import FastLane, given_request_id, given_trace
 from proxy.handlers.fast_exchange import Client
-from proxy.handlers.fast_headers import MAX_KEPT_TEXT, lines
+from proxy.handlers.fast_headers import MAX_KEPT_TEXT, Fields, lines
 from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, is_denied, tell, timed_out
 from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
@@ -93,17 +93,17 @@ class FastGraphql:
             "https": lines([*security, *((HSTS,) if security else ()), server]),
         }
 
-    def take(self, lane: FastLane, client: Client, message: RawRequestMessage, body: bytes) -> GraphqlExchange | None:
-        """A request that is plain in all respects, ready to start."""
+    def plain(self, lane: FastLane, message: RawRequestMessage, body: bytes) -> PlainGraphql | None:
+        """A request that is plain in all respects."""
         headers = message.headers
         if message.method != "POST" or not 0 < len(body) <= self._max_body_size or not self._is_plain(message):
             return None
-        principal = lane.who(headers.get(AUTHORIZATION, ""), headers.get(_SESSION_TOKEN, ""))
+        key = lane.key(headers.get(AUTHORIZATION, ""), headers.get(_SESSION_TOKEN, ""))
         media = self._negotiate(headers.get(ACCEPT))
-        ready = self._ready.get(body) or self._prepare(body) if principal is not None and media is not None else None
-        if principal is None or media is None or ready is None:
+        ready = self._ready.get(body) or self._prepare(body) if key is not None and media is not None else None
+        if key is None or media is None or ready is None:
             return None
-        return GraphqlExchange(self, lane, client, message, principal, media, ready)
+        return PlainGraphql(self, lane, message, key, media, ready)
 
     def _is_plain(self, message: RawRequestMessage) -> bool:
         headers = message.headers
@@ -167,35 +167,65 @@ class FastGraphql:
         )
 
 
+class PlainGraphql:
+    """An operation as a request's bytes say it: what of it is the same whenever these bytes come again."""
+
+    __slots__ = (
+        "_authority", "_key", "lane", "media", "message", "origin", "path", "ready", "request_id", "route",
+        "should_close", "trace",
+    )  # fmt: skip
+
+    def __init__(
+        self, route: FastGraphql, lane: FastLane, message: RawRequestMessage, key: bytes, media: str, ready: Ready
+    ) -> None:
+        headers = message.headers
+        self.route, self.lane, self.message, self.media, self.ready = route, lane, message, media, ready
+        self._key, self._authority = key, headers.get(HOST, "")
+        self.request_id = given_request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
+        self.trace = given_trace(_only(headers, _TRACEPARENT))
+        self.origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
+        self.path, self.should_close = message.path, message.should_close
+
+    def take(self, client: Client) -> GraphqlExchange | None:
+        """The operation, ready to start, if there is a live session."""
+        started = time.perf_counter()
+        lane = self.lane
+        principal = lane.who(self._key)
+        if principal is None:
+            return None
+        lane.means.metrics.session_checks["valid"] += 1
+        address, scheme = lane.circumstances(client, self.message)
+        identity = lane.identity(principal, address, scheme, self._authority)
+        return GraphqlExchange(self, client, principal, identity, address, scheme, started)
+
+
 class GraphqlExchange:
     """An operation under way in the lane: drives its plan, and is the sink of each answer that the plan waits for."""
 
     __slots__ = (
-        "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_identity", "_lane", "_media",
-        "_origin", "_path", "_principal", "_ready", "_request_id", "_route", "_scheme", "_sent", "_size", "_status",
-        "_task", "_trace", "_upstream_seconds", "address", "started",
+        "_call", "_chunks", "_client", "_close", "_connection", "_coroutine", "_head", "_identity",
+        "_principal", "_request_id", "_route", "_scheme", "_sent", "_size", "_status", "_task", "_trace",
+        "_upstream_seconds", "_wanted", "address", "started",
     )  # fmt: skip
 
     def __init__(
         self,
-        route: FastGraphql,
-        lane: FastLane,
+        asked: PlainGraphql,
         client: Client,
-        message: RawRequestMessage,
         principal: Principal,
-        media: str,
-        ready: Ready,
+        identity: Fields,
+        address: str,
+        scheme: str,
+        started: float,
     ) -> None:
-        headers = message.headers
-        self.started = time.perf_counter()
-        self._route, self._lane, self._client = route, lane, client
-        self._principal, self._media, self._ready = principal, media, ready
-        self._path, self._close = message.path, message.should_close or lane.means.drain.started
-        self._request_id = lane.request_id(headers.get(_REQUEST_ID, "").encode("utf-8", "surrogateescape"))
-        self._trace = lane.traceparent(_only(headers, _TRACEPARENT))
-        self._origin = lane.origin(route.spec, headers.get(ORIGIN, "").encode())
-        self.address, self._scheme = lane.circumstances(client, message)
-        self._identity = lane.identity(principal, self.address, self._scheme, headers.get(HOST, ""))
+        lane = asked.lane
+        self.started = started
+        self._wanted, self._route, self._client = asked, asked.route, client
+        self._principal, self._identity = principal, identity
+        self._close = asked.should_close or lane.means.drain.started
+        self._request_id = asked.request_id or lane.request_id()
+        self._trace = asked.trace or lane.traceparent()
+        self.address, self._scheme = address, scheme
         self._coroutine: Coroutine[UpstreamCall, Any, ExecutionResult] | None = None
         self._connection: Connection | None = None
         self._task: asyncio.Task[Answer] | None = None
@@ -206,7 +236,7 @@ class GraphqlExchange:
         """Run the plan until it waits for the upstream, or to its end."""
         own = ("x-request-id", self._request_id.decode()), ("traceparent", self._trace.decode())
         fields = OnBehalf((*self._identity.pairs, *own), self._principal.key)
-        self._coroutine = self._ready.run(self._route.context(self._principal, fields))
+        self._coroutine = self._wanted.ready.run(self._route.context(self._principal, fields))
         self._route.deadlines.add(self)
         self._resume(None)
 
@@ -343,9 +373,10 @@ class GraphqlExchange:
         except Exception as error:
             self._failed(error)
             return
-        status = self._status = answer.json_status if self._media == JSON else answer.status
+        asked = self._wanted
+        status = self._status = answer.json_status if asked.media == JSON else answer.status
         head = self._route.head(
-            status, self._media, request_id, self._origin, self._scheme, len(body), close=self._close
+            status, asked.media, request_id, asked.origin, self._scheme, len(body), close=self._close
         )
         self._client.send(head + body)
         self._tell(detail, denied=denied)
@@ -362,7 +393,7 @@ class GraphqlExchange:
     def _tell(self, detail: str, *, denied: bool = False) -> None:
         line = AccessLine(
             "POST",
-            self._path,
+            self._wanted.path,
             self._route.spec.pattern,
             self._status,
             (time.perf_counter() - self.started) * 1000,
@@ -373,7 +404,7 @@ class GraphqlExchange:
             detail,
             denied,
         )
-        self._lane.means.log.write(line)
+        self._wanted.lane.means.log.write(line)
 
 
 def _only(headers: CIMultiDictProxy[str], name: str) -> str:

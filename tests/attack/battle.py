@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from proxy.observe.access import AccessLine
 from tests.attack.recorder import Recorder, recording
 from tests.integration.harness import RULES, TENANT, Running, gateway_running
+from tests.integration.lanes import count_taken
 
 LIMITS = "limits: {header_timeout: 0.4s, body_timeout: 0.4s, idle_timeout: 5s}"
 VICTIM = (
@@ -145,13 +145,6 @@ async def battle(
             assert lane is not None
             if own_log:
                 lane.means = replace(lane.means, log=told)
-            take = lane.take
-
-            def counted(*arguments: Any) -> Any:
-                exchange = take(*arguments)
-                taken.append(exchange is not None)
-                return exchange
-
-            setattr(lane, "take", counted)  # noqa: B010 - mypy allows no other way
+            count_taken(lane, taken)
             attacker, victim = await gateway.session("attacker@staff.test"), await gateway.session("victim@staff.test")
             yield Battle(gateway, upstream, told, taken, attacker, victim)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from proxy.handlers.fast import FastLane
 from proxy.observe.access import AccessLine
 from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
 
@@ -102,6 +103,25 @@ class _Log:
         pass
 
 
+def count_taken(lane: FastLane, taken: list[bool]) -> None:
+    """Note for each request that a lane is offered whether it takes it."""
+    take, again = lane.take, lane.again
+
+    def counted_take(*arguments: Any) -> Any:
+        exchange = take(*arguments)
+        taken.append(exchange is not None)
+        return exchange
+
+    def counted_again(*arguments: Any) -> Any:
+        found = again(*arguments)
+        if found is not None:
+            taken.append(True)
+        return found
+
+    setattr(lane, "take", counted_take)  # noqa: B010 - mypy allows no other way
+    setattr(lane, "again", counted_again)  # noqa: B010
+
+
 @asynccontextmanager
 async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterator[tuple[Running, Upstream, Seen]]:
     """A gateway with the fast lane or without."""
@@ -116,14 +136,7 @@ async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterat
             lane = gateway.server.lane
             if lane is not None:
                 lane.means = replace(lane.means, log=log)
-                take = lane.take
-
-                def counted(*arguments: Any) -> Any:
-                    taken = take(*arguments)
-                    seen.taken.append(taken is not None)
-                    return taken
-
-                setattr(lane, "take", counted)  # noqa: B010 - mypy allows no other way
+                count_taken(lane, seen.taken)
             yield gateway, upstream, seen
 
 
