@@ -31,6 +31,7 @@ _SPECIAL = {
 MAX_KEPT_TEXT = 255
 """What a client sends and the lane remembers is no longer than this; the ordinary path takes the rest."""
 _DROPPED = (b"proxy-", OUR_PREFIX.encode())
+_MAX_HEADS = 256
 _PERSISTENCE = frozenset({b"", b"keep-alive", b"close"})
 
 
@@ -119,7 +120,7 @@ def _is_free(name: str) -> bool:
 class ResponsePlan:
     """What becomes of each field of an answer."""
 
-    __slots__ = ("_added", "_dropped", "_starts")
+    __slots__ = ("_added", "_dropped", "_known", "_starts")
 
     def __init__(self, edit: HeaderEdit) -> None:
         removed = {name.lower() for name in (*edit.remove, *edit.set)}
@@ -127,9 +128,20 @@ class ResponsePlan:
         self._dropped = frozenset(name.encode() for name in names)
         self._added = lines(edit.set.items())
         self._starts: dict[tuple[int, bytes], bytes] = {}
+        self._known: dict[Head, bytes] = {}
 
     def head(self, head: Head, ending: bytes) -> bytes:
-        """The client's answer head but for its last lines, `ending`."""
+        """The client's answer head, with `ending` as its last lines."""
+        made = self._known.get(head)
+        if made is None:
+            made = self._made(head)
+            if head.known:
+                if len(self._known) >= _MAX_HEADS:
+                    self._known.clear()
+                self._known[head] = made
+        return made + ending
+
+    def _made(self, head: Head) -> bytes:
         parts = [self._start(head.status, head.reason)]
         dropped = self._dropped
         for name, value in head.headers:
@@ -137,7 +149,7 @@ class ResponsePlan:
                 continue
             if name == b"connection":
                 if value.lower() not in _PERSISTENCE:
-                    return self._with_named(head, ending)
+                    return self._with_named(head)
                 continue
             if name.startswith((b"access-control-", b"proxy-")):
                 continue
@@ -145,14 +157,13 @@ class ResponsePlan:
                 continue
             parts.append(b"%b: %b\r\n" % (name, value))
         parts.append(self._added)
-        parts.append(ending)
         return b"".join(parts)
 
-    def _with_named(self, head: Head, ending: bytes) -> bytes:
-        """As `head`, where `Connection` names further fields."""
+    def _with_named(self, head: Head) -> bytes:
+        """As `_made`, where `Connection` names further fields."""
         texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
         kept = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in response_headers(texts)]
-        return self.head(Head(head.status, head.reason, kept, head.length, head.chunked), ending)
+        return self._made(Head(head.status, head.reason, kept, head.length, head.chunked))
 
     def _start(self, status: int, reason: bytes) -> bytes:
         known = self._starts.get((status, reason))

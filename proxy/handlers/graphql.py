@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,16 +30,10 @@ from proxy.graphql.documents import Documents, Invalid, Operation
 from proxy.graphql.http import JSON, GraphqlAnswer, GraphqlRequest, answered, negotiate, read_body, read_query, refused
 from proxy.graphql.resolvers import Context, ProxyCall
 from proxy.handlers.relay import identity_headers
+from proxy.jsontext import write_json
 from proxy.observe.logs import get_logger
 from proxy.sessions.store import SessionStore
 from proxy.upstream.noetl import NoetlApi
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
-_make_c_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
-_C_ENCODER = _make_c_encoder and _make_c_encoder(
-    None, _ENCODER.default, json.encoder.encode_basestring, None, ":", ",", False, False, True
-)
-"""What `_ENCODER` makes for each answer anew, where the interpreter has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +164,7 @@ def _wants_page(accept: str | None, query: str) -> bool:
 def encode(document: Any) -> bytes:
     """An answer's body. Raises BadRequest for what can't be written as JSON."""
     try:
-        text = "".join(_C_ENCODER(document, 0)) if _C_ENCODER else _ENCODER.encode(document)
-        return text.encode()
+        return write_json(document)
     except (ValueError, TypeError):
         raise BadRequest("The answer can't be written as JSON") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -22,6 +22,8 @@ MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 MAX_INTERIM = 8
 NEVER = float("inf")
+_MAX_HEADS = 256
+_MAX_KEPT = 4096
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -45,15 +47,19 @@ class Fault(Exception):
         super().__init__(text)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """The head of an answer, raw. `length` is its content-length; None if there is none."""
+    """The head of an answer, raw. `length` is its content-length; None if there is none.
+
+    `known`: the same object comes again with each answer whose head is the same, byte for byte.
+    """
 
     status: int
     reason: bytes
     headers: RawHeaders
     length: int | None
     chunked: bool
+    known: bool = False
 
 
 class Sink(Protocol):
@@ -75,6 +81,7 @@ class Connection(asyncio.Protocol):
         "_drained",
         "_field_bytes",
         "_fields",
+        "_head",
         "_head_bytes",
         "_headers",
         "_interim",
@@ -129,6 +136,7 @@ class Connection(asyncio.Protocol):
         self._length: int | None = None
         self._chunked = False
         self._keep = False
+        self._head: Head | None = None
         self._may_upgrade = False
         self._probe = False
 
@@ -270,27 +278,33 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        sink = self.sink
+        sink, fresh = self.sink, not self._received
         if sink is None:
             self.close()
             return
         self._received = True
         if self._upgraded:
             sink.on_body(data)
-            return
-        if not self.head_done:
-            self._head_bytes += len(data)
+        elif not (fresh and not self.head_only and self._again(sink, data)):
+            if not self.head_done:
+                self._head_bytes += len(data)
+            self._parse(sink, data)
+            if self.sink is not None and not self._upgraded:
+                self._parsed(sink, data if fresh else b"")
+
+    def _parse(self, sink: Sink, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
             self._upgrade(sink, data[error.args[0] :])
-            return
         except httptools.HttpParserError as error:
             self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
-            return
-        if self.sink is None:
-            return
+
+    def _parsed(self, sink: Sink, whole: bytes) -> None:
+        """What follows when all that has arrived is parsed; `whole` is that, if it began with this answer's head."""
         if self._complete:
+            if whole and self._keep and not self.head_only:
+                self._remember(whole)
             self._finish(sink)
         elif self.head_done:
             if not self._reading_paused:
@@ -298,6 +312,35 @@ class Connection(asyncio.Protocol):
             sink.on_batch()
         elif self._head_bytes > MAX_HEAD:
             self._fail(FaultKind.GARBAGE, "the head is too large")
+
+    def _again(self, sink: Sink, data: bytes) -> bool:
+        """Give an answer whose head came before, byte for byte, and whose body is all there; the parser, which is
+        between two answers, need not see it."""
+        end = data.find(b"\r\n\r\n") + 4
+        head = self._pool.heads.get(data[:end])
+        if head is None or head.length != len(data) - end:
+            return False
+        self.head_done = self._complete = self._keep = True
+        self._status = head.status
+        self._pool.answered(head.status, probe=self._probe)
+        sink.on_head(head)
+        if self.sink is None:
+            return True
+        if head.length:
+            sink.on_body(data[end:])
+            if self.sink is None:
+                return True
+        self._finish(sink)
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the head of an answer that came at once and whole: one upstream's are much the same within a second."""
+        end = data.find(b"\r\n\r\n") + 4
+        if self._head is None or self._chunked or self._interim or end > _MAX_KEPT or self._length != len(data) - end:
+            return
+        if len(self._pool.heads) >= _MAX_HEADS:
+            self._pool.heads.clear()
+        self._pool.heads[data[:end]] = replace(self._head, known=True)
 
     def _upgrade(self, sink: Sink, rest: bytes) -> None:
         if self._status != 101 or not self.head_done:
@@ -373,7 +416,8 @@ class Connection(asyncio.Protocol):
             self._complete = True
         self._pool.answered(status, probe=self._probe)
         if self.sink is not None:
-            self.sink.on_head(Head(status, self._reason, self._headers, self._length, self._chunked))
+            self._head = Head(status, self._reason, self._headers, self._length, self._chunked)
+            self.sink.on_head(self._head)
 
     def on_body(self, data: bytes) -> None:
         if self._complete:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
-from proxy.jsontext import json_text
+from proxy.jsontext import read_json
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 
@@ -220,7 +220,7 @@ class NoetlApi:
 
 def _json(data: bytes, status: int) -> Any:
     try:
-        return json.loads(json_text(data)) if data else None
+        return read_json(data) if data else None
     except (ValueError, RecursionError):
         raise BadGateway("NoETL server answered unexpectedly", detail=f"status {status}, not JSON") from None
 

@@ -1,0 +1,192 @@
+"""Requests whose very bytes were read before: what is remembered is what they say, never whose they are or what is
+allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from proxy.handlers.fast import FastLane
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
+from tests.integration.lanes import Line
+
+
+@asynccontextmanager
+async def remembered(folder: Path, *, server: str = "") -> AsyncIterator[tuple[Running, Upstream, Line, bytes, str]]:
+    """A gateway that knows the bytes of a request, the connection that they came on, the bytes, and their token."""
+    async with behind_gateway(folder, server=server) as (gateway, upstream):
+        token = await gateway.session()
+        data = asking("/noetl/things", token)
+        line = Line(gateway.port)
+        for _ in range(4):
+            assert (await line.ask(data))[0] == "HTTP/1.1 200 OK"
+        assert known(gateway) == 1
+        upstream.seen.clear()
+        yield gateway, upstream, line, data, token
+        line.close()
+
+
+def asking(target: str, token: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {token}\r\n\r\n".encode()
+
+
+def lane(gateway: Running) -> FastLane:
+    found = gateway.server.lane
+    assert found is not None
+    return found
+
+
+def known(gateway: Running) -> int:
+    return len(lane(gateway)._known)
+
+
+async def pieces(port: int, *parts: bytes, source: str = "127.0.0.1") -> bytes:
+    """What comes back for bytes that arrive in these pieces, until the gateway closes or is quiet."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    came = b""
+    for part in parts:
+        writer.write(part)
+        came += await until_quiet(reader)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    return came
+
+
+async def until_quiet(reader: asyncio.StreamReader) -> bytes:
+    """What comes until nothing has for a moment; the next piece is then one of its own."""
+    came = b""
+    with suppress(TimeoutError):
+        while True:
+            async with asyncio.timeout(0.1):
+                part = await reader.read(65536)
+            came += part
+            if not part:
+                break
+    return came
+
+
+async def test_bytes_that_came_before_are_not_parsed_again(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, line, data, _):
+        found = []
+        taken = lane(gateway).again
+
+        def counted(*arguments: object) -> object:
+            found.append(taken(*arguments))  # type: ignore[arg-type]
+            return found[-1]
+
+        setattr(lane(gateway), "again", counted)  # noqa: B010 - mypy allows no other way
+        assert (await line.ask(data))[0] == "HTTP/1.1 200 OK"
+        assert len(upstream.seen) == 1
+        assert found[0] is not None
+
+
+async def test_an_ended_session_is_401_though_its_bytes_are_known(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, line, data, token):
+        await gateway.client.post(f"{gateway.url}/api/auth/logout", json={"session_token": token})
+        assert (await line.ask(data))[0] == "HTTP/1.1 401 Unauthorized"
+        assert upstream.seen == []
+
+
+async def test_a_session_that_has_run_out_is_401_though_its_bytes_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with remembered(tmp_path) as (_, upstream, line, data, _):
+        monkeypatch.setattr("proxy.identity.local.time.time", lambda: 4e9)
+        assert (await line.ask(data))[0] == "HTTP/1.1 401 Unauthorized"
+        assert upstream.seen == []
+
+
+async def test_known_bytes_are_told_with_the_address_of_who_sends_them(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, _):
+        for address in ("127.0.0.2", "127.0.0.3"):
+            await pieces(gateway.port, data, source=address)
+        assert [request.headers["x-forwarded-for"] for request in upstream.seen] == ["127.0.0.2", "127.0.0.3"]
+
+
+async def test_each_request_has_an_id_of_its_own(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (_, upstream, line, data, _):
+        for _ in range(3):
+            await line.ask(data)
+        assert len({request.headers["x-request-id"] for request in upstream.seen}) == 3
+        assert len({request.headers["traceparent"] for request in upstream.seen}) == 3
+
+
+async def test_known_bytes_within_a_body_are_body(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, token):
+        bodies = []
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            bodies.append(await request.read())
+            return web.json_response({})
+
+        upstream.answer = answer
+        head = asking("/noetl/things", token).replace(b"GET", b"POST", 1)[:-2] + b"content-length: %d\r\n\r\n"
+        came = await pieces(gateway.port, head % (2 * len(data)), data, data)
+        assert bodies == [2 * data]
+        assert came.count(b"HTTP/1.1 ") == 1
+
+
+async def test_known_bytes_within_the_body_of_a_request_that_was_answered_early_are_body(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, _):
+        head = b"POST /noetl/things HTTP/1.1\r\nhost: gateway.test\r\ncontent-length: %d\r\n\r\n"
+        came = await pieces(gateway.port, head % (3 * len(data)), data, data, data)
+        assert came.startswith(b"HTTP/1.1 401")
+        assert came.count(b"HTTP/1.1 ") == 1
+        assert upstream.seen == []
+
+
+async def test_known_bytes_after_a_half_of_a_head_are_part_of_it(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, _):
+        await pieces(gateway.port, b"GET /noetl/other HTTP/1.1\r\nx-a: ", data)
+        assert [request.path for request in upstream.seen] == ["/api/other"]
+
+
+async def test_known_bytes_after_a_blank_line_are_a_request(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, _):
+        came = await pieces(gateway.port, b"\r\n", data)
+        assert came.startswith(b"HTTP/1.1 200")
+        assert len(upstream.seen) == 1
+
+
+async def test_known_bytes_twice_in_one_piece_are_two_requests(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, _):
+        came = await pieces(gateway.port, data + data)
+        assert came.count(b"HTTP/1.1 200") == 2
+        assert len(upstream.seen) == 2
+
+
+async def test_bytes_that_come_once_are_not_kept(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, _, line, _, token):
+        for number in range(20):
+            await line.ask(asking(f"/noetl/things/{number}", token))
+        assert known(gateway) == 1
+
+
+async def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, _, _, data, _):
+        plain, message = lane(gateway)._known[data]
+        for number in range(10_000):
+            for _ in range(2):
+                lane(gateway)._remember(b"%d" % number, plain, message)
+        assert known(gateway) <= 1024
+        assert len(lane(gateway)._seen_once) <= 4096
+        lane(gateway)._remember(bytes(5000), plain, message)
+        lane(gateway)._remember(bytes(5000), plain, message)
+        assert bytes(5000) not in lane(gateway)._known
+
+
+async def test_a_request_in_two_pieces_is_served_beside_known_bytes(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, _, data, _):
+        async with asyncio.timeout(PATIENCE):
+            came = await pieces(gateway.port, data[:30], data[30:], data)
+        assert came.count(b"HTTP/1.1 200") == 2
+        assert len(upstream.seen) == 2

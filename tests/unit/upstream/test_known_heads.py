@@ -1,0 +1,121 @@
+"""Answers whose head came before, byte for byte: the parser does not see them, and nothing else differs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from proxy.upstream.connection import NEVER, Connection, Head
+from proxy.upstream.pool import Pool, PoolSettings
+from tests.unit.test_upstream_connection import Sink, Wire
+
+SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\n"
+
+
+class Noting(Sink):
+    """A sink that keeps the heads."""
+
+    def on_head(self, head: Head) -> None:
+        super().on_head(head)
+        self.head = head
+
+
+class Line:
+    """A connection of a pool, with a transport that goes nowhere."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.wire = Wire()
+        self.connection = Connection(pool)
+        self.connection.connection_made(cast(asyncio.Transport, self.wire))
+
+    def ask(self, *parts: bytes, head_only: bool = False) -> Noting:
+        """What a request's sink is told when the answer comes in these parts."""
+        sink = Noting()
+        self.connection.begin(sink, b"", head_only=head_only, deadline=NEVER)
+        for part in parts:
+            self.connection.data_received(part)
+        return sink
+
+
+@pytest.fixture
+async def pool() -> Pool:
+    return Pool("http://upstream", SETTINGS, None, None)
+
+
+@pytest.fixture
+async def line(pool: Pool) -> Line:
+    """A connection whose pool knows HEAD."""
+    line = Line(pool)
+    line.ask(HEAD + b"first")
+    assert list(pool.heads) == [HEAD]
+    return line
+
+
+async def test_an_answer_with_a_known_head_is_given_in_full(line: Line) -> None:
+    sink = line.ask(HEAD + b"again")
+    assert (sink.status, sink.body, sink.ended, sink.fault) == (200, b"again", True, None)
+    assert sink.head.known
+    assert not line.wire.closed
+
+
+async def test_each_answer_is_counted(line: Line, pool: Pool) -> None:
+    line.ask(HEAD + b"again")
+    line.ask(HEAD + b"other")
+    assert pool.answers[2] == 3
+
+
+@pytest.mark.parametrize("at", range(1, len(HEAD) + 5))
+async def test_it_does_not_matter_how_the_bytes_are_cut(line: Line, at: int) -> None:
+    data = HEAD + b"again"
+    sink = line.ask(data[:at], data[at:])
+    assert (sink.status, sink.body, sink.ended, sink.fault) == (200, b"again", True, None)
+    assert not line.wire.closed
+
+
+async def test_more_than_the_body_is_no_answer_that_is_known(line: Line) -> None:
+    sink = line.ask(HEAD + b"again" + HEAD + b"extra")
+    assert (sink.body, sink.ended) == (b"again", True)
+    assert line.wire.closed
+
+
+async def test_a_known_head_within_a_body_is_body(line: Line) -> None:
+    inner = HEAD + b"inner"
+    outer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (2 * len(inner))
+    sink = line.ask(outer, inner, inner)
+    assert (sink.body, sink.ended) == (2 * inner, True)
+
+
+async def test_a_known_head_after_an_interim_answer_is_the_answer(line: Line) -> None:
+    sink = line.ask(b"HTTP/1.1 103 Early Hints\r\n\r\n", HEAD + b"again")
+    assert (sink.status, sink.body, sink.ended) == (200, b"again", True)
+
+
+async def test_a_known_head_answers_a_head_request_without_a_body(line: Line) -> None:
+    sink = line.ask(HEAD, head_only=True)
+    assert (sink.status, sink.body, sink.ended) == (200, b"", True)
+    assert (line.ask(HEAD + b"again").body, line.wire.closed) == (b"again", False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"y" * 5000 + b"\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ],
+    ids=["one that closes", "chunks", "a large head", "an interim answer before it"],
+)
+async def test_only_plain_heads_are_kept(pool: Pool, answer: bytes) -> None:
+    assert Line(pool).ask(answer).body == b"ok"
+    assert pool.heads == {}
+
+
+async def test_heads_that_are_kept_are_bounded(pool: Pool) -> None:
+    line = Line(pool)
+    for number in range(1000):
+        line.ask(b"HTTP/1.1 200 OK\r\nx: %d\r\ncontent-length: 0\r\n\r\n" % number)
+    assert 0 < len(pool.heads) <= 256
