@@ -15,7 +15,10 @@ _TIMES = 3
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request and its right answer; a `guarded` one must be 401 without its session."""
+    """One request and its right answer; a `guarded` one must be 401 without its session.
+
+    `unlike`: it is sent with another id each time, so that no two have the same bytes.
+    """
 
     path: str
     expected: Any
@@ -23,6 +26,7 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     guarded: bool = False
+    unlike: bool = False
 
     def verify(self, base_url: str) -> int:
         """Ask on a connection that stays open; the size of the last answer with its head, in bytes.

@@ -75,6 +75,10 @@ GOALS = (
         "relay", ("relay", PLAIN), 0.35, 0.6, ("relay", PLAIN_TUNED),
     ),
     Goal(
+        f"the same with no request like another, to {LABELS[AUTH_REQUEST]}",
+        "relay_unlike", ("relay_unlike", AUTH_REQUEST), 1.5, 2.0, ("relay_unlike", AUTH_REQUEST_TUNED),
+    ),
+    Goal(
         f"p99 at the same rate, 50 % of our peak, to {LABELS[AUTH_REQUEST]}",
         "relay", ("relay", AUTH_REQUEST), 1.5, None, ("relay", AUTH_REQUEST_TUNED), Load.OURS,
     ),
@@ -88,6 +92,10 @@ GOALS = (
     ),
     Goal("executionStatus, to our own relay", "executionStatus", ("relay", EDGE), 0.4),
     Goal("executionStatus through GraphQL, to mercurius with jit", "graphql", ("graphql", MERCURIUS), 1.0, 1.5),
+    Goal(
+        "the same with no request like another, to mercurius with jit",
+        "graphql_unlike", ("graphql_unlike", MERCURIUS), 1.0, 1.5,
+    ),
     Goal("executionStatus through GraphQL, to graphql-yoga", "graphql", ("graphql", YOGA), 1.0),
     Goal("executionStatus through GraphQL, to strawberry", "graphql", ("graphql", STRAWBERRY), 1.0),
 )  # fmt: skip

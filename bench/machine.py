@@ -30,7 +30,7 @@ def machine() -> dict[str, str | int]:
 
 def versions(programs: Mapping[str, str]) -> dict[str, str]:
     """Versions by name, also of `programs` (name to path); the commit ends in `+` where files differ from it."""
-    found = {"commit": _commit(), "python": platform.python_version()}
+    found = {"commit": _commit(), "python": f"{platform.python_version()} ({platform.python_compiler()})"}
     for name, path in programs.items():
         number = re.search(r"[0-9]+\.[0-9]+[0-9.]*", said(path, "--version" if name == "node" else "-v"))
         found[name] = number[0] if number else "unknown"

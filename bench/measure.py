@@ -48,7 +48,7 @@ class Pair:
     def shot(self) -> wrk.Shot:
         """The request as the load generator sends it."""
         ask = self.scenario.asks[self.contender.name]
-        return wrk.Shot(self.contender.url + ask.path, ask.method, ask.headers, ask.body)
+        return wrk.Shot(self.contender.url + ask.path, ask.method, ask.headers, ask.body, ask.unlike)
 
 
 def pairs_of(chosen: Sequence[Scenario], field: Field) -> list[Pair]:

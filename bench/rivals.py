@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from bench.scenarios import EDGE, LABELS, MERCURIUS, STRAWBERRY, YOGA, Scenario,
 _HERE = Path(__file__).with_name("graphql")
 _PYTHON = ROOT / "var" / "bench" / "strawberry" / "bin" / "python"
 _PACKAGES = ("fastify", "graphql", "graphql-jit", "graphql-yoga", "mercurius", "undici")
+_RIVALS = STRAWBERRY, YOGA, MERCURIUS, EDGE
 _WARM_UP_SECONDS = 3
 _COUNTED = 20
 
@@ -50,11 +52,11 @@ def run(settings: Settings) -> Results:
         for name, command in _commands(node).items():
             field.add(name, LABELS[name], _program(name, command, folder, core, upstream, token))
         ask = poll({"authorization": f"Bearer {token}"})
-        scenario = _scenario(ask)
-        for name in scenario.asks:
+        chosen = _scenarios(ask)
+        for name in _RIVALS:
             count_calls(field.contenders[name], ask, upstream)
-        rounds = Rounds(wrk, field, settings, scenario.asks, say, _WARM_UP_SECONDS)
-        tables = rounds.run([scenario])
+        rounds = Rounds(wrk, field, settings, _RIVALS, say, _WARM_UP_SECONDS)
+        tables = rounds.run(chosen)
     return Results(
         measured_at=begun,
         machine=where,
@@ -67,9 +69,13 @@ def run(settings: Settings) -> Results:
     )
 
 
-def _scenario(ask: Ask) -> Scenario:
+def _scenarios(ask: Ask) -> list[Scenario]:
     title = "executionStatus of a running execution, POST /graphql with a session"
-    return Scenario("graphql", title, dict.fromkeys((STRAWBERRY, YOGA, MERCURIUS, EDGE), ask))
+    unlike = "the same, each request with an id of its own, so that none is like another"
+    return [
+        Scenario("graphql", title, dict.fromkeys(_RIVALS, ask)),
+        Scenario("graphql_unlike", unlike, dict.fromkeys(_RIVALS, replace(ask, unlike=True))),
+    ]
 
 
 def _commands(node: str) -> Mapping[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench import answers
 from bench.answers import A_NEW_ID, A_SESSION, AN_INSTANT, EXECUTION_ID, PATH, POLLED, STATS, STATUS, VARIABLES
@@ -75,6 +75,11 @@ def scenarios(who: Credentials) -> tuple[Scenario, ...]:
             Ask("/dashboard/stats", STATS, headers=session),
         ),
         _relayed(
+            "relay_unlike",
+            "the same, each request with an id of its own, so that none is like another",
+            Ask("/dashboard/stats", STATS, headers=session, unlike=True),
+        ),
+        _relayed(
             "relay_post",
             f"authenticated POST /noetl/events, {len(event)} bytes up",
             Ask("/events", answers.ACCEPTED, "POST", {**session, **_JSON}, event),
@@ -94,7 +99,7 @@ def scenarios(who: Credentials) -> tuple[Scenario, ...]:
 
 def _relayed(name: str, title: str, ask: Ask, unit: str = "req/s") -> Scenario:
     def under(prefix: str) -> Ask:
-        return Ask(prefix + ask.path, ask.expected, ask.method, ask.headers, ask.body)
+        return replace(ask, path=prefix + ask.path)
 
     asks = {UPSTREAM: under("/api"), **{contender: under("/noetl") for contender in _PLAIN}}
     return Scenario(name, title, {**asks, **{contender: guarded(under("/noetl")) for contender in _GUARDS}}, unit)

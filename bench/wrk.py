@@ -53,12 +53,13 @@ class WrkResult:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A request as wrk sends it."""
+    """A request as wrk sends it. `unlike`: each with an id of its own, so that none is like another."""
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] | None = None
     body: str = ""
+    unlike: bool = False
 
 
 def parse(output: str, connections: int = 0) -> WrkResult:
@@ -91,6 +92,7 @@ def run(
         "BENCH_METHOD": shot.method,
         "BENCH_HEADERS": "\n".join(f"{name}: {value}" for name, value in (shot.headers or {}).items()),
         "BENCH_BODY": shot.body,
+        "BENCH_UNLIKE": "1" if shot.unlike else "",
     }
     before = os.times()
     process = subprocess.Popen(
