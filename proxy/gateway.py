@@ -21,6 +21,7 @@ from proxy.exchange import SECURITY, Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
 from proxy.graphql.schema import make_schema
 from proxy.handlers.auth import AuthHandlers
+from proxy.handlers.backchannel import BackchannelLogout
 from proxy.handlers.fast import FastLane, LaneRoute
 from proxy.handlers.fast_exchange import FastRoute
 from proxy.handlers.fast_graphql import FastGraphql
@@ -250,6 +251,7 @@ class Gateway:
             "auth.sessions": auth.sessions,
             "auth.ticket": auth.ticket,
             "auth.me": auth.me,
+            "auth.backchannel_logout": BackchannelLogout(auth.provider, self.store).handle,
         }
         return self._graphql(spec).handle if name == "graphql" else handlers[name]
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import lmdb
 
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
-from proxy.sessions.store import Session, StoreError
+from proxy.sessions.store import Logout, Session, StoreError
 
 _FIRST_MAP = 16 * 1024**2
 _LARGEST_MAP = 64 * 1024**3
@@ -154,6 +154,10 @@ class FileStore:
             return sum(self._records.drop(txn, key) for key in list(self._records.keys_of_user(txn, user_id)))
 
         return int(await self._write(end))
+
+    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
+        ended: list[Session] | None = await self._write(lambda txn: self._records.end_told(txn, logout))
+        return ended
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
         def find(txn: Any) -> list[Session]:
