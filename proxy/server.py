@@ -254,7 +254,7 @@ class GatewayServer:
     def _refuse(self, exchange: Exchange, error: GatewayError) -> web.Response:
         if error.detail:
             exchange.detail = error.detail
-        exchange.denied = isinstance(error, Forbidden)
+        exchange.denied = exchange.denied or isinstance(error, Forbidden)
         if isinstance(error, RequestTimeout):
             cast(Connection, exchange.request.protocol).do_not_linger()
         if not exchange.origin_headers:

@@ -16,7 +16,7 @@ _quoted = json.encoder.encode_basestring_ascii
 @dataclass(slots=True)
 class AccessLine:
     """What is told of a request. Times in milliseconds; `route` is the pattern, `path` has no secret in its query;
-    `denied`: the access rules refused something."""
+    `denied`: the access rules, or the binding of a session, refused something."""
 
     method: str
     path: str

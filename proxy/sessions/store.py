@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
+MAX_AGENT = 256
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -94,7 +95,7 @@ class Session:
 
 def new_session(key: bytes, identity: Identity, *, now: float, lifetime: float, ip: str, user_agent: str) -> Session:
     """A session that begins now and ends after `lifetime` seconds."""
-    return Session(key[:12].hex(), 0, identity, now, now + lifetime, now, ip[:64], user_agent[:256])
+    return Session(key[:12].hex(), 0, identity, now, now + lifetime, now, ip[:64], user_agent[:MAX_AGENT])
 
 
 @dataclass(frozen=True, slots=True)
