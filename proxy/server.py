@@ -101,6 +101,7 @@ class GatewayServer:
             except GatewayError as error:
                 response = self._refuse(exchange, error)
             except StoreError as error:
+                self._log.error("sessions.unavailable", request_id=exchange.request_id, reason=str(error))
                 response = self._refuse(exchange, Unavailable(detail=f"session store: {error}"))
             except asyncio.CancelledError:
                 raise
