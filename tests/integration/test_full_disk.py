@@ -116,6 +116,18 @@ def test_a_full_disk_refuses_logins_and_keeps_sessions_until_there_is_room(small
         _full_and_empty_again(programs, token, lambda: _mount("-o", "remount,size=32m", str(small_disk)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_where_the_log_can_not_be_written_requests_are_answered(form: str) -> None:
+    with Programs("python") as programs:
+        programs.gateway.log = Path("/dev/full")
+        programs.gateway.start(LOG_FORMAT=form)
+        with httpx.Client(base_url=programs.gateway_url, trust_env=False, timeout=10) as client:
+            answers = [client.get("/api/auth/me").status_code for _ in range(300)]
+        assert set(answers) == {401}
+        assert programs.gateway.stop() == 0
+
+
 def _serve(programs: Programs) -> tuple[int, str]:
     """Exit status and output of a gateway that does not start."""
     gateway = programs.gateway
