@@ -5,7 +5,7 @@ JOBS ?= 2
 ROUNDS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack crash e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
+.PHONY: help setup pages dev test test-fast attack crash e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,9 @@ bench-idle: setup  ## 10,000 idle connections: memory for each, and the latency 
 
 bench-large: setup  ## 1 GiB down and 1 GiB up: intact, and with how much memory
 	@$(BIN)/python -m bench large $(BENCH)
+
+bench-sessions: setup  ## 100,000 stored sessions: the start with them, and a lookup beside one among 10
+	@$(BIN)/python -m bench sessions $(BENCH)
 
 profile: setup  ## where the gateway's time goes under load; BENCH="--only executionStatus"
 	@scripts/need.sh nginx:nginx-light wrk:wrk

@@ -99,9 +99,10 @@ class Records:
 
     def touch(self, txn: Transaction, key: bytes, now: float) -> None:
         """Note that a session was used, if it has not ended."""
-        session = self.load(txn, key)
-        if session is not None and session.last_seen_at < now:
-            txn.put(key, session.seen(now).encode(), db=self.sessions)
+        data = txn.get(key, db=self.sessions)
+        seen = None if data is None else Session.seen_again(data, now)
+        if seen is not None:
+            txn.put(key, seen, db=self.sessions)
 
     def keys_of_user(self, txn: Transaction, user_id: int) -> Iterator[bytes]:
         """The session keys of a user, oldest first."""

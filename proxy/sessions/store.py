@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
 MAX_AGENT = 256
+_SEEN = b',"last_seen_at":'
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -83,6 +84,20 @@ class Session:
             return cls(**{**values, "identity": Identity(**values["identity"])})
         except (ValueError, TypeError, KeyError):
             raise StoreError("a stored session can't be read") from None
+
+    @staticmethod
+    def seen_again(data: bytes, now: float) -> bytes | None:
+        """The stored form of the same session, used at `now`; None if it was used later, or is no session.
+
+        Nothing is decoded: only texts follow the time, and within a JSON text no quote is bare.
+        """
+        before, mark, after = data.rpartition(_SEEN)
+        number, comma, rest = after.partition(b",")
+        try:
+            later = float(number) >= now
+        except ValueError:
+            return None
+        return None if later or not mark else b"".join((before, mark, repr(now).encode(), comma, rest))
 
     def seen(self, now: float) -> Session:
         """The same session, used at `now`."""

@@ -163,3 +163,36 @@ async def test_a_folder_that_was_made_before_there_were_logouts_is_used_on(
 def _open_as_before(kind: type[records.Records], env: object) -> records.Records:
     made = [env.open_db(name.encode()) for name in records.TABLES[:7]]  # type: ignore[attr-defined]
     return kind(*[*made, made[0], made[0]])
+
+
+@pytest.mark.parametrize(
+    "text", ["", '","last_seen_at":1,"', ',"last_seen_at":9e9,', "\\", "é\ud83d", ',"last_seen_at":']
+)
+def test_a_use_changes_the_time_of_a_stored_session_and_nothing_else(text: str) -> None:
+    claims = {"last_seen_at": 3, text: {"last_seen_at": 4, "a": [text, ',"last_seen_at":5,']}}
+    who = Identity(ISSUER, text, text, text, "t", claims, text)
+    session = Session("00", 1, who, 1000.5, 2000.5, 1000.5, text, text)
+    seen = Session.seen_again(session.encode(), 1234.25)
+    assert seen is not None
+    assert Session.decode(seen) == session.seen(1234.25)
+    assert seen == session.seen(1234.25).encode()
+    assert Session.seen_again(seen, 1234.0) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{,"last_seen_at":', b'{,"last_seen_at":x,'])
+def test_what_is_no_session_is_not_used_again(data: bytes) -> None:
+    assert Session.seen_again(data, 1.0) is None
+
+
+async def test_a_use_is_noted_and_does_not_bring_an_ended_session_back(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "sessions")
+    used, ended = await add(store, "anna"), await add(store, "anna")
+    for key in (used, ended):
+        store.touch(key, 5e9)
+    await store.end(ended)
+    await store.close()
+    store = FileStore(tmp_path / "sessions")
+    session = await store.get(used)
+    assert session is not None
+    assert (session.last_seen_at, await left(store, ended)) == (5e9, [False])
+    await store.close()
