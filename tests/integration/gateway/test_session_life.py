@@ -138,3 +138,12 @@ async def test_an_admin_ends_anyones_session_and_nobody_else_does(tmp_path: Path
         async with gateway.client.delete(url, headers=headers) as answer:
             assert answer.status == status
         assert await statuses(gateway, "/api/auth/me", victim) == [401 if status == 204 else 200]
+
+
+@pytest.mark.parametrize(("origin", "status"), [("https://evil.test", 403), ("http://ours.test", 200)])
+async def test_a_login_of_a_foreign_page_plants_no_cookie(tmp_path: Path, origin: str, status: int) -> None:
+    more = COOKIES + "corsAllowedOrigins: ['http://ours.test']\n"
+    async with federated(tmp_path, more) as gateway:
+        body, headers = {"auth0_token": id_token(sub="anna")}, {"origin": origin}
+        async with gateway.client.post(f"{gateway.url}/api/auth/login", json=body, headers=headers) as answer:
+            assert (answer.status, "set-cookie" in answer.headers) == (status, status == 200)
