@@ -18,7 +18,7 @@ from tests.integration.conftest import sign_in
 
 ROUNDS = 4
 WORKERS = 6
-CRASHES = int(os.environ.get("CRASH_ROUNDS", "8"))
+CRASHES = int(os.environ.get("CRASH_ROUNDS", "6"))
 
 
 @pytest.fixture
