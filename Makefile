@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 JOBS ?= 2
+ROUNDS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
+.PHONY: help setup pages dev test test-fast attack crash e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +37,9 @@ test-fast: setup  ## unit and property tests only, while you work
 
 attack: setup  ## every attack of docs/threat-model.md, and one table of them
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/attack
+
+crash: setup  ## kill -9 while users sign in and out, ROUNDS=200 times: what was answered must hold
+	@$(BIN)/python -m tests.integration.crash $(ROUNDS)
 
 e2e: setup  ## the published guide, end to end, against the mocks
 	@$(BIN)/python -m tests.e2e.run
@@ -77,6 +81,9 @@ bench-idle: setup  ## 10,000 idle connections: memory for each, and the latency 
 
 bench-large: setup  ## 1 GiB down and 1 GiB up: intact, and with how much memory
 	@$(BIN)/python -m bench large $(BENCH)
+
+bench-sessions: setup  ## 100,000 stored sessions: the start with them, and a lookup beside one among 10
+	@$(BIN)/python -m bench sessions $(BENCH)
 
 profile: setup  ## where the gateway's time goes under load; BENCH="--only executionStatus"
 	@scripts/need.sh nginx:nginx-light wrk:wrk

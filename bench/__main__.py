@@ -19,7 +19,7 @@ from bench.programs import BenchError, Missing
 from bench.run import OUT
 from bench.scenarios import NAMES
 
-_COMMANDS = ("run", "compare", "gate", "show", "profile", "graphql", "workers", "idle", "large")
+_COMMANDS = ("run", "compare", "gate", "show", "profile", "graphql", "workers", "idle", "large", "sessions")
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -98,6 +98,9 @@ def _of_the_gateway_alone(subparsers: Subparsers) -> None:
     large = subparsers.add_parser("large", help="a large download and upload: intact, and with how much memory")
     large.add_argument("--mib", type=positive, metavar="N", default=1024, help="size of each (1024)")
     large.set_defaults(do=commands.large_bodies)
+    sessions = subparsers.add_parser("sessions", help="many stored sessions: the start with them, and a lookup")
+    sessions.add_argument("--count", type=positive, metavar="N", default=100_000, help="how many (100000)")
+    sessions.set_defaults(do=commands.stored_sessions)
 
 
 def _measuring(command: argparse.ArgumentParser) -> None:

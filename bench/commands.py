@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench import idle, large, page, profiling, report, rivals, verdict, workers
+from bench import idle, large, page, profiling, report, rivals, sessions, verdict, workers
 from bench import run as runs
 from bench.programs import two_cores
 from bench.results import Results, Settings, load
@@ -92,6 +92,12 @@ def several_workers(options: argparse.Namespace) -> int:
 def idle_connections(options: argparse.Namespace) -> int:
     """`idle`: what idle connections cost."""
     print(f"\n{idle.run(options.connections)}")
+    return 0
+
+
+def stored_sessions(options: argparse.Namespace) -> int:
+    """`sessions`: what many stored sessions cost."""
+    print(f"\n{sessions.run(options.count)}")
     return 0
 
 

@@ -28,14 +28,21 @@ LEVELS = ("debug", "info", "warning", "error")
     default=DEFAULT_FILE,
     help="YAML file of users and clients, instead of the built-in ones.",
 )
+@click.option(
+    "--backchannel-logout-uri",
+    metavar="URI",
+    help="Where applications are told of a logout, instead of what the users file says.",
+)
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
-def main(port: int, host: str, users: Path, log_level: str) -> None:
+def main(port: int, host: str, users: Path, backchannel_logout_uri: str | None, log_level: str) -> None:
     """Run a sandbox identity provider that speaks like an Auth0 tenant."""
     _configure_logs(log_level)
     try:
         directory = load(users)
     except UsersFileError as error:
         _give_up(str(error))
+    if backchannel_logout_uri is not None:
+        directory = directory.telling(backchannel_logout_uri)
     try:
         asyncio.run(_serve(directory, host, port))
     except OSError as error:

@@ -35,6 +35,7 @@ async def discovery(tenant: Tenant, request: web.BaseRequest) -> web.Response:
         "jwks_uri": f"{base}.well-known/jwks.json",
         "revocation_endpoint": f"{base}oauth/revoke",
         "end_session_endpoint": f"{base}oidc/logout",
+        "backchannel_logout_supported": True,
         "response_types_supported": sorted(" ".join(sorted(kind)) for kind in RESPONSE_TYPES),
         "response_modes_supported": sorted(RESPONSE_MODES),
         "grant_types_supported": [str(grant) for grant in Grant],

@@ -112,6 +112,31 @@ def signed_out_page() -> web.Response:
     return _page("Signed out", "<main><h1>Signed out</h1><p>You can close this window.</p></main>")
 
 
+def everywhere_page(action: str, emails: Iterable[str]) -> web.Response:
+    """Whom to log out everywhere."""
+    people = "".join(
+        f'<li><button name="email" value="{escape(email)}">{escape(email)}</button></li>' for email in emails
+    )
+    body = (
+        "<main><h1>Log out everywhere</h1><p>Ends the user's sessions here, and tells the applications.</p>"
+        f'<form method="post" action="{escape(action)}"><ul>{people}</ul></form></main>'
+    )
+    return _page("Log out everywhere", body, form_action="'self'")
+
+
+def told_page(email: str, ended: int, told: Iterable[tuple[str, str, int]]) -> web.Response:
+    """Which applications were told, and what they answered."""
+    rows = "".join(
+        f"<li>{escape(client)} <span>{escape(uri)}: {status or 'not reached'}</span></li>"
+        for client, uri, status in told
+    )
+    body = (
+        f"<main><h1>Logged out everywhere</h1><p>{escape(email)}: {ended} sessions here</p>"
+        f"<section><h2>Applications</h2><ul>{rows}</ul></section></main>"
+    )
+    return _page("Logged out everywhere", body)
+
+
 def form_post_page(redirect_uri: str, parameters: Parameters) -> web.Response:
     """A form that posts itself to the application (OAuth 2.0 Form Post Response Mode)."""
     fields = "".join(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import hdrs, web
 
-from . import account, authorize, token_endpoint
+from . import account, authorize, everywhere, token_endpoint
 from .keys import SigningKey
 from .messages import OAuthError, PageError, error_response
 from .pages import error_page
@@ -61,6 +61,7 @@ ROUTES: Mapping[str, Route] = {
     "/userinfo": Route({"GET": account.userinfo, "POST": account.userinfo}, cors=True),
     "/v2/logout": Route({"GET": account.logout}),
     "/oidc/logout": Route({"GET": account.oidc_logout, "POST": account.oidc_logout}),
+    everywhere.PATH: Route({"GET": everywhere.show, "POST": everywhere.log_out}),
     "/health": Route({"GET": health}),
 }
 

@@ -61,6 +61,14 @@ class Table(Generic[Value]):
         found = self._entries.pop(_digest(handle), None)
         return found[1] if found and found[0] > self._clock() else None
 
+    def remove(self, condition: Callable[[Value], bool]) -> int:
+        """Forget every live entry whose value meets the condition; how many there were."""
+        now = self._clock()
+        found = [key for key, (until, value) in self._entries.items() if until > now and condition(value)]
+        for key in found:
+            del self._entries[key]
+        return len(found)
+
     def _drop_expired(self, now: float) -> None:
         # One lifetime per table: insertion order is expiry order, so the expired entries are all at the front.
         while self._entries:

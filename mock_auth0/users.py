@@ -12,7 +12,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -79,6 +79,7 @@ class Client:
     redirect_uris: tuple[str, ...]
     logout_urls: tuple[str, ...]
     grants: frozenset[Grant]
+    backchannel_logout_uri: str | None = None
 
     @property
     def public(self) -> bool:
@@ -111,10 +112,22 @@ class Directory:
         """The user with this `sub`, if there is one."""
         return self.users.get(subject)
 
+    def by_email(self, email: str) -> User | None:
+        """The user with this address, if there is one."""
+        wanted = email.strip().lower()
+        return next((each for each in self.users.values() if each.email.lower() == wanted), None)
+
+    def telling(self, uri: str) -> Directory:
+        """The same users file, with another `backchannel_logout_uri` for the clients that have one."""
+        changed = {
+            name: replace(client, backchannel_logout_uri=uri) if client.backchannel_logout_uri else client
+            for name, client in self.clients.items()
+        }
+        return replace(self, clients=changed)
+
     def authenticate(self, email: str, password: str) -> User | None:
         """The user, if the password is right. Takes as long for an unknown address as for a wrong password."""
-        wanted = email.strip().lower()
-        user = next((each for each in self.users.values() if each.email.lower() == wanted), None)
+        user = self.by_email(email)
         expected = user.password if user else ""
         matches = hmac.compare_digest(expected.encode(), password.encode())
         return user if matches else None
@@ -180,7 +193,9 @@ class _Node:
 
 
 _USER_KEYS = frozenset({"email", "password", "name", "nickname", "email_verified", "id", "claims"})
-_CLIENT_KEYS = frozenset({"client_id", "name", "client_secret", "redirect_uris", "logout_urls", "grants"})
+_CLIENT_KEYS = frozenset(
+    {"client_id", "name", "client_secret", "redirect_uris", "logout_urls", "grants", "backchannel_logout_uri"}
+)
 
 
 def load(path: Path) -> Directory:
@@ -269,6 +284,7 @@ def _client(node: _Node) -> Client:
         redirect_uris=_uris(keys.get("redirect_uris")),
         logout_urls=_uris(keys.get("logout_urls")),
         grants=_grants(keys.get("grants"), confidential=secret is not None),
+        backchannel_logout_uri=_uri(keys["backchannel_logout_uri"]) if "backchannel_logout_uri" in keys else None,
     )
 
 
@@ -287,10 +303,11 @@ def _grants(node: _Node | None, *, confidential: bool) -> frozenset[Grant]:
 
 
 def _uris(node: _Node | None) -> tuple[str, ...]:
-    uris: list[str] = []
-    for item in node.items() if node else ():
-        parts = urlsplit(item.text())
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.fragment:
-            raise item.fail("must be an http or https URI without a fragment")
-        uris.append(item.text())
-    return tuple(uris)
+    return tuple(_uri(item) for item in node.items()) if node else ()
+
+
+def _uri(node: _Node) -> str:
+    parts = urlsplit(node.text())
+    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.fragment:
+        raise node.fail("must be an http or https URI without a fragment")
+    return node.text()

@@ -21,6 +21,7 @@ from proxy.exchange import SECURITY, Exchange
 from proxy.graphql.documents import DocumentLimits, Documents
 from proxy.graphql.schema import make_schema
 from proxy.handlers.auth import AuthHandlers
+from proxy.handlers.backchannel import BackchannelLogout
 from proxy.handlers.fast import FastLane, LaneRoute
 from proxy.handlers.fast_exchange import FastRoute
 from proxy.handlers.fast_graphql import FastGraphql
@@ -40,6 +41,7 @@ from proxy.observe.audit import AuditFile, AuditSettings
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import Action
+from proxy.policy.binding import Bind
 from proxy.policy.throttle import ThrottleSettings
 from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
 from proxy.sessions.file import FileStore
@@ -170,7 +172,8 @@ class Gateway:
         claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
         throttle = self.process.throttle(ThrottleSettings(slow.after, slow.window, slow.delay, slow.max_delay))
         metrics = self.process.measures.metrics
-        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, claims, metrics, throttle)
+        bind = Bind(sessions.bind)
+        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, bind, claims, metrics, throttle)
 
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
@@ -191,8 +194,9 @@ class Gateway:
         )
 
     def fast_lane(self, log: AccessLog) -> FastLane | None:
-        """The lane of this configuration's plain relays; None where sessions can't be read without waiting."""
-        if not isinstance(self.store, LocalSessions):
+        """The lane of this configuration's plain relays; None where sessions can't be read without waiting, or are
+        bound: only the ordinary path looks from where they are used."""
+        if self.auth.bind is not Bind.NONE or not isinstance(self.store, LocalSessions):
             return None
         who = self.auth.local_lookup(self.store)
         metrics = self.process.measures.metrics
@@ -250,6 +254,7 @@ class Gateway:
             "auth.sessions": auth.sessions,
             "auth.ticket": auth.ticket,
             "auth.me": auth.me,
+            "auth.backchannel_logout": BackchannelLogout(auth.provider, self.store).handle,
         }
         return self._graphql(spec).handle if name == "graphql" else handlers[name]
 

@@ -101,6 +101,7 @@ class GatewayServer:
             except GatewayError as error:
                 response = self._refuse(exchange, error)
             except StoreError as error:
+                self._log.error("sessions.unavailable", request_id=exchange.request_id, reason=str(error))
                 response = self._refuse(exchange, Unavailable(detail=f"session store: {error}"))
             except asyncio.CancelledError:
                 raise
@@ -254,7 +255,7 @@ class GatewayServer:
     def _refuse(self, exchange: Exchange, error: GatewayError) -> web.Response:
         if error.detail:
             exchange.detail = error.detail
-        exchange.denied = isinstance(error, Forbidden)
+        exchange.denied = exchange.denied or isinstance(error, Forbidden)
         if isinstance(error, RequestTimeout):
             cast(Connection, exchange.request.protocol).do_not_linger()
         if not exchange.origin_headers:

@@ -65,7 +65,8 @@ def dev(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str)
 
 
 def _programs(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str) -> tuple[_Program, ...]:
-    auth0 = ("mock_auth0", "--port", str(auth0_port), "--log-level", "warning")
+    logout = f"http://127.0.0.1:{port}/api/auth/backchannel-logout"
+    auth0 = ("mock_auth0", "--port", str(auth0_port), "--log-level", "warning", "--backchannel-logout-uri", logout)
     noetl = ("mock_noetl", "--port", str(noetl_port), "--dialect", dialect)
     gateway = ("proxy", "serve", "--config", str(config))
     return (
@@ -92,6 +93,9 @@ admin@example.com (admin); the password is "password". Try, in another terminal:
   curl -s {gateway}/graphql -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \\
     -d '{{"query": "mutation {{ executePlaybook(name: \\"examples/hello_world\\") {{ executionId status }} }}"}}'
   curl -s {gateway}/noetl/health -H "authorization: Bearer $TOKEN"
+
+  # have the sandbox Auth0 end all of the user's sessions (in a browser: {auth0}/u/logout-everywhere)
+  curl -s {auth0}/u/logout-everywhere -d email=user@example.com
 
   # or in a browser: {gateway}/graphql (headers: {{"authorization": "Bearer …"}})
 

@@ -38,7 +38,7 @@ HANDLERS: dict[str, HandlerFacts] = {
     "auth.me": HandlerFacts(("GET",), "the signed-in user", "needed"),
     "auth.ticket": HandlerFacts(("POST",), "a ticket of one use, for 30 s", "needed"),
     "auth.backchannel_logout": HandlerFacts(
-        ("POST",), "OpenID Connect back-channel logout", later="back-channel logout"
+        ("POST",), "OpenID Connect back-channel logout: the identity provider ends sessions"
     ),
     "live.events": HandlerFacts(("GET",), "server-sent events", later="events and callbacks"),
     "live.callback": HandlerFacts(("POST",), "callback of an auth playbook", later="events and callbacks"),
@@ -60,6 +60,7 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/api/auth/sessions/{id}", "handler": "auth.sessions", "methods": ["DELETE"]},
     {"path": "/api/auth/ticket", "handler": "auth.ticket"},
     {"path": "/api/auth/me", "handler": "auth.me"},
+    {"path": "/api/auth/backchannel-logout", "handler": "auth.backchannel_logout"},
     {"path": "/graphql", "handler": "graphql"},
     {
         "path": "/noetl/catalog/list",

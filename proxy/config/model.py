@@ -273,6 +273,12 @@ class Sessions(Block):
     max_hours: Number = Field(24.0, gt=0, description="A longer wish is shortened to this.")
     idle_timeout: Duration = Field(0.0, description="End sessions that were not used for this long; 0s is off.")
     max_per_user: Integer = Field(0, ge=0, description="Beyond it the user's oldest session ends; 0 is no limit.")
+    bind: Literal["none", "ip", "user_agent", "both"] = Field(
+        "none",
+        description="A session is good only from the address (IPv6: the /64) or the user agent of its login, or both; "
+        "from elsewhere it is 401, and the audit log tells. Requests then take the ordinary path, which is slower. "
+        "`ip` shuts whoever changes networks out, and needs `server.trusted_proxies` behind a proxy.",
+    )
     cookie: Cookie = Field(default_factory=Cookie, description="Session cookies for browsers.")
     cache_for: Annotated[Duration | None, Later("provider: playbook", (None,))] = Field(
         None, description="For `provider: playbook`: how long a positive answer is believed."

@@ -21,9 +21,10 @@ from proxy.identity.local import LocalProvider
 from proxy.identity.tokens import InvalidToken
 from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
+from proxy.policy.binding import Bind, strays
 from proxy.policy.ratelimit import address_key
 from proxy.policy.throttle import Throttle
-from proxy.sessions.store import LocalSessions, Session, SessionStore, StoreError, instant
+from proxy.sessions.store import MAX_AGENT, LocalSessions, Session, SessionStore, StoreError, instant, key_of
 
 _LIMIT = 64 * 1024
 _TICKET_SECONDS = 30
@@ -72,6 +73,7 @@ class AuthHandlers:
     store: SessionStore
     judge: AccessJudge
     cookie: Cookie
+    bind: Bind
     roles_claims: dict[str, str | None]
     metrics: Metrics
     throttle: Throttle
@@ -93,19 +95,36 @@ class AuthHandlers:
         return principal
 
     async def authenticate(self, exchange: Exchange) -> Principal | None:
-        """Who the request's own session says it is; None without a live session."""
-        return await self.by_token(session_token(exchange, self.cookie))
+        """Who the request's own session says it is; None without a live session.
 
-    async def by_token(self, token: str | None) -> Principal | None:
-        """Whose a session token is; None if it is no live session's. Raises StoreError."""
+        Raises Unauthorized for a session that is used from where it is not bound to, and StoreError.
+        """
+        principal = await self.by_token(exchange, session_token(exchange, self.cookie))
+        if principal is None and exchange.denied:
+            raise Unauthorized
+        return principal
+
+    async def by_token(self, exchange: Exchange, token: str | None) -> Principal | None:
+        """Whose a session token is; None if it is no live session's, or bound to elsewhere. Raises StoreError."""
         checks = self.metrics.session_checks
         try:
             found = await self.provider.session(token) if token else None
         except StoreError:
             checks["error"] += 1
             raise
+        if found is not None and self.bind is not Bind.NONE and self._strays(exchange, found[1]):
+            found = None
         checks["valid" if found is not None else "invalid" if token else "missing"] += 1
         return None if found is None else self.principal(*found)
+
+    def _strays(self, exchange: Exchange, session: Session) -> bool:
+        """Whether a session is used from where it is not bound to; if so, that is told."""
+        agent = exchange.request.headers.get("user-agent", "")[:MAX_AGENT]
+        what = strays(self.bind, (session.ip, session.user_agent), (exchange.client_ip, agent))
+        if what:
+            exchange.denied = True
+            exchange.detail = f"session {session.id} of user {session.user_id} is bound to another {what}"
+        return bool(what)
 
     def local_lookup(self, store: LocalSessions) -> Callable[[bytes], Principal | None]:
         """The principal of a session's key, without waiting, from a store that can be read so."""
@@ -144,6 +163,7 @@ class AuthHandlers:
             raise
         self.metrics.logins["success"] += 1
         self.throttle.succeeded(client)
+        await self._replace(exchange)
         exchange.principal = principal = self.principal(b"", made.session)
         response = json_response(
             {
@@ -157,6 +177,12 @@ class AuthHandlers:
         if self.cookie.enabled:
             self._set_cookie(response, made.token, int(made.session.expires_at - time.time()))
         return response
+
+    async def _replace(self, exchange: Exchange) -> None:
+        """End the session with which a client signs in anew."""
+        key = key_of(session_token(exchange, self.cookie) or "")
+        if key is not None and await self.store.get(key) is not None:
+            await self.store.end(key)
 
     def _slow_down(self, who: Hashable) -> None:
         """Raise TooManyRequests while an address, or an account, has to wait."""
@@ -191,7 +217,7 @@ class AuthHandlers:
         token = _text(document, "session_token") or session_token(exchange, self.cookie)
         if not token:
             raise BadRequest("session_token is required")
-        principal = exchange.principal = await self.by_token(token)
+        principal = exchange.principal = await self.by_token(exchange, token)
         if principal is None:
             message = "Session is invalid or expired"
             return json_response({"valid": False, "user": None, "expires_at": None, "message": message})
@@ -213,7 +239,7 @@ class AuthHandlers:
         if kind not in _ACTIONS:
             raise BadRequest("permission_type must be execute, view, modify or delete")
         token = _text(document, "session_token") or session_token(exchange, self.cookie)
-        principal = exchange.principal = await self.by_token(token)
+        principal = exchange.principal = await self.by_token(exchange, token)
         if principal is None:
             raise Unauthorized
         decision = self.judge.may(principal, Action(_ACTIONS[kind]), playbook_name(given, "playbook_name"))
@@ -235,7 +261,7 @@ class AuthHandlers:
         if not isinstance(everywhere, bool):
             raise BadRequest("everywhere must be true or false")
         token = session_token(exchange, self.cookie) or _text(document, "session_token")
-        principal = exchange.principal = await self.by_token(token)
+        principal = exchange.principal = await self.by_token(exchange, token)
         if principal is None:
             raise Unauthorized
         if everywhere:

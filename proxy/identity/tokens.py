@@ -47,6 +47,16 @@ class TenantSettings:
 
 async def verify(token: str, tenant: TenantSettings, keys: KeySet) -> Identity:
     """Who the token speaks of. Raises InvalidToken, or KeySetUnavailable if the tenant's keys can't be had."""
+    header, claims = await verified(token, tenant, keys, required=("exp", "sub", "iss", "aud"))
+    if is_logout_type(header.get("typ")) or "events" in claims:
+        raise InvalidToken("not a token to sign in with")
+    return _identity(claims, tenant)
+
+
+async def verified(
+    token: str, tenant: TenantSettings, keys: KeySet, *, required: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token of this tenant, of whatever kind, with these claims. Raises as `verify`."""
     header = _header(token)
     algorithm, key_id = header.get("alg"), header.get("kid")
     if algorithm not in tenant.algorithms:
@@ -58,7 +68,30 @@ async def verify(token: str, tenant: TenantSettings, keys: KeySet) -> Identity:
     key = await keys.find(key_id)
     if key is None or not _fits(key, algorithm):
         raise InvalidToken("unknown key")
-    return _identity(_claims(token, key, algorithm, tenant), tenant)
+    return header, _claims(token, key, algorithm, tenant, required)
+
+
+def is_logout_type(kind: object) -> bool:
+    """Whether a header's `typ` says that the token is a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
+    return isinstance(kind, str) and kind.lower().removeprefix("application/") == "logout+jwt"
+
+
+def check_party(claims: dict[str, Any], tenant: TenantSettings) -> None:
+    """Raise InvalidToken for a token of several audiences whose authorized party is none of the tenant's."""
+    audience = claims["aud"]
+    if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") not in tenant.audience:
+        subject = claims.get("sub")
+        account = (tenant.issuer, subject) if isinstance(subject, str) else None
+        raise InvalidToken("wrong authorized party", account)
+
+
+def checked_text(value: Any, name: str) -> str:
+    """A claim that identifies something. Raises InvalidToken if it is not there, empty, or not a text."""
+    if not isinstance(value, str) or not value:
+        raise InvalidToken(f"no {name}")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise InvalidToken(f"{name} is not a text")
+    return value
 
 
 def _header(token: str) -> dict[str, Any]:
@@ -76,7 +109,7 @@ def _fits(key: Key, algorithm: str) -> bool:
     return key.kind == _KINDS.get(algorithm[:2]) and key.algorithm in (None, algorithm)
 
 
-def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings) -> dict[str, Any]:
+def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings, required: tuple[str, ...]) -> dict[str, Any]:
     try:
         return dict(
             jwt.decode(
@@ -86,7 +119,7 @@ def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings) -> dic
                 audience=list(tenant.audience),
                 issuer=tenant.issuer,
                 leeway=tenant.leeway,
-                options={"require": ["exp", "sub", "iss", "aud"]},
+                options={"require": list(required)},
             )
         )
     except jwt.ExpiredSignatureError:
@@ -106,13 +139,8 @@ def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings) -> dic
 
 
 def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
-    subject, audience = claims["sub"], claims["aud"]
-    if not isinstance(subject, str) or not subject:
-        raise InvalidToken("no sub")
-    if any("\ud800" <= char <= "\udfff" for char in subject):
-        raise InvalidToken("sub is not a text")
-    if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") not in tenant.audience:
-        raise InvalidToken("wrong authorized party", (tenant.issuer, subject))
+    subject = checked_text(claims["sub"], "sub")
+    check_party(claims, tenant)
     if tenant.require_verified_email and claims.get("email_verified") is not True:
         raise InvalidToken("e-mail address not verified", (tenant.issuer, subject))
     email = _text(claims.get("email"))
@@ -126,6 +154,7 @@ def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
         display_name=next((name for name in names if name), subject),
         tenant=tenant.domain,
         claims={name: value for name, value in claims.items() if name not in _PROTOCOL_CLAIMS},
+        sid=_text(claims.get("sid")),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 _FLUSH_AFTER = 0.2
 _FLUSH_SIZE = 64 * 1024
@@ -16,7 +16,7 @@ _quoted = json.encoder.encode_basestring_ascii
 @dataclass(slots=True)
 class AccessLine:
     """What is told of a request. Times in milliseconds; `route` is the pattern, `path` has no secret in its query;
-    `denied`: the access rules refused something."""
+    `denied`: the access rules, or the binding of a session, refused something."""
 
     method: str
     path: str
@@ -39,6 +39,16 @@ class AccessLog(Protocol):
 
     def flush(self) -> None:
         """Write what is collected."""
+
+
+class Sink(Protocol):
+    """Where the text of lines goes."""
+
+    def write(self, text: str) -> int:
+        """Take some text."""
+
+    def flush(self) -> None:
+        """Pass on what was taken."""
 
 
 class ConsoleAccessLog:
@@ -69,7 +79,7 @@ class ConsoleAccessLog:
 class JsonAccessLog:
     """JSON, one object per line, collected for at most a fifth of a second."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Sink) -> None:
         self._stream = stream
         self._lines: list[str] = []
         self._size = 0

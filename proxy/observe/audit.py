@@ -28,6 +28,7 @@ EVENTS = {
     "auth.login": "login",
     "auth.logout": "logout",
     "auth.sessions": "session.end",
+    "auth.backchannel_logout": "logout.backchannel",
 }
 """What a request to a handler is called in the audit log. `access.denied` is what a rule refused, on any route."""
 

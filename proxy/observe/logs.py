@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 from urllib.parse import unquote_plus
 
 import structlog
@@ -36,6 +37,24 @@ def printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappin
     return event
 
 
+class ForgivingStream:
+    """A stream that loses what can't be written, as on a full disk: no request may fail because of its log line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 _form: dict[str, int] = {"json": False, "level": logging.INFO}
 
 
@@ -56,7 +75,7 @@ def configure(format_: str | None, level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, ForgivingStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
@@ -67,7 +86,7 @@ def access_log(*, enabled: bool) -> AccessLog:
     """The process's access log, in the form that `configure` has set."""
     if not enabled or _form["level"] > logging.INFO:
         return NoAccessLog()
-    return JsonAccessLog(sys.stderr) if _form["json"] else ConsoleAccessLog(get_logger())
+    return JsonAccessLog(ForgivingStream(sys.stderr)) if _form["json"] else ConsoleAccessLog(get_logger())
 
 
 def get_logger() -> Any:

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 import lmdb
 
+from proxy.sessions import trouble
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
-from proxy.sessions.store import Session, StoreError
+from proxy.sessions.store import Logout, Session, StoreError
 
 _FIRST_MAP = 16 * 1024**2
 _LARGEST_MAP = 64 * 1024**3
@@ -39,22 +40,26 @@ def open_environment(folder: Path) -> tuple[Any, Records]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _inspect(folder)
         env = lmdb.open(str(folder), max_dbs=len(TABLES), map_size=_FIRST_MAP, mode=0o600, max_readers=512)
-    except lmdb.Error as error:
-        raise StoreError(f"{folder} is damaged or not a session folder ({error}); move it away to start anew") from None
-    except OSError as error:
-        raise StoreError(f"{folder} can't be used: {error.strerror}") from None
+    except (lmdb.Error, OSError) as error:
+        raise _unusable(folder, error, "is damaged or not a session folder") from None
     try:
         _check_length(env, folder)
         env.reader_check()
         records = Records.open(env)
         prepare(env, records, str(folder))
-    except lmdb.Error as error:
+    except (lmdb.Error, OSError) as error:
         env.close()
-        raise StoreError(f"{folder} is damaged ({error}); move it away to start anew") from None
+        raise _unusable(folder, error, "is damaged") from None
     except StoreError:
         env.close()
         raise
     return env, records
+
+
+def _unusable(folder: Path, error: Exception, otherwise: str) -> StoreError:
+    if isinstance(error, OSError) or trouble.of_the_system(error):
+        return StoreError(f"{folder} can't be used: {trouble.told(error)}")
+    return StoreError(f"{folder} {otherwise} ({error}); move it away to start anew")
 
 
 def _inspect(folder: Path) -> None:
@@ -155,6 +160,10 @@ class FileStore:
 
         return int(await self._write(end))
 
+    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
+        ended: list[Session] | None = await self._write(lambda txn: self._records.end_told(txn, logout))
+        return ended
+
     async def of_user(self, user_id: int) -> Sequence[Session]:
         def find(txn: Any) -> list[Session]:
             found = (self._records.load(txn, key) for key in self._records.keys_of_user(txn, user_id))
@@ -237,7 +246,7 @@ class FileStore:
             except lmdb.MapResizedError:
                 self._adopt_size()
             except lmdb.Error as error:
-                raise StoreError(f"reading {self.folder}: {error}") from None
+                raise StoreError(f"reading {self.folder}: {trouble.told(error)}") from None
         raise StoreError(f"reading {self.folder}: its size keeps changing")
 
     def _adopt_size(self) -> None:
@@ -303,7 +312,7 @@ class FileStore:
             except lmdb.MapResizedError:
                 self._adopt_size()
             except (lmdb.Error, OSError) as error:
-                raise StoreError(f"writing {self.folder}: {error}") from None
+                raise StoreError(f"writing {self.folder}: {trouble.told(error)}") from None
 
     def _commit(self, operations: list[Operation]) -> list[Any]:
         with self._resize, self._env.begin(write=True) as txn:

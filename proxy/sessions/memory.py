@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.sessions.store import EXECUTIONS_KEPT, Session, StoreError
+from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, TOO_MANY_LOGOUTS, Logout, Session, StoreError
 
 _MAX_SESSIONS = 1_000_000
 _MAX_EXECUTIONS = 100_000
@@ -21,6 +21,7 @@ class MemoryStore:
         self._users: dict[tuple[str, str], int] = {}
         self._tickets: dict[bytes, tuple[bytes, float]] = {}
         self._executions: dict[str, tuple[int, float]] = {}
+        self._logouts: dict[bytes, float] = {}
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         if len(self._sessions) >= _MAX_SESSIONS:
@@ -61,6 +62,17 @@ class MemoryStore:
     async def end_user(self, user_id: int) -> int:
         return sum(self._drop(key) for key in list(self._by_user.get(user_id, ())))
 
+    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
+        if logout.name in self._logouts:
+            return None
+        if len(self._logouts) >= MAX_LOGOUTS:
+            raise StoreError(TOO_MANY_LOGOUTS)
+        self._logouts[logout.name] = logout.until
+        ended = {key: session for key, session in self._sessions.items() if logout.ends(session)}
+        for key in ended:
+            self._drop(key)
+        return list(ended.values())
+
     async def of_user(self, user_id: int) -> Sequence[Session]:
         return [self._sessions[key] for key in self._by_user.get(user_id, ())]
 
@@ -74,6 +86,8 @@ class MemoryStore:
         dead = [key for key, session in self._sessions.items() if not session.alive(now, idle_timeout)]
         for ticket in [ticket for ticket, (_, expires_at) in self._tickets.items() if expires_at <= now]:
             del self._tickets[ticket]
+        for known in [known for known, until in self._logouts.items() if until <= now]:
+            del self._logouts[known]
         for name in [name for name, (_, at) in self._executions.items() if at < now - EXECUTIONS_KEPT]:
             del self._executions[name]
         return sum(self._drop(key) for key in dead)

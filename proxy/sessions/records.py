@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.sessions.store import EXECUTIONS_KEPT, Session, StoreError
+from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, TOO_MANY_LOGOUTS, Logout, Session, StoreError
 
 FORMAT = b"noetl-edge sessions 1"
-TABLES = ("meta", "sessions", "users", "by_user", "expiry", "tickets", "executions")
+TABLES = ("meta", "sessions", "users", "by_user", "expiry", "tickets", "executions", "by_sid", "logouts")
 _NUMBER = struct.Struct(">Q")
 Transaction = Any
 
@@ -26,6 +26,10 @@ def unpack(data: bytes) -> int:
     return int(_NUMBER.unpack_from(data)[0])
 
 
+def _digest(issuer: str, name: str) -> bytes:
+    return hashlib.sha256(f"{issuer}\0{name}".encode()).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """The open tables."""
@@ -37,6 +41,8 @@ class Records:
     expiry: Any
     tickets: Any
     executions: Any
+    by_sid: Any
+    logouts: Any
 
     @classmethod
     def open(cls, env: Any) -> Records:
@@ -58,11 +64,12 @@ class Records:
         txn.put(key, stored.encode(), db=self.sessions)
         txn.put(self._owner(stored, key), b"", db=self.by_user)
         txn.put(pack(stored.expires_at) + key, b"", db=self.expiry)
+        if stored.identity.sid:
+            txn.put(_digest(stored.identity.issuer, stored.identity.sid) + key, b"", db=self.by_sid)
         return stored
 
     def _user_id(self, txn: Transaction, session: Session) -> int:
-        person = f"{session.identity.issuer}\0{session.identity.subject}".encode()
-        name = hashlib.sha256(person).digest()
+        name = _digest(session.identity.issuer, session.identity.subject)
         known = txn.get(name, db=self.users)
         if known is not None:
             return unpack(known)
@@ -86,22 +93,47 @@ class Records:
             return True
         txn.delete(self._owner(session, key), db=self.by_user)
         txn.delete(pack(session.expires_at) + key, db=self.expiry)
+        if session.identity.sid:
+            txn.delete(_digest(session.identity.issuer, session.identity.sid) + key, db=self.by_sid)
         return True
 
     def touch(self, txn: Transaction, key: bytes, now: float) -> None:
         """Note that a session was used, if it has not ended."""
-        session = self.load(txn, key)
-        if session is not None and session.last_seen_at < now:
-            txn.put(key, session.seen(now).encode(), db=self.sessions)
+        data = txn.get(key, db=self.sessions)
+        seen = None if data is None else Session.seen_again(data, now)
+        if seen is not None:
+            txn.put(key, seen, db=self.sessions)
 
     def keys_of_user(self, txn: Transaction, user_id: int) -> Iterator[bytes]:
         """The session keys of a user, oldest first."""
-        prefix = pack(user_id)
-        cursor = txn.cursor(db=self.by_user)
+        return self._entries(txn, self.by_user, pack(user_id), 16)
+
+    def _entries(self, txn: Transaction, table: Any, prefix: bytes, skipped: int) -> Iterator[bytes]:
+        cursor = txn.cursor(db=table)
         found = cursor.set_range(prefix)
         while found and cursor.key().startswith(prefix):
-            yield bytes(cursor.key()[16:])
+            yield bytes(cursor.key()[skipped:])
             found = cursor.next()
+
+    def end_told(self, txn: Transaction, logout: Logout) -> list[Session] | None:
+        """End the sessions that a logout is about; None if it has been told before."""
+        if txn.stat(db=self.logouts)["entries"] >= MAX_LOGOUTS:
+            raise StoreError(TOO_MANY_LOGOUTS)
+        if not txn.put(logout.name, pack(logout.until), db=self.logouts, overwrite=False):
+            return None
+        ended = []
+        for key in list(self._named(txn, logout)):
+            session = self.load(txn, key)
+            if session is not None and logout.ends(session):
+                self.drop(txn, key)
+                ended.append(session)
+        return ended
+
+    def _named(self, txn: Transaction, logout: Logout) -> Iterator[bytes]:
+        if not logout.subject:
+            return self._entries(txn, self.by_sid, _digest(logout.issuer, logout.sid), 32)
+        known = txn.get(_digest(logout.issuer, logout.subject), db=self.users)
+        return iter(()) if known is None else self.keys_of_user(txn, unpack(known))
 
     def by_id(self, txn: Transaction, session_id: str) -> bytes | None:
         """The key of a session by its public id, which is the beginning of the key."""
@@ -123,7 +155,7 @@ class Records:
             self.drop(txn, entry[8:])
             txn.delete(entry, db=self.expiry)
             dead += 1
-        for table, limit in ((self.tickets, now), (self.executions, now - EXECUTIONS_KEPT)):
+        for table, limit in ((self.tickets, now), (self.logouts, now), (self.executions, now - EXECUTIONS_KEPT)):
             old = [bytes(name) for name, data in txn.cursor(db=table) if unpack(data) <= limit][:most]
             for name in old:
                 txn.delete(name, db=table)

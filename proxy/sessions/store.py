@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
+MAX_AGENT = 256
+_SEEN = b',"last_seen_at":'
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -38,7 +40,8 @@ def instant(seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user as a verified token describes one. `claims` are the token's, for roles and rules."""
+    """A user as a verified token describes one. `claims` are the token's, for roles and rules; `sid` is the provider's
+    own session, where the token named one."""
 
     issuer: str
     subject: str
@@ -46,6 +49,7 @@ class Identity:
     display_name: str
     tenant: str
     claims: Mapping[str, Any] = field(default_factory=dict)
+    sid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,11 @@ class Session:
         return now < self.expires_at and (not idle_timeout or now - self.last_seen_at < idle_timeout)
 
     def encode(self) -> bytes:
-        """The stored form."""
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        """The stored form: without a `sid`, that of versions that knew none."""
+        values = asdict(self)
+        if not self.identity.sid:
+            del values["identity"]["sid"]
+        return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Session:
@@ -77,6 +84,20 @@ class Session:
             return cls(**{**values, "identity": Identity(**values["identity"])})
         except (ValueError, TypeError, KeyError):
             raise StoreError("a stored session can't be read") from None
+
+    @staticmethod
+    def seen_again(data: bytes, now: float) -> bytes | None:
+        """The stored form of the same session, used at `now`; None if it was used later, or is no session.
+
+        Nothing is decoded: only texts follow the time, and within a JSON text no quote is bare.
+        """
+        before, mark, after = data.rpartition(_SEEN)
+        number, comma, rest = after.partition(b",")
+        try:
+            later = float(number) >= now
+        except ValueError:
+            return None
+        return None if later or not mark else b"".join((before, mark, repr(now).encode(), comma, rest))
 
     def seen(self, now: float) -> Session:
         """The same session, used at `now`."""
@@ -89,7 +110,28 @@ class Session:
 
 def new_session(key: bytes, identity: Identity, *, now: float, lifetime: float, ip: str, user_agent: str) -> Session:
     """A session that begins now and ends after `lifetime` seconds."""
-    return Session(key[:12].hex(), 0, identity, now, now + lifetime, now, ip[:64], user_agent[:256])
+    return Session(key[:12].hex(), 0, identity, now, now + lifetime, now, ip[:64], user_agent[:MAX_AGENT])
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    """What an identity provider has told in a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4).
+
+    One of `subject` and `sid` may be empty. `name` tells it from others, and is remembered until `until`.
+    """
+
+    issuer: str
+    subject: str
+    sid: str
+    name: bytes
+    until: float
+
+    def ends(self, session: Session) -> bool:
+        """Whether it ends a session. One of the user's of which no `sid` is known may be the one that is meant."""
+        who = session.identity
+        if who.issuer != self.issuer or (self.subject and who.subject != self.subject):
+            return False
+        return not self.sid or who.sid == self.sid or (bool(self.subject) and not who.sid)
 
 
 class SessionStore(Protocol):
@@ -116,6 +158,9 @@ class SessionStore(Protocol):
 
     async def end_user(self, user_id: int) -> int:
         """End all sessions of a user; how many there were."""
+
+    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
+        """End the sessions that a logout is about, and return them; None if it has been told before."""
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
         """A user's sessions, oldest first."""
@@ -155,6 +200,10 @@ class LocalSessions(Protocol):
     def peek(self, key: bytes) -> Session | None:
         """As `SessionStore.get`; the same object again, for as long as what is stored is the same."""
 
+
+MAX_LOGOUTS = 100_000
+"""How many logouts are remembered at once; beyond it, none is taken."""
+TOO_MANY_LOGOUTS = f"{MAX_LOGOUTS} logouts were told within an hour, no more can be remembered"
 
 EXECUTIONS_KEPT = 7 * 86400.0
 """Seconds for which it is remembered who started an execution."""

@@ -132,7 +132,10 @@ class Programs:
         self.sessions = folder / "sessions"
         self.auth0 = Program(
             "mock_auth0",
-            ("mock_auth0", "--port", str(auth0)),
+            (
+                *("mock_auth0", "--port", str(auth0)),
+                *("--backchannel-logout-uri", f"{self.gateway_url}/api/auth/backchannel-logout"),
+            ),
             f"{self.auth0_url}/.well-known/jwks.json",
             folder / "mock_auth0.log",
         )

@@ -311,6 +311,15 @@ def _(stage: Stage) -> None:
     assert expect(stage.http.post("/api/auth/validate", json=body), 200).json()["valid"] is False
 
 
+@step("logged out everywhere at the identity provider, the user's sessions are 401")
+def _(stage: Stage) -> None:
+    stage.logins[USER] = stage.login(USER)
+    form = {"email": USER}
+    answer = httpx.post(f"{stage.programs.auth0_url}/u/logout-everywhere", data=form, timeout=10, trust_env=False)
+    assert [told["status"] for told in expect(answer, 200).json()["told"]] == [200], answer.text
+    expect(stage.http.get("/api/auth/me", headers=stage.bearer()), 401)
+
+
 @step("a session outlives a restart of the gateway")
 def _(stage: Stage) -> None:
     restart_gateway(stage)

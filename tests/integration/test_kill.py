@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import httpx
 import pytest
 
 from tests.e2e.processes import Program, Programs, free_port, wait_until
+from tests.integration import crash
 from tests.integration.conftest import sign_in
 
 ROUNDS = 4
 WORKERS = 6
+CRASHES = int(os.environ.get("CRASH_ROUNDS", "6"))
 
 
 @pytest.fixture
@@ -24,14 +27,6 @@ def own_programs() -> Iterator[Programs]:
     with Programs("python") as running:
         running.start()
         yield running
-
-
-def _id_token(programs: Programs) -> str:
-    form = {"grant_type": "password", "client_id": "noetl-gateway", "username": "user@example.com"}
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        answer = client.post(f"{programs.auth0_url}/oauth/token", data=form | {"password": "password"})
-        token: str = answer.raise_for_status().json()["id_token"]
-        return token
 
 
 def _log_in_until_killed(url: str, id_token: str, answered: list[str], begun: threading.Event) -> None:
@@ -56,7 +51,7 @@ def _written(folder: Path) -> bytes:
 
 @pytest.mark.slow
 def test_every_answered_login_outlives_kill_9_and_no_token_is_on_disk(own_programs: Programs) -> None:
-    id_token, tokens = _id_token(own_programs), list[str]()
+    id_token, tokens = crash.id_token(own_programs), list[str]()
     for _ in range(ROUNDS):
         answered, begun = list[str](), threading.Event()
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -74,6 +69,14 @@ def test_every_answered_login_outlives_kill_9_and_no_token_is_on_disk(own_progra
     on_disk = _written(own_programs.sessions)
     assert on_disk
     assert [token for token in tokens if token.encode() in on_disk or bytes.fromhex(token) in on_disk] == []
+
+
+@pytest.mark.slow
+def test_no_crash_loses_an_answered_login_or_revives_an_ended_session(show: Callable[[str], None]) -> None:
+    outcome = crash.run(CRASHES)
+    show(outcome.line())
+    assert (outcome.lost, outcome.revived) == (0, 0)
+    assert len(outcome.book.ended) >= 1
 
 
 @pytest.mark.slow

@@ -285,20 +285,6 @@ async def test_workers_end_when_the_process_above_them_is_killed(tmp_path: Path)
                 await asyncio.sleep(0.02)
 
 
-async def test_a_logout_at_one_worker_is_known_to_the_other_at_once(tmp_path: Path) -> None:
-    async with gateway_process(tmp_path, server=WORKERS) as gateway:
-        await gateway.logged("worker.ready", 2)
-        async with aiohttp.ClientSession(headers=gateway.bearer) as client:
-            async with client.get(f"{gateway.url}/api/auth/me") as me:
-                assert me.status == 200
-            async with client.post(f"{gateway.url}/api/auth/logout") as out:
-                assert out.status == 200
-        for _ in range(12):
-            async with aiohttp.ClientSession(headers=gateway.bearer) as client:
-                async with client.get(f"{gateway.url}/api/auth/me") as me:
-                    assert me.status == 401
-
-
 @pytest.mark.parametrize("workers", ["workers: 1", WORKERS], ids=["alone", "two workers"])
 async def test_a_port_in_use_is_one_line_and_status_2(tmp_path: Path, workers: str) -> None:
     async with gateway_process(tmp_path, server=workers) as gateway:

@@ -1,0 +1,75 @@
+"""Verifies a logout token (OpenID Connect Back-Channel Logout 1.0, 2.6) with the means that verify an Auth0 token.
+
+The token's `iss` only selects among the configured tenants. An ID token is never taken for a logout token: those have
+no `events`, and a `nonce` is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import jwt
+
+from proxy.identity.jwks import KeySet
+from proxy.identity.tokens import (
+    MAX_TOKEN,
+    InvalidToken,
+    TenantSettings,
+    check_party,
+    checked_text,
+    is_logout_type,
+    verified,
+)
+from proxy.sessions.store import Logout
+
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+MAX_AGE = 3600.0
+_REQUIRED = ("iss", "aud", "iat", "exp", "jti", "events")
+
+
+async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, KeySet]]) -> Logout:
+    """What a logout token tells. Raises InvalidToken, or KeySetUnavailable if the tenant's keys can't be had."""
+    issuer = _issuer(token)
+    problem = InvalidToken("wrong issuer")
+    for tenant, keys in tenants:
+        if tenant.issuer != issuer:
+            continue
+        try:
+            header, claims = await verified(token, tenant, keys, required=_REQUIRED)
+            return _logout(header, claims, tenant)
+        except InvalidToken as error:
+            problem = error
+    raise problem
+
+
+def _issuer(token: str) -> Any:
+    """Whose token it says it is; nothing is believed of it."""
+    if len(token) > MAX_TOKEN:
+        raise InvalidToken("too large")
+    try:
+        return jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except (jwt.PyJWTError, ValueError, RecursionError):
+        raise InvalidToken("not a token") from None
+
+
+def _logout(header: dict[str, Any], claims: dict[str, Any], tenant: TenantSettings) -> Logout:
+    kind, events = header.get("typ"), claims["events"]
+    if kind is not None and kind != "JWT" and not is_logout_type(kind):
+        raise InvalidToken("not a logout token: another typ")
+    if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
+        raise InvalidToken("not a logout token: no logout event")
+    if "nonce" in claims:
+        raise InvalidToken("not a logout token: it has a nonce")
+    check_party(claims, tenant)
+    subject, sid = (checked_text(claims[name], name) if name in claims else "" for name in ("sub", "sid"))
+    if not subject and not sid:
+        raise InvalidToken("neither sub nor sid")
+    name = f"{tenant.issuer}\0{checked_text(claims['jti'], 'jti')}".encode()
+    oldest = float(claims["iat"]) + MAX_AGE
+    if oldest < time.time():
+        raise InvalidToken("too old")
+    until = min(float(claims["exp"]) + tenant.leeway, oldest) + 1
+    return Logout(tenant.issuer, subject, sid, hashlib.sha256(name).digest(), until)

@@ -1,0 +1,84 @@
+"""Logging a user out everywhere: what ends here, and what the applications are sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import jwt
+import pytest
+from aiohttp import web
+
+from mock_auth0.server import Server
+from mock_auth0.users import DEFAULT_FILE, load
+from tests.integration.harness import Upstream, upstream_running
+from tests.integration.mock_auth0.test_mock_auth0_signing_in import IMPLICIT, in_fragment, sign_in
+
+PATH = "/u/logout-everywhere"
+FORM = {"email": "user@example.com"}
+PAGE = {"accept": "text/html,*/*"}
+
+
+@pytest.fixture
+async def application() -> AsyncIterator[Upstream]:
+    """An application that notes what it is sent."""
+    async with upstream_running() as running:
+        yield running
+
+
+@pytest.fixture
+async def telling(application: Upstream) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a provider that tells the application."""
+    server = Server(load(DEFAULT_FILE).telling(f"http://127.0.0.1:{application.port}/told"))
+    await server.start()
+    async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
+        yield client
+    await server.stop()
+
+
+async def test_the_application_is_sent_a_logout_token(telling: httpx.AsyncClient, application: Upstream) -> None:
+    forms = []
+
+    async def note(request: web.BaseRequest) -> web.StreamResponse:
+        forms.append(await request.post())
+        return web.Response()
+
+    application.answer = note
+    answer = await telling.post(PATH, data=FORM)
+    assert [told["status"] for told in answer.json()["told"]] == [200]
+    (form,) = forms
+    keys = jwt.PyJWKSet.from_dict((await telling.get("/.well-known/jwks.json")).json())
+    token = str(form["logout_token"])
+    header = jwt.get_unverified_header(token)
+    claims = jwt.decode(token, keys[header["kid"]], algorithms=["RS256"], audience="noetl-gateway")
+    assert header["typ"] == "logout+jwt"
+    assert claims["events"] == {"http://schemas.openid.net/event/backchannel-logout": {}}
+    assert claims["exp"] - claims["iat"] == 120
+    assert {"sub", "jti"} <= claims.keys()
+    assert "nonce" not in claims
+
+
+async def test_the_users_browser_sessions_end(telling: httpx.AsyncClient) -> None:
+    await sign_in(telling, IMPLICIT)
+    silent = IMPLICIT | {"prompt": "none"}
+    assert "id_token" in in_fragment(await telling.get("/authorize", params=silent))
+    assert (await telling.post(PATH, data=FORM)).json()["ended"] == 1
+    assert in_fragment(await telling.get("/authorize", params=silent))["error"] == "login_required"
+
+
+async def test_an_application_that_is_not_there_is_told_of_as_not_reached(application: Upstream) -> None:
+    server = Server(load(DEFAULT_FILE).telling("http://127.0.0.1:1/told"))
+    await server.start()
+    async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
+        assert (await client.post(PATH, data=FORM)).json()["told"][0]["status"] == 0
+        assert "not reached" in (await client.post(PATH, data=FORM, headers=PAGE)).text
+    await server.stop()
+
+
+async def test_an_unknown_user_is_404(telling: httpx.AsyncClient) -> None:
+    assert (await telling.post(PATH, data={"email": "nobody@example.com"})).status_code == 404
+
+
+async def test_the_page_has_a_button_for_each_user(telling: httpx.AsyncClient) -> None:
+    page = (await telling.get(PATH)).text
+    assert page.count('<button name="email"') == 3

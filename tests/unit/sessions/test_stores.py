@@ -1,0 +1,198 @@
+"""What both stores do alike: sessions, and the logouts that an identity provider tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.sessions import memory, records
+from proxy.sessions.file import FileStore
+from proxy.sessions.memory import MemoryStore
+from proxy.sessions.store import (
+    Identity,
+    Logout,
+    Session,
+    SessionStore,
+    StoreError,
+    key_of,
+    new_session,
+    new_token,
+)
+
+ISSUER = "https://tenant.test/"
+
+
+@pytest.fixture(params=["memory", "file"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionStore]:
+    """An empty store of either kind."""
+    opened: SessionStore = MemoryStore() if request.param == "memory" else FileStore(tmp_path / "sessions")
+    yield opened
+    await opened.close()
+
+
+async def add(store: SessionStore, subject: str, sid: str = "", issuer: str = ISSUER, most: int = 0) -> bytes:
+    """The key of a new session."""
+    key = key_of(new_token())
+    assert key is not None
+    identity = Identity(issuer, subject, f"{subject}@x.org", subject, "tenant.test", sid=sid)
+    wanted = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
+    await store.create(key, wanted, max_per_user=most)
+    return key
+
+
+def told(subject: str = "", sid: str = "", name: bytes = b"1", until: float = 2e9) -> Logout:
+    """A logout of the issuer's."""
+    return Logout(ISSUER, subject, sid, name * 32, until)
+
+
+async def left(store: SessionStore, *keys: bytes) -> list[bool]:
+    """Which of the sessions are still there."""
+    return [await store.get(key) is not None for key in keys]
+
+
+async def test_a_logout_of_a_user_ends_all_of_the_users_and_no_others(store: SessionStore) -> None:
+    keys = [await add(store, "anna"), await add(store, "anna", "s1"), await add(store, "ben")]
+    keys.append(await add(store, "anna", issuer="https://other.test/"))
+    ended = await store.end_told(told("anna"))
+    assert [session.identity.subject for session in ended or ()] == ["anna", "anna"]
+    assert await left(store, *keys) == [False, False, True, True]
+
+
+async def test_a_logout_of_a_sid_ends_those_that_began_with_it(store: SessionStore) -> None:
+    keys = [await add(store, "anna", "s1"), await add(store, "anna", "s2"), await add(store, "anna")]
+    keys.append(await add(store, "eve", "s1", issuer="https://other.test/"))
+    assert len(await store.end_told(told(sid="s1")) or ()) == 1
+    assert await left(store, *keys) == [False, True, True, True]
+
+
+async def test_a_logout_of_a_user_and_a_sid_ends_what_may_be_meant(store: SessionStore) -> None:
+    keys = [await add(store, "anna", "s1"), await add(store, "anna", "s2"), await add(store, "anna")]
+    keys.append(await add(store, "eve", "s1"))
+    await store.end_told(told("anna", "s1"))
+    assert await left(store, *keys) == [False, True, False, True]
+
+
+async def test_a_logout_of_nobody_here_is_none_the_less_remembered(store: SessionStore) -> None:
+    assert await store.end_told(told("nobody")) == []
+    assert await store.end_told(told("nobody")) is None
+
+
+async def test_a_logout_that_was_told_before_ends_nothing(store: SessionStore) -> None:
+    await store.end_told(told("anna"))
+    key = await add(store, "anna")
+    assert await store.end_told(told("anna")) is None
+    assert await left(store, key) == [True]
+
+
+async def test_a_logout_told_twice_at_once_counts_once(store: SessionStore) -> None:
+    await add(store, "anna")
+    outcomes = await asyncio.gather(*(store.end_told(told("anna")) for _ in range(8)))
+    assert sorted(outcome is None for outcome in outcomes) == [False] + [True] * 7
+
+
+async def test_logouts_are_forgotten_when_their_time_is_over(store: SessionStore) -> None:
+    now = time.time()
+    await store.end_told(told("anna", until=now + 10))
+    await store.purge(now + 5, 0)
+    assert await store.end_told(told("anna")) is None
+    await store.purge(now + 20, 0)
+    assert await store.end_told(told("anna")) == []
+
+
+async def test_no_more_logouts_are_remembered_than_there_is_room_for(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (memory, records):
+        monkeypatch.setattr(module, "MAX_LOGOUTS", 2)
+    await store.end_told(told("anna", name=b"1"))
+    await store.end_told(told("anna", name=b"2"))
+    key = await add(store, "anna")
+    with pytest.raises(StoreError, match="no more can be remembered"):
+        await store.end_told(told("anna", name=b"3"))
+    assert await left(store, key) == [True]
+
+
+async def test_beyond_the_limit_of_a_user_the_oldest_session_ends(store: SessionStore) -> None:
+    keys = [await add(store, "anna", most=2) for _ in range(3)]
+    other = await add(store, "ben", most=2)
+    assert await left(store, *keys, other) == [False, True, True, True]
+
+
+async def test_a_session_is_in_no_index_after_its_end(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "sessions")
+    key = await add(store, "anna", "s1")
+    await store.end(key)
+    with store._env.begin() as txn:
+        tables = (store._records.sessions, store._records.by_user, store._records.expiry, store._records.by_sid)
+        assert [txn.stat(table)["entries"] for table in tables] == [0, 0, 0, 0]
+    await store.close()
+
+
+async def test_a_session_that_was_stored_before_there_was_a_sid_can_be_read() -> None:
+    before = {
+        "id": "00", "user_id": 1, "created_at": 1.0, "expires_at": 2.0, "last_seen_at": 1.0, "ip": "", "user_agent": "",
+        "identity": {
+            "issuer": ISSUER, "subject": "anna", "email": "", "display_name": "anna", "tenant": "t", "claims": {},
+        },
+    }  # fmt: skip
+    session = Session.decode(json.dumps(before).encode())
+    assert (session.identity.sid, json.loads(session.encode())) == ("", before)
+
+
+async def test_a_folder_that_was_made_before_there_were_logouts_is_used_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.sessions.file.TABLES", records.TABLES[:7])
+    with monkeypatch.context() as before:
+        before.setattr(records.Records, "open", classmethod(_open_as_before))
+        store = FileStore(tmp_path / "sessions")
+        key = await add(store, "anna")
+        await store.close()
+    monkeypatch.undo()
+    store = FileStore(tmp_path / "sessions")
+    assert await left(store, key) == [True]
+    assert len(await store.end_told(told("anna")) or ()) == 1
+    await store.close()
+
+
+def _open_as_before(kind: type[records.Records], env: object) -> records.Records:
+    made = [env.open_db(name.encode()) for name in records.TABLES[:7]]  # type: ignore[attr-defined]
+    return kind(*[*made, made[0], made[0]])
+
+
+@pytest.mark.parametrize(
+    "text", ["", '","last_seen_at":1,"', ',"last_seen_at":9e9,', "\\", "é\ud83d", ',"last_seen_at":']
+)
+def test_a_use_changes_the_time_of_a_stored_session_and_nothing_else(text: str) -> None:
+    claims = {"last_seen_at": 3, text: {"last_seen_at": 4, "a": [text, ',"last_seen_at":5,']}}
+    who = Identity(ISSUER, text, text, text, "t", claims, text)
+    session = Session("00", 1, who, 1000.5, 2000.5, 1000.5, text, text)
+    seen = Session.seen_again(session.encode(), 1234.25)
+    assert seen is not None
+    assert Session.decode(seen) == session.seen(1234.25)
+    assert seen == session.seen(1234.25).encode()
+    assert Session.seen_again(seen, 1234.0) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{,"last_seen_at":', b'{,"last_seen_at":x,'])
+def test_what_is_no_session_is_not_used_again(data: bytes) -> None:
+    assert Session.seen_again(data, 1.0) is None
+
+
+async def test_a_use_is_noted_and_does_not_bring_an_ended_session_back(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "sessions")
+    used, ended = await add(store, "anna"), await add(store, "anna")
+    for key in (used, ended):
+        store.touch(key, 5e9)
+    await store.end(ended)
+    await store.close()
+    store = FileStore(tmp_path / "sessions")
+    session = await store.get(used)
+    assert session is not None
+    assert (session.last_seen_at, await left(store, ended)) == (5e9, [False])
+    await store.close()
