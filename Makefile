@@ -5,7 +5,7 @@ JOBS ?= 2
 ROUNDS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack crash e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel clean
+.PHONY: help setup pages dev test test-fast attack crash e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -92,10 +92,33 @@ profile: setup  ## where the gateway's time goes under load; BENCH="--only execu
 docs: .venv/.ready  ## regenerate docs/reference.md and docs/gateway.schema.json from the code
 	@$(BIN)/python scripts/reference.py
 
-lock: .venv/.ready  ## resolve requirements.lock anew from pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --custom-compile-command "make lock"
+
+lock: .venv/.ready  ## resolve the lock files anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
-	  --no-emit-index-url --custom-compile-command "make lock" --upgrade -o requirements.lock pyproject.toml
+	@$(COMPILE) --all-extras --upgrade -o requirements.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock -o requirements-runtime.lock pyproject.toml
+	@$(COMPILE) --upgrade -o scripts/supply/requirements.txt scripts/supply/requirements.in
+
+var/supply/.ready: requirements-runtime.lock scripts/supply/requirements.txt
+	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)/tools && $(PYTHON) -m venv --without-pip $(@D)/runtime
+	@$(@D)/tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/supply/requirements.txt
+	@$(@D)/tools/bin/python -m pip --python $(@D)/runtime/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-runtime.lock
+	@touch $@
+
+sbom: var/supply/.ready  ## write dist/noetl-edge.cdx.json: what the gateway is made of, in CycloneDX
+	@mkdir -p dist
+	@var/supply/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --spec-version 1.6 --output-format JSON --output-file dist/noetl-edge.cdx.json var/supply/runtime/bin/python
+	@echo "written: dist/noetl-edge.cdx.json"
+
+audit: sbom  ## known vulnerabilities and licences of what the gateway is made of
+	@var/supply/tools/bin/pip-audit --requirement requirements-runtime.lock --require-hashes --disable-pip \
+	  --progress-spinner off --format json --output var/supply/audit.json 2>var/supply/audit.log || test -s var/supply/audit.json || \
+	  { cat var/supply/audit.log >&2; exit 1; }
+	@$(PYTHON) scripts/supply/check.py dist/noetl-edge.cdx.json var/supply/audit.json
 
 wheel: setup  ## build dist/noetl_edge-*.whl
 	@rm -rf build

@@ -56,13 +56,17 @@ def clean_environment() -> dict[str, str]:
 
 @dataclass(slots=True)
 class Program:
-    """One program: its arguments after `python -m`, the address that tells it is ready, and its log file."""
+    """One program: its arguments after `python -m`, the address that tells it is ready, and its log file.
+
+    `before`: words before `python`, of programs that end in running the rest.
+    """
 
     name: str
     arguments: tuple[str, ...]
     ready_url: str
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self, **changes: str) -> None:
@@ -71,7 +75,7 @@ class Program:
         environment = {**clean_environment(), **self.environment, **changes}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self.arguments],
+                [*self.before, sys.executable, "-m", *self.arguments],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
