@@ -3,8 +3,8 @@
 usage: check.py SBOM PIP_AUDIT_JSON
 
 SBOM is CycloneDX JSON, as `make sbom` writes it; PIP_AUDIT_JSON what `pip-audit --format json` printed. The exit code
-is 1 for a known vulnerability, or for a licence that is not on the list. Packages that the registry was not able to tell
-about are counted and said to be unchecked: not every index has vulnerability data.
+is 1 for a known vulnerability, or for a licence that is not on the list. Packages that the registry was not able to
+tell about are counted and said to be unchecked: not every index has vulnerability data.
 """
 
 from __future__ import annotations
