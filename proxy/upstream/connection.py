@@ -282,12 +282,17 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self._upgrade(sink, data[error.args[0] :])
-            return
-        except httptools.HttpParserError as error:
-            self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
-            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if (
+                self._complete and self._status != 101 and self.sink is sink
+            ):  # the answer is whole; what follows it is nobody's
+                self._keep = False
+            elif isinstance(error, httptools.HttpParserUpgrade):
+                self._upgrade(sink, data[error.args[0] :])
+                return
+            else:
+                self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
+                return
         if self.sink is None:
             return
         if self._complete:
@@ -364,6 +369,8 @@ class Connection(asyncio.Protocol):
             return
         if status == 101 and not self._may_upgrade:
             raise ValueError("an upgrade that nobody asked for")
+        if status == 101 and not self._parser.should_upgrade():
+            raise ValueError("an upgrade to nothing")
         self.head_done = True
         self._status = status
         self._keep = self._parser.should_keep_alive()
