@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 JOBS ?= 2
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
+.PHONY: help setup pages dev test test-fast attack fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-large profile docs lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +37,17 @@ test-fast: setup  ## unit and property tests only, while you work
 
 attack: setup  ## every attack of docs/threat-model.md, and one table of them
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/attack
+
+fuzz: setup var/fuzz/.ready  ## fuzz every parser for SECONDS=600 each, or one TARGET=heads; SEED=1 for the same again
+	@nice -n 19 $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED))
+
+fuzz-one: setup  ## run one FILE through one TARGET, to see what a finding breaks
+	@$(BIN)/python -m tests.fuzz.one $(TARGET) $(FILE)
+
+var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 e2e: setup  ## the published guide, end to end, against the mocks
 	@$(BIN)/python -m tests.e2e.run
