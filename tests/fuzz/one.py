@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.fuzz.registry import NAMES, Target, load
+from tests.fuzz.registry import NAMES, Target, load, name_of
 
 _INSTRUMENTED = ["proxy", "graphql.language", "graphql.execution.values", "jwt", "yaml"]
 
 _HANG = 10.0
+BROKEN = "=== a promise is broken ==="
+BROKE = 77
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,9 +48,20 @@ def _fuzz(name: str, options: Sequence[str]) -> int:
 
     with atheris.instrument_imports(include=_INSTRUMENTED):
         target = load(name)
-    atheris.Setup([sys.argv[0], *options], target.run)
+    found = next((Path(text.partition("=")[2]) for text in options if text.startswith("-artifact_prefix=")), Path())
+    atheris.Setup([sys.argv[0], *options], lambda data: _guarded(target, data, found))
     atheris.Fuzz()
     return 0
+
+
+def _guarded(target: Target, data: bytes, found: Path) -> None:
+    """Run an input; what breaks a promise is written down at once, as libFuzzer does so only if its end is in order."""
+    try:
+        target.run(data)
+    except Exception:
+        (found / f"crash-{name_of(data)}").write_bytes(data)
+        print(f"\n{BROKEN}\n{traceback.format_exc()}", flush=True)
+        os._exit(BROKE)
 
 
 if __name__ == "__main__":

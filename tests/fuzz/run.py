@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.fuzz.one import BROKEN
 from tests.fuzz.registry import NAMES, Target, inputs, load, name_of
 
 ROOT = Path(__file__).parents[2]
@@ -128,9 +129,8 @@ def keep_findings(target: Target, work: Path) -> list[Path]:
 
 def _cause(said: str) -> str:
     """The exception, or what libFuzzer says, of a process that ended."""
-    at = said.rfind(" === Uncaught Python exception") + 1 or said.rfind("ERROR: libFuzzer: ")
-    shown = said[at:].partition("\n==")[0] if said[at:].startswith("===") else said[at:][:1000]
-    return "\n".join(f"  {line[:600]}" for line in shown.splitlines()[:30]) if at >= 0 else said[-2000:]
+    at = max(said.rfind(BROKEN), said.rfind("ERROR: libFuzzer: "))
+    return "\n".join(f"  {line[:600]}" for line in said[at:].splitlines()[:30]) if at >= 0 else said[-2000:]
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ upstreams: {noetl: {urls: ['http://noetl.test:80'], retries: false}}
 _MAY_RUN = re.compile(r"open(/(?!secret(/|$)).*)?", re.DOTALL)
 _LOOKED_UP = re.compile(r"/api/(catalog/list|executions/[0-9]+)$")
 """What the gateway itself asks for, and remembers."""
+_CARRIERS = re.compile(rb"\n(?:authorization: Bearer |x-session-token: |cookie: session_token=)TOKEN(?=[\r;])")
+"""Where a session may be that no log line and no answer tells."""
 WARM = b"GET /noetl/warm HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer TOKEN\r\n\r\n"
 
 
@@ -105,8 +107,9 @@ class World:
             came = self.loop.run_until_complete(self._send(data.replace(b"TOKEN", self.token.encode()), cut, warm))
         assert not self.loop.failures, self.loop.failures
         assert not [line for line in logged if line["event"] in ("request.failed", "graphql.error")], logged
-        assert self.token.encode() not in came
-        assert self.token not in repr((logged, self.told.lines))
+        if data.count(b"TOKEN") == len(_CARRIERS.findall(data)):
+            assert self.token.encode() not in came, came
+            assert self.token not in repr((logged, self.told.lines)), (logged, self.told.lines)
         statuses = read_answers(came, [(line.method, line.status) for line in self.told.lines])
         assert 500 not in statuses, came[:300]
         seen = tuple((o.method, o.target, o.body) for o in self.upstream.arrived if not _LOOKED_UP.match(o.target))
