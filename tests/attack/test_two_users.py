@@ -17,6 +17,7 @@ from proxy.observe import logs
 from tests.attack.table import Tally
 from tests.attack.two_users import MARK, NAMES, Report, Requests, Sent, Shared, Teller
 from tests.integration.harness import TENANT, Running, gateway_running
+from tests.secretsearch import RUN
 
 REQUESTS = 10_000
 CONNECTIONS = 25
@@ -101,6 +102,8 @@ async def test_nothing_of_one_user_reaches_another(
                 counts.count(kind, refused=not kind.endswith(" 200"))
         for one, why in report.wrong:
             counts.count(f"{one.kind} of {one.name}", refused=False, surprise=why)
+        RUN.came_out("the log", told.getvalue())
+        RUN.came_out("the audit log", (tmp_path / "audit.log").read_bytes())
         ids = {name: number for number, name in enumerate(NAMES, 1)}
         held, others = lines_of_another(told.getvalue().splitlines(), ids)
         audited, others_audited = lines_of_another((tmp_path / "audit.log").read_text().splitlines(), ids)

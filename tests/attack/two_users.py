@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from tests.attack.recorder import Arrived, NotStrict, parse
 from tests.integration.harness import PATIENCE
+from tests.secretsearch import RUN
 
 NAMES = ("anna", "bert")
 MARK = re.compile(rb"(?:mark|ask)-(anna|bert)-[0-9a-f]+")
@@ -247,6 +248,8 @@ class Shared:
     def _note(self, one: Sent, status: int, came: bytes, *, left: bool = False) -> None:
         """Whose marks came, and whether it is what was asked for."""
         self._report.seen[f"{one.kind} {'left' if left else status or 'cut'}"] += 1
+        if status >= 400:
+            RUN.came_out("an error's answer", came)
         others = {name.decode() for name in MARK.findall(came)} - {one.name}
         if others:
             self._report.wrong.append((one, f"{others} in {came[:500]!r}"))
