@@ -306,6 +306,13 @@ def test_a_wrong_value_from_the_environment_is_told_at_the_reference(read: Read)
     ]
 
 
+@pytest.mark.parametrize(
+    "text", ["server: {host: '${a\n\n b}'}\n", '"a\\nb\\e[31m": 1\n', 'server: {port: "\\u2028"}\n']
+)
+def test_a_problem_is_one_line_whatever_it_quotes(read: Read, text: str) -> None:
+    assert [line for line in told(read, text) if not line.isprintable()] == []
+
+
 @pytest.mark.parametrize("value", ["hunter2-hunter2", "abc"])
 @pytest.mark.parametrize("reference", ["${DB_PASSWORD}", "${API_KEY:-x}", "${file:secret}"])
 @pytest.mark.parametrize(

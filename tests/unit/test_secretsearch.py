@@ -12,7 +12,7 @@ import pytest
 from tests.secretsearch import Search
 
 ODD = 'Pa$$"w\\ör/d +?='
-SECRETS = (secrets.token_hex(16), secrets.token_urlsafe(30), ODD, "abcdefgh")
+SECRETS = ("0f" * 8 + "c3" * 8, "Zk3-_x9QmA7t_-Lw5eR2", ODD, "abcdefgh")
 
 
 def searched(secret: str, data: str | bytes) -> list[str]:
