@@ -3,9 +3,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 JOBS ?= 2
 ROUNDS ?= 200
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack crash e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel sbom audit clean
+.PHONY: help setup pages dev test test-fast attack crash fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +41,17 @@ attack: setup  ## every attack of docs/threat-model.md, and one table of them
 
 crash: setup  ## kill -9 while users sign in and out, ROUNDS=200 times: what was answered must hold
 	@$(BIN)/python -m tests.integration.crash $(ROUNDS)
+
+fuzz: setup var/fuzz/.ready  ## fuzz every parser for SECONDS=600 each, or one TARGET=heads; SEED=1 for the same again
+	@nice -n 19 $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED))
+
+fuzz-one: setup  ## run one FILE through one TARGET, to see what a finding breaks
+	@$(BIN)/python -m tests.fuzz.one $(TARGET) $(FILE)
+
+var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
+	@mkdir -p $(@D)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 e2e: setup  ## the published guide, end to end, against the mocks
 	@$(BIN)/python -m tests.e2e.run

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from proxy.observe import logs
-from tests.attack.table import PROPERTY, table
+from tests.attack.table import PROPERTY, SEARCHED, searched, table
 
 SHOWN = "shown"
 
@@ -42,4 +42,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in sorted({str(value) for name, value in told if name == SHOWN}):
         terminalreporter.write_line(line)
     for line in table(value for name, value in told if name == PROPERTY):
+        terminalreporter.write_line(line)
+    ended = [r for r in terminalreporter.getreports("") + terminalreporter.getreports("error") if r.when == "teardown"]
+    searches = [value for report in ended for name, value in report.user_properties if name == SEARCHED]
+    for line in searched(searches):
         terminalreporter.write_line(line)

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 _TOKEN = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"authorization|cookie|token|secret|passw|key|credential", re.IGNORECASE)
 _MAX_FILE = 1024 * 1024
+
+
+class Replaced(NamedTuple):
+    """A text with its references replaced; whether there were any; and the values that are not to be shown."""
+
+    text: str
+    used: bool
+    secrets: frozenset[str]
 
 
 class InterpolationError(ValueError):
     """A reference that can't be replaced. The text names it, never a value."""
 
 
-def interpolate(text: str, environ: Mapping[str, str], folder: Path) -> tuple[str, bool]:
-    """Replace the references of one scalar; also whether there was any. Relative files are looked up in `folder`."""
+def interpolate(text: str, environ: Mapping[str, str], folder: Path) -> Replaced:
+    """Replace the references of one scalar. Relative files are looked up in `folder`.
+
+    What comes out of a file, or of a variable that is called as secrets are, is not to be shown.
+    """
     used = False
+    secrets: set[str] = set()
 
     def replace(found: re.Match[str]) -> str:
         nonlocal used
@@ -26,9 +40,12 @@ def interpolate(text: str, environ: Mapping[str, str], folder: Path) -> tuple[st
         if not found[2]:
             raise InterpolationError(f'"{found[0]}" has no closing brace (for a literal "${{" write "$${{")')
         used = True
-        return _value(found[1], environ, folder)
+        value = _value(found[1], environ, folder)
+        if found[1].startswith("file:") or _SECRET.search(found[1].partition(":-")[0]):
+            secrets.add(value)
+        return value
 
-    return _TOKEN.sub(replace, text), used
+    return Replaced(_TOKEN.sub(replace, text), used, frozenset(secrets))
 
 
 def _value(reference: str, environ: Mapping[str, str], folder: Path) -> str:
@@ -48,11 +65,12 @@ def _value(reference: str, environ: Mapping[str, str], folder: Path) -> str:
 
 
 def _file(path: Path) -> str:
-    read: Callable[[], bytes] = path.read_bytes
     try:
-        if path.stat().st_size > _MAX_FILE:
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE + 1)
+        if len(content) > _MAX_FILE:
             raise InterpolationError(f"file {path} is larger than 1 MiB")
-        return read().decode().removesuffix("\n").removesuffix("\r")
+        return content.decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise InterpolationError(f"file {path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:

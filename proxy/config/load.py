@@ -14,7 +14,7 @@ from proxy.config.checks import cross_checks
 from proxy.config.environment import apply_environment, block_of
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
-from proxy.config.problems import ConfigError, Path, Place, Problem, key_of, suggest
+from proxy.config.problems import ConfigError, Path, Place, Problem, key_of, suggest, without
 from proxy.config.yamlfile import Document, read_yaml
 
 _INCLUDABLE = {"routes": (), "acl": ("rules",)}
@@ -35,7 +35,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     """Read and check a file. Raises ConfigError with every problem."""
     document = _read(file, environ)
     if document.problems and document.data is None:
-        raise ConfigError(document.problems)
+        raise ConfigError(without(document.secrets, document.problems))
     if document.data is None:
         document.data = {}
     if not isinstance(document.data, dict):
@@ -48,7 +48,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     gateway = _validate(document, problems)
     problems += cross_checks(gateway, document)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(without(document.secrets, problems))
     return Loaded(gateway, document, file, overrides)
 
 
@@ -94,6 +94,7 @@ def _include(document: Document, file: FilePath, environ: Mapping[str, str]) -> 
 
 def _merge(document: Document, part: Document) -> None:
     document.problems += part.problems
+    document.secrets |= part.secrets
     data = part.data or {}
     if not isinstance(data, dict):
         document.problems.append(Problem(part.place(()), "", "an included file holds routes: and acl.rules: only"))

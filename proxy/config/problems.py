@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Path = tuple[str | int, ...]
+_SHORT = 4
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,7 +31,8 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.key}: {self.text}" if self.key else f"{self.place}: {self.text}"
+        line = f"{self.place}: {self.key}: {self.text}" if self.key else f"{self.place}: {self.text}"
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 class ConfigError(Exception):
@@ -39,6 +41,15 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def without(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Problem]:
+    """The problems, with no secret in their texts. One that is short is found only where it is quoted."""
+    shown = list(problems)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        wanted = secret if len(secret) >= _SHORT else f'"{secret}"'
+        shown = [replace(one, text=one.text.replace(wanted, "[hidden]")) for one in shown]
+    return shown
 
 
 def key_of(path: Path) -> str:

@@ -30,7 +30,7 @@ class Document:
     """The plain values of a file, with the places of keys and of values, and which values were interpolated.
 
     `kept` tells, for a list that lost entries because they were wrong, which of the file's entries are left;
-    `removed` holds the paths of all that was wrong.
+    `removed` holds the paths of all that was wrong; `secrets` the values that no text may show.
     """
 
     data: Any = None
@@ -40,6 +40,7 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     kept: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set)
 
     def declares(self, path: Path) -> bool:
         """Whether a value is in a file; not, if it is built in or from the environment."""
@@ -152,11 +153,12 @@ class _Reader:
         text: str = node.value
         if "${" in text:
             try:
-                replaced, used = interpolate(text, self._environ, self._folder)
+                replaced, used, secrets = interpolate(text, self._environ, self._folder)
             except InterpolationError as error:
                 self._problem(node, path, str(error))
                 self._out.interpolated.add(path)
                 return None
+            self._out.secrets |= secrets
             if used:
                 self._out.interpolated.add(path)
                 return FromEnvironment(replaced)

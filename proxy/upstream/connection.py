@@ -295,10 +295,13 @@ class Connection(asyncio.Protocol):
     def _parse(self, sink: Sink, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self._upgrade(sink, data[error.args[0] :])
-        except httptools.HttpParserError as error:
-            self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self._complete and self._status != 101 and self.sink is sink:
+                self._keep = False  # the answer is whole; what follows it is nobody's
+            elif isinstance(error, httptools.HttpParserUpgrade):
+                self._upgrade(sink, data[error.args[0] :])
+            else:
+                self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
 
     def _parsed(self, sink: Sink, whole: bytes) -> None:
         """What follows when all that has arrived is parsed; `whole` is that, if it began with this answer's head."""
@@ -407,6 +410,8 @@ class Connection(asyncio.Protocol):
             return
         if status == 101 and not self._may_upgrade:
             raise ValueError("an upgrade that nobody asked for")
+        if status == 101 and not self._parser.should_upgrade():
+            raise ValueError("an upgrade to nothing")
         self.head_done = True
         self._status = status
         self._keep = self._parser.should_keep_alive()

@@ -45,9 +45,10 @@ def request_headers(headers: Sequence[tuple[str, str]], session_cookie: str | No
         if lowered in _NOT_PASSED or lowered.startswith(OUR_PREFIX) or ("_" in name and lowered.startswith("x-")):
             continue
         if lowered == "cookie" and session_cookie is not None:
-            value = without_cookie(value, session_cookie)
-            if not value:
+            others = without_cookie(value, session_cookie)
+            if value and not others:
                 continue
+            value = others
         kept.append((name, value))
     return kept
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proxy.observe.access import AccessLine
+from proxy.observe.exposition import exposition
 from tests.attack.recorder import Recorder, recording
 from tests.integration.harness import RULES, TENANT, Running, gateway_running
 from tests.integration.lanes import count_taken
+from tests.secretsearch import RUN
 
 LIMITS = "limits: {header_timeout: 0.4s, body_timeout: 0.4s, idle_timeout: 5s}"
 VICTIM = (
@@ -31,6 +33,7 @@ class Told:
     def write(self, line: AccessLine) -> None:
         """Keep a line."""
         self.lines.append(line)
+        RUN.came_out("a line of the access log", repr(line))
 
     def flush(self) -> None:
         """Nothing is collected."""
@@ -96,7 +99,11 @@ class Battle:
                 while part := await reader.read(65536):
                     came += part
         writer.close()
-        return answers(came, head_only=data.startswith(b"HEAD "))
+        outcome = answers(came, head_only=data.startswith(b"HEAD "))
+        for answer in outcome.answers:
+            if answer.status >= 400:
+                RUN.came_out("an error's answer", repr(answer))
+        return outcome
 
 
 def answers(data: bytes, *, head_only: bool = False) -> Outcome:
@@ -148,3 +155,4 @@ async def battle(
             count_taken(lane, taken)
             attacker, victim = await gateway.session("attacker@staff.test"), await gateway.session("victim@staff.test")
             yield Battle(gateway, upstream, told, taken, attacker, victim)
+            RUN.came_out("the metrics", exposition(gateway.serving.process.measures.all(gateway.server.gateway)))

@@ -1,13 +1,15 @@
-"""What the attack tests share: the tally of a class, whose line stands in the table at the end of the run."""
+"""What the attack tests share: the tally of a class, whose line stands in the table at the end of the run, and the
+search of all that came out for every secret that was used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.attack.table import PROPERTY, Tally
+from tests.attack.table import PROPERTY, SEARCHED, Tally
+from tests.secretsearch import RUN
 
 
 @pytest.fixture
@@ -18,3 +20,20 @@ def tally(record_property: Any) -> Callable[[str], Tally]:
         return Tally(group, lambda line: record_property(PROPERTY, line))
 
     return begin
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_came_out(request: pytest.FixtureRequest, record_property: Any) -> Iterator[None]:
+    """What a test's gateway logged, counted and answered to what it refused holds no secret of the run so far."""
+    before = len(RUN.names)
+    RUN.listening = True
+    try:
+        yield
+        for _, stream, text in request.node._report_sections:
+            RUN.came_out(stream, text)
+        found = RUN.found()
+        record_property(SEARCHED, (len(RUN.names) - before, RUN.size, len(found)))
+        assert found == []
+    finally:
+        RUN.listening = False
+        RUN.forget_places()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 PROPERTY = "attack"
+SEARCHED = "secrets"
 Line = tuple[str, int, int, int, int]
 
 
@@ -43,6 +44,12 @@ class Tally:
         self.record((self.group, self.refused + self.passed + found, self.refused, self.passed, found))
         if error is None:
             assert not self.surprises, "\n".join(self.surprises)
+
+
+def searched(lines: Iterable[tuple[int, int, int]]) -> list[str]:
+    """One line for the search of all tests' output for secrets; none if there was no search."""
+    used, size, found = (sum(numbers) for numbers in zip(*lines, strict=True)) if (lines := list(lines)) else (0, 0, 0)
+    return [f"secrets: {used} searched in {size} bytes of logs, metrics and errors, {found} found"] if lines else []
 
 
 def table(lines: Iterable[Line]) -> list[str]:

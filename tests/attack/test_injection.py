@@ -16,6 +16,7 @@ from proxy.sessions.store import Identity, key_of, new_session, new_token
 from tests.attack.battle import LIMITS, Battle, battle
 from tests.attack.table import Tally
 from tests.integration.harness import TENANT
+from tests.secretsearch import RUN
 
 HOSTILE = {
     "line end": "a\r\nx-user-id: 666", "lf": "a\nx-user-id: 666", "cr": "a\rx-user-id: 666", "nul": "a\x00b", "escape": "\x1b[31mred\x1b[0m",
@@ -44,6 +45,7 @@ async def signed_in(field: Battle, **changes: object) -> str:
         key, Identity(**{**values, **changes}), now=time.time(), lifetime=60, ip="127.0.0.1", user_agent="x"
     )
     await field.gateway.server.gateway.store.create(key, session, max_per_user=0)
+    RUN.used(token, "session of a hostile name")
     return token
 
 
@@ -134,6 +136,7 @@ async def test_no_request_can_make_a_line_of_the_log(
                 await field.send(data, victim=False)
                 field.gateway.server.flush_log()
                 lines = capsys.readouterr().err.split("\n")
+                RUN.came_out("the log", "\n".join(lines))
                 why = ""
                 for line in filter(None, lines):
                     if _CONTROL.search(line):

@@ -21,6 +21,7 @@ from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import InvalidToken
 from proxy.sessions.memory import MemoryStore
 from tests.attack.table import Tally
+from tests.secretsearch import RUN
 from tests.unit.test_tokens import STRANGER, TENANT, encoded, key_entries, token
 
 LIFETIME, COOLDOWN, STALE = 600.0, 30.0, 3600.0
@@ -41,11 +42,14 @@ class Provider:
 
     async def login(self, text: str) -> str:
         """`in`, `refused`, or `unavailable`."""
+        RUN.used(text.partition(".")[2], "claims and signature of a token")
         try:
             await self.logins.login(text, None, None, ip="127.0.0.1", user_agent="x")
-        except InvalidToken:
+        except InvalidToken as error:
+            RUN.came_out("why a token was refused", repr(error))
             return "refused"
-        except KeySetUnavailable:
+        except KeySetUnavailable as error:
+            RUN.came_out("why a login was refused", repr(error))
             return "unavailable"
         return "in"
 

@@ -24,6 +24,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable, parse_key_set
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from tests.attack.table import Tally
+from tests.secretsearch import RUN, SHORTEST
 from tests.unit.test_tokens import (
     EC_KEY,
     ED_KEY,
@@ -48,6 +49,8 @@ Forgery = tuple[str, str]
 async def accepted(text: str, entries: list[dict[str, Any]] | None = None) -> tuple[bool, list[str]]:
     """Whether a token is accepted, and every url that was fetched for it."""
     asked: list[str] = []
+    if len(text) >= SHORTEST:
+        RUN.used(text, "token")
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(str(request.url))
@@ -57,7 +60,8 @@ async def accepted(text: str, entries: list[dict[str, Any]] | None = None) -> tu
         keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), client)
         try:
             await verify(text, TENANT, keys)
-        except (InvalidToken, KeySetUnavailable):
+        except (InvalidToken, KeySetUnavailable) as error:
+            RUN.came_out("why a token was refused", repr(error))
             return False, asked
         return True, asked
 

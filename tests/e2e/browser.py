@@ -53,14 +53,14 @@ def implicit_request() -> dict[str, str]:
     }
 
 
-def implicit_login(auth0_url: str, email: str, password: str = "password") -> str:
+def implicit_login(auth0_url: str, email: str, password: str) -> str:
     """Sign in by the implicit flow; returns the id_token from the redirect's fragment."""
     asked = implicit_request()
     answer = fill_in(auth0_url, asked, email, password)
     return _came_back(answer, asked["state"], fragment=True)["id_token"]
 
 
-def code_login(auth0_url: str, email: str, password: str = "password") -> str:
+def code_login(auth0_url: str, email: str, password: str) -> str:
     """Sign in by authorization code with PKCE (RFC 7636, S256); returns the id_token."""
     verifier = secrets.token_urlsafe(48)
     digest = hashlib.sha256(verifier.encode()).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -43,6 +44,14 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {seconds:g} s")
         time.sleep(0.05)
+
+
+def _with_password(password: str) -> str:
+    """The sandbox's users, with a password that can be told from the word."""
+    text = (ROOT / "mock_auth0" / "users.yaml").read_text("utf-8")
+    changed = text.replace("password: password", f"password: {password}")
+    assert changed != text, "the sandbox's users have other passwords"
+    return changed
 
 
 def clean_environment() -> dict[str, str]:
@@ -134,10 +143,14 @@ class Programs:
         self.auth0_url = f"http://{self.domain}"
         self.gateway_url = f"http://127.0.0.1:{gateway}"
         self.sessions = folder / "sessions"
+        self.audit = folder / "audit.log"
+        self.password = secrets.token_urlsafe(18)
+        users = folder / "users.yaml"
+        users.write_text(_with_password(self.password))
         self.auth0 = Program(
             "mock_auth0",
             (
-                *("mock_auth0", "--port", str(auth0)),
+                *("mock_auth0", "--port", str(auth0), "--users", str(users)),
                 *("--backchannel-logout-uri", f"{self.gateway_url}/api/auth/backchannel-logout"),
             ),
             f"{self.auth0_url}/.well-known/jwks.json",
@@ -161,7 +174,8 @@ class Programs:
                 "NOETL_BASE_URL": f"http://127.0.0.1:{noetl}",
                 "GATEWAY_PORT": str(gateway),
                 "NOETL_EDGE_SESSIONS": str(self.sessions),
-                "NOETL_EDGE_AUDIT": str(folder / "audit.log"),
+                "NOETL_EDGE_AUDIT": str(self.audit),
+                "LOG_LEVEL": "debug",
                 "NOETL_EDGE_LOGIN_RATE": "1000000/second",
                 "CORS_ALLOWED_ORIGINS": "http://localhost:3000",
             },

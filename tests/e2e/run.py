@@ -46,7 +46,8 @@ def _run_pass(dialect: str) -> int:
             return len(STEPS)
         stage = Stage(programs, dialect)
         try:
-            failed = sum(not _run_step(stage, step) for step in STEPS)
+            with stage.leaks.listening():
+                failed = sum(not _run_step(stage, step) for step in STEPS)
         finally:
             stage.close()
         if failed:
@@ -64,7 +65,8 @@ def _run_step(stage: Stage, step: Step) -> bool:
             reason = f"{type(error).__name__}: {reason}"
         print(f"FAIL {time.monotonic() - began:6.3f}s  {step.name}: {reason}", flush=True)
         return False
-    print(f"ok   {time.monotonic() - began:6.3f}s  {step.name}", flush=True)
+    remark, stage.remark = stage.remark, ""
+    print(f"ok   {time.monotonic() - began:6.3f}s  {step.name}{f': {remark}' if remark else ''}", flush=True)
     return True
 
 

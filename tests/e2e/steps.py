@@ -15,6 +15,7 @@ import pytest
 
 from proxy.client import ApiError, Client, ExecutionStatus, LoginResult
 from tests.e2e import browser
+from tests.e2e.leaks import Leaks
 from tests.e2e.processes import Programs, wait_until
 
 USER, DEVELOPER = "user@example.com", "dev@example.com"
@@ -35,8 +36,11 @@ class Stage:
     id_tokens: dict[str, str] = field(default_factory=dict)
     logins: dict[str, LoginResult] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
+    leaks: Leaks = field(init=False)
+    remark: str = ""
 
     def __post_init__(self) -> None:
+        self.leaks = Leaks(self.programs.gateway_url)
         self.http = httpx.Client(base_url=self.programs.gateway_url, timeout=10, trust_env=False)
 
     def client(self, email: str = USER) -> Client:
@@ -127,12 +131,12 @@ def _(stage: Stage) -> None:
 
 @step("browser login, implicit flow")
 def _(stage: Stage) -> None:
-    stage.id_tokens[USER] = browser.implicit_login(stage.programs.auth0_url, USER)
+    stage.id_tokens[USER] = browser.implicit_login(stage.programs.auth0_url, USER, stage.programs.password)
 
 
 @step("browser login, authorization code with PKCE")
 def _(stage: Stage) -> None:
-    stage.id_tokens[DEVELOPER] = browser.code_login(stage.programs.auth0_url, DEVELOPER)
+    stage.id_tokens[DEVELOPER] = browser.code_login(stage.programs.auth0_url, DEVELOPER, stage.programs.password)
 
 
 @step("a wrong password shows the form again")
@@ -326,8 +330,14 @@ def _(stage: Stage) -> None:
     assert stage.client(DEVELOPER).me() == stage.logins[DEVELOPER].user
 
 
+def keep_metrics(stage: Stage) -> None:
+    """What the gateway counted, to be searched at the end."""
+    stage.leaks.came_out("the metrics", expect(stage.http.get("/metrics"), 200).text)
+
+
 def restart_gateway(stage: Stage, **environment: str) -> None:
     """Stop the gateway, which must end well, and start it again."""
+    keep_metrics(stage)
     code = stage.programs.gateway.stop()
     assert code == 0, f"SIGTERM ended the gateway with exit code {code}"
     stage.programs.gateway.start(**environment)
@@ -358,3 +368,13 @@ def _(stage: Stage) -> None:
     assert client.validate_session(), "the session was not valid at first"
     wait_until(lambda: not client.validate_session(), 10, "the session of 1.8 s expires")
     refused(client.me, 401)
+
+
+@step("no secret of the run is in logs, metrics, errors or on disk")
+def _(stage: Stage) -> None:
+    keep_metrics(stage)
+    programs = stage.programs
+    stop_code = programs.gateway.stop()
+    assert stop_code == 0, f"SIGTERM ended the gateway with exit code {stop_code}"
+    stage.leaks.files(programs.gateway.log, *programs.audit.parent.glob("audit.log*"), programs.sessions)
+    stage.remark = stage.leaks.check()

@@ -18,6 +18,7 @@ from proxy.lifecycle import Serving
 from proxy.server import GatewayServer
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, key_of, new_session, new_token
+from tests.secretsearch import RUN
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 PATIENCE = 10.0
@@ -94,6 +95,7 @@ class Running:
         session = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
         seen = session if last_seen_at is None else session.seen(last_seen_at)
         await self.server.gateway.store.create(key, seen, max_per_user=0)
+        RUN.used(token, f"session of {email}")
         return token
 
     async def bearer(self, email: str = "anna@staff.test") -> dict[str, str]:
@@ -106,7 +108,9 @@ class Running:
         try:
             writer.write(data)
             async with asyncio.timeout(PATIENCE):
-                return await (reader.read() if until_closed else reader.read(65536))
+                came = await (reader.read() if until_closed else reader.read(65536))
+            RUN.came_out("an error's answer", came if came[9:10] in (b"4", b"5") else b"")
+            return came
         finally:
             writer.close()
 

@@ -307,6 +307,29 @@ def test_a_wrong_value_from_the_environment_is_told_at_the_reference(read: Read)
 
 
 @pytest.mark.parametrize(
+    "text", ["server: {host: '${a\n\n b}'}\n", '"a\\nb\\e[31m": 1\n', 'server: {port: "\\u2028"}\n']
+)
+def test_a_problem_is_one_line_whatever_it_quotes(read: Read, text: str) -> None:
+    assert [line for line in told(read, text) if not line.isprintable()] == []
+
+
+@pytest.mark.parametrize("value", ["hunter2-hunter2", "abc"])
+@pytest.mark.parametrize("reference", ["${DB_PASSWORD}", "${API_KEY:-x}", "${file:secret}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "server: {port: '%s'}",
+        "acl: {rules: [{allow: ['%s'], paths: ['/a']}]}",
+        "routes: [{path: '/a', upstream: '%s'}]",
+    ],
+)
+def test_what_a_secret_holds_is_shown_in_no_problem(read: Read, line: str, reference: str, value: str) -> None:
+    lines = told(read, line % reference + "\n", {"DB_PASSWORD": value, "API_KEY": value}, secret=value)
+    assert f'"{value}"' not in "".join(lines)
+    assert "[hidden]" in "".join(lines)
+
+
+@pytest.mark.parametrize(
     ("line", "value", "expected"),
     [
         ("server: {port: '${V}'}", "80", {"server": {"port": 80}}),

@@ -143,3 +143,7 @@ def test_an_answers_other_headers_are_passed_on_as_they_are() -> None:
 
 def test_what_an_answers_connection_names_is_not_passed_on() -> None:
     assert response_headers([("X-Hop", "1"), ("Connection", "x-hop"), KEPT]) == [KEPT]
+
+
+def test_a_cookie_field_of_nothing_travels_as_it_does_in_the_fast_lane() -> None:
+    assert request_headers([("cookie", "")], "session_token") == [("cookie", "")]

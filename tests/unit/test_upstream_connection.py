@@ -77,6 +77,27 @@ async def test_a_head_over_the_limit_is_refused_also_in_one_piece() -> None:
     assert not sink.ended
 
 
+@pytest.mark.parametrize("rest", [b"more", b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", b"\x00"])
+@pytest.mark.parametrize("together", [True, False], ids=["in one piece", "in two"])
+async def test_what_follows_a_whole_answer_takes_nothing_from_it(rest: bytes, together: bool) -> None:
+    connection, sink, wire = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink(), Wire()
+    connection.connection_made(cast(asyncio.Transport, wire))
+    connection.begin(sink, b"HEAD / HTTP/1.1\r\n\r\n", head_only=True, deadline=NEVER)
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+    for part in [head + rest] if together else [head, rest]:
+        connection.data_received(part)
+    assert (sink.status, sink.ended, sink.fault, wire.closed) == (200, True, None, True)
+
+
+async def test_an_upgrade_to_nothing_is_no_answer() -> None:
+    """Its message has ended, so that the connection would be the next request's while a tunnel writes on it."""
+    connection, sink = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink()
+    connection.connection_made(cast(asyncio.Transport, Wire()))
+    connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER, upgrade=True)
+    connection.data_received(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    assert (sink.status, sink.ended, sink.fault is not None) == (0, False, True)
+
+
 async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
