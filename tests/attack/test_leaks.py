@@ -34,7 +34,7 @@ async def test_a_token_in_a_secret_parameter_is_in_no_line(tmp_path: Path, warm:
     assert await found(tmp_path, ASKED, warm=warm) == []
 
 
-@pytest.mark.parametrize(("module", "warm"), [("proxy.server", False), ("proxy.handlers.fast_exchange", True)])
+@pytest.mark.parametrize(("module", "warm"), [("proxy.server", False), ("proxy.handlers.fast_relay", True)])
 async def test_a_token_in_the_log_is_found(
     tmp_path: Path, module: str, warm: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
