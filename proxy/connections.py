@@ -25,7 +25,7 @@ from proxy.exchange import Left, json_response
 from proxy.handlers.fast import FastLane
 from proxy.handlers.fast_exchange import LaneExchange
 from proxy.handlers.websocket import Tunnel
-from proxy.observe.logs import get_logger
+from proxy.slow_readers import SlowReader
 
 _LINE_ENDS = 1024
 _HELD = 64 * 1024
@@ -44,7 +44,7 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_admitted", "_at_boundary", "_exchange", "_finished", "_head_bytes", "_head_deadline", "_held", "_lane",
-        "_left", "_listener", "_message", "_slow_deadline", "_tunnel", "_unsent", "admissions", "peer",
+        "_left", "_listener", "_message", "_slow_reader", "_tunnel", "admissions", "peer",
         "scheme", "trusted",
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ class Connection(RequestHandler):
         self._admitted = False
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
-        self._slow_deadline: asyncio.TimerHandle | None = None
+        self._slow_reader: SlowReader | None = None
         self._listener = listener
         self._exchange: LaneExchange | None = None
         self._lane: FastLane | None = None
@@ -78,7 +78,6 @@ class Connection(RequestHandler):
         self._held = b""
         self._at_boundary = True
         self._tunnel: Tunnel | None = None
-        self._unsent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or tell the client that there is no room."""
@@ -94,10 +93,10 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
-        for deadline in (self._head_deadline, self._slow_deadline):
-            if deadline is not None:
-                deadline.cancel()
-        self._head_deadline = self._slow_deadline = None
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+        self._reader_caught_up()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_left()
@@ -299,9 +298,11 @@ class Connection(RequestHandler):
             self._finished += 1
 
     def pause_writing(self) -> None:
-        """The client does not keep up: it has as long as for a pause in a body, then it is cut."""
+        """The client does not keep up."""
         super().pause_writing()
-        self._watch_reading()
+        if self._slow_reader is None and self.transport is not None:
+            admissions = self.admissions
+            self._slow_reader = SlowReader(self.transport, self._loop, lambda: admissions.limits, self.peer)
         if self._exchange is not None:
             self._exchange.client_blocked(True)
         elif self._tunnel is not None:
@@ -310,32 +311,16 @@ class Connection(RequestHandler):
     def resume_writing(self) -> None:
         """The client keeps up again."""
         super().resume_writing()
-        if self._slow_deadline is not None:
-            self._slow_deadline.cancel()
-            self._slow_deadline = None
+        self._reader_caught_up()
         if self._exchange is not None:
             self._exchange.client_blocked(False)
         elif self._tunnel is not None:
             self._tunnel.client_blocked(False)
 
-    def _watch_reading(self) -> None:
-        self._unsent = self._buffered()
-        self._slow_deadline = self._loop.call_later(self.admissions.limits.body_timeout, self._check_reading)
-
-    def _buffered(self) -> int:
-        return self.transport.get_write_buffer_size() if self.transport is not None else 0
-
-    def _check_reading(self) -> None:
-        """The client has not caught up: cut, unless it has read as fast as it must."""
-        self._slow_deadline = None
-        if self.transport is None:
-            return
-        limits = self.admissions.limits
-        if self._unsent - self._buffered() >= max(1, limits.min_rate * limits.body_timeout):
-            self._watch_reading()
-            return
-        get_logger().info("client.too_slow", ip=self.peer)
-        self.transport.abort()
+    def _reader_caught_up(self) -> None:
+        if self._slow_reader is not None:
+            self._slow_reader.stop()
+            self._slow_reader = None
 
     def close(self) -> None:
         """Serve what is under way, then close. aiohttp's loop, where it waits, ends without closing the connection."""

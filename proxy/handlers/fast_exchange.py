@@ -18,7 +18,8 @@ from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
 from proxy.upstream.balance import Endpoint
 from proxy.upstream.client import UpstreamClient, error_of
-from proxy.upstream.connection import Connection, Fault, FaultKind, Head
+from proxy.upstream.connection import Connection, Fault, FaultKind
+from proxy.upstream.heads import Head
 from proxy.upstream.retry import SAFE
 
 

@@ -47,7 +47,8 @@ from proxy.handlers.graphql import GraphqlHandler, answer_fields, encode, is_den
 from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
 from proxy.upstream.client import error_of
-from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind, Head
+from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
+from proxy.upstream.heads import Head
 from proxy.upstream.noetl import MAX_ANSWER, OnBehalf
 from proxy.upstream.pool import STALE_AFTER
 from proxy.upstream.response import too_much

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.config.model import HeaderEdit
-from proxy.upstream.connection import Head
 from proxy.upstream.headers import CREDENTIALS, HOP_BY_HOP, OUR_PREFIX, OURS, response_headers
+from proxy.upstream.heads import Head
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 _DROP, _AUTHORIZATION, _TOKEN, _COOKIE, _ORIGIN, _CONNECTION, _REQUEST_ID, _HOST, _TRACE, _ORDINARY = range(10)

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
+from proxy.upstream.heads import Head, RawHeaders
+
 if TYPE_CHECKING:
     from proxy.upstream.pool import Pool, Watch
 
-RawHeaders = list[tuple[bytes, bytes]]
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 MAX_INTERIM = 8
 NEVER = float("inf")
-_MAX_HEADS = 256
-_MAX_KEPT = 4096
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -45,21 +43,6 @@ class Fault(Exception):
     def __init__(self, kind: FaultKind, text: str) -> None:
         self.kind = kind
         super().__init__(text)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    """The head of an answer, raw. `length` is its content-length; None if there is none.
-
-    `known`: the same object comes again with each answer whose head is the same, byte for byte.
-    """
-
-    status: int
-    reason: bytes
-    headers: RawHeaders
-    length: int | None
-    chunked: bool
-    known: bool = False
 
 
 class Sink(Protocol):
@@ -306,8 +289,8 @@ class Connection(asyncio.Protocol):
     def _parsed(self, sink: Sink, whole: bytes) -> None:
         """What follows when all that has arrived is parsed; `whole` is that, if it began with this answer's head."""
         if self._complete:
-            if whole and self._keep and not self.head_only:
-                self._remember(whole)
+            if whole and self._keep and not self.head_only and self._head is not None and not self._interim:
+                self._pool.heads.keep(whole, self._head)
             self._finish(sink)
         elif self.head_done:
             if not self._reading_paused:
@@ -317,33 +300,20 @@ class Connection(asyncio.Protocol):
             self._fail(FaultKind.GARBAGE, "the head is too large")
 
     def _again(self, sink: Sink, data: bytes) -> bool:
-        """Give an answer whose head came before, byte for byte, and whose body is all there; the parser, which is
-        between two answers, need not see it."""
-        end = data.find(b"\r\n\r\n") + 4
-        head = self._pool.heads.get(data[:end])
-        if head is None or head.length != len(data) - end:
+        """Give an answer whose head came before; the parser, which is between two answers, need not see it."""
+        found = self._pool.heads.find(data)
+        if found is None:
             return False
+        head, body = found
         self.head_done = self._complete = self._keep = True
         self._status = head.status
         self._pool.answered(head.status, probe=self._probe)
         sink.on_head(head)
-        if self.sink is None:
-            return True
-        if head.length:
-            sink.on_body(data[end:])
-            if self.sink is None:
-                return True
-        self._finish(sink)
+        if body and self.sink is not None:
+            sink.on_body(body)
+        if self.sink is not None:
+            self._finish(sink)
         return True
-
-    def _remember(self, data: bytes) -> None:
-        """Keep the head of an answer that came at once and whole: one upstream's are much the same within a second."""
-        end = data.find(b"\r\n\r\n") + 4
-        if self._head is None or self._chunked or self._interim or end > _MAX_KEPT or self._length != len(data) - end:
-            return
-        if len(self._pool.heads) >= _MAX_HEADS:
-            self._pool.heads.clear()
-        self._pool.heads[data[:end]] = replace(self._head, known=True)
 
     def _upgrade(self, sink: Sink, rest: bytes) -> None:
         if self._status != 101 or not self.head_done:

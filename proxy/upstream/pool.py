@@ -13,7 +13,8 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind, Head
+from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
+from proxy.upstream.heads import KnownHeads
 
 KEPT_IDLE = 50.0
 STALE_AFTER = 4.0
@@ -69,7 +70,7 @@ class Pool:
         self.faults = dict.fromkeys(FaultKind, 0)
         self._tls = tls if self.secure else None
         self._server_name = (server_name or self.host) if self.secure else None
-        self.heads: dict[bytes, Head] = {}
+        self.heads = KnownHeads()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._waiting: deque[asyncio.Future[Connection]] = deque()

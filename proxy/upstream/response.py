@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from proxy.errors import BadGateway
-from proxy.upstream.connection import Connection, Fault, Head, RawHeaders
+from proxy.upstream.connection import Connection, Fault
+from proxy.upstream.heads import Head, RawHeaders
 
 Headers = list[tuple[str, str]]
 _BUFFER = 256 * 1024

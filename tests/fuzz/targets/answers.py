@@ -15,8 +15,9 @@ from typing import cast
 
 from proxy.config.model import HeaderEdit
 from proxy.handlers.fast_headers import ResponsePlan
-from proxy.upstream.connection import NEVER, Connection, Fault, Head
+from proxy.upstream.connection import NEVER, Connection, Fault
 from proxy.upstream.headers import response_headers
+from proxy.upstream.heads import Head
 from proxy.upstream.pool import Pool, PoolSettings
 from tests.attack import test_responses
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
