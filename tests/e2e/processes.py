@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -47,11 +46,10 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 
 def _with_password(password: str) -> str:
-    """The sandbox's users, with a password that can be told from the word."""
+    """The sandbox's users, with this password."""
     text = (ROOT / "mock_auth0" / "users.yaml").read_text("utf-8")
-    changed = text.replace("password: password", f"password: {password}")
-    assert changed != text, "the sandbox's users have other passwords"
-    return changed
+    assert "password: password" in text, "the sandbox's users have other passwords"
+    return text.replace("password: password", f"password: {password}")
 
 
 def clean_environment() -> dict[str, str]:
@@ -135,7 +133,8 @@ class Program:
 class Programs:
     """Both sandboxes and the gateway on free ports, with a folder of their own that goes away with them."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, password: str = "password") -> None:
+        """`password` is that of the sandbox's users; another than theirs can be told from the word."""
         self._folder = tempfile.TemporaryDirectory(prefix="noetl-edge-e2e-")
         folder = Path(self._folder.name)
         auth0, noetl, gateway = free_port(), free_port(), free_port()
@@ -144,7 +143,7 @@ class Programs:
         self.gateway_url = f"http://127.0.0.1:{gateway}"
         self.sessions = folder / "sessions"
         self.audit = folder / "audit.log"
-        self.password = secrets.token_urlsafe(18)
+        self.password = password
         users = folder / "users.yaml"
         users.write_text(_with_password(self.password))
         self.auth0 = Program(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import signal
 import sys
 import time
@@ -37,7 +38,7 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 def _run_pass(dialect: str) -> int:
     print(f"\nAgainst a NoETL server of the {dialect} kind", flush=True)
-    with Programs(dialect) as programs:
+    with Programs(dialect, secrets.token_urlsafe(18)) as programs:
         try:
             programs.start()
         except StartFailed as error:
