@@ -403,5 +403,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.head_done:
             self._complete = True
+            # A trailer may say `connection: close`, and the parser would believe it.
+            self._keep = self._keep and self._parser.should_keep_alive()
         else:
             self._headers, self._reason, self._length, self._chunked = [], b"", None, False

@@ -128,3 +128,12 @@ async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_
     given_up.cancel()
     await asyncio.wait([given_up])
     assert (connection.sink, wire.closed) == (following, False)
+
+
+async def test_a_connection_whose_answer_says_close_in_a_trailer_is_not_used_again() -> None:
+    connection, sink, wire = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink(), Wire()
+    connection.connection_made(cast(asyncio.Transport, wire))
+    connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
+    head, body = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\nconnection: close\r\n\r\n"
+    connection.data_received(head + body)
+    assert (sink.body, sink.ended, wire.closed) == (b"ok", True, True)
