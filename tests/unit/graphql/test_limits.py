@@ -41,6 +41,7 @@ LARGEST = "playbooks { name description variables version kind __typename }"
         ("{ a: playbooks(first: 5) { ...F } ...G } fragment F on Playbook { name } fragment G on Query { health ...H } "
          "fragment H on Query { version }", 26),
         ("{ ... on Query { ... { playbooks(first: 2) { ... { name } } } } }", 12),
+        ("{ playbooks(first: 20) { name version } executions { id status } }", 160),
         ("{ ...F } fragment F on Query { version ...F }", 1),
         ("{ ...Gone }", 0),
         ("{ nothing { at { all } } }", 3),
