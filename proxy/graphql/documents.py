@@ -62,6 +62,11 @@ class Invalid:
     errors: tuple[GraphQLError, ...]
     code: str = "BAD_USER_INPUT"
 
+    @property
+    def limit(self) -> bool:
+        """Whether the document is too much, rather than wrong."""
+        return self.code == _LIMIT
+
 
 def refusal(text: str, code: str) -> Invalid:
     """A document that is refused with one error."""
