@@ -31,6 +31,7 @@ from proxy.graphql.validation import Deadline, Overtime, validate_in_time
 
 _MAX_CACHED_TEXT = 16 * 1024
 _LIMIT = "LIMIT_EXCEEDED"
+_SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
 _TOO_MUCH = re.compile(r"more than \d+ tokens|nested too deeply")
 
 
@@ -129,12 +130,17 @@ class Documents:
             return refusal(excess, _LIMIT)
         errors = validate_in_time(self._schema, document, deadline, hide_suggestions=not self._suggestions)
         if errors:
-            return Invalid(tuple(errors))
+            return Invalid(tuple(error if self._suggestions else _plain(error) for error in errors))
         operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
         kinds = {node.name.value if node.name else None: node.operation for node in operations}
         introspects = _introspects(document)
         plans = {} if introspects else make_plans(self._schema, document, deadline, hide=not self._suggestions)
         return Operation(document, kinds, introspects, plans)
+
+
+def _plain(error: GraphQLError) -> GraphQLError:
+    """Without the suggestions that graphql-core makes all the same, as that of a selection."""
+    return GraphQLError(_SUGGESTION.sub("", error.message), error.nodes)
 
 
 def _introspects(document: DocumentNode) -> bool:

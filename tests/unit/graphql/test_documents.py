@@ -49,3 +49,12 @@ def test_with_a_cache_of_0_nothing_is_kept() -> None:
     cache = documents(0)
     assert isinstance(cache.get("{ version }"), Operation)
     assert cache.known("{ version }") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["{ versio }", "{ me }", "{ me { emai } }", '{ playbook(nam: "a") { name } }', "{ ...On User }"]
+)
+def test_no_mistake_makes_a_suggestion(text: str) -> None:
+    found = documents().get(text)
+    assert isinstance(found, Invalid)
+    assert [error.message for error in found.errors if "Did you mean" in error.message] == []
