@@ -18,7 +18,7 @@ from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Tenant, Upstream
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import SECURITY, Exchange
-from proxy.graphql.documents import DocumentLimits, Documents
+from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
 from proxy.handlers.auth import AuthHandlers
 from proxy.handlers.backchannel import BackchannelLogout
@@ -93,7 +93,10 @@ class Gateway:
     def __init__(
         self, compiled: Compiled, store: SessionStore, process: Process | None = None, before: Gateway | None = None
     ) -> None:
-        """Takes over what `before`, the gateway of the last configuration, has that is still the same."""
+        """Takes over what `before`, the gateway of the last configuration, has that is still the same.
+
+        Raises ConfigError for trusted documents that were changed since they were checked.
+        """
         config = compiled.loaded.gateway
         self.compiled = compiled
         self.store = store
@@ -259,18 +262,21 @@ class Gateway:
         return self._graphql(spec).handle if name == "graphql" else handlers[name]
 
     def _graphql(self, spec: RouteSpec) -> GraphqlHandler:
-        settings = self.compiled.loaded.gateway.graphql
-        limits = settings.limits
-        schema = make_schema()
-        documents = Documents(
-            schema,
-            DocumentLimits(limits.tokens, limits.depth, limits.aliases, limits.root_fields, limits.directives),
-            cache=settings.document_cache,
-            suggestions=settings.suggestions,
-        )
+        config = self.compiled.loaded.gateway
+        settings, schema = config.graphql, make_schema()
+        library = make_library(schema, settings, self.compiled.loaded.file.parent)
         assert self.api is not None  # noqa: S101 - the checks refuse a graphql route without the upstream
         handler = GraphqlHandler(
-            schema, documents, settings, self.api, self.judge, self.store, self.proxy, spec.max_body_size, load_page()
+            schema,
+            library,
+            settings,
+            config.sessions.cookie,
+            self.api,
+            self.judge,
+            self.store,
+            self.proxy,
+            spec.max_body_size,
+            load_page(),
         )
         self._graphql_handlers[id(spec)] = handler
         return handler

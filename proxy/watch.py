@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from proxy.config.load import Loaded
+from proxy.graphql.trusted import trusted_files
 
 State = dict[Path, tuple[int, int, int]]
 
 
 def files_of(loaded: Loaded) -> tuple[Path, ...]:
-    """The file of a configuration, and those that its `include` names now."""
+    """The file of a configuration, those that its `include` names now, and its trusted documents."""
     folder = loaded.file.parent
     included = (path for pattern in loaded.gateway.include for path in folder.glob(pattern))
-    return (loaded.file, *sorted(included))
+    trusted = loaded.gateway.graphql.trusted_documents
+    documents = trusted_files(folder / trusted) if trusted is not None else ()
+    return (loaded.file, *sorted(included), *documents)
 
 
 def state_of(files: Iterable[Path]) -> State:

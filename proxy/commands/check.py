@@ -12,6 +12,7 @@ from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
 from proxy.config.model import Gateway
+from proxy.graphql.build import check_trusted
 
 
 @click.command(epilog="Example: noetl-edge check --config gateway.yaml")
@@ -46,6 +47,9 @@ def _found(compiled: Compiled) -> Iterator[tuple[str, str]]:
     written = sum(("routes", i) in compiled.loaded.document.values for i in range(len(compiled.routes.entries)))
     built_in = "" if written else ", the built-in table"
     yield "routes", f"{len(compiled.routes.entries)}{built_in}"
+    if gateway.graphql.trusted_documents is not None:
+        count = check_trusted(gateway.graphql, compiled.loaded.file.parent).count
+        yield "documents", f"{count} trusted in {gateway.graphql.trusted_documents}, and no other runs"
     acl = gateway.acl
     yield "access", f"{len(acl.rules)} rules for {len(acl.roles)} roles, {acl.default} by default"
     yield "acl.tests", f"{len(acl.tests)} of {len(acl.tests)} as expected" if acl.tests else "none: write some"

@@ -15,6 +15,7 @@ from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
 from proxy.config.problems import ConfigError, Path, Problem, key_of
 from proxy.dryrun import failing_tests
+from proxy.graphql.build import check_trusted
 from proxy.tls import Certificate, CertificateError
 
 CONFIG = click.option(
@@ -46,7 +47,7 @@ def reading(config: FilePath) -> Callable[[], Compiled]:
 
     def read_again() -> Compiled:
         compiled = compile_config(load(config, os.environ))
-        problems = [*failing_tests(compiled), *unusable_files(compiled)]
+        problems = [*failing_tests(compiled), *unusable_files(compiled), *untrustworthy_documents(compiled)]
         if problems:
             raise ConfigError(problems)
         return compiled
@@ -74,6 +75,20 @@ def unusable_files(compiled: Compiled) -> Iterator[Problem]:
             except (OSError, ssl.SSLError) as error:
                 text = f"{folder / authorities} holds no certificate authorities ({error.strerror or error})"
                 yield _at(compiled, ("upstreams", name, "tls", "ca"), text)
+
+
+def untrustworthy_documents(compiled: Compiled) -> Iterator[Problem]:
+    """What is wrong with the trusted documents, or that there are none."""
+    settings, folder = compiled.loaded.gateway.graphql, compiled.loaded.file.parent
+    if settings.trusted_documents is None:
+        return
+    found = check_trusted(settings, folder)
+    yield from found.problems
+    if not found.count and not found.problems:
+        text = (
+            f"{folder / settings.trusted_documents} holds neither *.graphql files nor JSON manifests: nothing could run"
+        )
+        yield _at(compiled, ("graphql", "trusted_documents"), text)
 
 
 def _at(compiled: Compiled, path: Path, text: str) -> Problem:

@@ -20,6 +20,7 @@ from proxy.commands.common import CONFIG, Failed, read, reading
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
 from proxy.config.model import Gateway
+from proxy.config.problems import ConfigError
 from proxy.lifecycle import Running, reserve_port, run
 from proxy.observe import logs
 from proxy.sessions.store import StoreError
@@ -125,7 +126,7 @@ class _failures_in_one_line:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, StoreError):
             raise Failed(f"session store: {error}") from None
-        if isinstance(error, CertificateError):
+        if isinstance(error, CertificateError | ConfigError):
             raise Failed(str(error)) from None
         if isinstance(error, OSError):
             raise Failed(f"can't listen on {self._where}: {_reason(error)}") from None

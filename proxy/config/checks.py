@@ -26,7 +26,7 @@ def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
     """Every problem that a single field does not show."""
     check = _Checker(document)
     check.later(gateway, ())
-    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _metrics, _tracing):
+    for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _graphql, _metrics, _tracing):
         part(gateway, check)
     return check.problems
 
@@ -92,6 +92,16 @@ def _tracing(gateway: Gateway, check: _Checker) -> None:
         check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or leave it off")
     if not _is_base_url(gateway.tracing.endpoint):
         check.add(("tracing", "endpoint"), "needs scheme and host, as http://localhost:4318, and no path")
+
+
+def _graphql(gateway: Gateway, check: _Checker) -> None:
+    settings = gateway.graphql
+    if settings.apq and settings.trusted_documents is not None:
+        check.add(("graphql", "apq"), "has no use beside trusted_documents, found by hash as they are; leave it out")
+    if settings.trusted_documents == "":
+        check.add(("graphql", "trusted_documents"), "must not be empty; name a folder, or leave it out")
+    if "apq_size" in settings.model_fields_set and not settings.apq:
+        check.add(("graphql", "apq_size"), "goes with apq: true", key=True)
 
 
 def _metrics(gateway: Gateway, check: _Checker) -> None:

@@ -351,11 +351,19 @@ class Acl(Block):
 
 
 class GraphqlLimits(Block):
+    size: Size = Field(64 * 1024, ge=1, description="Longest text of a document; what is longer belongs in variables.")
     tokens: Integer = Field(1000, ge=1, description="Most tokens of a document.")
     depth: Integer = Field(8, ge=1, description="Deepest nesting of fields; introspection may go deeper.")
     aliases: Integer = Field(15, ge=0, description="Most aliases of an operation.")
     root_fields: Integer = Field(10, ge=1, description="Most root fields of an operation.")
     directives: Integer = Field(20, ge=0, description="Most directives of a document.")
+    cost: Integer = Field(
+        10_000,
+        ge=1,
+        le=999_999,
+        description="Highest cost of an operation: 1 for each field, 10 for one that asks NoETL or is a list; what is "
+        "selected of a list counts once for each item that `first` allows (1000 if a variable says it, 4 without it).",
+    )
     batch: Integer = Field(1, ge=1, description="Most requests of a batch; 1 refuses batches.")
 
 
@@ -379,6 +387,21 @@ class Graphql(Block):
     get: Literal["off", "queries"] = Field("queries", description="Whether queries may be sent by GET.")
     max_body_size: Size = Field(1024**2, description="Largest request body.")
     limits: GraphqlLimits = Field(default_factory=GraphqlLimits, description="Limits, applied before validation.")
+    validation_timeout: Duration = Field(
+        0.1, gt=0, description="Longest processor time to validate and plan a document that was not seen before."
+    )
+    trusted_documents: Text | None = Field(
+        None,
+        description="Folder, relative to the configuration file, of `*.graphql` files and JSON manifests of texts by "
+        "their SHA-256. Only these documents run then, by hash or by their very text; introspection and what is typed "
+        "into GraphiQL are refused unless among them. A reload reads them anew.",
+    )
+    apq: Flag = Field(
+        False, description="Automatic persisted queries: a client sends a document once, then only its SHA-256."
+    )
+    apq_size: Size = Field(
+        4 * 1024**2, ge=64 * 1024, description="Memory of each worker for them; one user's take a quarter at most."
+    )
     suggestions: Flag = Field(False, description="Say `Did you mean` in validation errors.")
     document_cache: Integer = Field(1000, ge=0, description="Documents kept parsed and validated.")
     timeout: Duration = Field(30.0, description="Longest time for one operation.")

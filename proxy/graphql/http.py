@@ -6,7 +6,9 @@ answers carry the status that the outcome deserves.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,15 +19,22 @@ from proxy.errors import BadRequest, GatewayError, InternalError
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
+PREFIX = "sha256:"
+"""What a `documentId` begins with (GraphQL over HTTP, appendix A, "Persisted Documents")."""
+_OF_ARGUMENTS = "Argument "
+"""How graphql-core begins what it says of a field's arguments. All else that it says of a field that runs is of a value
+that does not fit the schema, and may hold the value: our own fault, and not told."""
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class GraphqlRequest:
-    """One request: the document's text, its variables, and which operation to run."""
+    """One request: the document's text, or only its SHA-256, or both; its variables, and which operation to run."""
 
-    query: str
+    query: str | None
     variables: Mapping[str, Any] | None
     operation_name: str | None
+    hash: str | None = None
 
 
 class GraphqlAnswer(NamedTuple):
@@ -93,15 +102,49 @@ def _request(document: Any) -> GraphqlRequest:
         raise BadRequest("The body must be a JSON object with a query")
     query, variables = document.get("query"), document.get("variables")
     name, extensions = document.get("operationName"), document.get("extensions")
-    if not isinstance(query, str) or not query:
-        raise BadRequest("query is required: the text of a GraphQL document")
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("variables must be a JSON object")
     if name is not None and not isinstance(name, str):
         raise BadRequest("operationName must be a text")
     if extensions is not None and not isinstance(extensions, dict):
         raise BadRequest("extensions must be a JSON object")
-    return GraphqlRequest(query, variables, name or None)
+    known = _document_id(document.get("documentId")) or _persisted(extensions)
+    if query is None and known is not None:
+        return GraphqlRequest(None, variables, name or None, known)
+    if not isinstance(query, str) or not query:
+        raise BadRequest("query is required: the text of a GraphQL document")
+    if document.get("documentId") is not None:
+        raise BadRequest("Send query or documentId, not both")
+    if known is not None and known != hash_of(query):
+        raise BadRequest("sha256Hash is not the SHA-256 of query")
+    return GraphqlRequest(query, variables, name or None, known)
+
+
+def hash_of(text: str) -> str:
+    """The SHA-256 of a document's text, in hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _document_id(given: Any) -> str | None:
+    """The hash in a `documentId`, if there is one."""
+    if given is None:
+        return None
+    if not isinstance(given, str) or not given.startswith(PREFIX) or not _HASH.fullmatch(given.removeprefix(PREFIX)):
+        raise BadRequest("documentId must be sha256: and 64 hexadecimal digits")
+    return given.removeprefix(PREFIX)
+
+
+def _persisted(extensions: dict[str, Any] | None) -> str | None:
+    """The hash in Apollo's `extensions.persistedQuery`, if there is one."""
+    given = (extensions or {}).get("persistedQuery")
+    if given is None:
+        return None
+    if not isinstance(given, dict) or given.get("version") != 1 or isinstance(given["version"], bool):
+        raise BadRequest("persistedQuery must be an object with version: 1")
+    found = given.get("sha256Hash")
+    if not isinstance(found, str) or not _HASH.fullmatch(found):
+        raise BadRequest("sha256Hash must be 64 hexadecimal digits")
+    return found
 
 
 def refused(errors: tuple[GraphQLError, ...], code: str) -> GraphqlAnswer:
@@ -131,9 +174,11 @@ def _cause(error: GraphQLError) -> GatewayError:
         original = original.original_error
     if isinstance(original, GatewayError):
         return original
-    if original is None or isinstance(original, GraphQLError):
-        return BadRequest(error.message)
-    return InternalError(detail=repr(original))
+    if original is not None and not isinstance(original, GraphQLError):
+        return InternalError(detail=repr(original))
+    if error.path is not None and not error.message.startswith(_OF_ARGUMENTS):
+        return InternalError(detail=error.message)
+    return BadRequest(error.message)
 
 
 def _formatted(error: GraphQLError, code: str, status: int, text: str | None = None) -> dict[str, Any]:

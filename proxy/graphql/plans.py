@@ -32,6 +32,7 @@ from graphql.pyutils import gather_with_cancel, is_awaitable
 
 from proxy.graphql.inputs import Arguments, Variables, uses_variables
 from proxy.graphql.outputs import Errors, PlannedField, PlannedTypename
+from proxy.graphql.validation import Deadline
 
 _CONDITIONS = ("skip", "include")
 _NO_VARIABLES = VariableValues({}, {})
@@ -172,8 +173,9 @@ class Ready:
 class _Planner:
     """Makes the plans of one document."""
 
-    def __init__(self, schema: GraphQLSchema, document: DocumentNode, *, hide: bool) -> None:
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode, deadline: Deadline, *, hide: bool) -> None:
         self._schema = schema
+        self._deadline = deadline
         self._hide = hide
         self._fragments = {
             node.name.value: FragmentDetails(node)
@@ -200,6 +202,7 @@ class _Planner:
     ) -> list[PlannedField] | None:
         fields = []
         for key, details in grouped.items():
+            self._deadline.check()
             field = self._field(parent, key, [detail.node for detail in details])
             if field is None or not field.prepare(self._subfields):
                 return None
@@ -225,14 +228,16 @@ class _Planner:
         return self._fields(parent, collected.grouped_field_set)
 
 
-def make_plans(schema: GraphQLSchema, document: DocumentNode, *, hide: bool) -> dict[str | None, Plan]:
+def make_plans(
+    schema: GraphQLSchema, document: DocumentNode, deadline: Deadline, *, hide: bool
+) -> dict[str | None, Plan]:
     """The plans of a valid document's operations, by name; those that are not plain have none.
 
-    `hide`: errors about variables and arguments make no suggestions.
+    `hide`: errors about variables and arguments make no suggestions. Raises Overtime.
     """
     if not _is_plain(document):
         return {}
-    planner = _Planner(schema, document, hide=hide)
+    planner = _Planner(schema, document, deadline, hide=hide)
     nodes = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
     try:
         plans = {node.name.value if node.name else None: planner.plan(node) for node in nodes}

@@ -17,7 +17,8 @@ from proxy.upstream.noetl import CatalogEntry, ExecutionSummary, NoetlApi
 
 Headers = list[tuple[str, str]]
 _MAX_PAGES = 10
-_MOST = 1000
+MAX_ITEMS = 1000
+"""The most that `first` may ask for."""
 _METHOD = re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE")
 
 
@@ -77,16 +78,16 @@ def user_fields(who: Principal) -> dict[str, Any]:
 def _first(first: int | None, otherwise: int) -> int:
     if first is None:
         return otherwise
-    if not 0 <= first <= _MOST:
-        raise BadRequest(f"first must be from 0 to {_MOST}")
+    if not 0 <= first <= MAX_ITEMS:
+        raise BadRequest(f"first must be from 0 to {MAX_ITEMS}")
     return first
 
 
 async def playbooks(
-    _: Any, info: Info, kind: str | None = None, prefix: str | None = None, first: int | None = _MOST
+    _: Any, info: Info, kind: str | None = None, prefix: str | None = None, first: int | None = MAX_ITEMS
 ) -> list[dict[str, Any]]:
     context = info.context
-    most = _first(first, _MOST)
+    most = _first(first, MAX_ITEMS)
     entries = await context.api.catalog(kind or "playbook", context.headers)
     seen = (
         entry
@@ -281,5 +282,7 @@ MUTATION = {
     "proxyRequest": proxy_request,
 }
 SUBSCRIPTION = {"execution": subscribe_execution}
+LOCAL = frozenset({"version", "me"})
+"""Root fields that make no upstream call."""
 
-__all__ = ["MUTATION", "QUERY", "SUBSCRIPTION", "Context", "GatewayError", "user_fields"]
+__all__ = ["LOCAL", "MAX_ITEMS", "MUTATION", "QUERY", "SUBSCRIPTION", "Context", "GatewayError", "user_fields"]

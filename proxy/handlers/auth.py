@@ -34,13 +34,21 @@ _ACTIONS = {"execute": "execute", "view": "view", "modify": "modify", "edit": "m
 
 def session_token(exchange: Exchange, cookie: Cookie) -> str | None:
     """The session token that a request carries: bearer, then header, then cookie where cookies are on."""
+    found = _token_in_fields(exchange)
+    return exchange.request.cookies.get(cookie.name) if found is None and cookie.enabled else found
+
+
+def is_by_cookie(exchange: Exchange, cookie: Cookie) -> bool:
+    """Whether it is a cookie that signs a request in, as a browser sends it for any page."""
+    return cookie.enabled and exchange.principal is not None and _token_in_fields(exchange) is None
+
+
+def _token_in_fields(exchange: Exchange) -> str | None:
     headers = exchange.request.headers
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
-    if headers.get("x-session-token"):
-        return headers["x-session-token"].strip()
-    return exchange.request.cookies.get(cookie.name) if cookie.enabled else None
+    return headers["x-session-token"].strip() if headers.get("x-session-token") else None
 
 
 def user_document(principal: Principal) -> dict[str, Any]:

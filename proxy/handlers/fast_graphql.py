@@ -35,8 +35,8 @@ from proxy.access import Principal, parse_json
 from proxy.config.compile import RouteSpec
 from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
 from proxy.exchange import HSTS, Left
-from proxy.graphql.documents import Documents
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
+from proxy.graphql.persisted import Library
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context, Headers
 from proxy.handlers.deadlines import Deadlines
@@ -82,7 +82,7 @@ class FastGraphql:
         self._judge = handler.judge.asking(stepwise)
         self._store, self._proxy = handler.store, handler.proxy
         self.deadlines = Deadlines(handler.settings.timeout)
-        self._documents: Documents = handler.documents
+        self._documents: Library = handler.documents
         self._cookie = session_cookie
         self._max_body_size = handler.max_body_size
         self._media: dict[str | None, str | None] = {}
@@ -132,8 +132,10 @@ class FastGraphql:
             wanted = read_body(parse_json(body), 1)
         except BadRequest:
             return None
-        operation = self._documents.known(wanted.query) if isinstance(wanted, GraphqlRequest) else None
-        if operation is None or not isinstance(wanted, GraphqlRequest):
+        if not isinstance(wanted, GraphqlRequest) or wanted.query is None or wanted.hash is not None:
+            return None
+        operation = self._documents.known(wanted.query)
+        if operation is None:
             return None
         plan = operation.plan(wanted.operation_name)
         if plan is None or not plan.in_turn or not plan.resolvers.isdisjoint(_WAITS_FOR_MORE):

@@ -14,7 +14,7 @@ from aiohttp import web
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
 
 from proxy.access import AccessJudge, Principal, parse_json
-from proxy.config.model import Graphql, IntrospectionRoles
+from proxy.config.model import Cookie, Graphql, IntrospectionRoles
 from proxy.errors import (
     BadRequest,
     Forbidden,
@@ -26,14 +26,23 @@ from proxy.errors import (
     Unauthorized,
 )
 from proxy.exchange import NO_STORE, Exchange, Headers, require_json
-from proxy.graphql.documents import Documents, Invalid, Operation
+from proxy.graphql.documents import Invalid, Operation
 from proxy.graphql.http import JSON, GraphqlAnswer, GraphqlRequest, answered, negotiate, read_body, read_query, refused
+from proxy.graphql.persisted import Library
 from proxy.graphql.resolvers import Context, ProxyCall
+from proxy.handlers.auth import is_by_cookie
 from proxy.handlers.relay import identity_headers
 from proxy.jsontext import write_json
 from proxy.observe.logs import get_logger
 from proxy.sessions.store import SessionStore
 from proxy.upstream.noetl import NoetlApi
+
+_ASKS = ("query=", "documentId=", "extensions=")
+_DELIBERATE = ("x-requested-with", "apollo-require-preflight", "x-apollo-operation-name")
+_NOT_DELIBERATE = (
+    "Signed in by a cookie, a query by GET needs one of the headers x-requested-with and apollo-require-preflight,"
+    " or content-type: application/json; or send it by POST"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,9 @@ class GraphqlHandler:
     """The endpoint, with what it needs."""
 
     schema: GraphQLSchema
-    documents: Documents
+    documents: Library
     settings: Graphql
+    cookie: Cookie
     api: NoetlApi
     judge: AccessJudge
     store: SessionStore
@@ -73,15 +83,17 @@ class GraphqlHandler:
         if request.method in ("GET", "HEAD"):
             if self.settings.get == "off":
                 raise MethodNotAllowed(("OPTIONS", "POST"))
+            if is_by_cookie(exchange, self.cookie) and not _is_deliberate(request):
+                raise BadRequest(_NOT_DELIBERATE, detail="GET by cookie without a header that a foreign page can't set")
             return read_query(dict(parse_qsl(exchange.query, keep_blank_values=True)))
         require_json(request)
         document = parse_json(await exchange.body(self.max_body_size))
         return read_body(document, self.settings.limits.batch)
 
     async def _run(self, exchange: Exchange, wanted: GraphqlRequest) -> GraphqlAnswer:
-        operation = self.documents.get(wanted.query)
+        operation = self.documents.find(wanted, exchange.who.user_id)
         if isinstance(operation, Invalid):
-            return refused(operation.errors, "LIMIT_EXCEEDED" if operation.limit else "BAD_USER_INPUT")
+            return refused(operation.errors, operation.code)
         kind = operation.kind(wanted.operation_name)
         if kind is None:
             text = "operationName must name one of the document's operations"
@@ -158,7 +170,13 @@ def is_denied(behind: Sequence[tuple[GraphQLError, GatewayError]]) -> bool:
 
 
 def _wants_page(accept: str | None, query: str) -> bool:
-    return accept is not None and "text/html" in accept and "query=" not in query
+    return accept is not None and "text/html" in accept and not any(name in query for name in _ASKS)
+
+
+def _is_deliberate(request: web.BaseRequest) -> bool:
+    """Whether a page of another origin could have sent this only after a preflight (Fetch, 4.8)."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == JSON or any(name in request.headers for name in _DELIBERATE)
 
 
 def encode(document: Any) -> bytes:

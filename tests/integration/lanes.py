@@ -140,9 +140,9 @@ async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterat
             yield gateway, upstream, seen
 
 
-async def served(folder: Path, ask: Ask, *, fast: bool, times: int = 4) -> Seen:
+async def served(folder: Path, ask: Ask, *, fast: bool, times: int = 4, more: str = MORE) -> Seen:
     """Ask some times on one connection, as far as it is kept: first parsed, in the end known by its bytes."""
-    async with one_lane(folder, fast=fast) as (gateway, upstream, seen):
+    async with one_lane(folder, fast=fast, more=more) as (gateway, upstream, seen):
         token = await gateway.session(ask.email)
         warm = Ask("warm", "GET", "/noetl/warm", fields=("authorization: Bearer TOKEN",))
         line = Line(gateway.port)

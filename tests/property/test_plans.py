@@ -14,12 +14,13 @@ from graphql import ExecutionResult, GraphQLSchema, build_schema, execute
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 
 from proxy.errors import NotFound
-from proxy.graphql.documents import DocumentLimits, Documents, Operation
+from proxy.graphql.documents import Documents, Operation
 from proxy.graphql.http import answered
+from proxy.graphql.limits import DocumentLimits
 from proxy.graphql.schema import make_schema
 from tests.property.graphql_documents import Case, Outcome, cases
 
-LIMITS = DocumentLimits(tokens=5000, depth=30, aliases=500, root_fields=100, directives=100)
+LIMITS = DocumentLimits(tokens=5000, depth=30, aliases=500, root_fields=100, directives=100, size=10**6, cost=10**7)
 WIDE = """
 scalar JSON
 enum Color { RED GREEN }

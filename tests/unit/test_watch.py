@@ -42,3 +42,13 @@ def test_a_file_that_is_gone_is_a_change_and_no_failure(tmp_path: Path) -> None:
     changes = Changes(current)
     current.file.unlink()
     assert [changes.seen(current) for _ in range(2)] == [False, True]
+
+
+def test_a_trusted_document_that_changes_is_a_change(tmp_path: Path) -> None:
+    document = tmp_path / "documents" / "a.graphql"
+    document.parent.mkdir()
+    document.write_text("{ version }")
+    current = loaded(tmp_path, "graphql: {trusted_documents: documents}\n")
+    changes = Changes(current)
+    document.write_text("{ health }")
+    assert [changes.seen(current) for _ in range(2)] == [False, True]

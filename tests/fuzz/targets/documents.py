@@ -29,8 +29,9 @@ from graphql import (
     parse,
 )
 
-from proxy.graphql.documents import DocumentLimits, Documents, Invalid, Operation
+from proxy.graphql.documents import Documents, Invalid, Operation
 from proxy.graphql.http import refused
+from proxy.graphql.limits import DocumentLimits
 from tests.attack import ways
 from tests.property.graphql_documents import Case, Outcome
 from tests.property.test_plans import REAL_SCHEMA, WIDE_SCHEMA, both
@@ -42,8 +43,8 @@ WORDS = (
     "executePlaybook(name: ", "executionStatus(executionId: ", "playbooks", "version", "proxyRequest(input: ", "executionId", "status", "\\u0041", "\\u{1F600}", "#\n", "\ufeff", '\x00{"a": ',
 )  # fmt: skip
 SCHEMAS = (WIDE_SCHEMA, REAL_SCHEMA)
-WIDE = DocumentLimits(tokens=600, depth=30, aliases=100, root_fields=50, directives=50)
-TIGHT = DocumentLimits(tokens=60, depth=4, aliases=3, root_fields=3, directives=2)
+WIDE = DocumentLimits(tokens=600, depth=30, aliases=100, root_fields=50, directives=50, size=10**6, cost=10**6)
+TIGHT = DocumentLimits(tokens=60, depth=4, aliases=3, root_fields=3, directives=2, size=10**6, cost=10**6)
 _MOST = 5000
 
 
@@ -88,7 +89,7 @@ def run(data: bytes) -> None:
 def check_refusal(found: Invalid, excess: bool | None) -> None:
     """It has errors that can be sent, and suggest nothing; it is called too large just if it is."""
     assert found.errors
-    answer = refused(found.errors, "LIMIT_EXCEEDED" if found.limit else "BAD_USER_INPUT")
+    answer = refused(found.errors, found.code)
     json.dumps(answer.body)
     for error in found.errors:
         assert isinstance(error, GraphQLError)
@@ -147,9 +148,10 @@ def count(
             raise Many
         if isinstance(node, FieldNode):
             below = (0, 0, 0)
-            if node.selection_set is not None and not node.name.value.startswith("__"):
+            if node.selection_set is not None:
                 below = count(node.selection_set, fragments, inside, seen)
-            part = (below[0] + 1, below[1] + (node.alias is not None), 1)
+            deep = 1 if node.name.value.startswith("__") else below[0] + 1
+            part = (deep, below[1] + (node.alias is not None), 1)
         elif isinstance(node, FragmentSpreadNode):
             name = node.name.value
             if name in inside:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.lanes import BROKEN, ENDED, ODD, RUNNING, TRACE, Ask, served
+from proxy.graphql.http import hash_of
+from tests.integration.lanes import BROKEN, ENDED, MORE, ODD, RUNNING, TRACE, Ask, Seen, served
 
 FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error endTime"
 STATUS = f"query Poll($id: String!) {{ executionStatus(executionId: $id) {{ __typename {FIELDS} durationSeconds }} }}"
@@ -28,6 +29,7 @@ def query(name: str, text: str, *more: str, taken: bool = True, email: str = "an
     return Ask(name, body=text, fields=(BEARER, TYPE, *more), taken=taken, email=email)
 
 
+HASHED = {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash_of(STATUS)}}}
 MUTATION = 'mutation ($v: JSON) { executePlaybook(name: "team/flow", variables: $v) { executionId name status } }'
 TAKEN = [
     query("a running execution", poll(RUNNING)),
@@ -84,6 +86,14 @@ LEFT = [
     query("a resolver that waits for a deadline", body("{ health }"), taken=False),
     query("proxyRequest", body('mutation { proxyRequest(input: {method: "GET", endpoint: "/api/x"}) { status data } }'), taken=False),
     query("no document", "{}", taken=False),
+    query("a hash of a document", json.dumps({**HASHED, "variables": {"id": RUNNING}}), taken=False),
+    query("a document with its hash", json.dumps({**HASHED, "query": STATUS, "variables": {"id": RUNNING}}), taken=False),
+    query("a document with another's hash", json.dumps({**HASHED, "query": "{ version }"}), taken=False),
+    query("a documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "variables": {"id": RUNNING}}), taken=False),
+    query("a document and a documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "query": STATUS}), taken=False),
+    query("a document over the cost", body("{ a: playbooks { name } " * 10 + "}"), taken=False),
+    query("a document over the size", body("{ version }" + " " * 70_000), taken=False),
+    query("a document of the worst", body("{ me { " + "email " * 990 + "} }"), taken=False),
     query("not JSON", "{", taken=False),
     query("the same key twice", '{"query": "{ version }", "query": "{ version }"}', taken=False),
     query("a batch", "[" + body("{ version }") + "]", taken=False),
@@ -97,6 +107,8 @@ LEFT = [
     Ask("a session cookie", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", TYPE), taken=False),
     Ask("a session cookie and a foreign origin", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", BEARER, TYPE, "origin: http://evil.test"), taken=False),
     Ask("a query string", target="/graphql?x=1", body=poll(RUNNING), taken=False),
+    Ask("a GET of a query by cookie", "GET", "/graphql?query={version}", fields=("cookie: session_token=TOKEN",), taken=False),
+    Ask("a deliberate GET of a query by cookie", "GET", "/graphql?query={version}", fields=("cookie: session_token=TOKEN", "x-requested-with: x"), taken=False),
     Ask("a GET of a query", "GET", "/graphql?query={version}", fields=(BEARER,), taken=False),
     Ask("a chunked body", body="7\r\n" + '{"a":1}' + "\r\n0\r\n\r\n", target="/noetl/things", fields=(BEARER, "transfer-encoding: chunked"), taken=False),
     Ask("execute, judged by the playbook", target="/noetl/execute", body='{"path": "team/flow"}', taken=False),
@@ -107,12 +119,46 @@ LEFT = [
 ]  # fmt: skip
 
 
+TRUSTED = [
+    query("a trusted document", poll(RUNNING)),
+    query("a trusted document, spelled otherwise", body(STATUS + " ", id=RUNNING), taken=False),
+    query("a document that is not trusted", body("{ me { email } }"), taken=False),
+    query("a trusted documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "variables": {"id": RUNNING}}), taken=False),
+    query("a trusted hash", json.dumps({**HASHED, "variables": {"id": RUNNING}}), taken=False),
+    query("the hash of a trusted document on another", json.dumps({**HASHED, "query": "{ me { email } }"}), taken=False),
+    query("introspection that is not trusted", body("{ __schema { queryType { name } } }"), taken=False),
+]  # fmt: skip
+
+
+def same(fast: Seen, ordinary: Seen) -> None:
+    """All that can be seen is the same."""
+    assert fast.answers == ordinary.answers
+    assert fast.upstream == ordinary.upstream
+    assert fast.told == ordinary.told
+    assert ordinary.taken == []
+
+
+@pytest.mark.parametrize("ask", TRUSTED, ids=lambda ask: ask.name)
+async def test_both_lanes_serve_trusted_documents_and_no_other(tmp_path: Path, ask: Ask) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "status.graphql").write_text(STATUS)
+    more = MORE.replace("graphql: {", "graphql: {trusted_documents: documents, ")
+    fast = await served(tmp_path, ask, fast=True, more=more)
+    same(fast, await served(tmp_path, ask, fast=False, more=more))
+    assert fast.taken[-1] == ask.taken
+
+
+async def test_both_lanes_serve_persisted_queries_the_same(tmp_path: Path) -> None:
+    more = MORE.replace("graphql: {", "graphql: {apq: true, ")
+    for keys in ({"query": STATUS}, {}):
+        ask = query("persisted", json.dumps({**HASHED, **keys, "variables": {"id": RUNNING}}))
+        fast = await served(tmp_path, ask, fast=True, more=more)
+        same(fast, await served(tmp_path, ask, fast=False, more=more))
+
+
 @pytest.mark.parametrize("ask", TAKEN + LEFT, ids=lambda ask: ask.name)
 async def test_both_lanes_serve_the_same(tmp_path: Path, ask: Ask) -> None:
     fast = await served(tmp_path, ask, fast=True)
     ordinary = await served(tmp_path, ask, fast=False)
-    assert fast.answers == ordinary.answers
-    assert fast.upstream == ordinary.upstream
-    assert fast.told == ordinary.told
+    same(fast, ordinary)
     assert fast.taken[-1] == ask.taken
-    assert ordinary.taken == []

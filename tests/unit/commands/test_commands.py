@@ -281,3 +281,37 @@ def test_check_names_certificates_that_are_not_there(shell: Shell, more: str, pl
     Path("gateway.yaml").write_text(more)
     status, _, err = shell("check")
     assert (status, err.startswith(f"gateway.yaml:{place}none.pem")) == (2, True)
+
+
+def trusted(**files: str) -> None:
+    """Write a configuration with trusted documents, and these documents."""
+    Path("gateway.yaml").write_text(GOOD + "graphql:\n  trusted_documents: documents\n")
+    Path("documents").mkdir()
+    for name, text in files.items():
+        Path("documents", f"{name}.graphql").write_text(text)
+
+
+def test_check_tells_how_many_documents_are_trusted(shell: Shell) -> None:
+    trusted(a="{ version }", b="{ health }")
+    status, out, _ = shell("check")
+    assert status == 0
+    assert "  documents  2 trusted in documents, and no other runs\n" in out
+
+
+def test_check_tells_what_is_wrong_with_trusted_documents_and_where(shell: Shell) -> None:
+    trusted(a="{\n  nothing\n}", b="{ version")
+    status, _, err = shell("check")
+    assert (status, err.splitlines()) == (
+        2,
+        [
+            "documents/a.graphql:2:3: Cannot query field 'nothing' on type 'Query'.",
+            "documents/b.graphql:1:10: Expected Name, found <EOF>.",
+        ],
+    )
+
+
+def test_check_refuses_a_folder_without_trusted_documents(shell: Shell) -> None:
+    trusted()
+    status, _, err = shell("check")
+    assert status == 2
+    assert err.startswith("gateway.yaml:10:22: graphql.trusted_documents: documents holds neither")

@@ -80,3 +80,23 @@ def test_who_may_read_the_metrics(tmp_path: Path, text: str, networks: list[str]
     (tmp_path / "more.yaml").write_text("routes: [{path: /more, handler: health}]\n")
     (tmp_path / "gateway.yaml").write_text(text)
     assert networks_of_metrics(compile_config(load(tmp_path / "gateway.yaml", {}))) == networks
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "graphql: {apq: true, trusted_documents: documents}\n",
+            "1:16: graphql.apq: has no use beside trusted_documents, found by hash as they are; leave it out",
+        ),
+        ("graphql: {apq_size: 1MiB}\n", "1:11: graphql.apq_size: goes with apq: true"),
+        ("graphql: {limits: {cost: 1000000}}\n", "1:26: graphql.limits.cost: must be at most 999999"),
+        (
+            "graphql: {trusted_documents: ''}\n",
+            "1:30: graphql.trusted_documents: must not be empty; name a folder, or leave it out",
+        ),
+    ],
+)
+def test_settings_of_graphql_that_do_nothing_are_refused(tmp_path: Path, text: str, problem: str) -> None:
+    (found,) = told(tmp_path, text)
+    assert found == problem

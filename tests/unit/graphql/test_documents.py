@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from proxy.graphql import documents as module
-from proxy.graphql.documents import DocumentLimits, Documents, Invalid, Operation
+from proxy.graphql.documents import Documents, Invalid, Operation
+from proxy.graphql.limits import DocumentLimits
 from proxy.graphql.schema import make_schema
 
-LIMITS = DocumentLimits(tokens=1000, depth=8, aliases=15, root_fields=10, directives=20)
+LIMITS = DocumentLimits(tokens=1000, depth=8, aliases=15, root_fields=10, directives=20, size=65536, cost=10000)
 
 
 def documents(cache: int = 2) -> Documents:
@@ -24,7 +25,7 @@ def test_a_document_seen_before_is_neither_parsed_nor_validated_nor_planned(monk
     def fail(*_: Any, **__: Any) -> None:
         raise AssertionError("prepared again")
 
-    for name in ("parse", "validate", "make_plans", "check_limits"):
+    for name in ("parse", "validate_in_time", "make_plans", "check_limits"):
         monkeypatch.setattr(module, name, fail)
     assert cache.get("{ version }") is first
     assert cache.known("{ version }") is first
@@ -48,3 +49,12 @@ def test_with_a_cache_of_0_nothing_is_kept() -> None:
     cache = documents(0)
     assert isinstance(cache.get("{ version }"), Operation)
     assert cache.known("{ version }") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["{ versio }", "{ me }", "{ me { emai } }", '{ playbook(nam: "a") { name } }', "{ ...On User }"]
+)
+def test_no_mistake_makes_a_suggestion(text: str) -> None:
+    found = documents().get(text)
+    assert isinstance(found, Invalid)
+    assert [error.message for error in found.errors if "Did you mean" in error.message] == []

@@ -9,10 +9,11 @@ import pytest
 from graphql import ExecutionResult, GraphQLSchema, build_schema, execute
 
 from proxy.errors import Forbidden
-from proxy.graphql.documents import DocumentLimits, Documents, Operation
+from proxy.graphql.documents import Documents, Operation
+from proxy.graphql.limits import DocumentLimits
 from proxy.graphql.plans import Plan
 
-LIMITS = DocumentLimits(tokens=1000, depth=8, aliases=15, root_fields=10, directives=20)
+LIMITS = DocumentLimits(tokens=1000, depth=8, aliases=15, root_fields=10, directives=20, size=65536, cost=10000)
 SCHEMA = """
 scalar JSON
 enum Color { RED GREEN }

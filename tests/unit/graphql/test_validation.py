@@ -1,0 +1,99 @@
+"""No document keeps the event loop busy: parsing is bounded by limits, validating and planning by a deadline."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from graphql import parse
+
+from proxy.config.model import Graphql
+from proxy.graphql.build import make_library
+from proxy.graphql.documents import Invalid, Operation
+from proxy.graphql.http import GraphqlRequest
+from proxy.graphql.plans import make_plans
+from proxy.graphql.schema import make_schema
+from proxy.graphql.validation import Deadline, Overtime, validate_in_time
+from tests.unit.graphql.worst import SHIPPED, WORST
+
+SCHEMA = make_schema()
+LARGER = {"size": "1MiB", "tokens": 20_000, "cost": 999_999}
+PARSING = 0.2
+"""Far more processor time than parsing needs within the limits that are used here."""
+
+
+def settings(**keys: Any) -> Graphql:
+    """The shipped settings, but for some keys as they stand in a file."""
+    return Graphql.model_validate(keys)
+
+
+def prepared(text: str, settings: Graphql) -> tuple[Operation | Invalid, float]:
+    """What becomes of a document that was not seen before, and the processor time that it took."""
+    library = make_library(SCHEMA, settings, SHIPPED)
+    start = time.thread_time()
+    return library.find(GraphqlRequest(text, None, None), 1), time.thread_time() - start
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_the_worst_documents_within_the_shipped_limits_end_in_time(name: str) -> None:
+    shipped = Graphql()
+    _, seconds = prepared(WORST[name], shipped)
+    assert seconds < shipped.validation_timeout + PARSING
+
+
+@pytest.mark.parametrize("name", ["the same field 700 times", "two fragments of the same fields"])
+def test_the_comparison_of_fields_ends_with_the_deadline(name: str) -> None:
+    found, seconds = prepared(WORST[name], settings(validation_timeout="10ms"))
+    assert isinstance(found, Invalid)
+    assert found.code == "LIMIT_EXCEEDED"
+    assert found.errors[0].message == "The document takes too long to validate (graphql.validation_timeout)"
+    assert seconds < 0.01 + PARSING
+
+
+def test_larger_limits_make_no_document_take_longer_than_the_deadline() -> None:
+    operations = " ".join(f"query Q{i} {{ me {{ ...F }} }}" for i in range(1000))
+    text = f"{operations} fragment F on User {{ {'email ' * 500} }}"
+    found, seconds = prepared(text, settings(limits=LARGER, validation_timeout="20ms"))
+    assert isinstance(found, Invalid)
+    assert found.code == "LIMIT_EXCEEDED"
+    assert seconds < 0.02 + 2 * PARSING
+
+
+def test_more_comparisons_than_graphql_core_makes_are_a_limit_and_no_mistake() -> None:
+    found, _ = prepared(WORST["the same field 990 times"], settings(validation_timeout="60s"))
+    assert isinstance(found, Invalid)
+    assert found.code == "LIMIT_EXCEEDED"
+
+
+def test_many_mistakes_are_mistakes_and_no_limit() -> None:
+    found, _ = prepared("{ " + " ".join(f"gone{i}" for i in range(9)) + " }", Graphql())
+    assert isinstance(found, Invalid)
+    assert found.code == "BAD_USER_INPUT"
+    assert len(found.errors) == 6
+
+
+def test_validation_looks_at_the_clock_at_each_node() -> None:
+    with pytest.raises(Overtime):
+        validate_in_time(SCHEMA, parse("{ version }"), Deadline(-1), hide_suggestions=True)
+
+
+def test_planning_looks_at_the_clock() -> None:
+    with pytest.raises(Overtime):
+        make_plans(SCHEMA, parse("{ version }"), Deadline(-1), hide=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("{ a " * 600 + "}" * 600, "LIMIT_EXCEEDED"),
+        ("{ version } " + "# x\n" * 1000, "LIMIT_EXCEEDED"),
+        ('mutation { executePlaybook(name: "a", variables: ' + "[" * 480 + "]" * 480 + ") { id } }", "LIMIT_EXCEEDED"),
+        ("{ version ", "BAD_USER_INPUT"),
+        ("{ \ud800 }", "BAD_USER_INPUT"),
+    ],
+)
+def test_what_can_not_be_parsed_is_told_from_what_is_too_much(text: str, code: str) -> None:
+    found, _ = prepared(text, Graphql())
+    assert isinstance(found, Invalid)
+    assert found.code == code
