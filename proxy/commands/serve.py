@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import resource
 import sys
@@ -152,7 +153,12 @@ def _tell(compiled: Compiled) -> None:
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop, or on asyncio's own loop where uvloop is missing."""
+    """Run a coroutine on uvloop, or on asyncio's own loop where uvloop is missing.
+
+    What is loaded by now is there to stay: the garbage collector need not look at it again, which would stop requests.
+    """
+    gc.collect()
+    gc.freeze()
     try:
         import uvloop
     except ImportError:

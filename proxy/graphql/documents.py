@@ -27,7 +27,7 @@ from graphql.language import Visitor
 
 from proxy.graphql.limits import DocumentLimits, check_limits, check_size
 from proxy.graphql.plans import Plan, make_plans
-from proxy.graphql.validation import Deadline, Overtime, validate_in_time
+from proxy.graphql.validation import Deadline, Overtime, validate_in_time, without_collection
 
 _MAX_CACHED_TEXT = 16 * 1024
 _LIMIT = "LIMIT_EXCEEDED"
@@ -114,7 +114,8 @@ class Documents:
         if excess:
             return refusal(excess, _LIMIT)
         try:
-            return self._parsed(text, Deadline(self._seconds))
+            with without_collection():
+                return self._parsed(text, Deadline(self._seconds))
         except Overtime:
             return refusal("The document takes too long to validate (graphql.validation_timeout)", _LIMIT)
         except RecursionError:

@@ -6,8 +6,10 @@ Time is the thread's processor time, so that a busy machine makes no document wr
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -37,6 +39,18 @@ class Deadline:
         """Raise Overtime once the time is over."""
         if time.thread_time() > self._end:
             raise Overtime
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """No garbage is collected meanwhile: a pause for that is not the document's time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Clock(ASTValidationRule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from proxy.graphql.documents import Invalid, Operation
 from proxy.graphql.http import GraphqlRequest
 from proxy.graphql.plans import make_plans
 from proxy.graphql.schema import make_schema
-from proxy.graphql.validation import Deadline, Overtime, validate_in_time
+from proxy.graphql.validation import Deadline, Overtime, validate_in_time, without_collection
 from tests.unit.graphql.worst import SHIPPED, WORST
 
 SCHEMA = make_schema()
@@ -97,3 +98,12 @@ def test_what_can_not_be_parsed_is_told_from_what_is_too_much(text: str, code: s
     found, _ = prepared(text, Graphql())
     assert isinstance(found, Invalid)
     assert found.code == code
+
+
+def test_a_collection_of_garbage_does_not_take_the_documents_time() -> None:
+    counts = gc.get_stats()[0]["collections"]
+    with without_collection():
+        assert not gc.isenabled()
+        assert [[index] for index in range(5000)]
+        assert gc.get_stats()[0]["collections"] == counts
+    assert gc.isenabled()
