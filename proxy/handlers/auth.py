@@ -149,8 +149,11 @@ class AuthHandlers:
         agent = exchange.request.headers.get("user-agent", "")
         client = ("address", address_key(exchange.client_ip))
         self._slow_down(client)
+        instead_of = key_of(session_token(exchange, self.cookie) or "")
         try:
-            made = await self.provider.login(token, domain, hours, ip=exchange.client_ip, user_agent=agent)
+            made = await self.provider.login(
+                token, domain, hours, ip=exchange.client_ip, user_agent=agent, instead_of=instead_of
+            )
         except InvalidToken as error:
             self._note_failure(client, error.account)
             raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {error}") from None
@@ -163,7 +166,6 @@ class AuthHandlers:
             raise
         self.metrics.logins["success"] += 1
         self.throttle.succeeded(client)
-        await self._replace(exchange)
         exchange.principal = principal = self.principal(b"", made.session)
         response = json_response(
             {
@@ -177,12 +179,6 @@ class AuthHandlers:
         if self.cookie.enabled:
             self._set_cookie(response, made.token, int(made.session.expires_at - time.time()))
         return response
-
-    async def _replace(self, exchange: Exchange) -> None:
-        """End the session with which a client signs in anew."""
-        key = key_of(session_token(exchange, self.cookie) or "")
-        if key is not None and await self.store.get(key) is not None:
-            await self.store.end(key)
 
     def _slow_down(self, who: Hashable) -> None:
         """Raise TooManyRequests while an address, or an account, has to wait."""

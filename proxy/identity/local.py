@@ -30,8 +30,18 @@ class LocalProvider:
     store: SessionStore
     settings: SessionSettings
 
-    async def login(self, token: str, domain: str | None, hours: int | None, *, ip: str, user_agent: str) -> LoggedIn:
-        """A new session for the token's user.
+    async def login(
+        self,
+        token: str,
+        domain: str | None,
+        hours: int | None,
+        *,
+        ip: str,
+        user_agent: str,
+        instead_of: bytes | None = None,
+    ) -> LoggedIn:
+        """A new session for the token's user. That of the key `instead_of` ends before it begins, so that the two do
+        not count both where a user may have so many at once.
 
         Raises InvalidToken, KeySetUnavailable or StoreError.
         """
@@ -45,6 +55,8 @@ class LocalProvider:
         key = key_of(session_token)
         assert key is not None  # noqa: S101 - a new token always has a key
         wanted = new_session(key, identity, now=time.time(), lifetime=lifetime, ip=ip, user_agent=user_agent)
+        if instead_of is not None and await self.store.get(instead_of) is not None:
+            await self.store.end(instead_of)
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)
         return LoggedIn(session_token, session)
 

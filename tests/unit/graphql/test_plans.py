@@ -250,6 +250,7 @@ async def test_an_argument_that_is_refused_again_and_again_keeps_nothing_of_each
     ready = planned('query ($id: String = "1") { thing(id: $id) { id } }').ready({"id": None})
     lengths = []
     for _ in range(3):
-        (error,) = (await ready.run(World())).errors or ()
-        lengths.append(len(list(traceback.walk_tb(error.__traceback__))))
+        errors = (await ready.run(World())).errors
+        assert errors is not None
+        lengths.append(len(list(traceback.walk_tb(errors[0].__traceback__))))
     assert lengths == lengths[:1] * 3
