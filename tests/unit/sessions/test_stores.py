@@ -196,3 +196,14 @@ async def test_a_use_is_noted_and_does_not_bring_an_ended_session_back(tmp_path:
     assert session is not None
     assert (session.last_seen_at, await left(store, ended)) == (5e9, [False])
     await store.close()
+
+
+async def test_a_use_counts_also_while_it_is_being_written(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "sessions")
+    key = await add(store, "anna")
+    store.touch(key, 2e9)
+    store._flush_touched()
+    session = store.peek(key)
+    await store.close()
+    assert session is not None
+    assert session.last_seen_at == 2e9
