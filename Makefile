@@ -127,6 +127,7 @@ sbom: var/supply/.ready  ## write dist/noetl-edge.cdx.json: what the gateway is 
 	@echo "written: dist/noetl-edge.cdx.json"
 
 audit: sbom  ## known vulnerabilities and licences of what the gateway is made of
+	@rm -f var/supply/audit.json
 	@var/supply/tools/bin/pip-audit --requirement requirements-runtime.lock --require-hashes --disable-pip \
 	  --progress-spinner off --format json --output var/supply/audit.json 2>var/supply/audit.log || test -s var/supply/audit.json || \
 	  { cat var/supply/audit.log >&2; exit 1; }
