@@ -46,6 +46,13 @@ def test_systemd_finds_little_exposed(show: Callable[[str], None]) -> None:
     show(f"service file: {done.stdout.strip().splitlines()[-1].strip(' →')}")
 
 
+def test_nothing_before_the_gateway_itself_can_fail_and_have_it_started_again_and_again() -> None:
+    """RestartPreventExitStatus looks at the exit status of ExecStart only."""
+    text = UNIT.read_text()
+    assert "RestartPreventExitStatus=2" in text
+    assert not re.search(r"^ExecStartPre=", text, re.MULTILINE)
+
+
 def test_the_container_does_not_run_as_root() -> None:
     last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     assert re.findall(r"^USER (.*)$", last, re.MULTILINE) == ["10001:10001"]
