@@ -194,7 +194,6 @@ class PlainGraphql:
         principal = lane.who(self._key)
         if principal is None:
             return None
-        lane.means.metrics.session_checks["valid"] += 1
         address, scheme = lane.circumstances(client, self.message)
         identity = lane.identity(principal, address, scheme, self._authority)
         return GraphqlExchange(self, client, principal, identity, address, scheme, started)
@@ -384,7 +383,7 @@ class GraphqlExchange:
         self._client.lane_done(close=self._close)
 
     def _failed(self, error: Exception) -> None:
-        """Something other than an answer: the ordinary path tells the client."""
+        """Something other than an answer: the ordinary path tells the client, and counts."""
         self._route.deadlines.discard(self)
         if not isinstance(error, GatewayError):
             get_logger().error("request.failed", request_id=self._request_id.decode(), exc_info=error)
@@ -405,7 +404,9 @@ class GraphqlExchange:
             detail,
             denied,
         )
-        self._wanted.lane.means.log.write(line)
+        means = self._wanted.lane.means
+        means.metrics.session_checks["valid"] += 1
+        means.log.write(line)
 
 
 def _only(headers: CIMultiDictProxy[str], name: str) -> str:
