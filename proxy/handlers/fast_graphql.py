@@ -388,7 +388,8 @@ class GraphqlExchange:
         if not isinstance(error, GatewayError):
             get_logger().error("request.failed", request_id=self._request_id.decode(), exc_info=error)
             error = InternalError()
-        self._client.lane_failed(Left(error, started=self.started, upstream_seconds=self._upstream_seconds))
+        left = Left(error, started=self.started, upstream_seconds=self._upstream_seconds, request_id=self._request_id)
+        self._client.lane_failed(left)
 
     def _tell(self, detail: str, *, denied: bool = False) -> None:
         line = AccessLine(

@@ -258,3 +258,15 @@ async def test_the_session_of_an_operation_that_the_lane_gives_back_is_counted_o
         assert (await line.ask(post(token, query, {"id": ODD})))[0] == "HTTP/1.1 400 Bad Request"
         assert seen.taken[-1]
         assert checks["valid"] == before + 1
+
+
+async def test_an_operation_that_the_lane_gives_back_keeps_its_id(tmp_path: Path) -> None:
+    query = "query ($id: String!) { executionStatus(executionId: $id) { variables } }"
+    async with warm(tmp_path) as (_, upstream, seen, line, token):
+        await line.ask(post(token, query, {"id": ODD}))
+        upstream.seen.clear()
+        _, fields, body = await line.ask(post(token, query, {"id": ODD}))
+        assert seen.taken[-1]
+        told = {request.headers["x-request-id"] for request in upstream.seen}
+        assert told == {json.loads(body)["request_id"]}
+        assert f"x-request-id: {told.pop()}" in [field.lower() for field in fields]
