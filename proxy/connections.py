@@ -259,7 +259,7 @@ class Connection(RequestHandler):
             self.transport.abort()
 
     def _end_exchange(self) -> None:
-        self._exchange = None
+        self._exchange = self._lane = None
         self._message = None
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
