@@ -111,6 +111,7 @@ lock: .venv/.ready  ## resolve the lock files anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) --all-extras --upgrade -o requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock -o requirements-runtime.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock -o requirements-build.lock scripts/supply/build.in
 	@$(COMPILE) --upgrade -o scripts/supply/requirements.txt scripts/supply/requirements.in
 
 var/supply/.ready: requirements-runtime.lock scripts/supply/requirements.txt

@@ -75,7 +75,7 @@ def test_a_known_vulnerability_fails(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_what_runs_is_what_was_tested() -> None:
-    """requirements-runtime.lock is the part of requirements.lock that the gateway needs."""
+    """The other lock files are parts of requirements.lock: what the gateway needs, and what builds it."""
 
     def pins(name: str) -> dict[str, str]:
         return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / name).read_text(), re.MULTILINE))
@@ -83,6 +83,8 @@ def test_what_runs_is_what_was_tested() -> None:
     runtime, everything = pins("requirements-runtime.lock"), pins("requirements.lock")
     assert {"aiohttp", "lmdb", "pydantic-core"} <= runtime.keys()
     assert runtime.items() <= everything.items()
+    assert pins("requirements-build.lock").items() <= everything.items()
+    assert pins("requirements-build.lock").keys() == {"setuptools"}
     assert not {"pytest", "hypothesis", "mypy"} & runtime.keys()
 
 
