@@ -188,12 +188,10 @@ class FileStore:
         return int(self._read(lambda txn: txn.stat(self._records.sessions)["entries"]))
 
     async def purge(self, now: float, idle_timeout: float) -> int:
-        total = 0
-        while True:
-            count = int(await self._write(lambda txn: self._records.purge(txn, now, _BATCH)))
+        total, more = 0, True
+        while more:
+            count, more = await self._write(lambda txn: self._records.purge(txn, now, _BATCH))
             total += count
-            if count < _BATCH:
-                break
         return total + (await self._purge_idle(now, idle_timeout) if idle_timeout else 0)
 
     async def _purge_idle(self, now: float, idle_timeout: float) -> int:
