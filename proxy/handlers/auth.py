@@ -108,23 +108,23 @@ class AuthHandlers:
         """Whose a session token is; None if it is no live session's, or bound to elsewhere. Raises StoreError."""
         checks = self.metrics.session_checks
         try:
-            found = await self.provider.session(token) if token else None
+            found = await self.provider.session(token, lambda found: self._fits(exchange, found)) if token else None
         except StoreError:
             checks["error"] += 1
             raise
-        if found is not None and self.bind is not Bind.NONE and self._strays(exchange, found[1]):
-            found = None
         checks["valid" if found is not None else "invalid" if token else "missing"] += 1
         return None if found is None else self.principal(*found)
 
-    def _strays(self, exchange: Exchange, session: Session) -> bool:
-        """Whether a session is used from where it is not bound to; if so, that is told."""
+    def _fits(self, exchange: Exchange, session: Session) -> bool:
+        """Whether a session is used from where it is bound to; if not, that is told."""
+        if self.bind is Bind.NONE:
+            return True
         agent = exchange.request.headers.get("user-agent", "")[:MAX_AGENT]
         what = strays(self.bind, (session.ip, session.user_agent), (exchange.client_ip, agent))
         if what:
             exchange.denied = True
             exchange.detail = f"session {session.id} of user {session.user_id} is bound to another {what}"
-        return bool(what)
+        return not what
 
     def local_lookup(self, store: LocalSessions) -> Callable[[bytes], Principal | None]:
         """The principal of a session's key, without waiting, from a store that can be read so."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.identity.jwks import KeySet
@@ -60,15 +60,14 @@ class LocalProvider:
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)
         return LoggedIn(session_token, session)
 
-    async def session(self, token: str) -> tuple[bytes, Session] | None:
-        """The live session of a token, with its key; None for an unknown, expired or ended one."""
+    async def session(self, token: str, may: Callable[[Session], bool]) -> tuple[bytes, Session] | None:
+        """The live session of a token, with its key; None for an unknown, expired or ended one, and for one that `may`
+        not be used, which is no use of it. Raises StoreError."""
         key = key_of(token)
-        return None if key is None else await self.session_of(key)
-
-    async def session_of(self, key: bytes) -> tuple[bytes, Session] | None:
-        """The live session under a key. Raises StoreError."""
-        session = await self.store.get(key)
-        return (key, session) if session is not None and self.live(key, session) else None
+        session = await self.store.get(key) if key is not None else None
+        if key is None or session is None or not session.alive(time.time(), self.settings.idle_timeout):
+            return None
+        return (key, session) if may(session) and self.live(key, session) else None
 
     def live(self, key: bytes, session: Session) -> bool:
         """Whether a session is valid now; if so, its use is noted, now and then."""
