@@ -16,7 +16,7 @@ from aiohttp import web
 from proxy.connections import Connection
 from proxy.handlers.fast import FastLane
 from proxy.server import GatewayServer
-from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, hello
 from tests.integration.lanes import Line
 
 
@@ -187,6 +187,18 @@ async def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
         assert bytes(5000) not in lane(gateway)._known
 
 
+async def test_what_is_kept_is_bounded_in_bytes_too(tmp_path: Path) -> None:
+    """What is made of a request takes a dozen times the memory of its bytes."""
+    async with remembered(tmp_path) as (gateway, _, _, data, _):
+        plain, message = lane(gateway)._known[data]
+        most = 0
+        for number in range(1000):
+            for _ in range(2):
+                lane(gateway)._remember(b"%4000d" % number, plain, message)
+            most = max(most, sum(map(len, lane(gateway)._known)))
+        assert 2**19 < most <= 2**20
+
+
 async def test_a_request_in_two_pieces_is_served_beside_known_bytes(tmp_path: Path) -> None:
     async with remembered(tmp_path) as (gateway, upstream, _, data, _):
         async with asyncio.timeout(PATIENCE):
@@ -223,3 +235,22 @@ async def test_known_bytes_behind_an_answer_that_closes_are_no_request(
         closing = asking("/noetl/executions/1", token).replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         assert (await line.ask(closing))[0] == "HTTP/1.1 403 Forbidden"
         assert [request.path for request in upstream.seen] == ["/api/executions/1"]
+
+
+async def test_a_known_request_that_the_lane_gives_up_is_sent_once_more_and_answered(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, line, data, _):
+        upstream_of = gateway.server.gateway.upstreams["noetl"]
+
+        async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
+            upstream.answer = hello
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+
+        upstream.answer = hang_up
+        first, _, body = await line.ask(data)
+        assert (first, len(upstream.seen), upstream_of.pool.busy) == ("HTTP/1.1 200 OK", 2, 0)
+        assert body == b'{"hello": "world"}'
+        for _ in range(3):
+            assert (await line.ask(data))[0] == "HTTP/1.1 200 OK"
+        assert len(upstream.seen) == 5
