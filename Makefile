@@ -111,6 +111,7 @@ lock: .venv/.ready  ## resolve the lock files anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) --all-extras --upgrade -o requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock -o requirements-runtime.lock pyproject.toml
+	@$(COMPILE) --constraint requirements.lock -o requirements-build.lock scripts/supply/build.in
 	@$(COMPILE) --upgrade -o scripts/supply/requirements.txt scripts/supply/requirements.in
 
 var/supply/.ready: requirements-runtime.lock scripts/supply/requirements.txt
@@ -127,6 +128,7 @@ sbom: var/supply/.ready  ## write dist/noetl-edge.cdx.json: what the gateway is 
 	@echo "written: dist/noetl-edge.cdx.json"
 
 audit: sbom  ## known vulnerabilities and licences of what the gateway is made of
+	@rm -f var/supply/audit.json
 	@var/supply/tools/bin/pip-audit --requirement requirements-runtime.lock --require-hashes --disable-pip \
 	  --progress-spinner off --format json --output var/supply/audit.json 2>var/supply/audit.log || test -s var/supply/audit.json || \
 	  { cat var/supply/audit.log >&2; exit 1; }

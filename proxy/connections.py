@@ -173,7 +173,7 @@ class Connection(RequestHandler):
             message, payload = messages[0]
             body = whole_body(payload)
             if body is not None and self._head_size(data, body) <= self.admissions.limits.max_header_size:
-                self._at_boundary = _is_all(data, body, message)
+                self._at_boundary = _is_all(data, body, message, begins=was_at_boundary)
                 alone = was_at_boundary and self._at_boundary
                 exchange = lane.take(self, message, body, data if alone else None)
                 if exchange is not None:
@@ -259,7 +259,7 @@ class Connection(RequestHandler):
             self.transport.abort()
 
     def _end_exchange(self) -> None:
-        self._exchange = None
+        self._exchange = self._lane = None
         self._message = None
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
@@ -291,9 +291,12 @@ class Connection(RequestHandler):
     # What aiohttp calls
 
     async def _handle_request(self, *details: Any) -> tuple[web.StreamResponse, bool]:
-        """Answer a request in the ordinary way."""
+        """Answer a request in the ordinary way. Whether the connection is kept is known from the end of the answer on:
+        aiohttp's loop would note that later than the next bytes can be read."""
         try:
-            return await super()._handle_request(*details)
+            response, reset = await super()._handle_request(*details)
+            self._keepalive = bool(response.keep_alive)
+            return response, reset
         finally:
             self._finished += 1
 
@@ -397,9 +400,15 @@ def whole_body(payload: StreamReader) -> bytes | None:
     return b"".join(payload._buffer) if payload.total_bytes <= _SMALL_BODY and not payload._buffer_offset else None
 
 
-def _is_all(data: bytes, body: bytes, message: RawRequestMessage) -> bool:
-    """Whether a message that was read from these bytes ends where they end, so that the parser is between two."""
-    return not message.chunked and data.find(b"\r\n\r\n") + 4 + len(body) == len(data)
+def _is_all(data: bytes, body: bytes, message: RawRequestMessage, *, begins: bool) -> bool:
+    """Whether a message that was read from these bytes ends where they end, so that the parser is between two.
+
+    Where it does not begin with them, they may begin within the blank line that ends its head; what is found then is
+    one in the body, or behind it.
+    """
+    if message.chunked or (not begins and data[:1] in (b"\r", b"\n")):
+        return False
+    return data.find(b"\r\n\r\n") + 4 + len(body) == len(data)
 
 
 def lane_supported() -> bool:

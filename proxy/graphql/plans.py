@@ -64,7 +64,7 @@ class _Root:
         """Its part of the answer, or the awaitable that `finish` makes that of. Raises GraphQLError."""
         try:
             if isinstance(arguments, GraphQLError):
-                raise arguments
+                raise arguments.with_traceback(None)  # it is kept, and would keep the frames of every run
             found = None if self._resolve is None else self._resolve(None, run, **arguments)
             if is_awaitable(found):
                 return found

@@ -116,23 +116,23 @@ class AuthHandlers:
         """Whose a session token is; None if it is no live session's, or bound to elsewhere. Raises StoreError."""
         checks = self.metrics.session_checks
         try:
-            found = await self.provider.session(token) if token else None
+            found = await self.provider.session(token, lambda found: self._fits(exchange, found)) if token else None
         except StoreError:
             checks["error"] += 1
             raise
-        if found is not None and self.bind is not Bind.NONE and self._strays(exchange, found[1]):
-            found = None
         checks["valid" if found is not None else "invalid" if token else "missing"] += 1
         return None if found is None else self.principal(*found)
 
-    def _strays(self, exchange: Exchange, session: Session) -> bool:
-        """Whether a session is used from where it is not bound to; if so, that is told."""
+    def _fits(self, exchange: Exchange, session: Session) -> bool:
+        """Whether a session is used from where it is bound to; if not, that is told."""
+        if self.bind is Bind.NONE:
+            return True
         agent = exchange.request.headers.get("user-agent", "")[:MAX_AGENT]
         what = strays(self.bind, (session.ip, session.user_agent), (exchange.client_ip, agent))
         if what:
             exchange.denied = True
             exchange.detail = f"session {session.id} of user {session.user_id} is bound to another {what}"
-        return bool(what)
+        return not what
 
     def local_lookup(self, store: LocalSessions) -> Callable[[bytes], Principal | None]:
         """The principal of a session's key, without waiting, from a store that can be read so."""
@@ -157,8 +157,11 @@ class AuthHandlers:
         agent = exchange.request.headers.get("user-agent", "")
         client = ("address", address_key(exchange.client_ip))
         self._slow_down(client)
+        instead_of = key_of(session_token(exchange, self.cookie) or "")
         try:
-            made = await self.provider.login(token, domain, hours, ip=exchange.client_ip, user_agent=agent)
+            made = await self.provider.login(
+                token, domain, hours, ip=exchange.client_ip, user_agent=agent, instead_of=instead_of
+            )
         except InvalidToken as error:
             self._note_failure(client, error.account)
             raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {error}") from None
@@ -171,7 +174,6 @@ class AuthHandlers:
             raise
         self.metrics.logins["success"] += 1
         self.throttle.succeeded(client)
-        await self._replace(exchange)
         exchange.principal = principal = self.principal(b"", made.session)
         response = json_response(
             {
@@ -185,12 +187,6 @@ class AuthHandlers:
         if self.cookie.enabled:
             self._set_cookie(response, made.token, int(made.session.expires_at - time.time()))
         return response
-
-    async def _replace(self, exchange: Exchange) -> None:
-        """End the session with which a client signs in anew."""
-        key = key_of(session_token(exchange, self.cookie) or "")
-        if key is not None and await self.store.get(key) is not None:
-            await self.store.end(key)
 
     def _slow_down(self, who: Hashable) -> None:
         """Raise TooManyRequests while an address, or an account, has to wait."""

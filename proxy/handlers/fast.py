@@ -37,6 +37,7 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _MAX_KNOWN = 4096
 _MAX_PLAIN = 1024
+_MAX_PLAIN_BYTES = 1024 * 1024
 _MAX_DATA = 4096
 K = TypeVar("K")
 V = TypeVar("V")
@@ -72,6 +73,7 @@ class FastLane:
         self._identities: dict[tuple[bytes, str, str, str], tuple[Principal, Fields]] = {}
         self._origins: dict[tuple[int, bytes], bytes] = {}
         self._known: dict[bytes, tuple[PlainRequest, RawRequestMessage]] = {}
+        self._known_bytes = 0
         self._seen_once: dict[int, None] = {}
         self._ids = itertools.count(secrets.randbits(62) + 1)
         self._id_prefix = secrets.token_hex(8).encode()
@@ -100,10 +102,14 @@ class FastLane:
         if len(data) > _MAX_DATA:
             return
         mark = hash(data)
-        if mark in self._seen_once:
-            _kept(self._known, data, (plain, message), _MAX_PLAIN)
-        else:
+        if mark not in self._seen_once:
             _kept(self._seen_once, mark, None)
+            return
+        if len(self._known) >= _MAX_PLAIN or self._known_bytes + len(data) > _MAX_PLAIN_BYTES:
+            self._known.clear()
+            self._known_bytes = 0
+        self._known[data] = plain, message
+        self._known_bytes += len(data)
 
     def plain(self, message: RawRequestMessage, body: bytes) -> PlainRequest | None:
         """A request with its whole body, if it is plain; None leaves it to the ordinary path."""
@@ -216,9 +222,9 @@ def _by_path(route: FastRoute, method: str, sent: str, body: bytes) -> bool:
     return method in SAFE or not route.noetl or classify(method, sent, route.spec.action).kind is Kind.PATH
 
 
-def _kept(known: dict[K, V], key: K, value: V, most: int = _MAX_KNOWN) -> V:
+def _kept(known: dict[K, V], key: K, value: V) -> V:
     """Remember a value; a table that is full starts anew."""
-    if len(known) >= most:
+    if len(known) >= _MAX_KNOWN:
         known.clear()
     known[key] = value
     return value

@@ -196,7 +196,6 @@ class PlainGraphql:
         principal = lane.who(self._key)
         if principal is None:
             return None
-        lane.means.metrics.session_checks["valid"] += 1
         address, scheme = lane.circumstances(client, self.message)
         identity = lane.identity(principal, address, scheme, self._authority)
         return GraphqlExchange(self, client, principal, identity, address, scheme, started)
@@ -386,12 +385,13 @@ class GraphqlExchange:
         self._client.lane_done(close=self._close)
 
     def _failed(self, error: Exception) -> None:
-        """Something other than an answer: the ordinary path tells the client."""
+        """Something other than an answer: the ordinary path tells the client, and counts."""
         self._route.deadlines.discard(self)
         if not isinstance(error, GatewayError):
             get_logger().error("request.failed", request_id=self._request_id.decode(), exc_info=error)
             error = InternalError()
-        self._client.lane_failed(Left(error, started=self.started, upstream_seconds=self._upstream_seconds))
+        left = Left(error, started=self.started, upstream_seconds=self._upstream_seconds, request_id=self._request_id)
+        self._client.lane_failed(left)
 
     def _tell(self, detail: str, *, denied: bool = False) -> None:
         line = AccessLine(
@@ -407,7 +407,9 @@ class GraphqlExchange:
             detail,
             denied,
         )
-        self._wanted.lane.means.log.write(line)
+        means = self._wanted.lane.means
+        means.metrics.session_checks["valid"] += 1
+        means.log.write(line)
 
 
 def _only(headers: CIMultiDictProxy[str], name: str) -> str:

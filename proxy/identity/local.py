@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.identity.jwks import KeySet
@@ -30,8 +30,18 @@ class LocalProvider:
     store: SessionStore
     settings: SessionSettings
 
-    async def login(self, token: str, domain: str | None, hours: int | None, *, ip: str, user_agent: str) -> LoggedIn:
-        """A new session for the token's user.
+    async def login(
+        self,
+        token: str,
+        domain: str | None,
+        hours: int | None,
+        *,
+        ip: str,
+        user_agent: str,
+        instead_of: bytes | None = None,
+    ) -> LoggedIn:
+        """A new session for the token's user. That of the key `instead_of` ends before it begins, so that the two do
+        not count both where a user may have so many at once.
 
         Raises InvalidToken, KeySetUnavailable or StoreError.
         """
@@ -45,18 +55,19 @@ class LocalProvider:
         key = key_of(session_token)
         assert key is not None  # noqa: S101 - a new token always has a key
         wanted = new_session(key, identity, now=time.time(), lifetime=lifetime, ip=ip, user_agent=user_agent)
+        if instead_of is not None and await self.store.get(instead_of) is not None:
+            await self.store.end(instead_of)
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)
         return LoggedIn(session_token, session)
 
-    async def session(self, token: str) -> tuple[bytes, Session] | None:
-        """The live session of a token, with its key; None for an unknown, expired or ended one."""
+    async def session(self, token: str, may: Callable[[Session], bool]) -> tuple[bytes, Session] | None:
+        """The live session of a token, with its key; None for an unknown, expired or ended one, and for one that `may`
+        not be used, which is no use of it. Raises StoreError."""
         key = key_of(token)
-        return None if key is None else await self.session_of(key)
-
-    async def session_of(self, key: bytes) -> tuple[bytes, Session] | None:
-        """The live session under a key. Raises StoreError."""
-        session = await self.store.get(key)
-        return (key, session) if session is not None and self.live(key, session) else None
+        session = await self.store.get(key) if key is not None else None
+        if key is None or session is None or not session.alive(time.time(), self.settings.idle_timeout):
+            return None
+        return (key, session) if may(session) and self.live(key, session) else None
 
     def live(self, key: bytes, session: Session) -> bool:
         """Whether a session is valid now; if so, its use is noted, now and then."""

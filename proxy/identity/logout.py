@@ -68,8 +68,11 @@ def _logout(header: dict[str, Any], claims: dict[str, Any], tenant: TenantSettin
     if not subject and not sid:
         raise InvalidToken("neither sub nor sid")
     name = f"{tenant.issuer}\0{checked_text(claims['jti'], 'jti')}".encode()
-    oldest = float(claims["iat"]) + MAX_AGE
+    try:
+        oldest, expires = float(claims["iat"]) + MAX_AGE, float(claims["exp"])
+    except OverflowError:
+        raise InvalidToken("not acceptable") from None
     if oldest < time.time():
         raise InvalidToken("too old")
-    until = min(float(claims["exp"]) + tenant.leeway, oldest) + 1
+    until = min(expires + tenant.leeway, oldest) + 1
     return Logout(tenant.issuer, subject, sid, hashlib.sha256(name).digest(), until)

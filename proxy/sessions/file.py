@@ -131,15 +131,21 @@ class FileStore:
             self._touch_timer = asyncio.get_running_loop().call_later(_TOUCH_DELAY, self._flush_touched)
 
     def _flush_touched(self) -> None:
+        """Write the uses down; until that is done they are still known from here."""
         self._touch_timer = None
-        touched, self._touched = self._touched, {}
+        touched = dict(self._touched)
 
         def note(txn: Any) -> None:
             for key, now in touched.items():
                 self._records.touch(txn, key, now)
 
+        def forget() -> None:
+            for key, now in touched.items():
+                if self._touched.get(key) == now:
+                    del self._touched[key]
+
         if touched:
-            self._note(note)
+            self._note(note, forget)
 
     async def end(self, key: bytes) -> bool:
         return bool(await self._write(lambda txn: self._records.drop(txn, key)))
@@ -182,12 +188,10 @@ class FileStore:
         return int(self._read(lambda txn: txn.stat(self._records.sessions)["entries"]))
 
     async def purge(self, now: float, idle_timeout: float) -> int:
-        total = 0
-        while True:
-            count = int(await self._write(lambda txn: self._records.purge(txn, now, _BATCH)))
+        total, more = 0, True
+        while more:
+            count, more = await self._write(lambda txn: self._records.purge(txn, now, _BATCH))
             total += count
-            if count < _BATCH:
-                break
         return total + (await self._purge_idle(now, idle_timeout) if idle_timeout else 0)
 
     async def _purge_idle(self, now: float, idle_timeout: float) -> int:
@@ -261,12 +265,12 @@ class FileStore:
                 raise StoreError(f"{self.folder} holds {size} bytes, the most it may")
             self._env.set_mapsize(size * 2)
 
-    def _note(self, operation: Operation) -> None:
-        """Write without waiting; a failure is the next reader's to find."""
+    def _note(self, operation: Operation, then: Callable[[], object] = lambda: None) -> None:
+        """Write without waiting; a failure is the next reader's to find. `then` is called when that is over."""
         try:
-            self._enqueue(operation).add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._enqueue(operation).add_done_callback(lambda done: (done.cancelled() or done.exception(), then()))
         except StoreError:
-            return
+            then()
 
     async def _write(self, operation: Operation) -> Any:
         return await self._enqueue(operation)

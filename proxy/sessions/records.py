@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, TOO_MANY_LOGOUTS, Logout, Session, StoreError
@@ -146,8 +147,8 @@ class Records:
             return None
         return bytes(cursor.key())
 
-    def purge(self, txn: Transaction, now: float, most: int) -> int:
-        """Delete at most `most` expired sessions, and expired tickets and notes; how many sessions."""
+    def purge(self, txn: Transaction, now: float, most: int) -> tuple[int, bool]:
+        """Delete at most `most` of what has expired of each kind; how many sessions, and whether there may be more."""
         dead = 0
         for entry in self._until(txn, self.expiry, now, most):
             if self._still_alive(txn, entry[8:], now):
@@ -155,11 +156,14 @@ class Records:
             self.drop(txn, entry[8:])
             txn.delete(entry, db=self.expiry)
             dead += 1
+        more = dead == most
         for table, limit in ((self.tickets, now), (self.logouts, now), (self.executions, now - EXECUTIONS_KEPT)):
-            old = [bytes(name) for name, data in txn.cursor(db=table) if unpack(data) <= limit][:most]
+            expired = (bytes(name) for name, data in txn.cursor(db=table) if unpack(data) <= limit)
+            old = list(islice(expired, most))
             for name in old:
                 txn.delete(name, db=table)
-        return dead
+            more = more or len(old) == most
+        return dead, more
 
     def _still_alive(self, txn: Transaction, key: bytes, now: float) -> bool:
         """Whether a session whose last second has begun has some of it left; one that can't be read has not."""

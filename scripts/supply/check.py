@@ -10,6 +10,7 @@ tell about are counted and said to be unchecked: not every index has vulnerabili
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,9 +51,36 @@ def licences(component: Mapping[str, Any]) -> list[str]:
 
 
 def allowed(licence: str) -> bool:
-    """Whether a licence, or an SPDX expression of licences, is on the list; of those joined by OR one suffices."""
-    words = licence.replace("(", " ").replace(")", " ")
-    return any(all(part.strip() in ALLOWED for part in choice.split(" AND ")) for choice in words.split(" OR "))
+    """Whether a licence, or an SPDX expression of licences, is on the list; of those joined by OR one suffices.
+
+    AND binds more than OR (SPDX 2.3, annex D). What is no expression is on no list.
+    """
+    passes, rest = _any(re.findall(r"[()]|[^\s()]+", licence))
+    return passes and not rest
+
+
+def _any(words: list[str]) -> tuple[bool, list[str]]:
+    """Whether one of the choices at the beginning passes, and what follows them."""
+    passes, rest = _all(words)
+    while rest[:1] == ["OR"]:
+        other, rest = _all(rest[1:])
+        passes = passes or other
+    return passes, rest
+
+
+def _all(words: list[str]) -> tuple[bool, list[str]]:
+    passes, rest = _one(words)
+    while rest[:1] == ["AND"]:
+        other, rest = _one(rest[1:])
+        passes = passes and other
+    return passes, rest
+
+
+def _one(words: list[str]) -> tuple[bool, list[str]]:
+    if words[:1] != ["("]:
+        return words[:1] != [] and words[0] in ALLOWED, words[1:]
+    passes, rest = _any(words[1:])
+    return passes and rest[:1] == [")"], rest[1:]
 
 
 def refused(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:

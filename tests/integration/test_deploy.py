@@ -46,6 +46,13 @@ def test_systemd_finds_little_exposed(show: Callable[[str], None]) -> None:
     show(f"service file: {done.stdout.strip().splitlines()[-1].strip(' →')}")
 
 
+def test_nothing_before_the_gateway_itself_can_fail_and_have_it_started_again_and_again() -> None:
+    """RestartPreventExitStatus looks at the exit status of ExecStart only."""
+    text = UNIT.read_text()
+    assert "RestartPreventExitStatus=2" in text
+    assert not re.search(r"^ExecStartPre=", text, re.MULTILINE)
+
+
 def test_the_container_does_not_run_as_root() -> None:
     last = DOCKERFILE.read_text().rpartition("\nFROM ")[2]
     assert re.findall(r"^USER (.*)$", last, re.MULTILINE) == ["10001:10001"]
@@ -53,8 +60,12 @@ def test_the_container_does_not_run_as_root() -> None:
 
 
 def test_the_container_installs_only_what_has_a_hash() -> None:
-    installs = re.findall(r"pip install (.*)", DOCKERFILE.read_text())
-    assert all("--require-hashes" in line or "--no-deps" in line for line in installs)
+    """Nor does it build with anything else: an isolated build fetches what builds it."""
+    runs = re.findall(r"pip (install|wheel) ([^&\n]*)", DOCKERFILE.read_text())
+    assert runs
+    for command, words in runs:
+        built = "--no-build-isolation" in words if command == "wheel" else ".whl" in words
+        assert "--require-hashes" in words or ("--no-deps" in words and built), words
 
 
 def test_the_container_gets_only_files_that_exist_and_are_not_kept_out() -> None:

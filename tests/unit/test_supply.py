@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,12 @@ def judged(folder: Path, components: list[dict[str, Any]], dependencies: list[di
         ("MIT OR GPL-3.0-only", True),
         ("(Apache-2.0 AND MIT)", True),
         ("Apache-2.0 AND GPL-3.0-only", False),
+        ("(MIT OR GPL-3.0-only) AND GPL-3.0-only", False),
+        ("GPL-3.0-only AND (GPL-3.0-only OR MIT)", False),
+        ("MIT AND (GPL-3.0-only OR (Apache-2.0 AND ISC))", True),
+        ("MIT AND", False),
+        ("(MIT", False),
+        ("MIT)", False),
         ("GPL-3.0-only", False),
         ("", False),
         ("my own terms", False),
@@ -66,7 +75,7 @@ def test_a_known_vulnerability_fails(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_what_runs_is_what_was_tested() -> None:
-    """requirements-runtime.lock is the part of requirements.lock that the gateway needs."""
+    """The other lock files are parts of requirements.lock: what the gateway needs, and what builds it."""
 
     def pins(name: str) -> dict[str, str]:
         return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / name).read_text(), re.MULTILINE))
@@ -74,4 +83,32 @@ def test_what_runs_is_what_was_tested() -> None:
     runtime, everything = pins("requirements-runtime.lock"), pins("requirements.lock")
     assert {"aiohttp", "lmdb", "pydantic-core"} <= runtime.keys()
     assert runtime.items() <= everything.items()
+    assert pins("requirements-build.lock").items() <= everything.items()
+    assert pins("requirements-build.lock").keys() == {"setuptools"}
     assert not {"pytest", "hypothesis", "mypy"} & runtime.keys()
+
+
+def test_an_audit_that_fails_does_not_pass_with_the_report_of_the_last_one(tmp_path: Path) -> None:
+    tool = tmp_path / "var/supply/tools/bin/pip-audit"
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\necho the index can not be reached >&2; exit 1\n")
+    tool.chmod(0o755)
+    (tmp_path / "var/supply/audit.json").write_text('{"dependencies": [], "fixes": []}')
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/noetl-edge.cdx.json").write_text('{"components": []}')
+    (tmp_path / "scripts/supply").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts/supply/check.py", tmp_path / "scripts/supply")
+    made = (
+        "make",
+        "-C",
+        str(tmp_path),
+        "-f",
+        str(ROOT / "Makefile"),
+        "-o",
+        "sbom",
+        "audit",
+        f"PYTHON={sys.executable}",
+    )
+    done = subprocess.run(made, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "the index can not be reached" in done.stderr

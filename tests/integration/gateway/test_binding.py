@@ -89,6 +89,19 @@ async def test_elsewhere_validate_says_no_and_what_else_takes_a_token_is_401(tmp
         assert await status(gateway, token, "GET", "/api/auth/me") == 200
 
 
+async def test_a_use_from_elsewhere_does_not_keep_a_session_from_idling_out(tmp_path: Path) -> None:
+    async with bound(tmp_path, "ip") as (gateway, token):
+        key, store = key_of(token), gateway.server.gateway.store
+        assert key is not None
+        seen = []
+        for ip in (THERE, HERE):
+            await status(gateway, token, "GET", "/api/auth/me", ip=ip)
+            session = await store.get(key)
+            assert session is not None
+            seen.append(session.last_seen_at > 1e9)
+        assert seen == [False, True]
+
+
 async def test_the_audit_log_tells_whose_session_was_used_from_elsewhere(tmp_path: Path) -> None:
     async with bound(tmp_path, "ip") as (gateway, token):
         await status(gateway, token, "GET", "/noetl/x", ip=THERE)

@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.graphql.plans import Ready
 from proxy.handlers import fast_graphql
 from tests.integration.harness import PATIENCE, Running, Upstream, eventually
-from tests.integration.lanes import MORE, RUNNING, Line, Seen, noetl, one_lane
+from tests.integration.lanes import MORE, ODD, RUNNING, Line, Seen, noetl, one_lane
 
 QUERY = "query ($id: String!) { executionStatus(executionId: $id) { status } }"
 MUTATION = 'mutation { executePlaybook(name: "team/flow") { id } }'
@@ -246,3 +246,27 @@ async def test_small_bodies_of_relays_are_not_sent_twice(tmp_path: Path) -> None
         assert len(upstream.seen) == 1
     assert seen.taken[-1]
     assert first == "HTTP/1.1 502 Bad Gateway"
+
+
+async def test_the_session_of_an_operation_that_the_lane_gives_back_is_counted_once(tmp_path: Path) -> None:
+    query = "query ($id: String!) { executionStatus(executionId: $id) { variables } }"
+    async with warm(tmp_path) as (gateway, _, seen, line, token):
+        for _ in range(2):
+            await line.ask(post(token, query, {"id": ODD}))
+        checks = gateway.server.gateway.process.measures.metrics.session_checks
+        before = checks["valid"]
+        assert (await line.ask(post(token, query, {"id": ODD})))[0] == "HTTP/1.1 400 Bad Request"
+        assert seen.taken[-1]
+        assert checks["valid"] == before + 1
+
+
+async def test_an_operation_that_the_lane_gives_back_keeps_its_id(tmp_path: Path) -> None:
+    query = "query ($id: String!) { executionStatus(executionId: $id) { variables } }"
+    async with warm(tmp_path) as (_, upstream, seen, line, token):
+        await line.ask(post(token, query, {"id": ODD}))
+        upstream.seen.clear()
+        _, fields, body = await line.ask(post(token, query, {"id": ODD}))
+        assert seen.taken[-1]
+        told = {request.headers["x-request-id"] for request in upstream.seen}
+        assert told == {json.loads(body)["request_id"]}
+        assert f"x-request-id: {told.pop()}" in [field.lower() for field in fields]

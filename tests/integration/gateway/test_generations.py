@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from proxy.gateway import open_store
 from proxy.lifecycle import Serving
 from proxy.sessions.store import Identity, SessionStore, StoreError, key_of, new_session, new_token
 from tests.integration.harness import PATIENCE, RULES, TENANT, Upstream, eventually, upstream_running
+from tests.integration.lanes import Line
 
 
 @dataclass(slots=True)
@@ -153,3 +156,16 @@ async def test_a_request_in_the_fast_lane_keeps_its_store_open(gateway: Running)
         late = await asked
         assert await late.text() == "late"
         await eventually(lambda: not is_open(first))
+
+
+async def test_an_idle_connection_keeps_nothing_of_the_configuration_that_served_it(gateway: Running) -> None:
+    token, line = await gateway.token(), Line(gateway.port)
+    for _ in range(3):
+        request = f"GET /noetl/x HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {token}\r\n\r\n"
+        assert (await line.ask(request.encode()))[0] == "HTTP/1.1 200 OK"
+    old = weakref.ref(gateway.serving.current.gateway)
+    await gateway.reload("a", "metrics: {enabled: false}\n")
+    await eventually(lambda: len(gateway.serving._in_use) == 1)
+    gc.collect()
+    assert old() is None
+    line.close()

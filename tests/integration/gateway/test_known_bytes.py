@@ -8,12 +8,15 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
+from proxy.connections import Connection
 from proxy.handlers.fast import FastLane
-from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
+from proxy.server import GatewayServer
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, hello
 from tests.integration.lanes import Line
 
 
@@ -184,9 +187,70 @@ async def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
         assert bytes(5000) not in lane(gateway)._known
 
 
+async def test_what_is_kept_is_bounded_in_bytes_too(tmp_path: Path) -> None:
+    """What is made of a request takes a dozen times the memory of its bytes."""
+    async with remembered(tmp_path) as (gateway, _, _, data, _):
+        plain, message = lane(gateway)._known[data]
+        most = 0
+        for number in range(1000):
+            for _ in range(2):
+                lane(gateway)._remember(b"%4000d" % number, plain, message)
+            most = max(most, sum(map(len, lane(gateway)._known)))
+        assert 2**19 < most <= 2**20
+
+
 async def test_a_request_in_two_pieces_is_served_beside_known_bytes(tmp_path: Path) -> None:
     async with remembered(tmp_path) as (gateway, upstream, _, data, _):
         async with asyncio.timeout(PATIENCE):
             came = await pieces(gateway.port, data[:30], data[30:], data)
         assert came.count(b"HTTP/1.1 200") == 2
         assert len(upstream.seen) == 2
+
+
+async def test_known_bytes_within_a_head_are_part_of_it_whatever_the_body_before_it_looks_like(tmp_path: Path) -> None:
+    """The second piece begins within the first head's blank line; the body's is where that would be, if all were one
+    message."""
+    async with remembered(tmp_path) as (gateway, upstream, _, data, token):
+        begun = b"GET /noetl/other HTTP/1.1\r\nx-a: "
+        body = b"x" * (len(begun) - 4) + b"\r\n\r\n"
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        head = asking("/noetl/first", token).replace(b"GET", b"POST", 1)[:-2] + length
+        await pieces(gateway.port, head[:-3], head[-3:] + body + begun, data)
+        assert [request.path for request in upstream.seen] == ["/api/first", "/api/other"]
+
+
+async def test_known_bytes_behind_an_answer_that_closes_are_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, line, data, token):
+        connection = cast(Connection, gateway.serving.listener.connections[-1])
+        told = GatewayServer._write_access
+
+        def arriving(*arguments: Any) -> None:
+            """The known bytes are read after the answer, before aiohttp's loop has heard of its end."""
+            told(*arguments)
+            asyncio.get_running_loop().call_soon(connection.data_received, data)
+
+        monkeypatch.setattr(GatewayServer, "_write_access", arriving)
+        closing = asking("/noetl/executions/1", token).replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        assert (await line.ask(closing))[0] == "HTTP/1.1 403 Forbidden"
+        assert [request.path for request in upstream.seen] == ["/api/executions/1"]
+
+
+async def test_a_known_request_that_the_lane_gives_up_is_sent_once_more_and_answered(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, line, data, _):
+        upstream_of = gateway.server.gateway.upstreams["noetl"]
+
+        async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
+            upstream.answer = hello
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+
+        upstream.answer = hang_up
+        first, _, body = await line.ask(data)
+        assert (first, len(upstream.seen), upstream_of.pool.busy) == ("HTTP/1.1 200 OK", 2, 0)
+        assert body == b'{"hello": "world"}'
+        for _ in range(3):
+            assert (await line.ask(data))[0] == "HTTP/1.1 200 OK"
+        assert len(upstream.seen) == 5

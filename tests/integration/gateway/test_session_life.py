@@ -57,6 +57,15 @@ async def test_a_login_ends_the_session_that_it_came_with(tmp_path: Path, carrie
         assert await statuses(gateway, "/api/auth/me", old, other, new) == [401, 200, 200]
 
 
+async def test_a_login_in_place_of_a_session_ends_none_beside_it_at_the_limit_of_a_user(tmp_path: Path) -> None:
+    async with federated(tmp_path, "sessions: {max_per_user: 2}\n") as gateway:
+        elsewhere, old = await sign_in(gateway, sub="anna"), await sign_in(gateway, sub="anna")
+        body, headers = {"auth0_token": id_token(sub="anna")}, {"authorization": f"Bearer {old}"}
+        async with gateway.client.post(f"{gateway.url}/api/auth/login", json=body, headers=headers) as answer:
+            new = (await answer.json())["session_token"]
+        assert await statuses(gateway, "/api/auth/me", elsewhere, old, new) == [200, 401, 200]
+
+
 async def test_a_refused_login_ends_nothing(tmp_path: Path) -> None:
     async with federated(tmp_path) as gateway:
         old = await sign_in(gateway, sub="anna")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -244,3 +245,13 @@ async def test_a_resolver_that_fails_at_once_leaves_the_others_unstarted() -> No
     assert plan is not None
     result = await plan.run(world, {})
     assert (result.data, world.asked) == (None, [])
+
+
+async def test_an_argument_that_is_refused_again_and_again_keeps_nothing_of_each_run() -> None:
+    ready = planned('query ($id: String = "1") { thing(id: $id) { id } }').ready({"id": None})
+    lengths = []
+    for _ in range(3):
+        errors = (await ready.run(World())).errors
+        assert errors is not None
+        lengths.append(len(list(traceback.walk_tb(errors[0].__traceback__))))
+    assert lengths == lengths[:1] * 3

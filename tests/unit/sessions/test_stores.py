@@ -196,3 +196,27 @@ async def test_a_use_is_noted_and_does_not_bring_an_ended_session_back(tmp_path:
     assert session is not None
     assert (session.last_seen_at, await left(store, ended)) == (5e9, [False])
     await store.close()
+
+
+async def test_a_use_counts_also_while_it_is_being_written(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "sessions")
+    key = await add(store, "anna")
+    store.touch(key, 2e9)
+    store._flush_touched()
+    session = store.peek(key)
+    await store.close()
+    assert session is not None
+    assert session.last_seen_at == 2e9
+
+
+async def test_a_purge_forgets_all_that_is_over_however_much_it_is(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "sessions")
+    key = await add(store, "anna")
+    await asyncio.gather(*(store.put_ticket(number.to_bytes(32), key, 1e9) for number in range(1000)))
+    await asyncio.gather(*(store.end_told(told("ben", name=b"%c" % number, until=1e9)) for number in range(256)))
+    await store.end_told(told("ben", name=b"ab", until=1e9))
+    assert await store.purge(time.time(), 0) == 0
+    with store._env.begin() as txn:
+        assert [txn.stat(table)["entries"] for table in (store._records.tickets, store._records.logouts)] == [0, 0]
+    assert await left(store, key) == [True]
+    await store.close()
