@@ -34,7 +34,9 @@ def write_json(document: Any) -> bytes:
     try:
         data = to_json(document)
     except (ValueError, TypeError):
-        data = b"NaN"
-    if b"NaN" in data or b"Infinity" in data:
-        return _ENCODER.encode(document).encode()
-    return data
+        return _strict(document)
+    return _strict(document) if b"NaN" in data or b"Infinity" in data else data
+
+
+def _strict(document: Any) -> bytes:
+    return _ENCODER.encode(document).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, TOO_MANY_LOGOUTS, Logout, Session, StoreError
+from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
 
 _MAX_SESSIONS = 1_000_000
 _MAX_EXECUTIONS = 100_000
@@ -65,9 +65,8 @@ class MemoryStore:
     async def end_told(self, logout: Logout) -> Sequence[Session] | None:
         if logout.name in self._logouts:
             return None
-        if len(self._logouts) >= MAX_LOGOUTS:
-            raise StoreError(TOO_MANY_LOGOUTS)
-        self._logouts[logout.name] = logout.until
+        if len(self._logouts) < MAX_LOGOUTS:
+            self._logouts[logout.name] = logout.until
         ended = {key: session for key, session in self._sessions.items() if logout.ends(session)}
         for key in ended:
             self._drop(key)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, TOO_MANY_LOGOUTS, Logout, Session, StoreError
+from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
 
 FORMAT = b"noetl-edge sessions 1"
 TABLES = ("meta", "sessions", "users", "by_user", "expiry", "tickets", "executions", "by_sid", "logouts")
@@ -118,10 +118,10 @@ class Records:
 
     def end_told(self, txn: Transaction, logout: Logout) -> list[Session] | None:
         """End the sessions that a logout is about; None if it has been told before."""
-        if txn.stat(db=self.logouts)["entries"] >= MAX_LOGOUTS:
-            raise StoreError(TOO_MANY_LOGOUTS)
-        if not txn.put(logout.name, pack(logout.until), db=self.logouts, overwrite=False):
+        if txn.get(logout.name, db=self.logouts) is not None:
             return None
+        if txn.stat(db=self.logouts)["entries"] < MAX_LOGOUTS:
+            txn.put(logout.name, pack(logout.until), db=self.logouts)
         ended = []
         for key in list(self._named(txn, logout)):
             session = self.load(txn, key)

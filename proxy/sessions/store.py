@@ -202,8 +202,8 @@ class LocalSessions(Protocol):
 
 
 MAX_LOGOUTS = 100_000
-"""How many logouts are remembered at once; beyond it, none is taken."""
-TOO_MANY_LOGOUTS = f"{MAX_LOGOUTS} logouts were told within an hour, no more can be remembered"
+"""How many logouts are remembered at once. Beyond it sessions still end, and a token may be used again within its hour:
+it ends sessions again, and nothing else."""
 
 EXECUTIONS_KEPT = 7 * 86400.0
 """Seconds for which it is remembered who started an execution."""
