@@ -23,7 +23,7 @@ from proxy.config.compile import Network, RouteSpec
 from proxy.exchange import client_address, forwarded_proto
 from proxy.handlers.fast_exchange import Client, FastRoute, LaneExchange, Means, PlainRequest
 from proxy.handlers.fast_headers import MAX_KEPT_TEXT, Fields, lines
-from proxy.handlers.fast_relay import WITH_BODY, Own, PlainRelay, Target
+from proxy.handlers.fast_relay import WITH_BODY, Brought, PlainRelay, Target
 from proxy.handlers.fields import forwarding_fields, user_fields
 from proxy.handlers.streams import Drain
 from proxy.observe.access import AccessLog
@@ -103,7 +103,7 @@ class FastLane:
             return
         mark = hash(data)
         if mark not in self._seen_once:
-            _kept(self._seen_once, mark, None)
+            _remembered(self._seen_once, mark, None)
             return
         if len(self._known) >= _MAX_PLAIN or self._known_bytes + len(data) > _MAX_PLAIN_BYTES:
             self._known.clear()
@@ -131,7 +131,7 @@ class FastLane:
             sent = path if route.prefix is None else route.prefix + found.params[route.rest]
             return self._relay(route, message, body, Target(path, sent, question + query))
         if not question:
-            _kept(self._fixed, (authority, method, path), route)
+            _remembered(self._fixed, (authority, method, path), route)
         return route.plain(self, message, body)
 
     def _relay(self, route: FastRoute, message: RawRequestMessage, body: bytes, target: Target) -> PlainRequest | None:
@@ -141,12 +141,12 @@ class FastLane:
         key = self.key(read.authorization.decode("latin-1"), read.token.decode("latin-1")) if read is not None else None
         if read is None or key is None:
             return None
-        own = Own(
+        brought = Brought(
             given_request_id(read.request_id),
             given_trace(read.traceparent.decode("latin-1") if read.traces == 1 else ""),
             self.origin(route.spec, read.origin),
         )
-        return PlainRelay(self, route, message, body, target, b"".join(read.kept), own, key)
+        return PlainRelay(self, route, message, body, target, b"".join(read.kept), brought, key)
 
     def key(self, authorization: str, token: str) -> bytes | None:
         """Of which session a request's fields carry the token; None if it can't be one."""
@@ -166,7 +166,7 @@ class FastLane:
         if len(authority) > MAX_KEPT_TEXT or not _HOST.fullmatch(authority):
             return ""
         host = authority.rpartition(":")[0] if re.search(r":\d+$", authority) else authority
-        return _kept(self._hosts, authority, host.lower())
+        return _remembered(self._hosts, authority, host.lower())
 
     def circumstances(self, client: Client, message: RawRequestMessage) -> tuple[str, str]:
         """Address of the client, and scheme, as far as who says so is trusted."""
@@ -182,7 +182,7 @@ class FastLane:
         if known is not None and known[0] is principal:
             return known[1]
         fields = [*user_fields(principal), *forwarding_fields(address, scheme, authority)]
-        return _kept(self._identities, key, (principal, Fields.of(fields)))[1]
+        return _remembered(self._identities, key, (principal, Fields.of(fields)))[1]
 
     def origin(self, spec: RouteSpec, origin: bytes) -> bytes:
         """What the origin policy adds to an answer."""
@@ -191,7 +191,7 @@ class FastLane:
         if known is not None:
             return known
         fields = spec.cors.response_headers(origin.decode("latin-1") if origin else None)
-        return _kept(self._origins, key, lines(fields))
+        return _remembered(self._origins, key, lines(fields))
 
     def request_id(self) -> bytes:
         """A new id of a request."""
@@ -222,7 +222,7 @@ def _by_path(route: FastRoute, method: str, sent: str, body: bytes) -> bool:
     return method in SAFE or not route.noetl or classify(method, sent, route.spec.action).kind is Kind.PATH
 
 
-def _kept(known: dict[K, V], key: K, value: V) -> V:
+def _remembered(known: dict[K, V], key: K, value: V) -> V:
     """Remember a value; a table that is full starts anew."""
     if len(known) >= _MAX_KNOWN:
         known.clear()

@@ -29,7 +29,7 @@ class Target(NamedTuple):
     query: str
 
 
-class Own(NamedTuple):
+class Brought(NamedTuple):
     """What a request brings along for its answer and its trace: its id and trace, if they are good ones, and what the
     origin policy adds."""
 
@@ -38,7 +38,7 @@ class Own(NamedTuple):
     origin: bytes
 
 
-class _Seen(NamedTuple):
+class _LastHead(NamedTuple):
     """For whom the head was made last."""
 
     principal: Principal
@@ -52,8 +52,23 @@ class PlainRelay:
     """A relayed request that is plain. The user's session and rights are looked at each time it is taken."""
 
     __slots__ = (
-        "_after", "_authority", "_body", "_kept", "_key", "_lane", "_longest_idle", "_message", "_own", "_path",
-        "_permitted", "_seen", "_start", "logged", "method", "route", "should_close",
+        "_after",
+        "_authority",
+        "_body",
+        "_brought",
+        "_fields",
+        "_key",
+        "_lane",
+        "_last_head",
+        "_longest_idle",
+        "_message",
+        "_path",
+        "_permitted",
+        "_start",
+        "logged",
+        "method",
+        "route",
+        "should_close",
     )  # fmt: skip
 
     def __init__(
@@ -63,12 +78,12 @@ class PlainRelay:
         message: RawRequestMessage,
         body: bytes,
         target: Target,
-        kept: bytes,
-        own: Own,
+        fields: bytes,
+        brought: Brought,
         key: bytes,
     ) -> None:
-        self._lane, self._key, self._own, self._body, self._message = lane, key, own, body, message
-        self._kept, self._path = kept, target.path
+        self._lane, self._key, self._brought, self._body, self._message = lane, key, brought, body, message
+        self._fields, self._path = fields, target.path
         self.route = route
         self.method = method = message.method
         self.should_close = message.should_close
@@ -80,12 +95,12 @@ class PlainRelay:
             self._after += b"content-length: %d\r\n" % len(body)
         self._longest_idle = NEVER if method in SAFE else STALE_AFTER
         self._permitted: Principal | None = None
-        self._seen: _Seen | None = None
+        self._last_head: _LastHead | None = None
 
     def take(self, client: Client) -> FastExchange | None:
         """The request, ready to start, if the user plainly may send it and a connection is at hand."""
         started = time.perf_counter()
-        lane, route, own = self._lane, self.route, self._own
+        lane, route, brought = self._lane, self.route, self._brought
         principal = lane.who(self._key)
         if principal is None or (principal is not self._permitted and not self._permits(principal)):
             return None
@@ -98,13 +113,13 @@ class PlainRelay:
             return None
         if limiter is not None:
             limiter.take(address, principal.key, principal.user_id, pattern)
-        request_id = own.request_id or lane.request_id()
+        request_id = brought.request_id or lane.request_id()
         head = self._head(principal, address, scheme, connection.authority)
         request = b"%bx-request-id: %b\r\ntraceparent: %b\r\n\r\n%b" % (
-            head, request_id, own.trace or lane.traceparent(), self._body,
+            head, request_id, brought.trace or lane.traceparent(), self._body,
         )  # fmt: skip
         return FastExchange(
-            lane.means, client, self, principal, connection, request, request_id, own.origin, address, started
+            lane.means, client, self, principal, connection, request, request_id, brought.origin, address, started
         )
 
     def _permits(self, principal: Principal) -> bool:
@@ -119,19 +134,19 @@ class PlainRelay:
 
     def _head(self, principal: Principal, address: str, scheme: str, upstream: str) -> bytes:
         """The head to send, but for its last fields."""
-        seen = self._seen
+        last = self._last_head
         if (
-            seen is not None
-            and seen.principal is principal
-            and seen.address == address
-            and seen.scheme == scheme
-            and seen.upstream == upstream
+            last is not None
+            and last.principal is principal
+            and last.address == address
+            and last.scheme == scheme
+            and last.upstream == upstream
         ):
-            return seen.head
+            return last.head
         identity = self._lane.identity(principal, address, scheme, self._authority).lines
         start = f"{self._start}{upstream}\r\n".encode("ascii")
-        head = b"".join((start, self._kept, identity, self._after))
-        self._seen = _Seen(principal, address, scheme, upstream, head)
+        head = b"".join((start, self._fields, identity, self._after))
+        self._last_head = _LastHead(principal, address, scheme, upstream, head)
         return head
 
 
