@@ -15,7 +15,8 @@ from aiohttp import web
 from proxy.access import AccessJudge, Kind, Principal, TracedJudge, classify
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.model import Tenant, Upstream
+from proxy.config.model_identity import Tenant
+from proxy.config.model_upstreams import Upstream
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import SECURITY, Exchange
 from proxy.graphql.build import make_library

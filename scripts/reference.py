@@ -18,11 +18,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from proxy.cli import cli
+from proxy.config.block import RELAYED
 from proxy.config.builtin import BUILTIN_ROUTES, HANDLERS, RELAYED_SUMMARY
 from proxy.config.environment import block_of, fields, variables
 from proxy.config.jsonschema import gateway_schema
 from proxy.config.later import Later
-from proxy.config.model import RELAYED, Gateway
+from proxy.config.model import Gateway
 from proxy.config.problems import Path as Key
 from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, written
 from proxy.errors import known_errors

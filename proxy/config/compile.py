@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.config.block import RELAYED
 from proxy.config.builtin import HANDLERS
 from proxy.config.load import Loaded
-from proxy.config.model import RELAYED, Cors, RateLimitBlock, RouteBlock, RuleBlock
+from proxy.config.model import Cors, RateLimitBlock, RouteBlock, RuleBlock
 from proxy.config.problems import Place
 from proxy.policy.acl import AccessPolicy, Action, ClaimTest, Role, Rule
 from proxy.policy.cors import CorsPolicy, compile_cors

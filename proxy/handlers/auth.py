@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.access import AccessJudge, Principal, playbook_name
-from proxy.config.model import Cookie
+from proxy.config.model_identity import Cookie
 from proxy.errors import BadRequest, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import NO_STORE, Exchange, json_response
 from proxy.identity.jwks import KeySetUnavailable

@@ -14,7 +14,8 @@ from aiohttp import web
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
 
 from proxy.access import AccessJudge, Principal, parse_json
-from proxy.config.model import Cookie, Graphql, IntrospectionRoles
+from proxy.config.model import Graphql, IntrospectionRoles
+from proxy.config.model_identity import Cookie
 from proxy.errors import (
     BadRequest,
     Forbidden,

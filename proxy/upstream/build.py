@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from proxy.config.model import Upstream
+from proxy.config.model_upstreams import Upstream
 from proxy.upstream.balance import Balance, Balancer, Endpoint
 from proxy.upstream.breaker import Circuit, CircuitSettings
 from proxy.upstream.client import UpstreamClient

@@ -22,7 +22,8 @@ from proxy.config.compile import compile_config
 from proxy.config.environment import fields
 from proxy.config.later import Later
 from proxy.config.load import load
-from proxy.config.model import Gateway, Metrics, Upstream
+from proxy.config.model import Gateway, Metrics
+from proxy.config.model_upstreams import Upstream
 from proxy.dryrun import failing_tests
 from tests.e2e.processes import ROOT, Programs, clean_environment
 
