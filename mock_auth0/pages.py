@@ -41,6 +41,7 @@ h2{margin:0 0 .4rem;font-size:.85rem;color:var(--soft);font-weight:600}
 ul{margin:0;padding:0;list-style:none}
 li button{width:100%;text-align:left;padding:.4rem .5rem;border:0;border-radius:6px;background:none;color:inherit}
 li button:hover{background:var(--back)}
+form li button{margin:0 0 .5rem;padding:.6rem .75rem;border:1px solid var(--line);border-radius:8px}
 li span{color:var(--soft)}
 """.strip()
 
