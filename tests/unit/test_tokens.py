@@ -237,6 +237,16 @@ async def test_the_audience_must_be_the_tenants(check: Check, audience: Any, par
         assert (await check(text)).subject == "auth0|1"
 
 
+@pytest.mark.parametrize("kind", ["JWT", "at+jwt"])
+async def test_an_access_token_in_place_of_an_id_token_is_refused_unless_its_api_is_configured(
+    check: Check, kind: str
+) -> None:
+    audience = ["https://shop.test/api", f"{ISSUER}userinfo"]
+    text = token(claims(aud=audience, azp="web", scope="openid read:orders"), typ=kind)
+    await refused(check, text, "wrong audience")
+    assert (await check(text, audience=("web", "https://shop.test/api"))).subject == "auth0|1"
+
+
 @pytest.mark.parametrize(
     ("issuer", "why"),
     [
