@@ -38,7 +38,7 @@ from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.tokens import TenantSettings
 from proxy.observe.access import AccessLog
-from proxy.observe.audit import AuditFile, AuditSettings
+from proxy.observe.audit import STDOUT, Audit, AuditFile, AuditSettings, AuditStream
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import Action
@@ -79,13 +79,15 @@ def open_store(compiled: Compiled) -> SessionStore:
     return FileStore(session_folder(compiled))
 
 
-def open_audit(compiled: Compiled) -> AuditFile | None:
+def open_audit(compiled: Compiled) -> Audit | None:
     """The audit log of a configuration, relative to its file; None if it has none."""
     block = compiled.loaded.gateway.audit
     if block is None:
         return None
-    file = compiled.loaded.file.parent / block.file
-    return AuditFile(AuditSettings(file, block.max_size, block.keep, (block.key or "").encode()))
+    key = (block.key or "").encode()
+    if block.file == STDOUT:
+        return AuditStream(key)
+    return AuditFile(AuditSettings(compiled.loaded.file.parent / block.file, block.max_size, block.keep, key))
 
 
 class Gateway:

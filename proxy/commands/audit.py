@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from proxy.commands.common import CONFIG, Failed, read
-from proxy.observe.audit import AuditError, verify
+from proxy.observe.audit import STDOUT, AuditError, verify
 
 
 @click.group(epilog="Example: noetl-edge audit verify")
@@ -28,6 +28,8 @@ def verify_(config: Path, files: tuple[Path, ...]) -> None:
     block = compiled.loaded.gateway.audit
     if block is None:
         raise Failed("the configuration has no audit log: give audit: {file: …}")
+    if block.file == STDOUT and not files:
+        raise Failed("the audit log goes to stdout: name the files that it was written to, oldest first")
     file = compiled.loaded.file.parent / block.file
     if not files and not file.exists():
         click.echo(f"no audit log at {file} yet")

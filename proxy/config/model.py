@@ -289,7 +289,7 @@ class Logging(Block):
 
 class AuditBlock(Block):
     file: Text = Field(
-        description="The file, relative to the configuration file; rotated ones end in .1, .2 and so on."
+        description="The file, relative to the configuration file; rotated ones end in .1, .2 and so on. `-` is stdout."
     )
     max_size: Size = Field(100 * 1024**2, ge=4096, description="At this size it is rotated.")
     keep: Integer = Field(10, ge=0, le=1000, description="Rotated files that are kept.")

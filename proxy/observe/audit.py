@@ -1,8 +1,9 @@
 """The audit log: one line per login, refusal, logout, denial and ended session, in a file that shows tampering.
 
 Each line carries the hash of the one before (HMAC-SHA256 where a key is configured), so that a line that is changed,
-left out or put in breaks the chain. Several processes share the file; rotated files go on with the same chain. It
-refuses nothing: where it can't be written, the log says so, and the gateway goes on.
+left out or put in breaks the chain. Several processes share the file; rotated files go on with the same chain. On
+stdout each process has a chain of its own, which its lines name. It refuses nothing: where it can't be written, the log
+says so, and the gateway goes on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import hmac
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.logs import get_logger
 
 START = "0" * 64
+STDOUT = "-"
 _TAIL = 64 * 1024
 _LOGINS = {200: "success", 401: "refused", 429: "slowed_down"}
 EVENTS = {
@@ -47,23 +50,53 @@ class AuditError(Exception):
     """A file whose chain is broken. The text names the file, the line and what is wrong."""
 
 
-class AuditFile:
-    """Appends to the chain."""
+class Audit:
+    """Appends to a chain."""
 
-    def __init__(self, settings: AuditSettings) -> None:
-        self.settings = settings
+    def __init__(self, place: str) -> None:
+        self._place = place
         self._failed = False
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line, after whatever other processes have written."""
+        """Write one line."""
         try:
             self._append(entry)
         except OSError as error:
             if not self._failed:
-                get_logger().error("audit.failed", file=str(self.settings.file), reason=str(error))
+                get_logger().error("audit.failed", file=self._place, reason=str(error))
             self._failed = True
         else:
             self._failed = False
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class AuditStream(Audit):
+    """Writes to a stream, by default stdout, where nothing can be read again: a chain for each process, and each start.
+
+    A line is one write, so that the lines of several processes do not mix.
+    """
+
+    def __init__(self, key: bytes, stream: int = 1) -> None:
+        super().__init__("stdout")
+        self._key = key
+        self._stream = stream
+        self._chain = secrets.token_hex(8)
+        self._previous = START
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        line = encode({**entry, "chain": self._chain}, self._previous, self._key)
+        os.write(self._stream, line)
+        self._previous = str(json.loads(line)["hash"])
+
+
+class AuditFile(Audit):
+    """Writes to a file, after whatever other processes have written there."""
+
+    def __init__(self, settings: AuditSettings) -> None:
+        super().__init__(str(settings.file))
+        self.settings = settings
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         settings = self.settings
@@ -123,8 +156,13 @@ def _rotate(file: Path, keep: int) -> None:
 
 
 def verify(files: Iterable[Path], key: bytes) -> int:
-    """Check the chain through files, oldest first; how many lines. Raises AuditError, or OSError."""
-    count, previous = 0, ""
+    """Check the chain through files, oldest first; how many lines. Raises AuditError, or OSError.
+
+    Lines that name a chain, as those of stdout do, are held against the lines of that chain. What a chain's first line
+    follows is not asked: older files may be gone.
+    """
+    count = 0
+    ends: dict[str, str] = {}
     for file in files:
         for number, line in enumerate(_lines(file), 1):
             where = f"{file}:{number}"
@@ -133,9 +171,10 @@ def verify(files: Iterable[Path], key: bytes) -> int:
             body = json.dumps(found, separators=(",", ":"), sort_keys=True)
             if not hmac.compare_digest(stated, _hash(body, key)):
                 raise AuditError(f"{where}: this line was changed, or the key is another")
-            if previous and found.get("previous") != previous:
+            name = str(found.get("chain", ""))
+            if name in ends and found.get("previous") != ends[name]:
                 raise AuditError(f"{where}: does not follow the line before: lines were left out, put in or moved")
-            previous, count = stated, count + 1
+            ends[name], count = stated, count + 1
     return count
 
 
@@ -157,7 +196,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 class AuditedLog:
     """An access log that has what belongs there audited as well. `handlers`: that of each route's pattern."""
 
-    def __init__(self, log: AccessLog, audit: AuditFile, handlers: Mapping[str, str]) -> None:
+    def __init__(self, log: AccessLog, audit: Audit, handlers: Mapping[str, str]) -> None:
         self._write = log.write
         self._audit = audit
         self._events = {pattern: EVENTS[name] for pattern, name in handlers.items() if name in EVENTS}

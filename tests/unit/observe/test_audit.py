@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.commands.audit import chain
-from proxy.observe.audit import AuditError, AuditFile, AuditSettings, act, verify
+from proxy.observe.audit import AuditError, AuditFile, AuditSettings, AuditStream, act, verify
 
 
 def log(folder: Path, *, key: bytes = b"", max_size: int = 1_000_000, keep: int = 3) -> AuditFile:
@@ -98,3 +98,33 @@ def test_where_it_can_not_be_written_nothing_breaks(tmp_path: Path, capsys: pyte
     for _ in range(3):
         audit.append(act("login", "success", ""))
     assert "".join(capsys.readouterr()).count("audit.failed") == 1
+
+
+def streamed(folder: Path, lines: int = 3, key: bytes = b"") -> Path:
+    """What two processes wrote to one stream, in turns."""
+    file = folder / "stdout.log"
+    with file.open("wb") as stream:
+        processes = [AuditStream(key, stream.fileno()) for _ in range(2)]
+        for number in range(lines):
+            for process in processes:
+                process.append(act("login", "success", f"number {number}"))
+    return file
+
+
+@pytest.mark.parametrize("key", [b"", b"secret"])
+def test_the_chains_of_several_processes_on_one_stream_verify(tmp_path: Path, key: bytes) -> None:
+    assert verify([streamed(tmp_path, key=key)], key) == 6
+
+
+def test_a_line_that_is_left_out_of_a_stream_shows(tmp_path: Path) -> None:
+    file = streamed(tmp_path)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:2], *lines[3:]]))
+    with pytest.raises(AuditError, match=r"stdout\.log:4: does not follow the line before"):
+        verify([file], b"")
+
+
+def test_a_stream_that_is_closed_fails_no_request(tmp_path: Path) -> None:
+    with (tmp_path / "closed").open("wb") as stream:
+        number = stream.fileno()
+    AuditStream(b"", number).append(act("login", "success", "nobody hears"))
