@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,7 +26,7 @@ class Loaded:
     """A configuration without mistakes, with where everything stands (`document`) and what the environment set."""
 
     gateway: Gateway
-    document: Document
+    document: Document = field(repr=False)
     file: FilePath
     overrides: tuple[str, ...]
 

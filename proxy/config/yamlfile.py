@@ -33,14 +33,14 @@ class Document:
     `removed` holds the paths of all that was wrong; `secrets` the values that no text may show.
     """
 
-    data: Any = None
+    data: Any = field(default=None, repr=False)
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     interpolated: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     kept: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
-    secrets: set[str] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set, repr=False)
 
     def declares(self, path: Path) -> bool:
         """Whether a value is in a file; not, if it is built in or from the environment."""

@@ -16,7 +16,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class AuditSettings:
     file: Path
     max_size: int
     keep: int
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 class AuditError(Exception):
