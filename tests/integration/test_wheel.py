@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,7 @@ import pytest
 
 from tests.e2e.processes import ROOT, clean_environment
 
+SOURCE = ("pyproject.toml", "README.md", "LICENSE", "gateway.yaml", "proxy", "mock_auth0", "mock_noetl")
 DATA = {
     "proxy/gateway.yaml",
     "proxy/py.typed",
@@ -23,10 +25,20 @@ DATA = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built and unpacked, as pip would lay it out."""
+    """The wheel, built and unpacked, as pip would lay it out.
+
+    It is built from a copy: setuptools writes into the source, where another process may be at the same.
+    """
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in SOURCE:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, source / name)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*build, str(ROOT)], check=True, capture_output=True, timeout=120, cwd=folder)
+    subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=120, cwd=folder)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
