@@ -86,8 +86,8 @@ def test_no_secret_stands_in_the_container_file() -> None:
 _JAIL = f"""
 set -e
 mount --make-rprivate /
-for at in / /tmp /work /root /home /var /opt /srv /etc; do
-  if [ -d $at ]; then mount --bind $at $at && mount -o remount,bind,ro $at; fi
+for at in / /tmp "{ROOT}" /root /home /var /opt /srv /etc; do
+  if [ -d "$at" ]; then mount --bind "$at" "$at" && mount -o remount,bind,ro "$at"; fi
 done
 mount -t tmpfs -o mode=0700,uid={NOBODY},gid={NOBODY} tmpfs "$0"
 exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "$@"
