@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -387,18 +386,3 @@ async def _watch(serving: Serving, load: Load) -> None:
         await asyncio.sleep(_WATCH_SECONDS)
         if changes.seen(serving.current.gateway.compiled.loaded):
             await serving.reload(load)
-
-
-def reserve_port(host: str, port: int) -> socket.socket:
-    """A socket that holds a port for several processes to share, and takes no connection itself. Raises OSError if
-    another program listens there."""
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        taken = probe.getsockname()[1]
-    held = socket.socket(family, socket.SOCK_STREAM)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((host, taken))
-    return held

@@ -22,8 +22,9 @@ from proxy.config.compile import Compiled
 from proxy.config.lint import lint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
-from proxy.lifecycle import Running, reserve_port, run
+from proxy.lifecycle import Running, run
 from proxy.observe import logs
+from proxy.ports import reserve_port
 from proxy.sessions.store import StoreError
 from proxy.tls import CertificateError
 from proxy.watch import Changes

@@ -18,9 +18,10 @@ from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
 from proxy.upstream.balance import Endpoint
 from proxy.upstream.client import UpstreamClient, error_of
-from proxy.upstream.connection import Connection, Fault, FaultKind
+from proxy.upstream.connection import Connection
 from proxy.upstream.heads import Head
 from proxy.upstream.retry import SAFE
+from proxy.upstream.sink import Fault, FaultKind
 
 
 class Client(Protocol):

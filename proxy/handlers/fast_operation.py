@@ -19,12 +19,13 @@ from proxy.handlers.graphql import encode, is_denied, tell, timed_out
 from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
 from proxy.upstream.client import error_of
-from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
+from proxy.upstream.connection import NEVER, Connection
 from proxy.upstream.heads import Head
 from proxy.upstream.noetl import MAX_ANSWER, OnBehalf
 from proxy.upstream.pool import STALE_AFTER
 from proxy.upstream.response import too_much
 from proxy.upstream.retry import SAFE
+from proxy.upstream.sink import Fault, FaultKind
 from proxy.upstream.stepwise import Answer, UpstreamCall
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from aiohttp import web
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.handlers.streams import Drain
-from proxy.upstream.connection import Connection, Fault
+from proxy.upstream.connection import Connection
 from proxy.upstream.heads import Head
+from proxy.upstream.sink import Fault
 
 _HELD = 64 * 1024
 _GOING_AWAY = b"\x88\x02\x03\xe9"

@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,7 @@ class AuditError(Exception):
     """A file whose chain is broken. The text names the file, the line and what is wrong."""
 
 
-class Audit:
+class Audit(ABC):
     """Appends to a chain."""
 
     def __init__(self, place: str) -> None:
@@ -68,8 +69,9 @@ class Audit:
         else:
             self._failed = False
 
+    @abstractmethod
     def _append(self, entry: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        """Write one line. Raises OSError."""
 
 
 class AuditStream(Audit):

@@ -17,11 +17,12 @@ from typing import TypeVar
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
 from proxy.observe.tracing import Tracing
 from proxy.upstream.balance import Balancer, CircuitOpen, Endpoint
-from proxy.upstream.connection import Connection, Fault, FaultKind
+from proxy.upstream.connection import Connection
 from proxy.upstream.health import HealthChecks, HealthSettings
 from proxy.upstream.pool import Full
 from proxy.upstream.response import Response
 from proxy.upstream.retry import NO_RETRIES, SAFE, RetryBudget, RetryPolicy
+from proxy.upstream.sink import Fault, FaultKind
 
 Headers = list[tuple[str, str]]
 _MAX_PROBE = 64 * 1024

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from proxy.upstream.heads import Head, RawHeaders
+from proxy.upstream.sink import Fault, FaultKind, Sink
 
 if TYPE_CHECKING:
     from proxy.upstream.pool import Pool, Watch
@@ -23,36 +23,6 @@ MAX_FIELDS = 200
 MAX_INTERIM = 8
 NEVER = float("inf")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-class FaultKind(StrEnum):
-    """What went wrong with an upstream, by how much of the exchange had happened."""
-
-    CONNECT = "connect"
-    STALE = "stale"
-    RESET = "reset"
-    HEAD_TIMEOUT = "timeout"
-    GARBAGE = "garbage"
-    BROKEN = "broken"
-    IDLE_TIMEOUT = "idle"
-
-
-class Fault(Exception):
-    """An upstream failed. `kind` says how far the exchange had come; the text is for the log."""
-
-    def __init__(self, kind: FaultKind, text: str) -> None:
-        self.kind = kind
-        super().__init__(text)
-
-
-class Sink(Protocol):
-    """Who gets an answer. `on_batch` follows when all that has arrived was given and more is to come."""
-
-    def on_head(self, head: Head) -> None: ...
-    def on_body(self, data: bytes) -> None: ...
-    def on_batch(self) -> None: ...
-    def on_end(self) -> None: ...
-    def on_fault(self, fault: Fault) -> None: ...
 
 
 class Connection(asyncio.Protocol):

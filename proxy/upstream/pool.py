@@ -13,8 +13,9 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from proxy.upstream.connection import NEVER, Connection, Fault, FaultKind
+from proxy.upstream.connection import NEVER, Connection
 from proxy.upstream.heads import KnownHeads
+from proxy.upstream.sink import Fault, FaultKind
 
 KEPT_IDLE = 50.0
 STALE_AFTER = 4.0

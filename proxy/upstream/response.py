@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from proxy.errors import BadGateway
-from proxy.upstream.connection import Connection, Fault
+from proxy.upstream.connection import Connection
 from proxy.upstream.heads import Head, RawHeaders
+from proxy.upstream.sink import Fault
 
 Headers = list[tuple[str, str]]
 _BUFFER = 256 * 1024

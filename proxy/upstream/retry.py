@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proxy.upstream.connection import FaultKind
+from proxy.upstream.sink import FaultKind
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SHARE = 0.1

@@ -15,10 +15,11 @@ from typing import cast
 
 from proxy.config.model import HeaderEdit
 from proxy.handlers.fast_headers import ResponsePlan
-from proxy.upstream.connection import NEVER, Connection, Fault
+from proxy.upstream.connection import NEVER, Connection
 from proxy.upstream.headers import response_headers
 from proxy.upstream.heads import Head
 from proxy.upstream.pool import Pool, PoolSettings
+from proxy.upstream.sink import Fault
 from tests.attack import test_responses
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
 from tests.fuzz.strict import read_head
