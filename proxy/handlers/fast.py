@@ -99,7 +99,7 @@ class FastLane:
 
     def _remember(self, data: bytes, plain: PlainRequest, message: RawRequestMessage) -> None:
         """Keep what bytes were read as, if they came before: clients that poll send the same ones again and again."""
-        if len(data) > _MAX_DATA:
+        if len(data) > _MAX_DATA or data in self._known:
             return
         mark = hash(data)
         if mark not in self._seen_once:
