@@ -20,7 +20,8 @@ from bench.report import bullets, columns
 from bench.run import programs, say
 from bench.servers import gateway, mock_auth0
 from proxy.sessions.file import FileStore
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.http.credentials import key_of
+from proxy.sessions.store import Identity, new_session, new_token
 
 FEW = 10
 GOAL_SECONDS, GOAL_RATIO = 2.0, 1.5

@@ -11,6 +11,7 @@
     ├── PayloadTooLarge       413
     ├── UriTooLong            414
     ├── UnsupportedMediaType  415
+    ├── UpgradeRequired       426   carries `sec-websocket-version`
     ├── TooManyRequests       429   carries `retry-after`
     ├── HeadTooLarge          431
     ├── InternalError         500
@@ -32,6 +33,8 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL"
     default_text: ClassVar[str] = "Internal server error"
+    denied: ClassVar[bool] = False
+    """Whether access rules, or what a session is bound to, refused the request: an entry of the audit log."""
 
     def __init__(self, text: str | None = None, *, detail: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
         self.text = text or self.default_text
@@ -64,6 +67,7 @@ class Forbidden(GatewayError):
 
     status = 403
     code = "FORBIDDEN"
+    denied = True
     default_text = "Forbidden"
 
 
@@ -124,6 +128,18 @@ class UnsupportedMediaType(GatewayError):
     status = 415
     code = "BAD_USER_INPUT"
     default_text = "Send the body as content-type: application/json"
+
+
+class UpgradeRequired(GatewayError):
+    """A WebSocket handshake of a version that is not served (RFC 6455, 4.4)."""
+
+    status = 426
+    code = "BAD_USER_INPUT"
+    default_text = "WebSocket version 13 is needed"
+
+    def __init__(self, text: str | None = None, *, detail: str = "") -> None:
+        fields = (("sec-websocket-version", "13"), ("upgrade", "websocket"), ("connection", "upgrade"))
+        super().__init__(text, detail=detail, headers=fields)
 
 
 class TooManyRequests(GatewayError):

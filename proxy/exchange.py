@@ -1,236 +1,230 @@
-"""One request on its way through the gateway, and what is known of it so far."""
+"""One request on its way through the gateway: its head, who sends it, and what has become of it so far.
+
+Both transports carry one: the fast path in a subclass that receives the upstream's response, the streaming path in a
+`RequestContext` with the request's body and a writer for the response.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import json
-import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from aiohttp import web
-from multidict import MultiMapping
+from proxy.errors import GatewayError
+from proxy.http.body import RequestBody
+from proxy.http.date import date_line
+from proxy.http.header_plan import field_line
+from proxy.http.identity_headers import identity_lines
+from proxy.http.request import RequestHead
+from proxy.http.request_id import new_request_id
+from proxy.http.response import Framing, Response
+from proxy.http.traceparent import new_traceparent
+from proxy.identity.principal import Principal
+from proxy.noetl.api import OnBehalf
+from proxy.noetl.authorize import Authorized
+from proxy.upstream.retry import RetryState
 
-from proxy.access import Principal, parse_json
-from proxy.config.compile import Network, RouteSpec
-from proxy.errors import BadRequest, GatewayError, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
-from proxy.observe.traceparent import is_traceparent, new_traceparent
-from proxy.upstream.balance import Endpoint
-from proxy.upstream.client import Stopwatch
-
-Headers = list[tuple[str, str]]
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-NO_STORE = ("cache-control", "no-store")
-SECURITY = (
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "frame-ancestors 'none'"),
-)
-HSTS = ("strict-transport-security", "max-age=31536000")
-"""What `headers.security` adds to our own answers, and what it adds besides behind TLS."""
+if TYPE_CHECKING:
+    from proxy.services import Service
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What the lane leaves to the ordinary path: an error, or a request to send again.
+class Client(Protocol):
+    """The client's connection, as far as a request uses it."""
 
-    `tried`: where it was sent, `spent`: how often that counts as a retry; `started` and `upstream_seconds`: its times.
+    def send(self, data: bytes) -> None:
+        """Write to the client. Raises ClientLeft if it has gone."""
+
+    async def drain(self) -> None:
+        """Wait until the client reads on."""
+
+    def blocked(self) -> bool:
+        """Return whether the client does not read just now."""
+
+    def cut(self) -> None:
+        """Close at once, so that nobody takes a part for the whole."""
+
+    def serve(self, request: FastRequest) -> None:
+        """Note the request that is under way on the fast path."""
+
+    def finished(self, *, close: bool) -> None:
+        """The response of a request on the fast path is complete."""
+
+    def hand_over(self, handover: Handover) -> None:
+        """Let the streaming path go on with a request of the fast path. Nothing has been sent to the client."""
+
+
+class FastRequest(Protocol):
+    """A request under way on the fast path."""
+
+    def client_left(self) -> None:
+        """Release the upstream: the client has gone."""
+
+    def client_blocked(self, blocked: bool) -> None:
+        """Hold back, or go on: the client stopped reading, or reads again."""
+
+
+class ClientLeft(ConnectionError):
+    """The client closed its connection before it had its response."""
+
+
+class Handover(NamedTuple):
+    """A request that the fast path leaves to the streaming path, with all that was decided and done.
+
+    `exchange` is None if nothing was decided yet; `authorized` is None if the decision needs a call upstream; `retry`
+    says what became of the request upstream, if it was sent; `traced`: its spans are recorded.
     """
 
-    error: GatewayError | None
-    spent: int = 0
-    tried: Endpoint | None = None
-    started: float = 0.0
-    upstream_seconds: float = 0.0
-    request_id: bytes = b""
+    exchange: Exchange | None
+    authorized: Authorized | None = None
+    retry: RetryState | None = None
+    traced: bool = False
 
 
-@dataclass(slots=True)
 class Exchange:
-    """A request and its circumstances. `origin_headers` are what the origin policy adds to the answer; `left` is what
-    the fast lane has left of the request, if it had begun with it."""
+    """The facts of one request. Times are of `time.perf_counter`, in seconds; `service` is None without a route."""
 
-    request: web.BaseRequest
-    request_id: str
-    client_ip: str
-    scheme: str
-    body_timeout: float
-    min_rate: int = 0
-    started: float = field(default_factory=time.perf_counter)
-    path: str = ""
-    query: str = ""
-    host: str = ""
-    route: RouteSpec | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
-    principal: Principal | None = None
-    origin_headers: tuple[tuple[str, str], ...] = ()
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
-    detail: str = ""
-    left: Left | None = None
-    denied: bool = False
-    expects_continue: bool = False
-    _traceparent: str = ""
+    __slots__ = (
+        "denied", "detail", "head", "params", "principal", "request_id", "service", "started", "status",
+        "traceparent", "upstream_seconds",
+    )  # fmt: skip
 
-    @property
-    def traceparent(self) -> str:
-        """The client's `traceparent` if it is there once and well formed, else a new one."""
-        if not self._traceparent:
-            given = self.request.headers.getall("traceparent", [])
-            fine = len(given) == 1 and is_traceparent(given[0])
-            self._traceparent = given[0] if fine else new_traceparent()
-        return self._traceparent
+    def __init__(
+        self,
+        head: RequestHead,
+        service: Service | None,
+        params: Mapping[str, str],
+        principal: Principal | None,
+        started: float,
+    ) -> None:
+        fields = head.fields
+        self.head = head
+        self.service = service
+        self.params = params
+        self.principal = principal
+        self.started = started
+        self.request_id = fields.request_id or new_request_id()
+        self.traceparent = fields.traceparent or new_traceparent()
+        self.upstream_seconds = 0.0
+        self.status = 499
+        self.detail = ""
+        self.denied = False
 
     @property
     def who(self) -> Principal:
-        """The signed-in user; only for handlers behind the session guard."""
-        assert self.principal is not None  # noqa: S101 - the session guard is in the handler's chain
+        """The signed-in user; only for handlers of routes that require a session."""
+        assert self.principal is not None  # noqa: S101 - the session guard has passed
         return self.principal
 
-    def go_on_from(self, left: Left) -> None:
-        """The fast lane had begun with the request: its times and its id are the request's."""
-        self.left = left
-        self.started = left.started or self.started
-        self.stopwatch.seconds = left.upstream_seconds
-        self.request_id = left.request_id.decode() or self.request_id
+    def identity(self) -> bytes:
+        """Return the identity and forwarding fields that go upstream."""
+        head, who = self.head, self.principal
+        known = head.fields.derived.get(identity_lines)
+        if known is not None and known[0] is who and known[1] == head.address and known[2] == head.scheme:
+            return known[3]  # type: ignore[no-any-return]
+        lines = identity_lines(who.user if who else None, head.address, head.scheme, head.fields.authority)
+        head.fields.derived[identity_lines] = (who, head.address, head.scheme, lines)
+        return lines
 
-    def server_timing(self) -> str:
-        """Where the time went so far, in milliseconds (W3C Server Timing, 2)."""
-        upstream = self.stopwatch.seconds * 1000
+    def on_behalf(self) -> OnBehalf:
+        """Return for whom this request's calls upstream are made."""
+        session = self.principal.key if self.principal is not None else b""
+        return OnBehalf(self.identity(), self.request_id, self.traceparent, session)
+
+    def note(self, error: GatewayError) -> None:
+        """Keep what the access line says about an error."""
+        self.detail = error.detail or self.detail
+        self.denied = self.denied or error.denied
+
+    def ending(self, cors: bytes, *, dated: bool, close: bool) -> bytes:
+        """Return the last fields of a response's head: those that differ from request to request."""
+        return b"%bx-request-id: %b\r\n%b%b%b" % (
+            cors,
+            self.request_id,
+            self._server_timing() if self.service is not None and self.service.server_timing else b"",
+            b"" if dated else date_line(),
+            b"connection: close\r\n" if close else b"",
+        )
+
+    def _server_timing(self) -> bytes:
+        """Return where the time went so far, in milliseconds (W3C Server Timing, 2)."""
+        upstream = self.upstream_seconds * 1000
         own = (time.perf_counter() - self.started) * 1000 - upstream
-        return f"upstream;dur={upstream:.2f}, gateway;dur={max(0.0, own):.2f}"
-
-    async def body(self, limit: int) -> bytes:
-        """The request's body. Raises PayloadTooLarge or RequestTimeout."""
-        length = self.request.content_length
-        if length is not None and length > limit:
-            raise PayloadTooLarge(detail=f"{length} bytes announced, {limit} allowed")
-        data = bytearray()
-        async for chunk in self.chunks(limit):
-            data += chunk
-        return bytes(data)
-
-    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """The request's body as it arrives. Raises PayloadTooLarge or RequestTimeout.
-
-        A client that waits for it is told to go on (RFC 9110, 10.1.1): only now, so that one that was refused is not.
-        """
-        if self.expects_continue:
-            self.expects_continue = False
-            if self.request.transport is not None and not self.request.content.total_bytes:
-                self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        total, waited = 0, 0.0
-        content, now = self.request.content, time.monotonic
-        while True:
-            start = now()
-            try:
-                async with asyncio.timeout(self.body_timeout):
-                    chunk = await content.readany()
-            except TimeoutError:
-                raise RequestTimeout(detail=f"no part of the body for {self.body_timeout:g} s") from None
-            if not chunk:
-                return
-            total += len(chunk)
-            waited += now() - start
-            if total > limit:
-                raise PayloadTooLarge(detail=f"more than {limit} bytes")
-            if self.min_rate and waited > self.body_timeout + total / self.min_rate:
-                raise RequestTimeout(detail=f"{total} bytes of the body in {waited:.1f} s")
-            yield chunk
-
-    async def json(self, limit: int) -> Any:
-        """The request's JSON body. Raises UnsupportedMediaType, BadRequest and what `body` raises."""
-        require_json(self.request)
-        return parse_json(await self.body(limit))
-
-    async def json_object(self, limit: int) -> dict[str, Any]:
-        """The request's body, which must be a JSON object; an empty body is an empty object."""
-        if not self.request.body_exists:
-            return {}
-        document = await self.json(limit)
-        if not isinstance(document, dict):
-            raise BadRequest("The body must be a JSON object")
-        return document
+        value = f"upstream;dur={upstream:.2f}, gateway;dur={max(0.0, own):.2f}"
+        return field_line(b"server-timing", value.encode())
 
 
-async def read_ahead(chunks: AsyncIterator[bytes], enough: int) -> tuple[bytes, bool]:
-    """The first `enough` bytes of a body, or somewhat more; and whether that was all."""
-    data = bytearray()
-    async for chunk in chunks:
-        data += chunk
-        if len(data) >= enough:
-            return bytes(data), False
-    return bytes(data), True
+class RequestContext(Exchange):
+    """A request on the streaming path.
+
+    Args:
+        exchange: the request's facts.
+        body: its body.
+        writer: writes its response.
+        handover: what the fast path left of it, if it began there.
+    """
+
+    __slots__ = ("body", "handover", "writer")
+
+    def __init__(
+        self, exchange: Exchange, body: RequestBody, writer: ResponseWriter, handover: Handover | None
+    ) -> None:
+        for name in Exchange.__slots__:
+            setattr(self, name, getattr(exchange, name))
+        self.body = body
+        self.writer = writer
+        self.handover = handover
+
+    def ending(self, cors: bytes, *, dated: bool, close: bool) -> bytes:
+        """Return the last fields of a response's head, for a client of either version of HTTP."""
+        keep = b"connection: keep-alive\r\n" if self.writer.http_1_0 and not close else b""
+        return super().ending(cors, dated=dated, close=close) + keep
 
 
-async def rejoined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A body whose beginning was read ahead."""
-    yield first
-    async for chunk in rest:
-        yield chunk
+class ResponseWriter:
+    """Writes one response on a client connection.
+
+    Args:
+        client: the connection.
+        http_1_0: the client speaks HTTP/1.0, which knows no chunks.
+        close: the connection ends with this response.
+    """
+
+    __slots__ = ("_chunked", "client", "close", "http_1_0", "started")
+
+    def __init__(self, client: Client, *, http_1_0: bool, close: bool) -> None:
+        self.client = client
+        self.http_1_0 = http_1_0
+        self.close = close
+        self.started = False
+        self._chunked = False
+
+    def start(self, lines: bytes, ending: bytes, how: Framing) -> None:
+        """Write the head."""
+        self.started = True
+        self._chunked = how.chunked
+        self.client.send(b"%b%b%b\r\n" % (lines, how.line, ending))
+
+    def send_whole(self, data: bytes) -> None:
+        """Write a whole response."""
+        self.started = True
+        self.client.send(data)
+
+    async def write(self, data: bytes) -> None:
+        """Write a part of the body, and wait until the client reads on."""
+        if data:
+            self.client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            await self.client.drain()
+
+    def end(self) -> None:
+        """Write the end of the body."""
+        if self._chunked:
+            self.client.send(b"0\r\n\r\n")
 
 
-def require_json(request: web.BaseRequest) -> None:
-    """Raise UnsupportedMediaType unless the body is declared as plain, uncompressed JSON in UTF-8."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    charset = (request.charset or "utf-8").lower().replace("_", "-")
-    if kind != "application/json" or charset not in ("utf-8", "utf8", "us-ascii"):
-        raise UnsupportedMediaType(detail=f"content-type {kind!r}")
-    if any(coding.lower() != "identity" for coding in request.headers.getall("content-encoding", ())):
-        raise UnsupportedMediaType("Send the body without content-encoding")
+Result = Response | None
+"""What a handler returns: a response of the gateway's own, or None if it has written one itself."""
 
 
-def json_response(document: Any, status: int = 200, headers: Headers | None = None) -> web.Response:
-    """A JSON answer that no cache keeps."""
-    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-    response = web.Response(body=body, status=status, content_type="application/json")
-    response.headers.extend([NO_STORE, *(headers or [])])
-    return response
-
-
-def forwarded_proto(headers: MultiMapping[str]) -> str:
-    """The client's scheme as a trusted proxy tells it; empty if it tells none, or two."""
-    given = [value.lower() for value in headers.getall("x-forwarded-proto", ())]
-    return given[0] if given in (["http"], ["https"]) else ""
-
-
-def client_address(peer: str, headers: MultiMapping[str], trusted: tuple[Network, ...]) -> str:
-    """The address of the client: the peer, or what trusted proxies say of theirs, from the right."""
-    if not in_networks(peer, trusted):
-        return peer
-    told = headers.getall("x-forwarded-for", ())
-    single = headers.getall("cf-connecting-ip", ())
-    if single and not told:
-        address = single[0].strip()
-        return address if len(single) == 1 and _is_address(address) else peer
-    for part in reversed(",".join(told).split(",")):
-        address = part.strip()
-        if not _is_address(address):
-            return peer
-        peer = address
-        if not in_networks(address, trusted):
-            break
-    return peer
-
-
-def _is_address(text: str) -> bool:
-    """Whether a text is an address, and nothing more: a zone may be any text."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
-
-
-def in_networks(address: str, networks: tuple[Network, ...]) -> bool:
-    """Whether an address is in one of the networks."""
-    if not networks:
-        return False
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return any((mapped or parsed) in network for network in networks)
+def joined(details: Iterable[str]) -> str:
+    """Return the details of a request as one text for its access line."""
+    return "; ".join(filter(None, details))

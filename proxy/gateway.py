@@ -3,67 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx
-from aiohttp import web
 
-from proxy.access import AccessJudge, Kind, Principal, TracedJudge, classify
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
+from proxy.config.model import HeaderEdit, Server
 from proxy.config.model_identity import Tenant
 from proxy.config.model_upstreams import Upstream
-from proxy.errors import BadRequest, Forbidden
-from proxy.exchange import SECURITY, Exchange
+from proxy.endpoints.auth import AuthHandlers
+from proxy.endpoints.backchannel_logout import BackchannelLogout
+from proxy.endpoints.direct import DirectEndpoint
+from proxy.endpoints.fast_graphql import FastGraphql
+from proxy.endpoints.graphiql import load_page
+from proxy.endpoints.graphql import GraphqlHandler
+from proxy.endpoints.health import OpsHandlers
+from proxy.endpoints.metrics import MetricsHandler, measure_upstreams
 from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
-from proxy.handlers.auth import AuthHandlers
-from proxy.handlers.backchannel import BackchannelLogout
-from proxy.handlers.fast import FastLane, LaneRoute
-from proxy.handlers.fast_exchange import FastRoute
-from proxy.handlers.fast_graphql import FastGraphql
-from proxy.handlers.fast_headers import RequestPlan, ResponsePlan
-from proxy.handlers.graphql import GraphqlHandler
-from proxy.handlers.limits import Limiter
-from proxy.handlers.metrics import MetricsHandler, measure_upstreams
-from proxy.handlers.ops import OpsHandlers
-from proxy.handlers.process import Process
-from proxy.handlers.relay import RelayHandler
-from proxy.handlers.static import load_page
+from proxy.guards import NO_SESSION, OPTIONAL, REQUIRED, RouteGuards
+from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
+from proxy.http.location import Locations, Mount
+from proxy.http.origin import read_origin
+from proxy.http.response import SECURITY
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
+from proxy.identity.principal import Principals
 from proxy.identity.tokens import TenantSettings
-from proxy.observe.access import AccessLog
+from proxy.noetl.api import KnownFacts, NoetlApi
+from proxy.noetl.authorize import Authorizer
 from proxy.observe.audit import STDOUT, Audit, AuditFile, AuditSettings, AuditStream
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
-from proxy.policy.acl import Action
 from proxy.policy.binding import Bind
 from proxy.policy.throttle import ThrottleSettings
-from proxy.routing import Found, PathError, is_plain, normalise_path, parse_pattern
+from proxy.process import Process
+from proxy.rate_limits import RateLimit
+from proxy.relay.fast import FastRelay
+from proxy.relay.handler import RelayHandler
+from proxy.relay.internal import InternalRequests
+from proxy.relay.relayed import RelayedRoute
+from proxy.relay.rewrite import Rewrite
+from proxy.relay.websocket import WebSocketRelay
+from proxy.routing import Entry, RouteTable, parse_pattern
+from proxy.services import FastHandler, Handler, Service
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import LocalSessions, SessionStore
+from proxy.sessions.store import SessionStore
 from proxy.upstream.build import made_of, make_upstream
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.noetl import NoetlApi
 
-Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
-_GUARD = {"needed": "session", "optional": "optional", "own": "none", "none": "none"}
+_SESSION = {"needed": REQUIRED, "session": REQUIRED, "optional": OPTIONAL, "own": NO_SESSION, "none": NO_SESSION}
+_MAX_DIRECT = 64 * 1024
+NOETL = "noetl"
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What serves a route: its handler, and whether a session is looked for and needed."""
-
-    spec: RouteSpec
-    handler: Handler
-    session: str
-    limiter: Limiter | None
+def own_url(block: Server) -> str:
+    """Return how browsers and workers reach this gateway."""
+    scheme = "https" if block.tls is not None else "http"
+    return (block.public_url or f"{scheme}://localhost:{block.port}").rstrip("/")
 
 
 def session_folder(compiled: Compiled) -> Path:
@@ -110,17 +110,25 @@ class Gateway:
         self.audit = open_audit(compiled)
         self.http = self._http(config.auth.jwks.timeout)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
-        noetl = self.upstreams.get("noetl")
-        self.api = NoetlApi(noetl) if noetl else None
-        decisions = self.process.measures.metrics.decisions
-        if self.tracing is None:
-            self.judge = AccessJudge(compiled.access, store, self.api, decisions)
-        else:
-            self.judge = TracedJudge(compiled.access, store, self.api, decisions, self.tracing)
+        noetl = self.upstreams.get(NOETL)
+        self.api = NoetlApi(noetl, self._known(noetl)) if noetl else None
+        metrics = self.process.measures.metrics
+        self.authorizer = Authorizer(compiled.access, store, self.api, metrics.decisions, self.tracing)
         self.security = SECURITY if config.headers.security else ()
+        self.provider = self._make_provider()
+        self.bind = Bind(config.sessions.bind)
+        claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
+        self.principals = Principals(self.provider, compiled.access, self.bind, claims, metrics)
         self.auth = self._auth()
-        self._graphql_handlers: dict[int, GraphqlHandler] = {}
+        cookie = config.sessions.cookie
+        self._cookie_name = cookie.name if cookie.enabled else None
+        self._relayed: dict[int, RelayedRoute] = {}
+        self.internal = InternalRequests(RouteTable(()), self._relayed, self.principals, self._cookie_name)
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
+        self.routes: RouteTable[Service] = RouteTable(
+            Entry(e.hosts, e.methods, e.pattern, self._services[id(e.route)]) for e in compiled.routes.entries
+        )
+        self.internal.routes = self.routes
         self._before = None
 
     def start(self) -> None:
@@ -149,16 +157,17 @@ class Gateway:
         return known
 
     def _key_set(self, url: str, settings: KeySetSettings) -> KeySet:
-        for _, keys in self._before.auth.provider.tenants.values() if self._before is not None else ():
+        for _, keys in self._before.provider.tenants.values() if self._before is not None else ():
             if keys.url == url and keys.settings == settings and keys.client is self.http:
                 return keys
         return KeySet(url, settings, self.http)
 
-    def service(self, spec: RouteSpec) -> Service:
-        """The service of a route of this gateway's table."""
-        return self._services[id(spec)]
+    def _known(self, noetl: UpstreamClient) -> KnownFacts | None:
+        """Return the facts that the last configuration has of the same server."""
+        before = self._before.api if self._before is not None else None
+        return before.known if before is not None and before.client is noetl else None
 
-    def _auth(self) -> AuthHandlers:
+    def _make_provider(self) -> LocalProvider:
         config = self.compiled.loaded.gateway
         sessions, jwks = config.sessions, config.auth.jwks
         settings = KeySetSettings(jwks.lifetime, jwks.cooldown, jwks.timeout, jwks.stale_for, jwks.max_keys)
@@ -168,84 +177,104 @@ class Gateway:
             url = tenant.jwks_url or f"{made.issuer}.well-known/jwks.json"
             tenants[tenant.domain.lower()] = (made, self._key_set(url, settings))
         only = config.auth.tenants[0].domain if len(config.auth.tenants) == 1 else None
-        provider = LocalProvider(
+        return LocalProvider(
             tenants,
             config.auth.default_tenant or only,
             self.store,
             SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
         )
+
+    def _auth(self) -> AuthHandlers:
+        config = self.compiled.loaded.gateway
         slow = config.auth.throttle
-        claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
         throttle = self.process.throttle(ThrottleSettings(slow.after, slow.window, slow.delay, slow.max_delay))
         metrics = self.process.measures.metrics
-        bind = Bind(sessions.bind)
-        return AuthHandlers(provider, self.store, self.judge, sessions.cookie, bind, claims, metrics, throttle)
+        cookie = config.sessions.cookie
+        return AuthHandlers(self.provider, self.store, self.principals, self.authorizer, cookie, metrics, throttle)
 
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
+        guards = self._guards(spec)
+        fast: FastHandler | None
         if name is None:
-            return Service(spec, self._relay(spec).handle, spec.block.auth, self._limiter(spec))
-        return Service(spec, self._handler(name, spec), _GUARD[HANDLERS[name].session], self._limiter(spec))
+            route = self._relayed_route(spec)
+            websocket = WebSocketRelay(route, guards) if spec.block.websocket else None
+            handler: Handler = RelayHandler(route, websocket).handle
+            fast, largest = FastRelay(route), spec.max_body_size
+        elif name == "graphql":
+            graphql = self._graphql(spec)
+            handler, fast, largest = graphql.handle, FastGraphql(graphql), spec.max_body_size
+            route = None
+        else:
+            handler, fast, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
+        service = Service(spec, guards, handler, fast, largest, spec.block.server_timing)
+        if route is not None and route.api is not None:
+            self._relayed[id(service)] = route
+        return service
 
-    def _limiter(self, spec: RouteSpec) -> Limiter | None:
+    def _guards(self, spec: RouteSpec) -> RouteGuards:
+        config, name = self.compiled.loaded.gateway, spec.block.handler
+        session = spec.block.auth if name is None else HANDLERS[name].session
+        return RouteGuards(
+            pattern=spec.pattern,
+            cors=spec.cors,
+            allow_from=spec.allow_from,
+            session=_SESSION[session],
+            roles=spec.require_roles,
+            limit=self._limit(spec),
+            checks_origin=config.sessions.cookie.enabled,
+            plants_cookie=name == "auth.login",
+            own_origin=read_origin(own_url(config.server)),
+        )
+
+    def _limit(self, spec: RouteSpec) -> RateLimit | None:
         return self.process.limiter(spec.limit) if spec.limit is not None else None
 
-    def _relay(self, spec: RouteSpec) -> RelayHandler:
-        name = spec.block.upstream or ""
-        cookie = self.compiled.loaded.gateway.sessions.cookie
-        idle = self.compiled.loaded.gateway.sessions.idle_timeout
-        cookie_name = cookie.name if cookie.enabled else "session_token"
-        return RelayHandler(
-            spec, self.upstreams[name], name == "noetl", self.judge, self.store, cookie_name, self.drain, idle
-        )
-
-    def fast_lane(self, log: AccessLog) -> FastLane | None:
-        """The lane of this configuration's plain relays; None where sessions can't be read without waiting, or are
-        bound: only the ordinary path looks from where they are used."""
-        if self.auth.bind is not Bind.NONE or not isinstance(self.store, LocalSessions):
-            return None
-        who = self.auth.local_lookup(self.store)
-        metrics = self.process.measures.metrics
-        return FastLane(
-            self.compiled.routes, self._fast_route, who, self.compiled.trusted_proxies, log, self.drain, metrics
-        )
-
-    def _fast_route(self, spec: RouteSpec) -> FastRoute | LaneRoute | None:
+    def _relayed_route(self, spec: RouteSpec) -> RelayedRoute:
         block = spec.block
-        if spec.allow_from or block.server_timing:
-            return None
-        if block.handler == "graphql" and spec.limit is None:
-            cookie = self.compiled.loaded.gateway.sessions.cookie
-            handler = self._graphql_handlers[id(spec)]
-            return FastGraphql(spec, handler, cookie.name if cookie.enabled else None, self.security)
-        if block.upstream is None or block.auth != "session":
-            return None
-        rewrite, pattern = block.rewrite, parse_pattern(spec.pattern)
-        prefix = rest = None
-        if rewrite is not None:
-            rest = pattern.rest
-            prefix, braces, after = rewrite.partition(f"{{{rest}}}")
-            if not braces or after or not prefix.endswith("/") or not is_plain(f"{prefix}x"):
-                return None
+        name = block.upstream or ""
+        upstream = self.upstreams[name]
         cookie = self.compiled.loaded.gateway.sessions.cookie
-        upstream = self.upstreams[block.upstream]
-        if (upstream.balancer.hash_on or "session") != "session":
-            return None
-        return FastRoute(
+        cookie_name = cookie.name if cookie.enabled else "session_token"
+        rewrite = Rewrite(block.rewrite, parse_pattern(spec.pattern))
+        answer = ResponsePlan(
+            _edits(block.headers.response),
+            vary_origin=spec.cors.varies,
+            no_store=block.auth == "session",
+            session_cookie=cookie_name,
+            locations=self._locations(name, rewrite.mount),
+        )
+        return RelayedRoute(
             spec,
-            block.upstream == "noetl",
             upstream,
-            prefix,
-            rest or "",
-            {method: spec.action or Action.of_method(method) for method in (*spec.methods, "HEAD")},
+            self.api if name == NOETL else None,
+            self.authorizer,
+            self.store,
+            rewrite,
+            RequestPlan(_edits(block.headers.request), cookie_name),
+            answer,
+            self.drain,
             block.timeout or upstream.pool.settings.response_timeout,
-            RequestPlan(block.headers.request, cookie.name if cookie.enabled else "session_token"),
-            ResponsePlan(block.headers.response),
-            self._limiter(spec),
         )
 
-    def _handler(self, name: str, spec: RouteSpec) -> Handler:
-        key_sets = {domain: keys for domain, (_, keys) in self.auth.provider.tenants.items()}
+    def _locations(self, name: str, own: Mount | None) -> Locations:
+        """Return what translates the references of an upstream to the paths of the routes that lead there."""
+        block = self.compiled.loaded.gateway.upstreams[name]
+        if not block.rewrite_location:
+            return Locations()
+        routes = [e for e in self.compiled.routes.entries if e.route.block.upstream == name]
+        mounts = [Rewrite(e.route.block.rewrite, e.pattern).mount for e in routes]
+        origins = [read_origin(url.rstrip("/")) for url in block.urls]
+        return Locations(filter(None, origins), filter(None, (own, *mounts)))
+
+    def _direct(self, name: str) -> DirectEndpoint | None:
+        """Return what serves an endpoint on the fast path, if it need not wait."""
+        auth = self.auth
+        known = {"auth.validate": auth.validate_now, "auth.check_access": auth.check_access_now, "auth.me": auth.me_now}
+        return DirectEndpoint(known[name]) if name in known else None
+
+    def _handler(self, name: str) -> Handler:
+        key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}
         ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain)
         auth = self.auth
         handlers: dict[str, Handler] = {
@@ -260,62 +289,26 @@ class Gateway:
             "auth.sessions": auth.sessions,
             "auth.ticket": auth.ticket,
             "auth.me": auth.me,
-            "auth.backchannel_logout": BackchannelLogout(auth.provider, self.store).handle,
+            "auth.backchannel_logout": BackchannelLogout(self.provider, self.store).handle,
         }
-        return self._graphql(spec).handle if name == "graphql" else handlers[name]
+        return handlers[name]
 
     def _graphql(self, spec: RouteSpec) -> GraphqlHandler:
         config = self.compiled.loaded.gateway
         settings, schema = config.graphql, make_schema()
         library = make_library(schema, settings, self.compiled.loaded.file.parent)
         assert self.api is not None  # noqa: S101 - the checks refuse a graphql route without the upstream
-        handler = GraphqlHandler(
+        return GraphqlHandler(
             schema,
             library,
             settings,
-            config.sessions.cookie,
             self.api,
-            self.judge,
+            self.authorizer,
             self.store,
-            self.proxy,
+            self.internal,
             spec.max_body_size,
             load_page(),
         )
-        self._graphql_handlers[id(spec)] = handler
-        return handler
-
-    async def proxy(
-        self, who: Principal, method: str, endpoint: str, body: Any, headers: list[tuple[str, str]]
-    ) -> tuple[int, Any]:
-        """`proxyRequest`: the same request under /noetl/, judged by the same route and rules."""
-        raw, question, query = endpoint.partition("?")
-        try:
-            path = normalise_path(raw)
-        except PathError as error:
-            raise BadRequest(f"endpoint: {error}") from None
-        if not path.startswith("/api/") or any(c in "#\x7f" or not " " < c <= "~" for c in query):
-            raise BadRequest("endpoint must be a path under /api/")
-        outside = "/noetl/" + path.removeprefix("/api/")
-        found = self.compiled.routes.find("", method, outside)
-        if not isinstance(found, Found) or found.route.block.upstream != "noetl":
-            raise Forbidden(detail=f"no route to NoETL serves {method} {outside}")
-        spec = found.route
-        if spec.require_roles and not spec.require_roles & who.subject.roles:
-            raise Forbidden(detail=f"route {spec.pattern} requires a role")
-        limiter = self._limiter(spec)
-        if limiter is not None:
-            limiter.take(who.session.ip, who.key, who.user_id, spec.pattern)
-        asked = classify(method, path, spec.action)
-        if asked.kind is Kind.PATH:
-            self.judge.path(who, asked.action, method, outside)
-        data = b"" if body is None else json.dumps(body).encode()
-        await self.judge.asked(who, asked, data, headers)
-        assert self.api is not None  # noqa: S101 - the graphql handler is made only with an api
-        status, answer = await self.api.send(method, path + question + query, headers, body)
-        try:
-            return status, json.loads(answer) if answer else None
-        except (ValueError, RecursionError):
-            return status, answer.decode("utf-8", "replace")
 
     async def retire(self, after: Gateway) -> None:
         """Another gateway has taken over: serve what is under way, and keep no connection of one's own."""
@@ -342,6 +335,10 @@ class Gateway:
         await self.store.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+
+def _edits(block: HeaderEdit) -> HeaderEdits:
+    return HeaderEdits(block.set, tuple(block.remove))
 
 
 def _tenant(block: Tenant) -> TenantSettings:

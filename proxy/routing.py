@@ -14,74 +14,12 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
-_HEX = frozenset("0123456789abcdefABCDEF")
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+/?|/")
 _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:\*\*)?\}")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]*")
 
 
-class PathError(ValueError):
-    """A request path that can't be passed on. The text says why, in general terms."""
-
-
 class PatternError(ValueError):
     """A path pattern in the configuration that is not well formed."""
-
-
-def is_plain(raw: str) -> bool:
-    """Whether a path is in its one form already, by a look that is quick and sometimes says no for yes."""
-    return _PLAIN.fullmatch(raw) is not None
-
-
-def normalise_path(raw: str) -> str:
-    """The one form of a request path that is matched, judged and sent (RFC 3986, 6.2.2).
-
-    Escapes of unreserved characters are decoded, other escapes are in upper case, `.` and empty segments are
-    removed. Raises PathError for `..`, a backslash, `#`, control characters, an encoded slash, a broken escape or
-    anything that is not ASCII, however it is spelled.
-    """
-    if _PLAIN.fullmatch(raw):
-        return raw
-    if not raw.startswith("/"):
-        raise PathError("the path must start with /")
-    decoded = _decode_unreserved(raw)
-    segments = decoded.split("/")
-    kept = [segment for segment in segments[1:-1] if segment not in ("", ".")]
-    last = segments[-1]
-    if ".." in kept or last == "..":
-        raise PathError("the path must not contain ..")
-    kept.append("" if last == "." else last)
-    return "/" + "/".join(kept)
-
-
-def _decode_unreserved(raw: str) -> str:
-    out: list[str] = []
-    position, end = 0, len(raw)
-    while position < end:
-        char = raw[position]
-        if char == "%":
-            out.append(_decode_escape(raw, position))
-            position += 3
-            continue
-        if char in "\\#" or not " " < char < "\x7f":
-            raise PathError("the path has a character that must not be there")
-        out.append(char)
-        position += 1
-    return "".join(out)
-
-
-def _decode_escape(raw: str, position: int) -> str:
-    digits = raw[position + 1 : position + 3]
-    if len(digits) != 2 or not _HEX.issuperset(digits):
-        raise PathError("bad URL encoding")
-    code = int(digits, 16)
-    char = chr(code)
-    if char in _UNRESERVED:
-        return char
-    if code < 0x20 or code == 0x7F or char in "/\\":
-        raise PathError("the path has an encoded character that must not be there")
-    return f"%{digits.upper()}"
 
 
 @dataclass(frozen=True, slots=True)

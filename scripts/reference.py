@@ -28,7 +28,7 @@ from proxy.config.problems import Path as Key
 from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, written
 from proxy.errors import known_errors
 from proxy.observe.metrics import DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
-from proxy.upstream.sink import FaultKind
+from proxy.upstream.receiver import FaultKind
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"

@@ -14,9 +14,9 @@ import click
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
 from proxy.config.problems import ConfigError, Path, Problem, key_of
-from proxy.dryrun import failing_tests
 from proxy.graphql.build import check_trusted
-from proxy.tls import Certificate, CertificateError
+from proxy.noetl.whatif import failing_tests
+from proxy.server.certificate import Certificate, CertificateError
 
 CONFIG = click.option(
     "--config",

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from proxy.access import playbook_name
 from proxy.commands.common import CONFIG, Failed, read
 from proxy.config.compile import Compiled
-from proxy.dryrun import Outcome, Unclear, on_playbook, on_request, subject_of
 from proxy.errors import BadRequest
+from proxy.noetl.surface import playbook_name
+from proxy.noetl.whatif import Outcome, Unclear, on_playbook, on_request, subject_of
 from proxy.policy.acl import Action, Subject, Verdict
 from proxy.policy.cors import CorsPolicy
 

@@ -9,7 +9,8 @@ import click
 from proxy.commands.common import CONFIG, Failed, read, table
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.routing import Entry, Found, Missing, PathError, RouteTable, normalise_path
+from proxy.http.target import PathError, normalise_path
+from proxy.routing import Entry, Found, Missing, RouteTable
 
 
 @click.command(epilog="Example: noetl-edge routes GET /noetl/executions")

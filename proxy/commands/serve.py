@@ -22,13 +22,13 @@ from proxy.config.compile import Compiled
 from proxy.config.lint import lint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
-from proxy.lifecycle import Running, run
 from proxy.observe import logs
-from proxy.ports import reserve_port
+from proxy.server.certificate import CertificateError
+from proxy.server.file_watch import Changes
+from proxy.server.shared_port import reserve_port
+from proxy.server.supervisor import Supervisor, ready_note, worker_count
+from proxy.server.worker import Running, run
 from proxy.sessions.store import StoreError
-from proxy.tls import CertificateError
-from proxy.watch import Changes
-from proxy.workers import Supervisor, ready_note, worker_count
 
 _OTHER_FILES = 100
 

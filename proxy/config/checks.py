@@ -14,10 +14,11 @@ from proxy.config.later import Later
 from proxy.config.model import Gateway, RouteBlock, RuleBlock
 from proxy.config.problems import Path, Problem, key_of, suggest
 from proxy.config.yamlfile import Document
+from proxy.http.target import PathError, normalise_path
 from proxy.observe.tracing import is_installed
 from proxy.policy.cors import OriginError, check_origin
 from proxy.policy.glob import GlobError, path_glob, text_glob
-from proxy.routing import PathError, PatternError, normalise_path, parse_pattern
+from proxy.routing import PatternError, parse_pattern
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 

@@ -12,9 +12,10 @@ from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Gateway, RoleBlock
 from proxy.config.problems import Path, Problem, key_of
+from proxy.http.target import normalise_path
 from proxy.policy.acl import Action, Rule
 from proxy.policy.glob import Glob, covers, intersects
-from proxy.routing import Entry, Pattern, normalise_path
+from proxy.routing import Entry, Pattern
 
 _SECRET_NAME = re.compile(r"authorization|cookie|token|secret|passw|api-?key|credential", re.IGNORECASE)
 

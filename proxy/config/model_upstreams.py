@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proxy.config.block import Block, env
-from proxy.config.types import Duration, Integer, ListOf, Text, Texts
+from proxy.config.types import Duration, Flag, Integer, ListOf, Text, Texts
 
 
 class UpstreamTls(Block):
@@ -86,6 +86,7 @@ class Upstream(Block):
     health: Annotated[Health | None, BeforeValidator(_switch)] = Field(
         None, description="Active health checks; off if not given."
     )
+    rewrite_location: Flag = Field(True, description="Redirects to the upstream's own address lead to the gateway's.")
     circuit: Annotated[CircuitBlock | None, BeforeValidator(_switch)] = Field(
         None, description="Circuit breaker, for each url; off if not given."
     )

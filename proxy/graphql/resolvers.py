@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from proxy import __version__
-from proxy.access import AccessJudge, Principal, playbook_name
 from proxy.errors import BadRequest, GatewayError
+from proxy.identity.principal import Principal
+from proxy.noetl.api import CatalogEntry, ExecutionSummary, NoetlApi, OnBehalf
+from proxy.noetl.authorize import Authorizer
+from proxy.noetl.executions import ENDED, ExecutionState
+from proxy.noetl.surface import playbook_name
 from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore
-from proxy.upstream.executions import ENDED, ExecutionState
-from proxy.upstream.noetl import CatalogEntry, ExecutionSummary, NoetlApi
 
-Headers = list[tuple[str, str]]
 _MAX_PAGES = 10
 MAX_ITEMS = 1000
 """The most that `first` may ask for."""
@@ -25,21 +26,19 @@ _METHOD = re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE")
 class ProxyCall(Protocol):
     """Sends what `proxyRequest` asks for, judged as the same request under /noetl/."""
 
-    async def __call__(
-        self, who: Principal, method: str, endpoint: str, body: Any, headers: Headers
-    ) -> tuple[int, Any]:
-        """The status and the JSON answer."""
+    async def __call__(self, method: str, endpoint: str, body: Any) -> tuple[int, Any]:
+        """Return the status and the JSON body of the response."""
 
 
 class Context(NamedTuple):
-    """What a request's resolvers need. `headers` tell upstream on whose behalf a call is made."""
+    """What a request's resolvers need. `on_behalf` says for whom calls upstream are made."""
 
     who: Principal
     api: NoetlApi
-    judge: AccessJudge
+    authorizer: Authorizer
     store: SessionStore
     proxy: ProxyCall
-    headers: Headers
+    on_behalf: OnBehalf
 
 
 class Info(Protocol):
@@ -88,19 +87,20 @@ async def playbooks(
 ) -> list[dict[str, Any]]:
     context = info.context
     most = _first(first, MAX_ITEMS)
-    entries = await context.api.catalog(kind or "playbook", context.headers)
+    entries = await context.api.catalog(kind or "playbook", context.on_behalf)
     seen = (
         entry
         for entry in entries
-        if entry.path.startswith(prefix or "") and context.judge.may(context.who, Action.VIEW, entry.path).allowed
+        if entry.path.startswith(prefix or "")
+        and context.authorizer.decide(context.who, Action.VIEW, entry.path).allowed
     )
     return [_playbook(entry) for _, entry in zip(range(most), seen, strict=False)]
 
 
 async def playbook(_: Any, info: Info, name: str) -> dict[str, Any] | None:
     context = info.context
-    context.judge.playbook(context.who, Action.VIEW, playbook_name(name, "name"))
-    entry = await context.api.entry(name, context.headers)
+    context.authorizer.playbook(context.who, Action.VIEW, playbook_name(name, "name"))
+    entry = await context.api.entry(name, context.on_behalf)
     return None if entry is None else _playbook(entry)
 
 
@@ -116,8 +116,8 @@ def _playbook(entry: CatalogEntry) -> dict[str, Any]:
 
 async def execution_status(_: Any, info: Info, executionId: str) -> dict[str, Any]:
     context = info.context
-    await context.judge.execution(context.who, Action.VIEW, executionId, context.headers)
-    return _state(await context.api.state(executionId, context.headers))
+    await context.authorizer.execution(context.who, Action.VIEW, executionId, context.on_behalf)
+    return _state(await context.api.state(executionId, context.on_behalf))
 
 
 async def execution(_: Any, info: Info, id: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ async def executions(
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     for page in range(_MAX_PAGES):
-        summaries = await context.api.executions(page, context.headers)
+        summaries = await context.api.executions(page, context.on_behalf)
         fresh = [item for item in summaries if item.execution_id not in seen]
         for item in fresh:
             seen.add(item.execution_id)
@@ -165,9 +165,9 @@ async def executions(
 
 
 async def _may_see(context: Context, item: ExecutionSummary) -> bool:
-    if item.path is not None and context.judge.may(context.who, Action.VIEW, item.path).allowed:
+    if item.path is not None and context.who.permits.allows_playbook(Action.VIEW, item.path):
         return True
-    return await context.judge.owns(context.who, item.execution_id)
+    return await context.authorizer.started(context.who, item.execution_id)
 
 
 def _summary(item: ExecutionSummary) -> dict[str, Any]:
@@ -204,9 +204,9 @@ async def execute_playbook(
 ) -> dict[str, Any]:
     context = info.context
     _no_client(clientId)
-    context.judge.playbook(context.who, Action.EXECUTE, playbook_name(name, "name"))
+    context.authorizer.playbook(context.who, Action.EXECUTE, playbook_name(name, "name"))
     workload = _workload(variables)
-    started = await context.api.execute(name, workload, resourceKind or "playbook", context.headers)
+    started = await context.api.execute(name, workload, resourceKind or "playbook", context.on_behalf)
     return _started(context, started, name)
 
 
@@ -219,8 +219,8 @@ async def rerun_execution(
 ) -> dict[str, Any]:
     context = info.context
     _no_client(clientId)
-    path = await context.judge.rerun(context.who, executionId, context.headers)
-    started = await context.api.rerun(executionId, path, _workload(variables), context.headers)
+    path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
+    started = await context.api.rerun(executionId, path, _workload(variables), context.on_behalf)
     return _started(context, started, path)
 
 
@@ -237,9 +237,9 @@ async def cancel_execution(
     reason: str | None = None,
 ) -> dict[str, Any]:
     context = info.context
-    await context.judge.execution(context.who, Action.EXECUTE, executionId, context.headers)
-    await context.api.cancel(executionId, reason, context.headers)
-    return _state(await context.api.state(executionId, context.headers))
+    await context.authorizer.execution(context.who, Action.EXECUTE, executionId, context.on_behalf)
+    await context.api.cancel(executionId, reason, context.on_behalf)
+    return _state(await context.api.state(executionId, context.on_behalf))
 
 
 async def proxy_request(_: Any, info: Info, input: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +247,7 @@ async def proxy_request(_: Any, info: Info, input: dict[str, Any]) -> dict[str, 
     method = input["method"].upper()
     if not _METHOD.fullmatch(method):
         raise BadRequest("method must be GET, HEAD, POST, PUT, PATCH or DELETE")
-    status, data = await context.proxy(context.who, method, input["endpoint"], input.get("body"), context.headers)
+    status, data = await context.proxy(method, input["endpoint"], input.get("body"))
     success = status < 400
     text = None if success else _error_text(data, status)
     return {"success": success, "status": status, "data": data, "error": text}

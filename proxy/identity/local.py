@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from proxy.http.credentials import key_of
 from proxy.identity.jwks import KeySet
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
-from proxy.sessions.store import Session, SessionStore, key_of, new_session, new_token
+from proxy.sessions.store import Session, SessionStore, new_session, new_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,12 @@ class LocalProvider:
         *,
         ip: str,
         user_agent: str,
-        instead_of: bytes | None = None,
+        instead_of: Sequence[bytes] = (),
     ) -> LoggedIn:
-        """A new session for the token's user. That of the key `instead_of` ends before it begins, so that the two do
-        not count both where a user may have so many at once.
+        """Return a new session for the token's user.
+
+        The sessions of the keys `instead_of` end before it begins, so that they do not count where the number of a
+        user's sessions is limited.
 
         Raises InvalidToken, KeySetUnavailable or StoreError.
         """
@@ -55,28 +58,21 @@ class LocalProvider:
         key = key_of(session_token)
         assert key is not None  # noqa: S101 - a new token always has a key
         wanted = new_session(key, identity, now=time.time(), lifetime=lifetime, ip=ip, user_agent=user_agent)
-        if instead_of is not None and await self.store.get(instead_of) is not None:
-            await self.store.end(instead_of)
+        for old in instead_of:
+            if await self.store.get(old) is not None:
+                await self.store.end(old)
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)
         return LoggedIn(session_token, session)
 
-    async def session(self, token: str, may: Callable[[Session], bool]) -> tuple[bytes, Session] | None:
-        """The live session of a token, with its key; None for an unknown, expired or ended one, and for one that `may`
-        not be used, which is no use of it. Raises StoreError."""
-        key = key_of(token)
-        session = await self.store.get(key) if key is not None else None
-        if key is None or session is None or not session.alive(time.time(), self.settings.idle_timeout):
-            return None
-        return (key, session) if may(session) and self.live(key, session) else None
+    def alive(self, session: Session) -> bool:
+        """Return whether a session is valid now."""
+        return session.alive(time.time(), self.settings.idle_timeout)
 
-    def live(self, key: bytes, session: Session) -> bool:
-        """Whether a session is valid now; if so, its use is noted, now and then."""
+    def note_use(self, key: bytes, session: Session) -> None:
+        """Note that a session is used; the store is told only now and then."""
         now = time.time()
-        if not session.alive(now, self.settings.idle_timeout):
-            return False
         if now - session.last_seen_at > self._touch_after():
             self.store.touch(key, now)
-        return True
 
     def _touch_after(self) -> float:
         return min(60.0, self.settings.idle_timeout / 10) if self.settings.idle_timeout else 60.0

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 _FLUSH_AFTER = 0.2
 _FLUSH_SIZE = 64 * 1024
 _quoted = json.encoder.encode_basestring_ascii
 
 
-@dataclass(slots=True)
-class AccessLine:
-    """What is told of a request. Times in milliseconds; `route` is the pattern, `path` has no secret in its query;
-    `denied`: the access rules, or the binding of a session, refused something."""
+class AccessLine(NamedTuple):
+    """What is logged about a request. Times are in milliseconds; `route` is the pattern, `path` has no secret in its
+    query; `denied`: the access rules, or the binding of a session, refused something."""
 
     method: str
     path: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
@@ -14,19 +15,21 @@ import structlog
 from proxy.observe.access import AccessLog, ConsoleAccessLog, JsonAccessLog, NoAccessLog
 
 _SECRET_PARAMETERS = frozenset({"session_token", "ticket", "code", "id_token", "access_token", "token"})
+_MAY_BE_SECRET = re.compile("%|token|ticket|code", re.IGNORECASE)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def redact_query(query: str) -> str:
     """A query string without the values of parameters that are secrets, however their names are spelled."""
-    if not query:
-        return ""
+    if not _MAY_BE_SECRET.search(query):
+        return query
+    question = "?" if query.startswith("?") else ""
     parts = []
-    for part in query.split("&"):
+    for part in query.removeprefix("?").split("&"):
         name, equals, _ = part.partition("=")
         secret = unquote_plus(name).strip().lower() in _SECRET_PARAMETERS
         parts.append(f"{name}=[redacted]" if secret and equals else part)
-    return "&".join(parts)
+    return question + "&".join(parts)
 
 
 def printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -7,6 +7,7 @@ statuses; no header, no query and no token.
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from proxy import __version__
 
 _EXPORT_SECONDS = 2
+MOST_TRACES = 50
+"""Requests recorded in a second, with as many at once; the others are forwarded with their trace, unrecorded."""
 
 
 def is_installed() -> bool:
@@ -41,6 +44,7 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("noetl-edge", __version__)
         self._propagator = TraceContextTextMapPropagator()
+        self._allowance, self._refilled_at = float(MOST_TRACES), time.monotonic()
 
     @contextmanager
     def request(self, method: str, given: dict[str, str]) -> Iterator[Any]:
@@ -64,22 +68,43 @@ class Tracing:
         if status >= 500:
             span.set_status(Status(StatusCode.ERROR))
 
+    def samples(self) -> bool:
+        """Return whether the next request is recorded: at most `MOST_TRACES` in a second, so that tracing stays cheap.
+
+        The exporter can't send more than that, and would drop the rest after it has cost its time.
+        """
+        now = time.monotonic()
+        self._allowance = min(MOST_TRACES, self._allowance + (now - self._refilled_at) * MOST_TRACES)
+        self._refilled_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """A span within the current one. A refusal is no error of ours, so exceptions are not recorded."""
+        """Record a span within the current one, if that is recorded. A refusal is no error, so none is recorded."""
+        from opentelemetry.trace import get_current_span
+
+        if not get_current_span().is_recording():
+            yield
+            return
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
             yield
 
     @contextmanager
-    def upstream(self, name: str, method: str, headers: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-        """The span of a request to an upstream, and that request's headers with the span as their parent."""
-        from opentelemetry.trace import SpanKind
+    def upstream(self, name: str, method: str) -> Iterator[bytes]:
+        """Record the span of a request to an upstream; yield the `traceparent` to send, empty if none is recorded."""
+        from opentelemetry.trace import SpanKind, get_current_span
 
+        if not get_current_span().is_recording():
+            yield b""
+            return
         attributes = {"http.request.method": method, "peer.service": name}
         with self._tracer.start_as_current_span("upstream", None, SpanKind.CLIENT, attributes, record_exception=False):
             carried: dict[str, str] = {}
             self._propagator.inject(carried)
-            yield [*(field for field in headers if field[0].lower() != "traceparent"), *carried.items()]
+            yield carried.get("traceparent", "").encode("ascii")
 
     def close(self) -> None:
         """Send what is left."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from proxy.bounded import BoundedCache
 from proxy.policy.glob import Glob
 
-_MAX_KNOWN = 32
+_MAX_DECISIONS = 32
 _ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
@@ -137,7 +138,7 @@ class Permits:
     `allows` and `allows_playbook` say what `AccessPolicy.on_path` and `on_playbook` decide, without the reason.
     """
 
-    __slots__ = ("_default", "_known", "_paths", "_playbooks")
+    __slots__ = ("_default", "_on_paths", "_on_playbooks", "_paths", "_playbooks")
 
     def __init__(self, rules: Iterable[Rule], who: Subject, *, default: bool) -> None:
         mine = [(rule, action) for rule in rules for action in Action if not rule.mismatch(who, action)]
@@ -146,10 +147,18 @@ class Permits:
         self._paths = (_by_action(paths, "deny"), _by_action(paths, "allow"))
         self._playbooks = (_by_action(playbooks, "deny"), _by_action(playbooks, "allow"))
         self._default = default
-        self._known: dict[tuple[Action, str], bool] = {}
+        self._on_paths: BoundedCache[tuple[Action, str, str], bool] = BoundedCache(_MAX_DECISIONS)
+        self._on_playbooks: BoundedCache[tuple[Action, str], bool] = BoundedCache(_MAX_DECISIONS)
 
     def allows(self, action: Action, method: str, path: str) -> bool:
-        """Whether the request is allowed."""
+        """Return whether the request is allowed. The decisions used last are cached."""
+        known = self._on_paths.get((action, method, path))
+        if known is None:
+            known = self._decide_path(action, method, path)
+            self._on_paths.put((action, method, path), known)
+        return known
+
+    def _decide_path(self, action: Action, method: str, path: str) -> bool:
         deny, allow = self._paths
         for rule in deny[action]:
             if (not rule.methods or method in rule.methods) and any(glob.matches(path) for glob in rule.paths):
@@ -160,12 +169,11 @@ class Permits:
         return self._default
 
     def allows_playbook(self, action: Action, playbook: str) -> bool:
-        """Whether the action on the playbook is allowed. The latest decisions are remembered."""
-        known = self._known.get((action, playbook))
+        """Return whether the action on the playbook is allowed. The decisions used last are cached."""
+        known = self._on_playbooks.get((action, playbook))
         if known is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            known = self._known[action, playbook] = self._decide(action, playbook)
+            known = self._decide(action, playbook)
+            self._on_playbooks.put((action, playbook), known)
         return known
 
     def _decide(self, action: Action, playbook: str) -> bool:

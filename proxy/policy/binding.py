@@ -16,7 +16,7 @@ class Bind(StrEnum):
     BOTH = "both"
 
 
-def strays(bind: Bind, began: tuple[str, str], now: tuple[str, str]) -> str:
+def differing(bind: Bind, began: tuple[str, str], now: tuple[str, str]) -> str:
     """What differs from the login, each side an address and a user agent; empty if nothing that matters.
 
     An IPv6 address is compared by its /64, a user agent as far as it is stored.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from proxy.http.origin import read_origin
+
 Headers = tuple[tuple[str, str], ...]
 
 _ORIGIN = re.compile(r"(https?)://(\*\.)?([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
@@ -28,7 +30,7 @@ def check_origin(text: str) -> None:
         raise OriginError("a wildcard needs a domain of at least two labels after it")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CorsPolicy:
     """The compiled `cors` block. Ready header tuples, so that a request only looks its origin up."""
 
@@ -41,19 +43,27 @@ class CorsPolicy:
     allow_private_network: bool
 
     def allows(self, origin: str) -> bool:
-        """Whether the origin may read answers. `null` never may."""
+        """Return whether the origin may read responses. `null` never may, unless it is listed."""
+        return self.names(origin) or (self.any_origin and origin != "null")
+
+    def names(self, origin: str) -> bool:
+        """Return whether the origin is listed, itself or by a `*` for its first label. `*` alone lists nobody."""
         if origin in self.origins:
             return True
-        if origin == "null":
-            return False
-        return self.any_origin or any(pattern.fullmatch(origin) for pattern in self.wildcards)
+        found = read_origin(origin)
+        normal = origin if found is None else str(found)
+        return normal in self.origins or any(pattern.fullmatch(normal) for pattern in self.wildcards)
+
+    @property
+    def varies(self) -> bool:
+        """Whether responses depend on `Origin`, also where the origin is absent or refused: `vary` must name it."""
+        return not self.any_origin or self.allow_credentials
 
     def response_headers(self, origin: str | None) -> Headers:
-        """What an answer carries; `vary: origin` also where the origin is absent or refused."""
-        vary = () if self.any_origin and not self.allow_credentials else (("vary", "origin"),)
+        """Return the fields that let a page of the origin read a response, but for `vary`."""
         if origin is None or not self.allows(origin):
-            return vary
-        return (("access-control-allow-origin", self._echo(origin)), *self.simple, *vary)
+            return ()
+        return (("access-control-allow-origin", self._echo(origin)), *self.simple)
 
     def preflight_headers(self, origin: str, *, private_network: bool) -> Headers | None:
         """What a preflight is told; None where the origin is refused."""

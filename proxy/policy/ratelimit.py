@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proxy.policy.recent import Recent
+from proxy.bounded import BoundedCache
 
 MAX_KEYS = 100_000
 
@@ -65,7 +65,7 @@ class RateLimiter:
         self.settings = settings
         self._each = settings.period / settings.requests
         self._tolerance = self._each * (settings.burst - 1)
-        self._whole_at: Recent[Hashable, float] = Recent(max_keys)
+        self._whole_at: BoundedCache[Hashable, float] = BoundedCache(max_keys)
 
     def allows(self, key: Hashable, now: float) -> bool:
         """Whether a request would be allowed; it is not counted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from proxy.policy.recent import Recent
+from proxy.bounded import BoundedCache
 
 MAX_KEYS = 50_000
 
@@ -31,7 +31,7 @@ class Throttle:
 
     def __init__(self, settings: ThrottleSettings, max_keys: int = MAX_KEYS) -> None:
         self._settings = settings
-        self._failed: Recent[Hashable, tuple[int, float]] = Recent(max_keys)
+        self._failed: BoundedCache[Hashable, tuple[int, float]] = BoundedCache(max_keys)
 
     def wait(self, key: Hashable, now: float) -> float:
         """How many seconds the next try has to wait; 0 if none."""

@@ -5,9 +5,7 @@ Times are aware UTC datetimes outside and seconds since 1970 inside. A store nev
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,7 +14,6 @@ from typing import Any, Protocol, runtime_checkable
 
 MAX_AGENT = 256
 _SEEN = b',"last_seen_at":'
-_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class StoreError(Exception):
@@ -26,11 +23,6 @@ class StoreError(Exception):
 def new_token() -> str:
     """128 random bits as 32 lower-case hexadecimal characters."""
     return secrets.token_hex(16)
-
-
-def key_of(token: str) -> bytes | None:
-    """The key under which a token's session is kept; None if it can't be a session token."""
-    return hashlib.sha256(token.encode("ascii")).digest() if _TOKEN.fullmatch(token) else None
 
 
 def instant(seconds: float) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 
-from proxy.upstream.breaker import Circuit, CircuitState
-from proxy.upstream.connection import NEVER, Connection
+from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitState
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import Pool
+from proxy.upstream.retry import longest_idle
 
 _EJECT_AFTER = 5
 _FIRST_EJECTION = 1.0
@@ -41,7 +42,7 @@ class CircuitOpen(Exception):
 class Endpoint:
     """One url: its connections, and what is known of how it fares."""
 
-    def __init__(self, pool: Pool, circuit: Circuit | None, *, alone: bool) -> None:
+    def __init__(self, pool: Pool, circuit: CircuitBreaker | None, *, alone: bool) -> None:
         self.pool = pool
         self.circuit = circuit
         self.healthy = True
@@ -87,22 +88,25 @@ class Endpoint:
         return self.pool.busy + self.pool.waiting
 
 
-Key = Callable[[str, Sequence[tuple[str, str]], bytes], bytes | None]
+Key = Callable[[str, bytes, bytes], bytes | None]
 
 
 def hash_key(hash_on: str | None) -> Key:
-    """What `hash_on` looks at: a function of a request's target, its headers and the session it belongs to."""
+    """Return what `hash_on` looks at: a function of a request's target, its field lines and its session's key."""
     if hash_on == "session":
-        return lambda target, headers, session: session or None
+        return lambda target, lines, session: session or None
     if hash_on is not None and hash_on.startswith("header:"):
-        wanted = hash_on.removeprefix("header:").strip().lower()
-        return lambda target, headers, session: next(
-            (value.encode("latin-1", "replace") for name, value in headers if name.lower() == wanted), None
-        )
+        wanted = hash_on.removeprefix("header:").strip().lower().encode("latin-1")
+        return lambda target, lines, session: _field_value(lines, wanted)
     return _execution_of
 
 
-def _execution_of(target: str, headers: Sequence[tuple[str, str]], session: bytes) -> bytes | None:
+def _field_value(lines: bytes, wanted: bytes) -> bytes | None:
+    fields = (line.partition(b":") for line in lines.split(b"\r\n"))
+    return next((value.strip() for name, _, value in fields if name.lower() == wanted), None)
+
+
+def _execution_of(target: str, lines: bytes, session: bytes) -> bytes | None:
     found = _EXECUTION.search(target)
     return found[1].encode() if found else None
 
@@ -131,23 +135,23 @@ class Balancer:
         fit = [endpoint for endpoint in untried if endpoint.fit(now)] or untried
         return self._admitted(self._pick(fit, key))
 
-    def take_idle(self, key: bytes, longest_idle: float = NEVER) -> Connection | None:
-        """A kept connection of the endpoint that a request goes to; None if that needs more than a look.
+    def take_idle(self, method: str, key: bytes | None) -> UpstreamConnection | None:
+        """Return a kept connection of the endpoint that a request goes to; None if that needs more than a look.
 
-        `longest_idle` in seconds: a connection that was idle for longer is not good enough.
+        `key` is what the upstream balances by, if it does.
         """
-        only, before = self.endpoints[0], self._next
+        endpoint, turn = self.endpoints[0], self._next
         if len(self.endpoints) > 1:
-            now = only.pool.now()
+            now = endpoint.pool.now()
             fit = [e for e in self.endpoints if e.healthy and now >= e.ejected_until and e.would_admit(now)]
             if not fit:
                 return None
-            only = self._pick(fit, key if self.key is not None else None)
-        if only.circuit is not None and only.circuit.state is not CircuitState.CLOSED:
+            endpoint = self._pick(fit, key)
+        if endpoint.circuit is not None and endpoint.circuit.state is not CircuitState.CLOSED:
+            self._next = turn
             return None
-        turn, self._next = self._next, before
-        connection = only.pool.take_idle(longest_idle)
-        if connection is not None:
+        connection = endpoint.pool.take_idle(longest_idle(method))
+        if connection is None:
             self._next = turn
         return connection
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.config.model_upstreams import Upstream
 from proxy.upstream.balance import Balance, Balancer, Endpoint
-from proxy.upstream.breaker import Circuit, CircuitSettings
+from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitBreakerSettings
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.health import HealthSettings
 from proxy.upstream.pool import Pool, PoolSettings
@@ -43,7 +43,7 @@ def _endpoint(url: str, block: Upstream, folder: Path, *, alone: bool) -> Endpoi
     )
     pool = Pool(url, settings, _tls(url, block, folder), block.tls.server_name if block.tls else None)
     limits = block.circuit
-    circuit = Circuit(CircuitSettings(limits.failures, limits.window, limits.open)) if limits else None
+    circuit = CircuitBreaker(CircuitBreakerSettings(limits.failures, limits.window, limits.open)) if limits else None
     return Endpoint(pool, circuit, alone=alone)
 
 

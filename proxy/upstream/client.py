@@ -1,48 +1,56 @@
-"""Requests to one upstream for those who can wait: an answer to read or to stream, with its connection given back.
+"""Requests to one upstream from coroutines: a response to read or to stream, with its connection given back.
 
-The relay's fast lane sends on the same connections without coming through here.
+The fast path sends on the same connections, and hands over to this module what it can't finish.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
+from proxy.http.header_plan import CHUNKED, field_line, request_head
 from proxy.observe.tracing import Tracing
 from proxy.upstream.balance import Balancer, CircuitOpen, Endpoint
-from proxy.upstream.connection import Connection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.health import HealthChecks, HealthSettings
 from proxy.upstream.pool import Full
-from proxy.upstream.response import Response
-from proxy.upstream.retry import NO_RETRIES, SAFE, RetryBudget, RetryPolicy
-from proxy.upstream.sink import Fault, FaultKind
+from proxy.upstream.receiver import Fault, FaultKind
+from proxy.upstream.response import UpstreamResponse
+from proxy.upstream.retry import NO_RETRIES, RetryBudget, RetryPolicy, RetryState
 
-Headers = list[tuple[str, str]]
 _MAX_PROBE = 64 * 1024
-_UNTRACED = nullcontext()
 T = TypeVar("T")
-_UNSAFE_FIELD = re.compile(r"[\r\n\x00]")
+Body = bytes | AsyncIterator[bytes] | None
 
 
 @dataclass(slots=True)
-class _Call:
-    """One request of a client's, however often it is sent."""
+class OutgoingRequest:
+    """A request to an upstream, ready to send.
+
+    Args:
+        method: of the request.
+        target: path and query.
+        lines: its fields, each with its line end, but for `host`, framing and `traceparent`.
+        traceparent: its trace.
+        body: its body; None for no body at all.
+        length: the length of a streamed body; None if it is not known, then the body goes out in chunks.
+        session: the key of the user's session, for `hash_on: session`.
+        upgrade: the response may be 101, and its connection the caller's.
+    """
 
     method: str
     target: str
-    headers: Headers
-    body: bytes | AsyncIterator[bytes] | None
-    seconds: float
-    key: bytes | None
-    spent: int
-    tried: list[Endpoint]
+    lines: bytes
+    traceparent: bytes = b""
+    body: Body = None
+    length: int | None = None
+    session: bytes = b""
     upgrade: bool = False
     probe: bool = False
 
@@ -51,12 +59,34 @@ class _Call:
         """Whether it can be sent again from the start."""
         return self.body is None or isinstance(self.body, bytes)
 
+    @property
+    def chunked(self) -> bool:
+        """Whether its body goes out in chunks."""
+        return not self.whole and self.length is None
 
-_Begun = tuple[Response, Connection, "asyncio.Task[None] | None"]
+    def head(self, authority: bytes) -> bytes:
+        """Return its head for an upstream with this `Host`."""
+        framing = b""
+        if isinstance(self.body, bytes):
+            framing = b"content-length: %d\r\n" % len(self.body)
+        elif self.body is not None:
+            framing = CHUNKED if self.length is None else b"content-length: %d\r\n" % self.length
+        trace = field_line(b"traceparent", self.traceparent) if self.traceparent else b""
+        return request_head(self.method, self.target, authority, framing, self.lines, trace)
+
+
+_Begun = tuple[UpstreamResponse, UpstreamConnection, "asyncio.Task[None] | None"]
 
 
 class UpstreamClient:
-    """The way to one upstream: chooses an endpoint, sends, and sends again what may be sent again."""
+    """The way to one upstream: chooses an endpoint, sends, and sends again what may be sent again.
+
+    Args:
+        name: of the upstream.
+        balancer: chooses among its urls.
+        retries: which failed requests are sent again.
+        health: how its urls are checked; None is off.
+    """
 
     def __init__(
         self,
@@ -81,136 +111,94 @@ class UpstreamClient:
         if self._health is not None:
             self._health.start()
 
+    def retry_state(self, method: str, *, whole: bool) -> RetryState:
+        """Return the state of a request that is sent for the first time."""
+        return RetryState(self.retries, self._afford, len(self.endpoints), method, whole)
+
     @asynccontextmanager
     async def request(
-        self,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes | AsyncIterator[bytes] | None = None,
-        *,
-        timeout: float | None = None,
-        session: bytes = b"",
-        spent: int = 0,
-        tried: Endpoint | None = None,
-        upgrade: bool = False,
-    ) -> AsyncIterator[Response]:
-        """Send a request and hold the connection while its answer is used. `target` is path and query, ready to send.
+        self, wanted: OutgoingRequest, *, timeout: float | None = None, retry: RetryState | None = None
+    ) -> AsyncIterator[UpstreamResponse]:
+        """Send a request and hold the connection while its response is used.
 
-        `headers` hold no framing but, where a streamed body's length is known, `content-length`; without it the body
-        goes out in chunks. `session` is what `hash_on: session` looks at; `spent` counts the times that this request
-        was sent before, the last time to `tried`.
+        `timeout` (seconds) bounds the wait for the response's head. `retry` is the state of a request that was sent
+        before, on the fast path.
 
-        With `upgrade` the answer may be 101, and its connection the caller's.
-
-        Raises BadGateway, GatewayTimeout, or Unavailable where too many wait for a connection or every circuit is open.
+        Raises:
+            BadGateway: the upstream can't be reached, reset the connection, or sent what is not HTTP.
+            GatewayTimeout: no response in time.
+            Unavailable: too many requests wait for a connection, or every circuit is open.
         """
-        key = self.balancer.key(target, headers, session) if self.balancer.key is not None else None
         seconds = timeout or self.pool.settings.response_timeout
-        call = _Call(method, target, headers, body, seconds, key, spent, [tried] if tried is not None else [], upgrade)
+        state = retry or self.retry_state(wanted.method, whole=wanted.whole)
         sending: asyncio.Task[None] | None = None
-        try:
-            with _UNTRACED if self.tracing is None else self._traced(self.tracing, call):
-                response, connection, sending = await self._begin(call)
-                try:
-                    yield response
-                finally:
-                    connection.abandon(response)
-        finally:
-            if sending is not None:
-                sending.cancel()
-                await asyncio.wait([sending])
-
-    @contextmanager
-    def _traced(self, tracing: Tracing, call: _Call) -> Iterator[None]:
-        with tracing.upstream(self.name, call.method, call.headers) as headers:
-            call.headers = headers
-            yield
-
-    async def _begin(self, call: _Call) -> _Begun:
-        """Send until there is an answer to pass on, or nothing may be sent again."""
-        stale = 0
-        while True:
-            endpoint = self._choose(call)
+        async with AsyncExitStack() as stack:
+            if self.tracing is not None:
+                span = self.tracing.upstream(self.name, wanted.method)
+                wanted.traceparent = stack.enter_context(span) or wanted.traceparent
+            response, connection, sending = await self._begin(wanted, state, seconds)
             try:
-                begun = await self._attempt(endpoint, call)
+                yield response
+            finally:
+                connection.abandon(response)
+                if sending is not None:
+                    sending.cancel()
+                    await asyncio.wait([sending])
+
+    async def _begin(self, wanted: OutgoingRequest, state: RetryState, seconds: float) -> _Begun:
+        """Send until there is a response to forward, or nothing may be sent again."""
+        key = self.balancer.key(wanted.target, wanted.lines, wanted.session) if self.balancer.key is not None else None
+        while True:
+            endpoint = self._choose(key, state.tried)
+            try:
+                begun = await self._attempt(endpoint, wanted, seconds)
             except Full as error:
                 raise Unavailable(retry_after=1, detail=f"upstream {self.name}: {error}") from None
             except Fault as fault:
-                if fault.kind is FaultKind.STALE and not stale and call.whole and call.method in SAFE:
-                    stale = 1
-                elif not self._may_repeat(endpoint, call, fault):
-                    raise error_of(fault, self.name, call.seconds) from None
+                if not state.again_after_fault(fault.kind, endpoint):
+                    raise error_of(fault, self.name, seconds) from None
                 continue
             response, connection, sending = begun
-            if not self._is_failure(call, response.status):
+            if not state.again_after_status(response.status, endpoint):
                 return begun
             connection.abandon(response)
             if sending is not None:
                 sending.cancel()
-            call.spent += 1
-            call.tried.append(endpoint)
 
-    def _choose(self, call: _Call) -> Endpoint:
+    def _choose(self, key: bytes | None, tried: list[Endpoint]) -> Endpoint:
         try:
-            return self.balancer.choose(call.key, call.tried)
+            return self.balancer.choose(key, tried)
         except CircuitOpen as error:
             seconds = max(1, math.ceil(error.retry_after))
             raise Unavailable(retry_after=seconds, detail=f"upstream {self.name}: {error}") from None
 
-    def _may_repeat(self, endpoint: Endpoint, call: _Call, fault: Fault) -> bool:
-        """Whether a request that failed is sent again. What never reached an upstream costs none of the budget."""
-        call.tried.append(endpoint)
-        if not self.retries.after_fault(call.method, fault.kind):
-            return False
-        if fault.kind is FaultKind.CONNECT:
-            return len(call.tried) < max(len(self.endpoints), 1 + self.retries.attempts)
-        if not call.whole or call.spent >= self.retries.attempts or not self._afford():
-            return False
-        call.spent += 1
-        return True
-
-    def _is_failure(self, call: _Call, status: int) -> bool:
-        return (
-            self.retries.after_status(call.method, status)
-            and call.whole
-            and call.spent < self.retries.attempts
-            and self._afford()
-        )
-
-    def may_retry(self, method: str, *, kind: FaultKind | None = None, status: int = 0) -> bool:
-        """Whether a request of the fast lane, without a body and sent once, is sent again; it is charged for."""
-        wanted = self.retries.after_status(method, status) if kind is None else self.retries.after_fault(method, kind)
-        return wanted and self._afford()
-
     def _afford(self) -> bool:
         return self.budget.take(sum(endpoint.pool.requests - endpoint.pool.probes for endpoint in self.endpoints))
 
-    async def _attempt(self, endpoint: Endpoint, call: _Call) -> _Begun:
-        pool, body = endpoint.pool, call.body
-        if not call.whole and pool.uploads >= pool.most_uploads:
+    async def _attempt(self, endpoint: Endpoint, wanted: OutgoingRequest, seconds: float) -> _Begun:
+        pool, body = endpoint.pool, wanted.body
+        if not wanted.whole and pool.uploads >= pool.most_uploads:
             raise Full(f"{pool.uploads} request bodies are on their way")
-        head = request_head(call.method, call.target, call.headers, pool.authority, body)
-        connection = await pool.acquire(repeatable=call.method in SAFE)
+        connection = await pool.acquire(wanted.method)
         while not connection.usable:
-            connection = await pool.acquire(repeatable=call.method in SAFE)
-        response = Response(connection)
+            connection = await pool.acquire(wanted.method)
+        head = wanted.head(connection.authority)
+        response = UpstreamResponse(connection)
         sending: asyncio.Task[None] | None = None
-        deadline = pool.now() + call.seconds
+        deadline = pool.now() + seconds
         if body is None or isinstance(body, bytes):
             connection.begin(
                 response,
                 head + (body or b""),
-                head_only=call.method == "HEAD",
+                head_only=wanted.method == "HEAD",
                 deadline=deadline,
-                upgrade=call.upgrade,
-                probe=call.probe,
+                upgrade=wanted.upgrade,
+                probe=wanted.probe,
             )
         else:
-            connection.begin(response, head, head_only=call.method == "HEAD", deadline=deadline, sent=False)
-            chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
+            connection.begin(response, head, head_only=wanted.method == "HEAD", deadline=deadline, sent=False)
             pool.uploads += 1
-            sending = asyncio.create_task(_send(connection, response, body, call.seconds, chunked=chunked))
+            sending = asyncio.create_task(_send(connection, response, body, seconds, chunked=wanted.chunked))
             sending.add_done_callback(pool.upload_ended)
         try:
             await response.head()
@@ -223,11 +211,11 @@ class UpstreamClient:
         return response, connection, sending
 
     async def _probe(self, endpoint: Endpoint) -> str:
-        """Why a health check of an endpoint failed; empty if it did not."""
-        call = _Call("GET", self._probe_path, [], None, self._probe_seconds, None, 0, [], probe=True)
+        """Return why a health check of an endpoint failed; empty if it did not."""
+        wanted = OutgoingRequest("GET", self._probe_path, b"", probe=True)
         try:
             async with asyncio.timeout(self._probe_seconds):
-                response, connection, _ = await self._attempt(endpoint, call)
+                response, connection, _ = await self._attempt(endpoint, wanted, self._probe_seconds)
                 try:
                     await response.read(_MAX_PROBE)
                 finally:
@@ -235,14 +223,17 @@ class UpstreamClient:
         except (Fault, Full, BadGateway) as error:
             return str(error)
         except TimeoutError:
-            return f"no answer within {self._probe_seconds:g} s"
+            return f"no response within {self._probe_seconds:g} s"
         return "" if response.status < 400 else f"status {response.status}"
 
     async def reachable(self, path: str, timeout: float) -> bool:
-        """Whether the upstream answers this path with a success within `timeout` seconds."""
+        """Return whether the upstream responds to this path with a status below 500 within `timeout` seconds."""
         try:
-            async with asyncio.timeout(timeout), self.request("GET", path, [], timeout=timeout) as response:
-                return response.status < 500
+            async with (
+                asyncio.timeout(timeout),
+                self.request(OutgoingRequest("GET", path, b""), timeout=timeout) as got,
+            ):
+                return got.status < 500
         except (BadGateway, GatewayTimeout, Unavailable, TimeoutError):
             return False
 
@@ -262,50 +253,29 @@ class UpstreamClient:
 
 
 async def _send(
-    connection: Connection, response: Response, body: AsyncIterator[bytes], seconds: float, *, chunked: bool
+    connection: UpstreamConnection,
+    response: UpstreamResponse,
+    body: AsyncIterator[bytes],
+    seconds: float,
+    *,
+    chunked: bool,
 ) -> None:
     """Pass the request's body on, as fast as the upstream takes it. An answer that is complete ends it."""
     try:
         async for data in body:
-            if connection.sink is not response:
+            if connection.receiver is not response:
                 return
             connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
             await connection.drain()
             if not connection.head_done:
                 connection.extend(seconds)
-        if connection.sink is response:
+        if connection.receiver is response:
             if chunked:
                 connection.write(b"0\r\n\r\n")
             connection.finish_sending()
     except GatewayError as error:
         response.refuse(error)
         connection.abandon(response)
-
-
-def request_head(
-    method: str, target: str, headers: Headers, authority: str, body: bytes | AsyncIterator[bytes] | None
-) -> bytes:
-    """A request's head, framed for its body. Raises BadGateway for a field that would not be one line."""
-    framing = f"host: {authority}\r\n"
-    if isinstance(body, bytes):
-        framing += f"content-length: {len(body)}\r\n"
-    lines = []
-    streamed = body is not None and not isinstance(body, bytes)
-    known = False
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered == "host":
-            continue
-        if lowered == "content-length":
-            known = True
-            if isinstance(body, bytes):
-                continue
-        if _UNSAFE_FIELD.search(value) or _UNSAFE_FIELD.search(name):
-            raise BadGateway(detail=f"header {name!r} has a value that is not one line")
-        lines.append(f"{name}: {value}\r\n")
-    if streamed and not known:
-        framing += "transfer-encoding: chunked\r\n"
-    return f"{method} {target} HTTP/1.1\r\n{framing}{''.join(lines)}\r\n".encode("latin-1")
 
 
 def error_of(fault: Fault, name: str, seconds: float) -> GatewayError:

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection to an upstream: writes a request, parses the answer, hands it to a sink.
+"""One HTTP/1.1 connection to an upstream: writes a request, parses the response, gives it to a receiver.
 
-Events in, events out: it knows no route and no retry. It refuses answers that are not HTTP, heads without end,
-and bodies that nobody asked for. One answer at a time; it is used again only if the last one ended cleanly.
+Events in, events out: it knows no route and no retry. It refuses responses that are not HTTP, heads without end, and
+bodies beyond their length. One response at a time; it is used again only if the last one ended cleanly.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from proxy.upstream.heads import Head, RawHeaders
-from proxy.upstream.sink import Fault, FaultKind, Sink
+from proxy.upstream.heads import RawHeaders, ResponseHead
+from proxy.upstream.receiver import Fault, FaultKind, ResponseReceiver
+from proxy.upstream.retry import NEVER
 
 if TYPE_CHECKING:
     from proxy.upstream.pool import Pool, Watch
@@ -21,42 +22,18 @@ if TYPE_CHECKING:
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 MAX_INTERIM = 8
-NEVER = float("inf")
+_BY_PARSER = -1
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """A connection of a pool."""
 
     __slots__ = (
-        "_chunked",
-        "_complete",
-        "_drained",
-        "_field_bytes",
-        "_fields",
-        "_head",
-        "_head_bytes",
-        "_headers",
-        "_interim",
-        "_keep",
-        "_length", "_may_upgrade",
-        "_parser",
-        "_pool",
-        "_probe",
-        "_reading_paused",
-        "_reason",
-        "_received",
-        "_sent",
-        "_status",
-        "_transport",
-        "_upgraded",
-        "deadline",
-        "head_done",
-        "head_only",
-        "idle_since",
-        "served",
-        "sink",
-        "write_paused",
+        "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers", "_interim",
+        "_keep", "_length", "_may_upgrade", "_missing", "_parser", "_pool", "_probe", "_reading_paused", "_reason",
+        "_received", "_sent", "_status", "_transport", "_upgraded", "authority", "deadline", "head_done", "head_only",
+        "idle_since", "receiver", "served", "write_paused",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -64,21 +41,22 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._drained: asyncio.Future[None] | None = None
-        self.sink: Sink | None = None
+        self.authority = pool.authority.encode("latin-1")
+        self.receiver: ResponseReceiver | None = None
         self.served = 0
         self.idle_since = 0.0
         self.deadline = NEVER
         self.write_paused = False
-        self._upgraded = False
-        self._reading_paused = False
+        self.head_done = self.head_only = False
+        self._upgraded = self._reading_paused = False
+        self._received = self._complete = False
+        self._sent = True
+        self._may_upgrade = self._probe = False
+        self._missing = _BY_PARSER
         self._reset()
 
     def _reset(self) -> None:
-        self.head_done = False
-        self.head_only = False
-        self._received = False
-        self._complete = False
-        self._sent = True
+        """Forget the last response as the parser saw it."""
         self._status = 0
         self._reason = b""
         self._headers: RawHeaders = []
@@ -89,14 +67,7 @@ class Connection(asyncio.Protocol):
         self._length: int | None = None
         self._chunked = False
         self._keep = False
-        self._head: Head | None = None
-        self._may_upgrade = False
-        self._probe = False
-
-    @property
-    def authority(self) -> str:
-        """Host and port of the upstream, as they stand in `Host`."""
-        return self._pool.authority
+        self._head: ResponseHead | None = None
 
     @property
     def watch(self) -> Watch | None:
@@ -106,11 +77,11 @@ class Connection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether a request may be sent on it."""
-        return self.sink is None and self._transport is not None and not self._transport.is_closing()
+        return self.receiver is None and self._transport is not None and not self._transport.is_closing()
 
     def begin(
         self,
-        sink: Sink,
+        receiver: ResponseReceiver,
         head: bytes,
         *,
         head_only: bool,
@@ -124,15 +95,17 @@ class Connection(asyncio.Protocol):
         `sent=False`: more of the body follows by `write`. `upgrade`: the answer may be 101, and a tunnel follows.
         `probe`: it is a health check, which has a judge of its own.
         """
-        self._reset()
+        self.head_done = self._received = self._complete = False
+        self._missing = _BY_PARSER
         self._may_upgrade = upgrade
-        self.sink = sink
+        self.receiver = receiver
         self.head_only = head_only
         self.deadline = deadline
         self._sent = sent
         self.served += 1
         self._pool.requests += 1
-        self._pool.probes += probe
+        if probe:
+            self._pool.probes += 1
         self._probe = probe
         cast(asyncio.Transport, self._transport).write(head)
 
@@ -140,6 +113,10 @@ class Connection(asyncio.Protocol):
         """Send more of the request's body."""
         if self._transport is not None:
             self._transport.write(data)
+
+    def now(self) -> float:
+        """Return the time of the event loop's clock, in which deadlines are."""
+        return self._pool.now()
 
     def extend(self, seconds: float) -> None:
         """The deadline is `seconds` from now."""
@@ -169,10 +146,10 @@ class Connection(asyncio.Protocol):
             self.deadline = self._pool.now() + self._pool.idle_timeout
             self._transport.resume_reading()
 
-    def abandon(self, sink: Sink) -> None:
+    def abandon(self, receiver: ResponseReceiver) -> None:
         """Give an exchange up, and the connection with it; nothing, if the exchange has ended: another may be on it."""
-        if self.sink is sink:
-            self.sink = None
+        if self.receiver is receiver:
+            self.receiver = None
             self.close()
 
     def close(self) -> None:
@@ -188,15 +165,15 @@ class Connection(asyncio.Protocol):
             self._fail(FaultKind.HEAD_TIMEOUT, "no answer in time")
 
     def _fail(self, kind: FaultKind, text: str) -> None:
-        sink, self.sink = self.sink, None
+        receiver, self.receiver = self.receiver, None
         self.deadline = NEVER
         self.close()
-        if sink is not None:
-            self._give(sink, kind, text)
+        if receiver is not None:
+            self._give(receiver, kind, text)
 
-    def _give(self, sink: Sink, kind: FaultKind, text: str) -> None:
+    def _give(self, receiver: ResponseReceiver, kind: FaultKind, text: str) -> None:
         self._pool.faulted(kind, probe=self._probe)
-        sink.on_fault(Fault(kind, text))
+        receiver.on_fault(Fault(kind, text))
 
     # asyncio.Protocol
 
@@ -207,20 +184,20 @@ class Connection(asyncio.Protocol):
         self._transport = None
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
-        sink, self.sink = self.sink, None
+        receiver, self.receiver = self.receiver, None
         self._pool.lost(self)
-        if sink is None:
+        if receiver is None:
             return
         if self.head_done and exc is None and self._length is None and not self._chunked:
-            sink.on_end()
+            receiver.on_end()
             return
         text = str(exc) or type(exc).__name__ if exc else "closed by the upstream"
         if self.head_done:
-            self._give(sink, FaultKind.BROKEN, text)
+            self._give(receiver, FaultKind.BROKEN, text)
         elif not self._received and self.served > 1:
-            self._give(sink, FaultKind.STALE, text)
+            self._give(receiver, FaultKind.STALE, text)
         else:
-            self._give(sink, FaultKind.RESET, text)
+            self._give(receiver, FaultKind.RESET, text)
 
     def pause_writing(self) -> None:
         self.write_paused = True
@@ -231,72 +208,94 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        sink, fresh = self.sink, not self._received
-        if sink is None:
+        receiver, fresh = self.receiver, not self._received
+        if receiver is None:
             self.close()
             return
-        self._received = True
+        if fresh:
+            self._received = True
+            if not self.head_only:
+                known = self._pool.heads.find(data)
+                if known is not None:
+                    self._begin_known(receiver, *known)
+                    return
+            self._reset()
         if self._upgraded:
-            sink.on_body(data)
-        elif not (fresh and not self.head_only and self._again(sink, data)):
-            if not self.head_done:
-                self._head_bytes += len(data)
-            self._parse(sink, data)
-            if self.sink is not None and not self._upgraded:
-                self._parsed(sink, data if fresh else b"")
+            receiver.on_body(data)
+            return
+        if self._missing >= 0:
+            self._count_body(receiver, data)
+            return
+        if not self.head_done:
+            self._head_bytes += len(data)
+        self._parse(receiver, data)
+        if self.receiver is not None and not self._upgraded:
+            self._parsed(receiver, data if fresh else b"")
 
-    def _parse(self, sink: Sink, data: bytes) -> None:
+    def _begin_known(self, receiver: ResponseReceiver, head: ResponseHead, body: bytes) -> None:
+        """Give a response whose head is known by its bytes; the parser, between two responses, need not see it."""
+        self.head_done = self._keep = True
+        self._chunked, self._length = False, head.length
+        self._missing = head.length or 0
+        self._pool.answered(head.status, probe=self._probe)
+        receiver.on_head(head)
+        if self.receiver is not None:
+            self._count_body(receiver, body)
+
+    def _count_body(self, receiver: ResponseReceiver, data: bytes) -> None:
+        """Give a part of a body whose length is known. Bytes beyond it belong to no response."""
+        missing = self._missing = self._missing - len(data)
+        if missing < 0:
+            self._keep = False
+            data, self._missing = data[:missing], 0
+        if data:
+            receiver.on_body(data)
+        if self.receiver is None:
+            return
+        if missing <= 0:
+            self._complete = True
+            self._finish(receiver)
+            return
+        if not self._reading_paused:
+            self.deadline = self._pool.now() + self._pool.idle_timeout
+        receiver.on_batch()
+
+    def _parse(self, receiver: ResponseReceiver, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self._complete and self._status != 101 and self.sink is sink:
+            if self._complete and self._status != 101 and self.receiver is receiver:
                 self._keep = False  # the answer is whole; what follows it is nobody's
             elif isinstance(error, httptools.HttpParserUpgrade):
-                self._upgrade(sink, data[error.args[0] :])
+                self._upgrade(receiver, data[error.args[0] :])
             else:
                 self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
 
-    def _parsed(self, sink: Sink, whole: bytes) -> None:
+    def _parsed(self, receiver: ResponseReceiver, whole: bytes) -> None:
         """What follows when all that has arrived is parsed; `whole` is that, if it began with this answer's head."""
         if self._complete:
             if whole and self._keep and not self.head_only and self._head is not None and not self._interim:
                 self._pool.heads.keep(whole, self._head)
-            self._finish(sink)
+            self._finish(receiver)
         elif self.head_done:
             if not self._reading_paused:
                 self.deadline = self._pool.now() + self._pool.idle_timeout
-            sink.on_batch()
+            receiver.on_batch()
         elif self._head_bytes > MAX_HEAD:
             self._fail(FaultKind.GARBAGE, "the head is too large")
 
-    def _again(self, sink: Sink, data: bytes) -> bool:
-        """Give an answer whose head came before; the parser, which is between two answers, need not see it."""
-        found = self._pool.heads.find(data)
-        if found is None:
-            return False
-        head, body = found
-        self.head_done = self._complete = self._keep = True
-        self._status = head.status
-        self._pool.answered(head.status, probe=self._probe)
-        sink.on_head(head)
-        if body and self.sink is not None:
-            sink.on_body(body)
-        if self.sink is not None:
-            self._finish(sink)
-        return True
-
-    def _upgrade(self, sink: Sink, rest: bytes) -> None:
+    def _upgrade(self, receiver: ResponseReceiver, rest: bytes) -> None:
         if self._status != 101 or not self.head_done:
             self._fail(FaultKind.GARBAGE, "an upgrade that nobody asked for")
             return
         self._upgraded = True
         self.deadline = NEVER
         if rest:
-            sink.on_body(rest)
-        sink.on_batch()
+            receiver.on_body(rest)
+        receiver.on_batch()
 
-    def _finish(self, sink: Sink) -> None:
-        self.sink = None
+    def _finish(self, receiver: ResponseReceiver) -> None:
+        self.receiver = None
         self.deadline = NEVER
         keep = self._keep and self._sent and not self._reading_paused
         if self.head_only:
@@ -305,7 +304,7 @@ class Connection(asyncio.Protocol):
             self._pool.release(self)
         else:
             self.close()
-        sink.on_end()
+        receiver.on_end()
 
     # httptools
 
@@ -326,7 +325,7 @@ class Connection(asyncio.Protocol):
             raise ValueError("too many header fields")
         if self.head_done:
             return  # a trailer; hop-by-hop, not passed on
-        lowered = name.lower()
+        lowered = name.rstrip(b" \t").lower()
         if lowered == b"content-length":
             self._length = int(value)
         elif lowered == b"transfer-encoding":
@@ -360,15 +359,15 @@ class Connection(asyncio.Protocol):
         if self.head_only:
             self._complete = True
         self._pool.answered(status, probe=self._probe)
-        if self.sink is not None:
-            self._head = Head(status, self._reason, self._headers, self._length, self._chunked)
-            self.sink.on_head(self._head)
+        if self.receiver is not None:
+            self._head = ResponseHead(status, self._reason, self._headers, self._length, self._chunked)
+            self.receiver.on_head(self._head)
 
     def on_body(self, data: bytes) -> None:
         if self._complete:
             self._keep = False
-        elif self.sink is not None:
-            self.sink.on_body(data)
+        elif self.receiver is not None:
+            self.receiver.on_body(data)
 
     def on_message_complete(self) -> None:
         if self.head_done:

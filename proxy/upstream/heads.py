@@ -1,20 +1,24 @@
-"""Heads of upstreams' answers, and those that came before, which need not be parsed again."""
+"""Heads of upstreams' responses, and those that are known by their bytes, which need not be parsed again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.bounded import BoundedCache
 
 RawHeaders = list[tuple[bytes, bytes]]
 _MAX_HEADS = 256
-_MAX_KEPT = 4096
+_MAX_HEAD = 4096
+_MAX_BYTES = 512 * 1024
 _END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Head:
-    """The head of an answer, raw. `length` is its content-length; None if there is none.
+class ResponseHead:
+    """The head of a response, with lower-case field names. `length` is its content-length; None if there is none.
 
-    `known`: the same object comes again with each answer whose head is the same, byte for byte.
+    `derived` caches what compiled routes make of the head, by part.
     """
 
     status: int
@@ -22,34 +26,32 @@ class Head:
     headers: RawHeaders
     length: int | None
     chunked: bool
-    known: bool = False
+    derived: dict[object, Any] = field(default_factory=dict)
 
 
 class KnownHeads:
-    """The heads of whole answers, by their bytes. Those of one upstream are much the same within a second."""
+    """Heads of whole responses by their bytes. Those of one upstream are much the same within a second."""
 
     __slots__ = ("_heads",)
 
     def __init__(self) -> None:
-        self._heads: dict[bytes, Head] = {}
+        self._heads: BoundedCache[bytes, ResponseHead] = BoundedCache(_MAX_HEADS, _MAX_BYTES)
 
     def __len__(self) -> int:
         return len(self._heads)
 
-    def find(self, data: bytes) -> tuple[Head, bytes] | None:
-        """Head and body of an answer, if its head is known and the rest of the bytes is its body, no more and no less.
-
-        The bytes must begin where an answer begins.
-        """
-        end = data.find(_END) + len(_END)
+    def find(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Return a known head and the bytes that follow it. `data` must begin where a response begins."""
+        end = data.find(_END) + 4
         head = self._heads.get(data[:end])
-        return (head, data[end:]) if head is not None and head.length == len(data) - end else None
+        return None if head is None else (head, data[end:])
 
-    def keep(self, data: bytes, head: Head) -> None:
-        """Keep the head of an answer that came at once and whole, and was these bytes."""
-        end = data.find(_END) + len(_END)
-        if head.chunked or end > _MAX_KEPT or head.length != len(data) - end:
+    def keep(self, data: bytes, head: ResponseHead) -> None:
+        """Keep the head of a response that came at once and whole, and was these bytes.
+
+        Its connection can be used again, as its head says.
+        """
+        end = data.find(_END) + 4
+        if head.chunked or end > _MAX_HEAD or head.length != len(data) - end:
             return
-        if len(self._heads) >= _MAX_HEADS:
-            self._heads.clear()
-        self._heads[data[:end]] = replace(head, known=True)
+        self._heads.put(data[:end], head, end)

@@ -13,14 +13,12 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from proxy.upstream.connection import NEVER, Connection
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import KnownHeads
-from proxy.upstream.sink import Fault, FaultKind
+from proxy.upstream.receiver import Fault, FaultKind
+from proxy.upstream.retry import NEVER, longest_idle
 
 KEPT_IDLE = 50.0
-STALE_AFTER = 4.0
-"""Seconds after which a kept connection is not trusted with a request that can't be repeated."""
-
 _BLAMELESS = frozenset({FaultKind.STALE, FaultKind.IDLE_TIMEOUT})
 
 
@@ -72,9 +70,9 @@ class Pool:
         self._tls = tls if self.secure else None
         self._server_name = (server_name or self.host) if self.secure else None
         self.heads = KnownHeads()
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
-        self._waiting: deque[asyncio.Future[Connection]] = deque()
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._waiting: deque[asyncio.Future[UpstreamConnection]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         shortest = min(settings.response_timeout, settings.idle_timeout)
@@ -115,7 +113,7 @@ class Pool:
         if self.watch is not None and not probe and kind not in _BLAMELESS:
             self.watch.bad(unreachable=kind is FaultKind.CONNECT)
 
-    def take_idle(self, longest_idle: float = NEVER) -> Connection | None:
+    def take_idle(self, longest_idle: float = NEVER) -> UpstreamConnection | None:
         """A kept connection, the one used last, if there is one."""
         while self._idle:
             connection = self._idle.pop()
@@ -126,11 +124,11 @@ class Pool:
                 return connection
         return None
 
-    async def acquire(self, *, repeatable: bool) -> Connection:
-        """A connection to send on. Raises Full, or Fault where none can be opened."""
+    async def acquire(self, method: str) -> UpstreamConnection:
+        """Return a connection for a request of this method. Raises Full, or Fault where none can be opened."""
         if self._loop is None:
             self._start()
-        kept = self.take_idle(NEVER if repeatable else STALE_AFTER)
+        kept = self.take_idle(longest_idle(method))
         if kept is not None:
             return kept
         if self.size >= self.settings.max_connections and self._idle:
@@ -141,9 +139,9 @@ class Pool:
             raise Full(f"{self.size} connections are busy and {len(self._waiting)} requests wait")
         return await self._wait()
 
-    async def _wait(self) -> Connection:
+    async def _wait(self) -> UpstreamConnection:
         assert self._loop is not None  # noqa: S101 - acquire has started
-        future: asyncio.Future[Connection] = self._loop.create_future()
+        future: asyncio.Future[UpstreamConnection] = self._loop.create_future()
         self._waiting.append(future)
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
@@ -157,10 +155,10 @@ class Pool:
                 raise Full(f"waited {self.settings.connect_timeout:g} s for one of {self.size} connections") from None
             raise
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> UpstreamConnection:
         assert self._loop is not None  # noqa: S101 - acquire has started
         self.size += 1
-        connection = Connection(self)
+        connection = UpstreamConnection(self)
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 await self._loop.create_connection(
@@ -179,12 +177,12 @@ class Pool:
         self._open.add(connection)
         return connection
 
-    def _unreachable(self, connection: Connection, text: str) -> Fault:
+    def _unreachable(self, connection: UpstreamConnection, text: str) -> Fault:
         self._forget(connection)
         self.faulted(FaultKind.CONNECT)
         return Fault(FaultKind.CONNECT, text)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
         self.size -= 1
         self._wake_one()
@@ -198,7 +196,7 @@ class Pool:
                 task.add_done_callback(partial(self._opened, future))
                 return
 
-    def _opened(self, wanted: asyncio.Future[Connection], done: asyncio.Task[Connection]) -> None:
+    def _opened(self, wanted: asyncio.Future[UpstreamConnection], done: asyncio.Task[UpstreamConnection]) -> None:
         if done.cancelled():
             wanted.cancel()
         elif (error := done.exception()) is not None:
@@ -209,12 +207,12 @@ class Pool:
         else:
             wanted.set_result(done.result())
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """An exchange ended cleanly."""
         connection.idle_since = self.now()
         self._hand_on(connection)
 
-    def _hand_on(self, connection: Connection) -> None:
+    def _hand_on(self, connection: UpstreamConnection) -> None:
         while self._waiting and connection.usable:
             future = self._waiting.popleft()
             if not future.done():
@@ -225,7 +223,7 @@ class Pool:
         elif connection.usable:
             self._idle.append(connection)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
         if connection in self._open:
             if connection in self._idle:

@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from proxy.errors import BadGateway
-from proxy.upstream.connection import Connection
-from proxy.upstream.heads import Head, RawHeaders
-from proxy.upstream.sink import Fault
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.heads import ResponseHead
+from proxy.upstream.receiver import Fault
 
-Headers = list[tuple[str, str]]
 _BUFFER = 256 * 1024
 
 
@@ -19,7 +18,7 @@ class BodyBroken(Exception):
     """The upstream ended, or stalled, in the middle of a body whose head has been passed on."""
 
 
-class Response:
+class UpstreamResponse:
     """An upstream's answer: status, raw headers in lower case, and a body to stream or to read. A sink."""
 
     __slots__ = (
@@ -31,13 +30,11 @@ class Response:
         "_more",
         "_nudged",
         "_ready",
-        "headers",
-        "raw_headers",
-        "reason",
+        "received",
         "status",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._more: asyncio.Future[None] | None = None
@@ -47,18 +44,22 @@ class Response:
         self._nudged = False
         self._error: Exception | None = None
         self.status = 0
-        self.reason = ""
-        self.headers: Headers = []
-        self.raw_headers: RawHeaders = []
+        self.received: ResponseHead | None = None
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> UpstreamConnection:
         """What the answer comes on."""
         return self._connection
 
     async def head(self) -> None:
         """Wait for the head. Raises Fault, or what refused the request's body."""
         await self._ready
+
+    @property
+    def response_head(self) -> ResponseHead:
+        """The head, once it has arrived."""
+        assert self.received is not None  # noqa: S101 - `head` has been awaited
+        return self.received
 
     @property
     def ended(self) -> bool:
@@ -117,13 +118,11 @@ class Response:
             self._ready.set_exception(error)
         self._wake()
 
-    # Sink
+    # ResponseReceiver
 
-    def on_head(self, head: Head) -> None:
+    def on_head(self, head: ResponseHead) -> None:
         self.status = head.status
-        self.reason = head.reason.decode("latin-1")
-        self.raw_headers = head.headers
-        self.headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        self.received = head
         if not self._ready.done():
             self._ready.set_result(None)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.http.credentials import key_of
 from proxy.observe import logs
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.sessions.store import Identity, new_session, new_token
 from tests.attack.battle import LIMITS, Battle, battle
 from tests.attack.table import Tally
 from tests.integration.harness import TENANT

@@ -34,7 +34,7 @@ async def test_a_token_in_a_secret_parameter_is_in_no_line(tmp_path: Path, warm:
     assert await found(tmp_path, ASKED, warm=warm) == []
 
 
-@pytest.mark.parametrize(("module", "warm"), [("proxy.server", False), ("proxy.handlers.fast_relay", True)])
+@pytest.mark.parametrize(("module", "warm"), [("proxy.server.dispatcher", False), ("proxy.relay.fast_relay", True)])
 async def test_a_token_in_the_log_is_found(
     tmp_path: Path, module: str, warm: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,7 +52,7 @@ async def test_a_token_in_base64_in_an_errors_answer_is_found(tmp_path: Path, mo
         error.text = f"seen: {base64.b64encode(secret).decode()}"
         raise error
 
-    monkeypatch.setattr("proxy.server.GatewayServer._serve", unlucky)
+    monkeypatch.setattr("proxy.server.dispatcher.Dispatcher._serve", unlucky)
     assert await found(tmp_path, ASKED) == ["session of attacker@staff.test, Base64: in an error's answer"]
 
 

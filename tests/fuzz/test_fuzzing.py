@@ -12,9 +12,10 @@ import pytest
 
 from proxy.config import load as load_module
 from proxy.graphql import documents as documents_module
-from proxy.handlers import relay, streams
+from proxy.http import headers as upstream_headers
+from proxy.relay import event_streams as streams
+from proxy.relay import handler as relay
 from proxy.upstream import connection as upstream_connection
-from proxy.upstream import headers as upstream_headers
 from tests.fuzz import one, registry, run
 from tests.fuzz.memory import pieces
 from tests.fuzz.registry import Target, inputs, load, name_of

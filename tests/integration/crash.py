@@ -18,8 +18,8 @@ from pathlib import Path
 
 import httpx
 
+from proxy.http.credentials import key_of
 from proxy.sessions.file import FileStore
-from proxy.sessions.store import key_of
 from tests.e2e.processes import Programs, wait_until
 
 CLIENTS = 6

@@ -14,10 +14,11 @@ from aiohttp import web
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
-from proxy.lifecycle import Serving
-from proxy.server import GatewayServer
+from proxy.http.credentials import key_of
+from proxy.server.dispatcher import Dispatcher
+from proxy.server.worker import Serving
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.sessions.store import Identity, new_session, new_token
 from tests.secretsearch import RUN
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -77,7 +78,7 @@ class Running:
     client: aiohttp.ClientSession
 
     @property
-    def server(self) -> GatewayServer:
+    def server(self) -> Dispatcher:
         """What answers requests now."""
         return self.serving.current
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from proxy.handlers.fast import FastLane
 from proxy.observe.access import AccessLine
+from proxy.relay.fast import FastLane
 from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
 
 MORE = """
@@ -128,7 +128,7 @@ async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterat
     seen = Seen()
     with pytest.MonkeyPatch.context() as patch:
         if not fast:
-            patch.setattr("proxy.server.lane_supported", lambda: False)
+            patch.setattr("proxy.server.dispatcher.lane_supported", lambda: False)
         async with behind_gateway(folder, more=more) as (gateway, upstream):
             upstream.answer = noetl
             log = _Log(seen)

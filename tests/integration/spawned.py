@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxy.http.credentials import key_of
 from proxy.sessions.file import FileStore
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.sessions.store import Identity, new_session, new_token
 from tests.e2e.processes import Program, free_port
 from tests.integration.harness import RULES, TENANT, Upstream, eventually, upstream_running
 

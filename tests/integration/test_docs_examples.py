@@ -24,7 +24,7 @@ from proxy.config.later import Later
 from proxy.config.load import load
 from proxy.config.model import Gateway, Metrics
 from proxy.config.model_upstreams import Upstream
-from proxy.dryrun import failing_tests
+from proxy.noetl.whatif import failing_tests
 from tests.e2e.processes import ROOT, Programs, clean_environment
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

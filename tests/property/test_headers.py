@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.upstream.headers import request_headers, response_headers
+from proxy.http.headers import request_headers, response_headers
 
 ONE_CONNECTION = ("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 PROXY = ("proxy-connection", "proxy-authorization", "proxy-authenticate", "proxy-authentication-info", "proxy-other")

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.routing import Entry, Found, Missing, PathError, RouteTable, normalise_path, parse_pattern
+from proxy.http.target import PathError, normalise_path
+from proxy.routing import Entry, Found, Missing, RouteTable, parse_pattern
 
 WORDS = st.sampled_from(["a", "b", ".a"])
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "DELETE"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.admissions import Admissions
 from proxy.config.model import ServerLimits
+from proxy.server.connection_limits import ConnectionLimits
 
 
 def per_address(limit: int) -> ServerLimits:
@@ -14,7 +14,7 @@ def per_address(limit: int) -> ServerLimits:
 
 @pytest.fixture
 def admissions() -> Admissions:
-    return Admissions(per_address(0), ())
+    return ConnectionLimits(per_address(0), ())
 
 
 def test_a_limit_that_a_reload_brings_counts_connections_that_were_open_before(admissions: Admissions) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
-from proxy.dryrun import Unclear, failing_tests, on_request, subject_of
+from proxy.noetl.whatif import Unclear, failing_tests, on_request, subject_of
 
 TEXT = """\
 upstreams: {noetl: {urls: ["http://localhost:8082"]}}

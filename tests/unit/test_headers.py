@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.upstream.headers import named_by_connection, request_headers, response_headers, without_cookie
+from proxy.http.headers import named_by_connection, request_headers, response_headers, without_cookie
 
 KEPT = ("accept", "text/plain")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from proxy.jsontext import json_text
+from proxy.http.json import json_text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])

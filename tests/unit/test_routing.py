@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.routing import Entry, Found, Missing, PathError, PatternError, RouteTable, normalise_path, parse_pattern
+from proxy.http.target import PathError, normalise_path
+from proxy.routing import Entry, Found, Missing, PatternError, RouteTable, parse_pattern
 
 
 def table(*lines: str) -> RouteTable[str]:

@@ -9,10 +9,10 @@ import pytest
 
 from proxy.upstream.balance import Balance, Balancer, Endpoint
 from proxy.upstream.client import UpstreamClient
-from proxy.upstream.connection import NEVER, Connection
+from proxy.upstream.connection import NEVER
 from proxy.upstream.heads import Head
 from proxy.upstream.pool import Pool, PoolSettings
-from proxy.upstream.sink import Fault
+from proxy.upstream.receiver import Fault
 
 SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
 

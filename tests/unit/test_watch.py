@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxy.config.load import Loaded, load
-from proxy.watch import Changes
+from proxy.server.file_watch import Changes
 
 TEXT = "acl: {default: allow}\n"
 

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
-from proxy.workers import Slot, Supervisor, ready_note
+from proxy.server.supervisor import Slot, Supervisor, ready_note
 
 Kills = list[tuple[int, int]]
 

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
+from proxy.relay.fast_headers import ResponsePlan
+
 from proxy.config.model import HeaderEdit
-from proxy.handlers.fast_headers import ResponsePlan
-from proxy.upstream.connection import NEVER, Connection
-from proxy.upstream.headers import response_headers
+from proxy.http.headers import response_headers
+from proxy.upstream.connection import NEVER
 from proxy.upstream.heads import Head
 from proxy.upstream.pool import Pool, PoolSettings
-from proxy.upstream.sink import Fault
+from proxy.upstream.receiver import Fault
 from tests.attack import test_responses
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
 from tests.fuzz.strict import read_head

@@ -21,10 +21,11 @@ from structlog.testing import capture_logs
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
-from proxy.connections import Connection
-from proxy.lifecycle import Serving
+from proxy.http.credentials import key_of
+from proxy.server.connection import Connection
+from proxy.server.worker import Serving
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.sessions.store import Identity, new_session, new_token
 from tests.attack import smuggling, test_paths, ways
 from tests.attack.battle import Told
 from tests.attack.noetl import runs, says

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from proxy.handlers.streams import Drain, EventStream, is_event_stream
+from proxy.relay.event_streams import Drain, EventStream, is_event_stream
 from tests.fuzz.memory import pieces
 
 MAX_SIZE = 1024

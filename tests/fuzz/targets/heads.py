@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from proxy.relay.fast_headers import RequestPlan
+
 from proxy.config.model import HeaderEdit
 from proxy.errors import BadGateway
-from proxy.handlers.fast_headers import RequestPlan
+from proxy.http.headers import OUR_PREFIX, OURS, request_headers
+from proxy.http.target import PathError, is_normal, normalise_path
 from proxy.policy.acl import AccessPolicy, Action, Rule, Subject
 from proxy.policy.glob import path_glob
-from proxy.routing import Entry, Found, Missing, PathError, RouteTable, is_plain, normalise_path, parse_pattern
+from proxy.routing import Entry, Found, Missing, RouteTable, parse_pattern
 from proxy.upstream.client import request_head
-from proxy.upstream.headers import OUR_PREFIX, OURS, request_headers
 from tests.attack import smuggling, test_header_hygiene, test_injection, test_paths
 from tests.attack.recorder import parse
 from tests.property.test_routing import Line, naive
@@ -75,13 +77,13 @@ def check_path(raw: str) -> str | None:
     try:
         path = normalise_path(raw)
     except PathError:
-        assert not is_plain(raw), raw
+        assert not is_normal(raw), raw
         return None
     assert normalise_path(path) == path, (raw, path)
     assert path.startswith("/"), path
     assert not _AMBIGUOUS.search(path), path
     assert not {".", ".."} & set(path.split("/")), path
-    assert not is_plain(raw) or raw == path, (raw, path)
+    assert not is_normal(raw) or raw == path, (raw, path)
     assert test_paths.read_by_a_server(path) == test_paths.read_by_a_server(raw), (raw, path)
     return path
 

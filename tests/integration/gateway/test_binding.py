@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.http.credentials import key_of
+from proxy.sessions.store import Identity, new_session, new_token
 from tests.integration.harness import Running, behind_gateway
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"

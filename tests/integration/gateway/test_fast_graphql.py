@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from proxy.endpoints import fast_graphql
 from proxy.graphql.plans import Ready
-from proxy.handlers import fast_graphql
 from tests.integration.harness import PATIENCE, Running, Upstream, eventually
 from tests.integration.lanes import MORE, ODD, RUNNING, Line, Seen, noetl, one_lane
 

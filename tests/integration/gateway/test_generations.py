@@ -18,8 +18,9 @@ from aiohttp import web
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
 from proxy.gateway import open_store
-from proxy.lifecycle import Serving
-from proxy.sessions.store import Identity, SessionStore, StoreError, key_of, new_session, new_token
+from proxy.http.credentials import key_of
+from proxy.server.worker import Serving
+from proxy.sessions.store import Identity, SessionStore, StoreError, new_session, new_token
 from tests.integration.harness import PATIENCE, RULES, TENANT, Upstream, eventually, upstream_running
 from tests.integration.lanes import Line
 

@@ -13,9 +13,9 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from proxy.connections import Connection
-from proxy.handlers.fast import FastLane
-from proxy.server import GatewayServer
+from proxy.relay.fast import FastLane
+from proxy.server.connection import Connection
+from proxy.server.dispatcher import Dispatcher
 from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, hello
 from tests.integration.lanes import Line
 
@@ -224,14 +224,14 @@ async def test_known_bytes_behind_an_answer_that_closes_are_no_request(
 ) -> None:
     async with remembered(tmp_path) as (gateway, upstream, line, data, token):
         connection = cast(Connection, gateway.serving.listener.connections[-1])
-        told = GatewayServer._write_access
+        told = Dispatcher._write_access
 
         def arriving(*arguments: Any) -> None:
             """The known bytes are read after the answer, before aiohttp's loop has heard of its end."""
             told(*arguments)
             asyncio.get_running_loop().call_soon(connection.data_received, data)
 
-        monkeypatch.setattr(GatewayServer, "_write_access", arriving)
+        monkeypatch.setattr(Dispatcher, "_write_access", arriving)
         closing = asking("/noetl/executions/1", token).replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         assert (await line.ask(closing))[0] == "HTTP/1.1 403 Forbidden"
         assert [request.path for request in upstream.seen] == ["/api/executions/1"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.http.credentials import key_of
+from proxy.sessions.store import Identity, new_session, new_token
 from tests.integration.gateway.test_backchannel_logout import federated, id_token, sign_in, statuses
 from tests.integration.harness import TENANT, Running, behind_gateway, gateway_running
 

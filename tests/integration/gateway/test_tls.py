@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.tls import CertificateError
+from proxy.server.certificate import CertificateError
 from tests.integration.certificates import Authority
 from tests.integration.harness import Running, behind_gateway, hello
 

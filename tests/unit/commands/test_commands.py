@@ -11,8 +11,9 @@ import click
 import pytest
 
 from proxy import cli
+from proxy.http.credentials import key_of
 from proxy.sessions.file import FileStore
-from proxy.sessions.store import Identity, key_of, new_session, new_token
+from proxy.sessions.store import Identity, new_session, new_token
 
 GOOD = """\
 upstreams: {noetl: {urls: ["http://localhost:8082"]}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from proxy.handlers.deadlines import Deadlines
+from proxy.endpoints.deadlines import Deadlines
 
 
 class Operation:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.handlers.websocket import Frames
+from proxy.relay.websocket import Frames
 
 
 def frame(size: int, *, masked: bool = False) -> bytes:

@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from proxy.http.credentials import key_of
 from proxy.sessions import memory, records
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import (
-    Identity,
-    Logout,
-    Session,
-    SessionStore,
-    key_of,
-    new_session,
-    new_token,
-)
+from proxy.sessions.store import Identity, Logout, Session, SessionStore, new_session, new_token
 
 ISSUER = "https://tenant.test/"
 

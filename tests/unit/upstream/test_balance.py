@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from proxy.upstream.balance import Balance, Balancer, CircuitOpen, Endpoint, hash_key
-from proxy.upstream.breaker import Circuit, CircuitSettings
+from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitBreakerSettings
 from proxy.upstream.pool import Pool, PoolSettings
 
 
@@ -27,7 +27,7 @@ class Clock(Pool):
 
 def endpoint(number: int, *, circuit: bool = False, alone: bool = False) -> Endpoint:
     pool = Clock(f"http://10.0.0.{number}:80", PoolSettings(1, 1, 1, 1, 1), None, None)
-    return Endpoint(pool, Circuit(CircuitSettings(1, 10, 5)) if circuit else None, alone=alone)
+    return Endpoint(pool, CircuitBreaker(CircuitBreakerSettings(1, 10, 5)) if circuit else None, alone=alone)
 
 
 def balancer(balance: Balance, *endpoints: Endpoint, hash_on: str | None = None) -> Balancer:

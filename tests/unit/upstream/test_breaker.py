@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from proxy.upstream.breaker import Circuit, CircuitSettings, CircuitState
+from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitBreakerSettings, CircuitState
 
-SETTINGS = CircuitSettings(failures=3, window=10, open=5)
+SETTINGS = CircuitBreakerSettings(failures=3, window=10, open=5)
 
 
-def broken(at: float = 100.0) -> Circuit:
-    circuit = Circuit(SETTINGS)
+def broken(at: float = 100.0) -> CircuitBreaker:
+    circuit = CircuitBreaker(SETTINGS)
     for _ in range(3):
         circuit.failed(at)
     return circuit
 
 
 def test_enough_failures_within_the_window_open_it() -> None:
-    circuit = Circuit(SETTINGS)
+    circuit = CircuitBreaker(SETTINGS)
     circuit.failed(100)
     circuit.failed(105)
     assert circuit.admit(105)
@@ -24,7 +24,7 @@ def test_enough_failures_within_the_window_open_it() -> None:
 
 
 def test_failures_that_are_too_far_apart_do_not_open_it() -> None:
-    circuit = Circuit(SETTINGS)
+    circuit = CircuitBreaker(SETTINGS)
     for moment in (100, 106, 112, 118, 124):
         circuit.failed(moment)
     assert circuit.state is CircuitState.CLOSED

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from proxy.upstream.connection import NEVER, Connection
+from proxy.upstream.connection import NEVER
 from proxy.upstream.heads import Head
 from proxy.upstream.pool import Pool, PoolSettings
 from tests.unit.test_upstream_connection import Sink, Wire

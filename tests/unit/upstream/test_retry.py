@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.upstream.receiver import FaultKind
 from proxy.upstream.retry import NO_RETRIES, RetryBudget, RetryPolicy
-from proxy.upstream.sink import FaultKind
 
 POLICY = RetryPolicy(
     1, connect=True, reset=True, statuses=frozenset({502, 503}), methods=frozenset({"GET", "HEAD", "OPTIONS"})

@@ -1,0 +1,273 @@
+"""The client's operations as plain values: what to send, and how to read the answer. No I/O here.
+
+`proxy.client` sends these calls, blocking or awaiting. Import from there.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from proxy.client._types import (
+    AccessCheck,
+    ApiError,
+    BadRequest,
+    ConnectionFailed,
+    ExecutionStatus,
+    ExecutionTimeout,
+    Forbidden,
+    LoginResult,
+    NotFound,
+    Playbook,
+    RateLimited,
+    ServerError,
+    Unauthorized,
+    User,
+)
+
+T = TypeVar("T")
+
+_TOKEN = re.compile(r"[!-~]+")
+_BY_STATUS: dict[int, type[ApiError]] = {400: BadRequest, 401: Unauthorized, 403: Forbidden, 404: NotFound}
+_STATUS_OF_CODE = {
+    "BAD_USER_INPUT": 400,
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "LIMIT_EXCEEDED": 429,
+    "INTERNAL": 500,
+    "UPSTREAM_UNAVAILABLE": 502,
+    "UPSTREAM_TIMEOUT": 504,
+}
+_STATUS_FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error"
+_EXECUTE = (
+    "mutation ExecutePlaybook($name: String!, $vars: JSON!) "
+    "{ executePlaybook(name: $name, variables: $vars) { executionId status } }"
+)
+_GET_STATUS = f"query GetStatus($id: String!) {{ executionStatus(executionId: $id) {{ {_STATUS_FIELDS} }} }}"
+_CANCEL = (
+    "mutation Cancel($id: String!, $reason: String) "
+    f"{{ cancelExecution(executionId: $id, reason: $reason) {{ {_STATUS_FIELDS} }} }}"
+)
+_LIST_PLAYBOOKS = "query ListPlaybooks { playbooks { name description variables version kind } }"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request and how to read its answer; sending it is all that the two clients do differently."""
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def arguments(self) -> dict[str, Any]:
+        headers = {"accept": "application/json"}
+        if self.token is not None:
+            headers["authorization"] = f"Bearer {self.token}"
+        return {"method": self.method, "url": self.path, "json": self.body, "headers": headers}
+
+    def result(self, response: httpx.Response) -> T:
+        """The operation's value, or the `ApiError` that the answer stands for."""
+        request_id = response.headers.get("x-request-id")
+        content = _json(response)
+        error = _error_in(response, content)
+        if error is not None:
+            raise self._clean(error)
+        try:
+            return self.read(content)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ApiError(response.status_code, "The answer is not what a gateway says", request_id) from None
+
+    def no_answer(self, error: httpx.HTTPError) -> ConnectionFailed:
+        return ConnectionFailed(self._hide(f"No answer from the gateway: {type(error).__name__}: {error}"))
+
+    def _clean(self, error: ApiError) -> ApiError:
+        error.message = self._hide(error.message)
+        error.args = (error.status, error.message, *error.args[2:])
+        return error
+
+    def _hide(self, text: str) -> str:
+        for secret in (*self.secrets, *filter(None, [self.token])):
+            text = text.replace(secret, "[hidden]")
+        return text
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _error_in(response: httpx.Response, content: Any) -> ApiError | None:
+    status, message, code = response.status_code, "", None
+    if isinstance(content, dict):
+        errors = content.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else None
+        if first is not None:
+            found = first.get("extensions")
+            extensions = found if isinstance(found, dict) else {}
+            message, code = str(first.get("message", "")), extensions.get("code")
+            status = _graphql_status(extensions, status)
+        elif response.is_success:
+            return None
+        else:
+            message = str(content.get("error", ""))
+    elif response.is_success:
+        return None
+    return _api_error(status, message or response.reason_phrase or "Error", response.headers, code)
+
+
+def _graphql_status(extensions: Mapping[str, Any], http_status: int) -> int:
+    """What a GraphQL error stands for: its own status, else its code's, else the response's, else a bad request."""
+    told = extensions.get("status")
+    if isinstance(told, int) and not isinstance(told, bool):
+        return told
+    return _STATUS_OF_CODE.get(str(extensions.get("code")), http_status if http_status >= 400 else 400)
+
+
+def _api_error(status: int, message: str, headers: httpx.Headers, code: Any) -> ApiError:
+    request_id = headers.get("x-request-id")
+    code = code if isinstance(code, str) else None
+    if status == 429:
+        wait = headers.get("retry-after", "")
+        seconds = int(wait) if wait.isascii() and wait.isdigit() else None
+        return RateLimited(status, message, request_id, code, seconds)
+    kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
+    return kind(status, message, request_id, code)
+
+
+def _user(data: Mapping[str, Any]) -> User:
+    return User(int(data["user_id"]), data["email"], data["display_name"], tuple(data.get("roles") or ()))
+
+
+def _login_result(data: Mapping[str, Any]) -> LoginResult:
+    token = _checked(data["session_token"], "session token")
+    return LoginResult(token, _user(data["user"]), datetime.fromisoformat(data["expires_at"]))
+
+
+def _status(data: Mapping[str, Any]) -> ExecutionStatus:
+    return ExecutionStatus(
+        execution_id=str(data["executionId"]),
+        status=data["status"],
+        completed=data["completed"] is True,
+        failed=data["failed"] is True,
+        cancelled=data["cancelled"] is True,
+        path=data.get("path"),
+        current_step=data.get("currentStep"),
+        completed_steps=tuple(data.get("completedSteps") or ()),
+        variables=data.get("variables"),
+        result=data.get("result"),
+        error=data.get("error"),
+    )
+
+
+def _playbook(data: Mapping[str, Any]) -> Playbook:
+    return Playbook(data["name"], data.get("description"), data.get("variables"), data.get("version"), data.get("kind"))
+
+
+def _access(data: Mapping[str, Any], playbook: str, permission: str) -> AccessCheck:
+    message = data.get("message") or ""
+    return AccessCheck(data["allowed"] is True, playbook, permission, data.get("user_id"), message)
+
+
+def _checked(token: str, what: str) -> str:
+    # A control character in a header makes the transport's own error quote the header, token and all.
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(f"The {what} is empty or has characters that no token has")
+    return token
+
+
+def pause(status: ExecutionStatus, interval: float, deadline: float | None) -> float:
+    """Seconds until the next look at an execution that has not ended."""
+    if deadline is None:
+        return interval
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise ExecutionTimeout(status.execution_id, status.status)
+    return min(interval, left)
+
+
+class Session:
+    """What the two clients share: where the gateway is, which session is used, and the operations as calls."""
+
+    def __init__(self, base_url: str, session_token: str | None, timeout: float) -> None:
+        url = httpx.URL(base_url)
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("base_url must be a http:// or https:// address")
+        if not timeout > 0:
+            raise ValueError("timeout must be a positive number of seconds")
+        self._url = url
+        self._token = None if session_token is None else _checked(session_token, "session token")
+
+    def __repr__(self) -> str:
+        state = "signed in" if self._token else "signed out"
+        return f"<{type(self).__name__} {self._url.scheme}://{self._url.netloc.decode('ascii')} {state}>"
+
+    @property
+    def session_token(self) -> str | None:
+        """The session in use: keep it like a password, and give it to a new client to go on with the session."""
+        return self._token
+
+    def _needed(self) -> str:
+        if self._token is None:
+            raise Unauthorized(401, "Not signed in: call login() first")
+        return self._token
+
+    def _login_call(self, auth0_token: str, auth0_domain: str | None, hours: int) -> Call[LoginResult]:
+        body: dict[str, Any] = {"auth0_token": _checked(auth0_token, "Auth0 token"), "session_duration_hours": hours}
+        if auth0_domain is not None:
+            body["auth0_domain"] = auth0_domain
+        return Call("POST", "/api/auth/login", _login_result, body, secrets=(auth0_token,))
+
+    def _validate_call(self, token: str) -> Call[bool]:
+        body = {"session_token": token}
+        return Call("POST", "/api/auth/validate", lambda data: data["valid"] is True, body, secrets=(token,))
+
+    def _access_call(self, playbook: str, permission: str) -> Call[AccessCheck]:
+        token = self._needed()
+        body = {"session_token": token, "playbook_name": playbook, "permission_type": permission}
+        return Call(
+            "POST",
+            "/api/auth/check-access",
+            lambda data: _access(data, playbook, permission),
+            body,
+            secrets=(token,),
+        )
+
+    def _logout_call(self, everywhere: bool) -> Call[None]:
+        return Call("POST", "/api/auth/logout", lambda data: None, {"everywhere": everywhere}, self._needed())
+
+    def _me_call(self) -> Call[User]:
+        return Call("GET", "/api/auth/me", lambda data: _user(data["user"]), None, self._needed())
+
+    def _graphql_call(
+        self, query: str, variables: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], T]
+    ) -> Call[T]:
+        body = {"query": query, "variables": dict(variables or {})}
+        return Call("POST", "/graphql", lambda content: read(content["data"]), body, self._needed())
+
+    def _execute_call(self, name: str, variables: Mapping[str, Any] | None) -> Call[str]:
+        arguments = {"name": name, "vars": dict(variables or {})}
+        return self._graphql_call(_EXECUTE, arguments, lambda data: str(data["executePlaybook"]["executionId"]))
+
+    def _status_call(self, execution_id: str) -> Call[ExecutionStatus]:
+        return self._graphql_call(_GET_STATUS, {"id": execution_id}, lambda data: _status(data["executionStatus"]))
+
+    def _cancel_call(self, execution_id: str, reason: str | None) -> Call[ExecutionStatus]:
+        arguments = {"id": execution_id, "reason": reason}
+        return self._graphql_call(_CANCEL, arguments, lambda data: _status(data["cancelExecution"]))
+
+    def _playbooks_call(self) -> Call[tuple[Playbook, ...]]:
+        return self._graphql_call(
+            _LIST_PLAYBOOKS, None, lambda data: tuple(_playbook(entry) for entry in data["playbooks"])
+        )

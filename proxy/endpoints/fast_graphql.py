@@ -1,0 +1,261 @@
+"""GraphQL on the fast path: a plan's resolvers run from the parsed head on, without a task.
+
+It serves a POST of JSON whose document has a plan, with resolvers that run one after the other and wait for nothing but
+calls upstream. The resolvers are those of the streaming path; each call that they make is sent from here, on a kept
+connection if there is one. What has begun is finished here, since a mutation must not be begun twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from graphql import ExecutionResult
+
+from proxy.bounded import BoundedCache
+from proxy.endpoints.deadlines import Deadlines
+from proxy.endpoints.graphql import GraphqlHandler, graphql_response, is_denied, log_errors, timed_out
+from proxy.errors import BadGateway, BadRequest
+from proxy.exchange import Exchange, Handover
+from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
+from proxy.graphql.plans import Ready
+from proxy.graphql.resolvers import Context
+from proxy.http.json import parse_json, require_json
+from proxy.http.request import RequestFields
+from proxy.noetl.api import MAX_ANSWER, Answer
+from proxy.noetl.stepwise import OtherCall, StepwiseApi, UpstreamCall
+from proxy.services import Arrival, Service
+from proxy.upstream.client import error_of
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.heads import ResponseHead
+from proxy.upstream.receiver import Fault
+from proxy.upstream.response import too_much
+from proxy.upstream.retry import RetryState
+
+_WAIT_FOR_MORE = frozenset({"health", "proxyRequest"})
+"""Root fields whose resolvers wait for more than calls upstream."""
+_KEPT_BODIES = 1024
+_KEPT_BYTES = 4 * 1024**2
+_MAX_KEPT = 4096
+Call = UpstreamCall | OtherCall
+
+
+class FastGraphql:
+    """Serves a GraphQL route on the fast path, with the parts of `handler`, which serves it on the streaming path."""
+
+    def __init__(self, handler: GraphqlHandler) -> None:
+        stepwise = StepwiseApi(handler.api)
+        self.handler = handler
+        self.api = stepwise
+        self.authorizer = handler.authorizer.using(stepwise)
+        self.deadlines = Deadlines(handler.settings.timeout)
+        self._ready: BoundedCache[bytes, Ready] = BoundedCache(_KEPT_BODIES, _KEPT_BYTES)
+
+    def begin(self, arrival: Arrival, service: Service) -> Handover | None:
+        """Begin to run an operation; hand over what is not a plain one."""
+        exchange = FastOperation(self, arrival, service)
+        media = self._media(arrival.head.fields) if arrival.head.method == "POST" and not arrival.head.query else None
+        if media is None or arrival.principal is None:
+            return Handover(exchange)
+        require_json(arrival.head.fields)
+        ready = self._ready.get(arrival.body) or self._prepare(arrival.body)
+        if ready is None:
+            return Handover(exchange)
+        exchange.run(ready, media)
+        return None
+
+    def _media(self, fields: RequestFields) -> str | None:
+        """Return the media type to answer with; None for the streaming path, which says what is wrong."""
+        media = fields.derived.get(negotiate)
+        if media is None:
+            media = fields.derived[negotiate] = negotiate(fields.value(b"accept"))
+        return media
+
+    def _prepare(self, body: bytes) -> Ready | None:
+        """Return what a body asks for, ready to run. Clients that poll repeat a body: it is cached."""
+        try:
+            wanted = read_body(parse_json(body), 1)
+        except BadRequest:
+            return None
+        if not isinstance(wanted, GraphqlRequest) or wanted.query is None or wanted.hash is not None:
+            return None
+        operation = self.handler.documents.known(wanted.query)
+        plan = operation.plan(wanted.operation_name) if operation is not None else None
+        if plan is None or not plan.in_turn or not plan.resolvers.isdisjoint(_WAIT_FOR_MORE):
+            return None
+        ready = plan.ready(wanted.variables or {})
+        if len(body) <= _MAX_KEPT and not plan.serial:
+            self._ready.put(body, ready, 4 * len(body))
+        return ready
+
+    def context(self, exchange: Exchange) -> Context:
+        """Return what the resolvers of one request need."""
+        handler = self.handler
+        return Context(
+            exchange.who, self.api, self.authorizer, handler.store, handler.proxy_of(exchange), exchange.on_behalf()
+        )
+
+
+class FastOperation(Exchange):
+    """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
+
+    __slots__ = (
+        "_call", "_chunks", "_client", "_close", "_completion", "_connection", "_coroutine", "_head", "_media",
+        "_route", "_sent_at", "_size", "_task",
+    )  # fmt: skip
+
+    def __init__(self, route: FastGraphql, arrival: Arrival, service: Service) -> None:
+        super().__init__(arrival.head, service, arrival.params, arrival.principal, arrival.started)
+        self._route = route
+        self._client = arrival.client
+        self._completion = arrival.completion
+        self._close = arrival.close
+        self._coroutine: Coroutine[Call, Any, ExecutionResult] | None = None
+        self._connection: UpstreamConnection | None = None
+        self._task: asyncio.Task[Answer] | None = None
+        self._sent_at = 0.0
+
+    def run(self, ready: Ready, media: str) -> None:
+        """Run the plan until it waits for the upstream, or to its end."""
+        self._media = media
+        self._coroutine = ready.run(self._route.context(self))
+        self._client.serve(self)
+        self._route.deadlines.add(self)
+        self._resume(None)
+
+    def client_left(self) -> None:
+        """Release the upstream: the client has gone."""
+        self._stop()
+        self.detail = "the client left"
+        self._completion.complete(self)
+
+    def client_blocked(self, blocked: bool) -> None:
+        """Do nothing: a response goes out in one write."""
+
+    def timed_out(self) -> None:
+        """End the operation: it takes longer than it may."""
+        self._stop()
+        self._finish(timed_out(self._route.deadlines.seconds))
+
+    def _stop(self) -> None:
+        self._route.deadlines.discard(self)
+        coroutine, self._coroutine = self._coroutine, None
+        if coroutine is not None:
+            coroutine.close()
+        if self._connection is not None and self._connection.receiver is self:
+            self._connection.abandon(self)
+        if self._task is not None:
+            self._task.cancel()
+
+    # The coroutine
+
+    def _resume(self, answer: Answer | str | BaseException | None) -> None:
+        coroutine = self._coroutine
+        if coroutine is None:
+            return  # stopped, with the answer on its way
+        if self._sent_at:
+            self.upstream_seconds += time.perf_counter() - self._sent_at
+        try:
+            call = coroutine.throw(answer) if isinstance(answer, BaseException) else coroutine.send(answer)
+        except StopIteration as done:
+            self._finish(done.value)
+        except Exception as error:
+            self._route.deadlines.discard(self)
+            self._completion.fail(self, self._client, error, close=self._close)
+        else:
+            self._sent_at = time.perf_counter()
+            self._send(call)
+
+    def _send(self, call: Call) -> None:
+        """Send a call on a kept connection, or have it made in a task."""
+        if isinstance(call, OtherCall):
+            call.task.add_done_callback(self._answered)
+            return
+        self._call = call
+        wanted, client = call.wanted, self._route.api.client
+        balancer = client.balancer
+        key = balancer.key(wanted.target, wanted.lines, wanted.session) if balancer.key is not None else None
+        connection = balancer.take_idle(wanted.method, key)
+        if connection is None:
+            self._ask(None)
+            return
+        self._connection = connection
+        self._head: ResponseHead | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        body = wanted.body if isinstance(wanted.body, bytes) else b""
+        deadline = connection.now() + client.pool.settings.response_timeout
+        request = wanted.head(connection.authority) + body
+        connection.begin(self, request, head_only=wanted.method == "HEAD", deadline=deadline)
+
+    def _ask(self, retry: RetryState | None) -> None:
+        call = self._call
+        sending = self._route.api.exchange(call.wanted, call.on_behalf, retry)
+        self._task = asyncio.get_running_loop().create_task(sending)
+        self._task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[Any]) -> None:
+        self._task = None
+        if not task.cancelled():
+            error = task.exception()
+            self._resume(task.result() if error is None else error)
+
+    # ResponseReceiver
+
+    def on_head(self, head: ResponseHead) -> None:
+        client = self._route.api.client
+        if head.status in client.retries.statuses and self._connection is not None:
+            state = client.retry_state(self._call.wanted.method, whole=True)
+            if state.again_after_status(head.status, self._connection.watch):
+                self._connection.abandon(self)
+                self._ask(state)
+                return
+        self._head = head
+
+    def on_body(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._size += len(data)
+
+    def on_batch(self) -> None:
+        if self._size > MAX_ANSWER:
+            assert self._connection is not None  # noqa: S101 - it answers
+            self._connection.abandon(self)
+            self._resume(too_much(MAX_ANSWER))
+
+    def on_end(self) -> None:
+        head = self._head
+        assert head is not None  # noqa: S101 - the end follows the head
+        if self._size > MAX_ANSWER:
+            self._resume(too_much(MAX_ANSWER))
+        else:
+            self._resume((head.status, b"".join(self._chunks)))
+
+    def on_fault(self, fault: Fault) -> None:
+        client = self._route.api.client
+        if self._head is not None:
+            self._resume(BadGateway(detail=str(fault)))
+            return
+        state = client.retry_state(self._call.wanted.method, whole=True)
+        endpoint = self._connection.watch if self._connection is not None else None
+        if state.again_after_fault(fault.kind, endpoint):
+            self._ask(state)
+        else:
+            self._resume(error_of(fault, client.name, client.pool.settings.response_timeout))
+
+    # The response
+
+    def _finish(self, result: ExecutionResult) -> None:
+        self._route.deadlines.discard(self)
+        try:
+            answer, behind = answered(result)
+            if behind:
+                self.detail = log_errors(behind, self.request_id)
+                self.denied = is_denied(behind)
+            status = answer.json_status if self._media == JSON else answer.status
+            response = graphql_response(answer.body, status, self._media)
+        except Exception as error:
+            self._completion.fail(self, self._client, error, close=self._close)
+            return
+        self._completion.respond(self, self._client, response, close=self._close)

@@ -1,0 +1,88 @@
+"""Liveness, readiness, and the contract that the command line reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy import __version__
+from proxy.config.compile import Compiled
+from proxy.exchange import RequestContext
+from proxy.http.response import NO_STORE, Fields, Response, json_response
+from proxy.identity.jwks import KeySet
+from proxy.relay.event_streams import Drain
+from proxy.sessions.store import SessionStore, StoreError
+from proxy.upstream.client import UpstreamClient
+
+_CONTRACT = "2026-04-26"
+_PROBE_SECONDS = 2.0
+_TEXT: Fields = (("content-type", "text/plain; charset=utf-8"), NO_STORE)
+
+
+@dataclass(frozen=True, slots=True)
+class OpsHandlers:
+    """The endpoints, with what they look at."""
+
+    compiled: Compiled
+    upstreams: Mapping[str, UpstreamClient]
+    store: SessionStore
+    key_sets: Mapping[str, KeySet]
+    drain: Drain
+
+    async def health(self, context: RequestContext) -> Response:
+        return Response(200, _TEXT, b"ok")
+
+    async def ready(self, context: RequestContext) -> Response:
+        names = list(self.upstreams)
+        probes = (self.upstreams[name].reachable("/api/health", _PROBE_SECONDS) for name in names)
+        answers = await asyncio.gather(*probes, *(keys.warm() for keys in self.key_sets.values()))
+        upstreams = {name: "ok" if up else "unreachable" for name, up in zip(names, answers, strict=False)}
+        try:
+            await self.store.check()
+            sessions = "ok"
+        except StoreError:
+            sessions = "unavailable"
+        keys = {domain: key_set.state for domain, key_set in self.key_sets.items()}
+        draining = self.drain.started
+        fine = (
+            not draining
+            and sessions == "ok"
+            and set(upstreams.values()) <= {"ok"}
+            and set(keys.values()) <= {"ok", "stale"}
+        )
+        body = {"ready": fine, "upstreams": upstreams, "sessions": sessions, "key_sets": keys, "draining": draining}
+        return json_response(body, 200 if fine else 503)
+
+    async def contract(self, context: RequestContext) -> Response:
+        gateway = self.compiled.loaded.gateway
+        application = gateway.auth.application
+        domain = application.domain or gateway.auth.default_tenant or ""
+        auth0 = {
+            "domain": domain,
+            "client_id": application.client_id,
+            "redirect_uri": application.redirect_uri,
+            "audience": application.audience,
+        }
+        document: dict[str, Any] = {
+            "gateway_version": __version__,
+            "contract_version": _CONTRACT,
+            "summary": "noetl-edge relays /noetl/* to the NoETL API and serves GraphQL and sessions itself",
+            "routes": {entry.pattern.text: list(entry.methods) for entry in self.compiled.routes.entries},
+            "proxy_contract": {
+                "prefix": "/noetl",
+                "upstream_prefix": "/api",
+                "auth": "Authorization: Bearer <session>",
+            },
+            "cli_operation_mapping": {
+                "execute": "POST /noetl/execute",
+                "status": "GET /noetl/executions/{execution_id}/status",
+                "cancel": "POST /noetl/executions/{execution_id}/cancel",
+                "catalog.list": "POST /noetl/catalog/list",
+                "catalog.register": "POST /noetl/catalog/register",
+            },
+        }
+        if domain:
+            document["auth0"] = {name: value for name, value in auth0.items() if value}
+        return json_response(document)

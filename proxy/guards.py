@@ -1,0 +1,127 @@
+"""The guards of a request, in one order: origin, `allow_from`, rate limit by address, session, role, rate limit by
+session.
+
+`admit` is called for every request, for every `proxyRequest` and for WebSocket handshakes. It refuses by raising; it
+sends nothing and waits for nothing, but for a session store that is not local (`admit_waiting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from proxy.errors import Forbidden, Unauthorized
+from proxy.http.client_address import Network, in_networks
+from proxy.http.credentials import Credentials
+from proxy.http.origin import Origin, origin_of, read_origin
+from proxy.http.request import SAFE_METHODS, RequestHead
+from proxy.identity.principal import Principal
+from proxy.policy.cors import CorsPolicy
+from proxy.rate_limits import RateLimit
+
+NO_SESSION, OPTIONAL, REQUIRED = "none", "optional", "session"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteGuards:
+    """The guards of one route, compiled.
+
+    `session`: whether one is `none` (not looked for), `optional` or `session` (required). `checks_origin`: a request
+    that changes something by a session cookie, or plants one, must come from an allowed origin; `plants_cookie`: the
+    route's response may set the cookie. `own_origin` is that of `server.public_url`.
+    """
+
+    pattern: str
+    cors: CorsPolicy
+    allow_from: Sequence[Network]
+    session: str
+    roles: frozenset[str]
+    limit: RateLimit | None
+    checks_origin: bool
+    plants_cookie: bool
+    own_origin: Origin | None
+
+
+class Admission(NamedTuple):
+    """A request that passed the guards of its route."""
+
+    guards: RouteGuards
+    principal: Principal | None
+
+
+class Sessions(Protocol):
+    """Finds the principals of credentials; see `identity.principal.Principals`."""
+
+    def find(self, credentials: Credentials, address: str, user_agent: str) -> Principal | None:
+        """Return the principal of a live session, without waiting."""
+
+    async def fetch(self, credentials: Credentials, address: str, user_agent: str) -> Principal | None:
+        """Return the principal of a live session."""
+
+
+def admit(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Admission:
+    """Apply all guards of a route to a request.
+
+    Raises:
+        Forbidden: a foreign origin, an address that is not in `allow_from`, or no role that the route requires.
+        TooManyRequests: over the route's rate limit.
+        Unauthorized: no live session where one is required, or one that is bound to another client.
+        StoreError: the session store can't be used.
+    """
+    check_connection(guards, head)
+    principal = None
+    if guards.session is not NO_SESSION:
+        principal = sessions.find(head.fields.credentials, head.address, head.fields.user_agent)
+    return admit_principal(guards, head, principal)
+
+
+async def admit_waiting(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Admission:
+    """Do as `admit`, where the session store may have to wait."""
+    check_connection(guards, head)
+    principal = None
+    if guards.session is not NO_SESSION:
+        principal = await sessions.fetch(head.fields.credentials, head.address, head.fields.user_agent)
+    return admit_principal(guards, head, principal)
+
+
+def check_connection(guards: RouteGuards, head: RequestHead) -> None:
+    """Apply the guards that need no session. Raises as `admit`."""
+    if guards.checks_origin and head.fields.origin is not None and head.method not in SAFE_METHODS:
+        _check_origin(guards, head, head.fields.origin)
+    if guards.allow_from and not in_networks(head.address, guards.allow_from):
+        raise Forbidden(detail=f"{head.address} is not in allow_from of {guards.pattern}")
+    limit = guards.limit
+    if limit is not None and not limit.needs_session:
+        limit.count(head.address, b"", None, guards.pattern)
+
+
+def admit_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> Admission:
+    """Apply the guards that need to know the user. Raises as `admit`."""
+    if principal is None and guards.session == REQUIRED:
+        raise Unauthorized
+    if guards.roles and not (principal is not None and guards.roles & principal.subject.roles):
+        raise Forbidden(detail=f"route {guards.pattern} requires a role")
+    limit = guards.limit
+    if limit is not None and limit.needs_session:
+        session, user_id = (principal.key, principal.user_id) if principal is not None else (b"", None)
+        limit.count(head.address, session, user_id, guards.pattern)
+    return Admission(guards, principal)
+
+
+def _check_origin(guards: RouteGuards, head: RequestHead, origin: str) -> None:
+    """Raise Forbidden if a page of a foreign origin changes something by a session cookie, or plants one."""
+    if not (guards.plants_cookie or head.fields.credentials.has_cookie):
+        return
+    if not is_trusted_origin(guards, head, origin):
+        raise Forbidden("Origin not allowed", detail=f"state-changing request from {origin!r}")
+
+
+def is_trusted_origin(guards: RouteGuards, head: RequestHead, origin: str) -> bool:
+    """Return whether a page of an origin may act with the user's cookie: the gateway's own, or one named in `cors`.
+
+    `*` in `cors.allowed_origins` names nobody.
+    """
+    found = read_origin(origin)
+    own = (guards.own_origin, origin_of(head.scheme, head.fields.host) if head.fields.host.name else None)
+    return (found is not None and found in own) or guards.cors.names(origin)

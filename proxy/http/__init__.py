@@ -1,0 +1,1 @@
+"""HTTP as values: pure rules about requests, responses and their header fields."""

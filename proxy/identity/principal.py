@@ -1,0 +1,153 @@
+"""Who a request comes from: the session of its token, with the roles and rules of the configuration in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from proxy.bounded import BoundedCache
+from proxy.errors import Unauthorized
+from proxy.http.credentials import Credentials
+from proxy.http.identity_headers import User
+from proxy.http.json import write_json
+from proxy.identity.local import LocalProvider
+from proxy.policy.acl import AccessPolicy, Permits, Subject
+from proxy.policy.binding import Bind, differing
+from proxy.sessions.store import MAX_AGENT, LocalSessions, Session, StoreError, instant
+
+_MAX_PRINCIPALS = 20_000
+
+
+class Principal:
+    """A signed-in user: the session that says so, and what the rules in force allow.
+
+    `key` is the session's key in the store, empty for a session that was just made.
+    """
+
+    __slots__ = ("document", "expires_at_json", "key", "permits", "session", "subject", "user", "user_id", "user_json")
+
+    def __init__(self, key: bytes, session: Session, subject: Subject, permits: Permits) -> None:
+        self.key = key
+        self.session = session
+        self.subject = subject
+        self.permits = permits
+        self.user_id = session.user_id
+        self.user = User(session.user_id, session.identity.email, subject.roles)
+        self.document: dict[str, Any] = {
+            "user_id": session.user_id,
+            "email": session.identity.email,
+            "display_name": session.identity.display_name,
+            "roles": sorted(subject.roles),
+        }
+        self.user_json = write_json(self.document)
+        self.expires_at_json = write_json(instant(session.expires_at))
+
+
+class WrongBinding(Unauthorized):
+    """A session is used from another address or by another client than it is bound to (`sessions.bind`)."""
+
+    denied = True
+
+
+class SessionChecks(Protocol):
+    """Counts session checks by their outcome."""
+
+    session_checks: dict[str, int]
+
+
+class Principals:
+    """Finds the principal of a request's credentials. One object for each configuration.
+
+    Args:
+        provider: knows the sessions' store and lifetimes.
+        policy: gives users their roles and rules.
+        bind: what sessions are bound to.
+        roles_claims: by tenant, the claim that carries roles.
+        metrics: counts checks as valid, invalid, missing or error.
+    """
+
+    def __init__(
+        self,
+        provider: LocalProvider,
+        policy: AccessPolicy,
+        bind: Bind,
+        roles_claims: Mapping[str, str | None],
+        metrics: SessionChecks,
+    ) -> None:
+        self._provider = provider
+        self._store = provider.store
+        self._peek = provider.store.peek if isinstance(provider.store, LocalSessions) else None
+        self._policy = policy
+        self._bind = bind
+        self._roles_claims = roles_claims
+        self._checks = metrics.session_checks
+        self._known: BoundedCache[bytes, Principal] = BoundedCache(_MAX_PRINCIPALS)
+
+    @property
+    def local(self) -> bool:
+        """Whether sessions can be read without waiting, so that `find` may be used."""
+        return self._peek is not None
+
+    def of_session(self, key: bytes, session: Session) -> Principal:
+        """Return the principal of a session."""
+        known = self._known.get(key) if key else None
+        if known is not None and known.session is session:
+            return known
+        identity = session.identity
+        claim = self._roles_claims.get(identity.tenant)
+        subject = self._policy.subject(identity.email, identity.subject, identity.claims, claim)
+        principal = Principal(key, session, subject, self._policy.permits(subject))
+        if key:
+            self._known.put(key, principal)
+        return principal
+
+    def find(self, credentials: Credentials, address: str, user_agent: str) -> Principal | None:
+        """Return the principal of the first live session, without waiting; None if there is none.
+
+        Raises:
+            StoreError: the store can't be used.
+            WrongBinding: the session is bound to another address or client.
+        """
+        assert self._peek is not None  # noqa: S101 - callers look at `local`
+        for key in credentials.keys:
+            try:
+                session = self._peek(key)
+            except StoreError:
+                self._checks["error"] += 1
+                raise
+            if session is not None and self._provider.alive(session):
+                return self._admit(key, session, address, user_agent)
+        self._checks["invalid" if credentials.presented else "missing"] += 1
+        return None
+
+    async def fetch(self, credentials: Credentials, address: str, user_agent: str) -> Principal | None:
+        """Do as `find`, from any store."""
+        if self._peek is not None:
+            return self.find(credentials, address, user_agent)
+        for key in credentials.keys:
+            try:
+                session = await self._store.get(key)
+            except StoreError:
+                self._checks["error"] += 1
+                raise
+            if session is not None and self._provider.alive(session):
+                return self._admit(key, session, address, user_agent)
+        self._checks["invalid" if credentials.presented else "missing"] += 1
+        return None
+
+    def _admit(self, key: bytes, session: Session, address: str, user_agent: str) -> Principal:
+        if self._bind is not Bind.NONE:
+            agent = user_agent[:MAX_AGENT]
+            what = differing(self._bind, (session.ip, session.user_agent), (address, agent))
+            if what:
+                self._checks["invalid"] += 1
+                detail = f"session {session.id} of user {session.user_id} is bound to another {what}"
+                raise WrongBinding(detail=detail)
+        self._provider.note_use(key, session)
+        self._checks["valid"] += 1
+        return self.of_session(key, session)
+
+    async def still_alive(self, key: bytes) -> bool:
+        """Return whether a session is still alive. Raises StoreError."""
+        session = await self._store.get(key)
+        return session is not None and self._provider.alive(session)

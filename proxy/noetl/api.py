@@ -1,0 +1,363 @@
+"""The NoETL API as typed calls. Serves either server; which one it is shows in its answers, not in a setting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from proxy.bounded import BoundedCache
+from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
+from proxy.http.header_plan import field_line, text_lines
+from proxy.http.json import read_json, write_json
+from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
+from proxy.upstream.client import OutgoingRequest, UpstreamClient
+from proxy.upstream.retry import RetryState
+
+_EXECUTION_ID = re.compile(r"[0-9]{1,20}")
+MAX_ANSWER = 16 * 1024**2
+_CACHED = 20_000
+_ACCEPT = text_lines([("accept", "application/json")])
+_ACCEPT_AND_SEND = _ACCEPT + text_lines([("content-type", "application/json")])
+Answer = tuple[int, bytes]
+"""The status and the body of a response."""
+_PAGE = 100
+_MAX_PAGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """A playbook or agent of the catalog."""
+
+    path: str
+    catalog_id: str
+    version: int | None
+    kind: str | None
+    description: str | None
+    workload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSummary:
+    """A line of the list of executions."""
+
+    execution_id: str
+    path: str | None
+    status: str
+    start_time: str | None
+    end_time: str | None
+
+
+class KnownFacts:
+    """What never changes, and so is asked upstream once: the playbook of an execution, the path of a catalog id.
+
+    `questions` are the calls under way, by execution.
+    """
+
+    __slots__ = ("catalog", "paths", "questions")
+
+    def __init__(self) -> None:
+        self.paths: BoundedCache[str, str] = BoundedCache(_CACHED)
+        self.catalog: BoundedCache[str, str] = BoundedCache(_CACHED)
+        self.questions: dict[str, asyncio.Task[str | None]] = {}
+
+    def answered(self, execution_id: str, done: asyncio.Task[str | None]) -> None:
+        """Forget a call that has ended."""
+        self.questions.pop(execution_id, None)
+        if not done.cancelled():
+            done.exception()  # each waiter has raised it
+
+
+class OnBehalf:
+    """For whom a call is made: the identity fields that go with it, its request id, its trace, and the session's key.
+
+    `waited` adds up the seconds that calls took.
+    """
+
+    __slots__ = ("lines", "session", "traceparent", "waited")
+
+    def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
+        """`identity` are whole lines, as `http.identity_headers` makes them."""
+        self.lines = identity + field_line(b"x-request-id", request_id)
+        self.traceparent = traceparent
+        self.session = session
+        self.waited = 0.0
+
+
+class NoetlApi:
+    """Calls to one NoETL server. `on_behalf` of every call says for whom it is made."""
+
+    def __init__(self, client: UpstreamClient, known: KnownFacts | None = None) -> None:
+        """`known` are the facts of another NoetlApi for the same server, to share them."""
+        self.client = client
+        self.known = known or KnownFacts()
+
+    def outgoing(self, method: str, target: str, body: Any, on_behalf: OnBehalf) -> OutgoingRequest:
+        """Return a request with a JSON body, or with none (`body` is None), ready to send."""
+        data = None if body is None else json_body(body)
+        lines = on_behalf.lines + (_ACCEPT if data is None else _ACCEPT_AND_SEND)
+        return OutgoingRequest(method, target, lines, on_behalf.traceparent, data, session=on_behalf.session)
+
+    async def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Answer:
+        """Send any request with a JSON body; return its status and the response's body. Raises what the client does."""
+        return await self.exchange(self.outgoing(method, target, body, on_behalf), on_behalf, None)
+
+    async def exchange(self, wanted: OutgoingRequest, on_behalf: OnBehalf, retry: RetryState | None) -> Answer:
+        """Send a request, or send it again; return its status and the response's body."""
+        start = time.perf_counter()
+        try:
+            async with self.client.request(wanted, retry=retry) as response:
+                return response.status, await response.read(MAX_ANSWER)
+        finally:
+            on_behalf.waited += time.perf_counter() - start
+
+    async def _call(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None, *, missing: str = "") -> Any:
+        status, data = await self.send(method, target, on_behalf, body)
+        document = _json(data, status)
+        if status < 300:
+            return document
+        raise _refusal(status, document, missing)
+
+    async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> tuple[str, str]:
+        """Start a playbook; its execution id and status. Raises NotFound."""
+        body: dict[str, Any] = {"path": path, "workload": workload}
+        if kind != "playbook":
+            body["resource_kind"] = kind
+        answer = await self._call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
+        return self._started(answer, path)
+
+    def _started(self, answer: Any, path: str | None) -> tuple[str, str]:
+        execution_id = answer.get("execution_id") if isinstance(answer, dict) else None
+        if execution_id is None:
+            raise BadGateway("NoETL server answered unexpectedly", detail="no execution_id in the answer to execute")
+        if path is not None:
+            self.known.paths.put(str(execution_id), path)
+        return str(execution_id), normal_status(answer.get("status", "started"))
+
+    async def detail(self, execution_id: str, on_behalf: OnBehalf) -> Mapping[str, Any]:
+        """All that upstream says of an execution. Raises NotFound."""
+        if not _EXECUTION_ID.fullmatch(execution_id):
+            raise NotFound("Execution not found")
+        target = f"/api/executions/{execution_id}?page_size=10"
+        answer = await self._call("GET", target, on_behalf, missing="Execution not found")
+        if not isinstance(answer, dict):
+            raise BadGateway("NoETL server answered unexpectedly", detail="an execution's detail is not an object")
+        if isinstance(answer.get("path"), str):
+            self.known.paths.put(execution_id, answer["path"])
+        return answer
+
+    def known_path(self, execution_id: str) -> str | None:
+        """Return the playbook of an execution, if it is in the cache."""
+        return self.known.paths.get(execution_id)
+
+    def known_catalog_path(self, catalog_id: str) -> str | None:
+        """Return the path that a catalog id belongs to, if it is in the cache."""
+        return self.known.catalog.get(catalog_id)
+
+    def note_started(self, body: bytes, playbook: str | None) -> str | None:
+        """Return the execution that the response to a start names, and cache its playbook; None if it started none."""
+        try:
+            document = read_json(body)
+        except (ValueError, RecursionError):
+            return None
+        found = document.get("execution_id") if isinstance(document, dict) else None
+        if not isinstance(found, str | int) or document.get("status") == "duplicate":
+            return None
+        if playbook is not None:
+            self.known.paths.put(str(found), playbook)
+        return str(found)
+
+    async def path_of(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
+        """Return the playbook of an execution, which never changes. Raises NotFound.
+
+        Whoever asks first asks upstream; all others wait for the same response.
+        """
+        known = self.known.paths.get(execution_id)
+        if known is not None:
+            return known
+        return await self._wait_for(self.question(execution_id, on_behalf))
+
+    def question(self, execution_id: str, on_behalf: OnBehalf) -> asyncio.Task[str | None]:
+        """Return the one call under way that finds the playbook of an execution."""
+        task = self.known.questions.get(execution_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._find_path(execution_id, on_behalf))
+            self.known.questions[execution_id] = task
+            task.add_done_callback(lambda done: self.known.answered(execution_id, done))
+        return task
+
+    async def _wait_for(self, task: asyncio.Task[str | None]) -> str | None:
+        return await asyncio.shield(task)
+
+    async def _find_path(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
+        detail = await NoetlApi.detail(self.plain, execution_id, on_behalf)
+        path = detail.get("path")
+        return path if isinstance(path, str) else None
+
+    @property
+    def plain(self) -> NoetlApi:
+        """The API whose calls may wait in a task."""
+        return self
+
+    async def state(self, execution_id: str, on_behalf: OnBehalf) -> ExecutionState:
+        """Where an execution stands. Raises NotFound."""
+        if not _EXECUTION_ID.fullmatch(execution_id):
+            raise NotFound("Execution not found")
+        code, data = await self.send("GET", f"/api/executions/{execution_id}/status", on_behalf)
+        status = _json(data, code)
+        if code >= 300:
+            raise _refusal(code, status, "Execution not found")
+        if not isinstance(status, dict):
+            raise BadGateway("NoETL server answered unexpectedly", detail="an execution's status is not an object")
+        word = status_of(status)
+        ended = word is None or word in ENDED
+        detail = await self.detail(execution_id, on_behalf) if ended or "variables" not in status else None
+        return state_of(execution_id, status, detail, self.known.paths.get(execution_id))
+
+    async def cancel(self, execution_id: str, reason: str | None, on_behalf: OnBehalf) -> None:
+        """Cancel an execution; one that has ended already stays as it is."""
+        body = {"reason": reason} if reason else {}
+        status, data = await self.send("POST", f"/api/executions/{execution_id}/cancel", on_behalf, body)
+        if status >= 300 and status not in (409, 422):
+            raise _refusal(status, _json(data, status), "Execution not found")
+
+    async def rerun(
+        self, execution_id: str, path: str, variables: Mapping[str, Any] | None, on_behalf: OnBehalf
+    ) -> tuple[str, str]:
+        """Start an execution's playbook again with its workload, changed by `variables`."""
+        body = {"workload": dict(variables or {})}
+        status, data = await self.send("POST", f"/api/executions/{execution_id}/rerun", on_behalf, body)
+        if status == 404:
+            workload = workload_of(await self.detail(execution_id, on_behalf))
+            return await self.execute(path, {**workload, **(variables or {})}, "playbook", on_behalf)
+        answer = _json(data, status)
+        if status >= 300:
+            raise _refusal(status, answer, "Execution not found")
+        return self._started(answer, path)
+
+    async def catalog(self, kind: str | None, on_behalf: OnBehalf) -> list[CatalogEntry]:
+        """The catalog, the newest version of each path, by path."""
+        body = {"resource_type": kind.capitalize()} if kind else {}
+        answer = await self._call("POST", "/api/catalog/list", on_behalf, body)
+        entries = answer.get("entries") if isinstance(answer, dict) else None
+        found: dict[str, CatalogEntry] = {}
+        for raw in entries or ():
+            entry = _entry(raw)
+            if entry is None:
+                continue
+            self.known.catalog.put(entry.catalog_id, entry.path)
+            have = found.get(entry.path)
+            if have is None or (entry.version or 0) >= (have.version or 0):
+                found[entry.path] = entry
+        return [found[path] for path in sorted(found)]
+
+    async def entry(self, path: str, on_behalf: OnBehalf) -> CatalogEntry | None:
+        """One entry of the catalog; None if there is none of this path."""
+        try:
+            answer = await self._call("POST", "/api/catalog/resource", on_behalf, {"path": path}, missing="none")
+        except NotFound:
+            return None
+        return _entry(answer)
+
+    async def path_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> str:
+        """The path that a catalog id stands for, which never changes. Raises NotFound."""
+        path = self.known.catalog.get(catalog_id)
+        if path is None:
+            await self.catalog(None, on_behalf)
+            path = self.known.catalog.get(catalog_id)
+        if path is None:
+            raise NotFound("Playbook not found")
+        return path
+
+    async def executions(self, page: int, on_behalf: OnBehalf) -> list[ExecutionSummary]:
+        """A page of the list of executions, counted from 0; empty after the last."""
+        query = f"page={page + 1}&page_size={_PAGE}&limit={_PAGE}&offset={page * _PAGE}"
+        answer = await self._call("GET", f"/api/executions?{query}", on_behalf)
+        if page >= _MAX_PAGES or not isinstance(answer, list):
+            return []
+        return [_summary(item) for item in answer if isinstance(item, dict)]
+
+
+def json_body(document: Any) -> bytes:
+    """Return a document as a request's body. Raises BadRequest for numbers that JSON can't say."""
+    try:
+        return write_json(document)
+    except (ValueError, TypeError):
+        pass
+    try:
+        return json.dumps(document, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        raise BadRequest("A value can't be written as JSON") from None
+
+
+def _json(data: bytes, status: int) -> Any:
+    try:
+        return read_json(data) if data else None
+    except (ValueError, RecursionError):
+        raise BadGateway("NoETL server answered unexpectedly", detail=f"status {status}, not JSON") from None
+
+
+def _refusal(status: int, document: Any, missing: str) -> GatewayError:
+    text = _reason(document)
+    if status == 404:
+        return NotFound(missing or "Not found", detail=text)
+    if status in (400, 409, 422):
+        return BadRequest(text or None, detail=f"upstream status {status}")
+    return BadGateway("NoETL server failed", detail=f"upstream status {status}: {text}")
+
+
+def _reason(document: Any) -> str:
+    if not isinstance(document, dict):
+        return ""
+    reason = document.get("detail") or document.get("error") or document.get("message")
+    if isinstance(reason, list):
+        parts = (item for item in reason if isinstance(item, dict))
+        reason = "; ".join(f"{'.'.join(map(str, p.get('loc', ())))}: {p.get('msg')}" for p in parts)
+    return str(reason)[:300] if reason else ""
+
+
+def _entry(raw: Any) -> CatalogEntry | None:
+    if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
+        return None
+    payload = raw.get("payload")
+    document = payload if isinstance(payload, dict) else _parse(raw.get("content"))
+    metadata = document.get("metadata")
+    description = metadata.get("description") if isinstance(metadata, dict) else None
+    version = raw.get("version")
+    return CatalogEntry(
+        path=raw["path"],
+        catalog_id=str(raw.get("catalog_id")),
+        version=version if isinstance(version, int) else None,
+        kind=str(raw["kind"]) if raw.get("kind") else None,
+        description=str(description) if description else None,
+        workload=document.get("workload"),
+    )
+
+
+def _parse(content: Any) -> dict[str, Any]:
+    if not isinstance(content, str):
+        return {}
+    try:
+        document = yaml.safe_load(content)
+    except (yaml.YAMLError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _summary(item: dict[str, Any]) -> ExecutionSummary:
+    def text(*names: str) -> str | None:
+        return next((str(item[name]) for name in names if item.get(name)), None)
+
+    return ExecutionSummary(
+        execution_id=str(item.get("execution_id")),
+        path=text("path"),
+        status=normal_status(item.get("status")),
+        start_time=text("start_time", "started_at"),
+        end_time=text("end_time", "completed_at"),
+    )

@@ -1,0 +1,57 @@
+"""The NoETL API for coroutines that are driven by hand: each call is yielded to the driver, which sends it.
+
+It serves the fast path, which runs GraphQL resolvers without a task. From each `send` into such a coroutine the driver
+gets an `UpstreamCall` or an `OtherCall`; it sends its answer in, or throws a GatewayError in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any
+
+from proxy.noetl.api import Answer, NoetlApi, OnBehalf
+from proxy.upstream.client import OutgoingRequest
+
+
+class UpstreamCall:
+    """A request that the driver is to send; it answers with the response's status and body."""
+
+    __slots__ = ("on_behalf", "wanted")
+
+    def __init__(self, wanted: OutgoingRequest, on_behalf: OnBehalf) -> None:
+        self.wanted = wanted
+        self.on_behalf = on_behalf
+
+    def __await__(self) -> Generator[UpstreamCall, Answer, Answer]:
+        return (yield self)
+
+
+class OtherCall:
+    """A call that is under way in a task, and that others wait for too; the driver answers with its result."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: asyncio.Task[str | None]) -> None:
+        self.task = task
+
+    def __await__(self) -> Generator[OtherCall, str | None, str | None]:
+        return (yield self)
+
+
+class StepwiseApi(NoetlApi):
+    """A NoetlApi whose calls are made by the driver. It shares its cached facts with `api`."""
+
+    def __init__(self, api: NoetlApi) -> None:
+        super().__init__(api.client, api.known)
+        self._api = api
+
+    async def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Answer:
+        return await UpstreamCall(self.outgoing(method, target, body, on_behalf), on_behalf)
+
+    async def _wait_for(self, task: asyncio.Task[str | None]) -> str | None:
+        return await OtherCall(task)
+
+    @property
+    def plain(self) -> NoetlApi:
+        return self._api

@@ -1,0 +1,39 @@
+"""Applies a rate limit to requests: whose request it is, and the error for one too many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+
+from proxy.errors import TooManyRequests
+from proxy.policy.ratelimit import LimitKey, RateLimiter, Refusal, address_key
+
+
+class RateLimit:
+    """One rate limit. `needs_session`: it can be applied only when the user is known."""
+
+    __slots__ = ("_kind", "_limiter", "needs_session")
+
+    def __init__(self, limiter: RateLimiter) -> None:
+        self._limiter = limiter
+        self._kind = limiter.settings.key
+        self.needs_session = self._kind in (LimitKey.SESSION, LimitKey.USER)
+
+    def count(self, address: str, session: bytes, user_id: int | None, route: str) -> None:
+        """Count a request. Raises TooManyRequests. Without a session its address counts."""
+        key: Hashable
+        if self._kind is LimitKey.SESSION and session:
+            key = session
+        elif self._kind is LimitKey.USER and user_id is not None:
+            key = ("user", user_id)
+        else:
+            key = route if self._kind is LimitKey.ROUTE else address_key(address)
+        refusal = self._limiter.take(key, time.monotonic())
+        if refusal is not None:
+            raise too_many_requests(refusal)
+
+
+def too_many_requests(refusal: Refusal) -> TooManyRequests:
+    """Return the error of a request over a limit."""
+    name = refusal.settings.name
+    return TooManyRequests(refusal.retry_after, detail=f"over the rate limit {name}", headers=refusal.fields)

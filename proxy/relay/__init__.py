@@ -1,0 +1,1 @@
+"""Relayed requests: the streaming path, the fast path, WebSockets and event streams."""

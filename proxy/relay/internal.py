@@ -1,0 +1,127 @@
+"""Requests that `proxyRequest` makes: the very requests to the gateway's own relayed routes, on behalf of the caller.
+
+They go through route, guards, rewrite, access decision, header edits, limits and timeout of the route, with the
+caller's address, scheme and `Host`, and have an access line of their own. Only CORS does not apply.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from proxy.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge
+from proxy.exchange import Exchange
+from proxy.guards import admit_waiting
+from proxy.http.header_plan import field_line
+from proxy.http.json import read_json
+from proxy.http.request import RequestFields, RequestHead
+from proxy.http.target import PathError, normalise_path
+from proxy.identity.principal import Principals
+from proxy.noetl.api import MAX_ANSWER, json_body
+from proxy.noetl.surface import STARTS
+from proxy.relay.relayed import RelayedRoute
+from proxy.routing import Missing, RouteTable
+from proxy.services import Service
+from proxy.upstream.client import OutgoingRequest
+
+_KEPT = frozenset({b"host", b"authorization", b"x-session-token", b"cookie", b"user-agent", b"tracestate"})
+_WITH_LENGTH = ("POST", "PUT", "PATCH")
+
+
+class InternalRequests:
+    """Sends requests through the gateway's own relayed routes.
+
+    Args:
+        routes: the route table.
+        relayed: the relayed routes that lead to NoETL, by the id of their service.
+        principals: finds the user of a request.
+        cookie_name: of the session cookie, if it is enabled.
+    """
+
+    def __init__(
+        self,
+        routes: RouteTable[Service],
+        relayed: Mapping[int, RelayedRoute],
+        principals: Principals,
+        cookie_name: str | None,
+    ) -> None:
+        self.routes = routes
+        self._relayed = relayed
+        self._principals = principals
+        self._cookie_name = cookie_name
+        self.record: Callable[[Exchange], None] = lambda exchange: None
+        """Writes the access line of a request; set by who has the access log."""
+
+    async def send(self, outer: Exchange, method: str, endpoint: str, body: Any) -> tuple[int, Any]:
+        """Send a request to `endpoint`, a path below `/api/`; return the status and the JSON of the response.
+
+        Raises what the same request from outside would be answered with.
+        """
+        head = self._head(outer, method, endpoint, body)
+        exchange = Exchange(head, None, {}, None, time.perf_counter())
+        exchange.request_id, exchange.traceparent = outer.request_id, outer.traceparent
+        try:
+            return await self._send(exchange, b"" if body is None else json_body(body))
+        except GatewayError as error:
+            exchange.status = error.status
+            exchange.note(error)
+            raise
+        finally:
+            outer.upstream_seconds += exchange.upstream_seconds
+            self.record(exchange)
+
+    def _head(self, outer: Exchange, method: str, endpoint: str, body: Any) -> RequestHead:
+        raw, question, query = endpoint.partition("?")
+        try:
+            path = normalise_path(raw)
+        except PathError as error:
+            raise BadRequest(f"endpoint: {error}") from None
+        if not path.startswith("/api/") or any(c in "#\x7f" or not " " < c <= "~" for c in query):
+            raise BadRequest("endpoint must be a path under /api/")
+        fields = [(name, value) for name, value in outer.head.fields.raw if name.lower() in _KEPT]
+        fields.append((b"accept", b"application/json"))
+        if body is not None:
+            fields.append((b"content-type", b"application/json"))
+        address, scheme = outer.head.address, outer.head.scheme
+        outside = "/noetl/" + path.removeprefix("/api/")
+        return RequestHead(method, outside, question + query, RequestFields(fields, self._cookie_name), address, scheme)
+
+    async def _send(self, exchange: Exchange, data: bytes) -> tuple[int, Any]:
+        head = exchange.head
+        found = self.routes.find(head.fields.host.name, head.method, head.path)
+        route = None if isinstance(found, Missing) else self._relayed.get(id(found.route))
+        if isinstance(found, Missing) or route is None:
+            raise Forbidden(detail=f"no route to NoETL serves {head.method} {head.path}")
+        exchange.service, exchange.params = found.route, found.params
+        who = exchange.principal = (await admit_waiting(found.route.guards, head, self._principals)).principal
+        path = route.rewrite.apply(head.path, found.params)
+        if len(data) > route.spec.max_body_size:
+            raise PayloadTooLarge(detail=f"{len(data)} bytes, {route.spec.max_body_size} allowed")
+        on_behalf = exchange.on_behalf()
+        authorized = None
+        if who is not None:
+            judged = route.judge(head.method, path)
+            authorized = await route.authorizer.authorize(who, judged, head.method, head.path, data, on_behalf)
+        start = time.perf_counter()
+        lines = head.fields.forwarded(route.request_plan) + exchange.identity()
+        wanted = OutgoingRequest(
+            head.method,
+            path + head.query,
+            lines + field_line(b"x-request-id", exchange.request_id),
+            exchange.traceparent,
+            data if data or head.method in _WITH_LENGTH else None,
+            session=who.key if who is not None else b"",
+        )
+        try:
+            async with route.upstream.request(wanted, timeout=route.timeout) as response:
+                answer = await response.read(MAX_ANSWER)
+                exchange.status = response.status
+        finally:
+            exchange.upstream_seconds += time.perf_counter() - start + on_behalf.waited
+        if who is not None and authorized is not None and judged.kind in STARTS and exchange.status < 300:
+            route.note_started(who, answer, authorized)
+        try:
+            return exchange.status, read_json(answer) if answer else None
+        except (ValueError, RecursionError):
+            return exchange.status, answer.decode("utf-8", "replace")

@@ -1,0 +1,93 @@
+"""What both transports know of one relayed route, compiled."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from proxy.config.compile import RouteSpec
+from proxy.http.header_plan import PlannedHead, RequestPlan, ResponsePlan, text_lines
+from proxy.http.request import RequestHead
+from proxy.identity.principal import Principal
+from proxy.noetl.api import NoetlApi
+from proxy.noetl.authorize import Authorized, Authorizer
+from proxy.noetl.surface import Judged, Kind, classify
+from proxy.policy.acl import Action
+from proxy.policy.cors import CorsPolicy
+from proxy.relay.event_streams import Drain
+from proxy.relay.rewrite import Rewrite
+from proxy.sessions.store import SessionStore
+from proxy.upstream.client import UpstreamClient
+from proxy.upstream.heads import ResponseHead
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RelayedRoute:
+    """One relayed route.
+
+    Args:
+        spec: the route.
+        upstream: where it leads.
+        api: the NoETL API of that upstream; None for an upstream that is not NoETL, whose requests are judged by path.
+        authorizer: decides about its requests.
+        store: learns who started an execution.
+        rewrite: makes the upstream path.
+        request_plan: which of a client's fields go upstream.
+        response_plan: what becomes of a response's fields.
+        drain: ends event streams and tunnels with the process or their session.
+        timeout: seconds until the response's head.
+        max_started: the most bytes of a start's response that are read for the execution's id.
+    """
+
+    spec: RouteSpec
+    upstream: UpstreamClient
+    api: NoetlApi | None
+    authorizer: Authorizer
+    store: SessionStore
+    rewrite: Rewrite
+    request_plan: RequestPlan
+    response_plan: ResponsePlan
+    drain: Drain
+    timeout: float
+    max_started: int = 1024 * 1024
+
+    def judge(self, method: str, path: str) -> Judged:
+        """Return what a request is judged on; `path` is the upstream path. Raises NotFound."""
+        if self.api is None:
+            return Judged(Kind.PATH, self.spec.action or Action.of_method(method))
+        return classify(method, path, self.spec.action)
+
+    def balance_key(self, target: str, lines: bytes, principal: Principal | None) -> bytes | None:
+        """Return what the upstream balances by, if it does."""
+        key = self.upstream.balancer.key
+        return None if key is None else key(target, lines, principal.key if principal is not None else b"")
+
+    def cors_lines(self, head: RequestHead) -> bytes:
+        """Return the fields that let a page of the request's origin read the response."""
+        return cors_lines(self.spec.cors, head)
+
+    def note_started(self, who: Principal, body: bytes, authorized: Authorized) -> None:
+        """Note who started the execution that a response names, and its playbook."""
+        if self.api is not None:
+            execution_id = self.api.note_started(body, authorized.playbook)
+            if execution_id is not None:
+                self.store.remember_execution(execution_id, who.user_id, time.time())
+
+
+def cors_lines(cors: CorsPolicy, head: RequestHead) -> bytes:
+    """Return the fields that let a page of the request's origin read a response, but for `vary`."""
+    origin = head.fields.origin
+    if origin is None:
+        return b""
+    lines = head.fields.derived.get(cors)
+    if lines is None:
+        lines = head.fields.derived[cors] = text_lines(cors.response_headers(origin))
+    return lines
+
+
+def client_head(plan: ResponsePlan, head: ResponseHead) -> PlannedHead:
+    """Return the head of a response for the client, as the plan makes it once for each upstream head."""
+    planned = head.derived.get(plan)
+    if planned is None:
+        planned = head.derived[plan] = plan.head(head.status, head.reason, head.headers, chunked=head.chunked)
+    return planned

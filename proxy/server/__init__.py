@@ -1,0 +1,1 @@
+"""Processes and sockets: workers, connections, and the dispatcher that takes a request through its steps."""

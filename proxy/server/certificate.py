@@ -1,0 +1,78 @@
+"""The certificate that clients see, and its renewal: files that change are taken for the next handshake.
+
+A certificate that can't be read or does not fit its key is told, and the one in use stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+from proxy.config.model import Server, Tls
+from proxy.observe.logs import get_logger
+from proxy.server.file_watch import State, state_of
+
+_EVERY = 5.0
+
+
+class CertificateError(OSError):
+    """The certificate or its key can't be used. The text names the file and what to do."""
+
+
+class Certificate:
+    """The server's side of TLS, for all connections of this process."""
+
+    def __init__(self, block: Tls, folder: Path) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_alpn_protocols(["http/1.1"])
+        self.files: tuple[Path, Path] = (folder / block.certificate, folder / block.key)
+        self._state: State = {}
+        self._load(self.files)
+
+    @classmethod
+    def of(cls, block: Server, folder: Path) -> Certificate | None:
+        """The certificate of a configuration; None if it has none. Raises CertificateError."""
+        return cls(block.tls, folder) if block.tls is not None else None
+
+    def use(self, block: Tls, folder: Path) -> None:
+        """Take other files, or the same ones anew. Raises CertificateError, and then nothing has changed."""
+        self._load((folder / block.certificate, folder / block.key))
+
+    def _load(self, files: tuple[Path, Path]) -> None:
+        state = state_of(files)
+        for file in files:
+            if file not in state:
+                raise CertificateError(f"server.tls: {file} can't be read: no such file")
+        try:
+            trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            trial.load_cert_chain(*files, password=_no_password)
+            self.context.load_cert_chain(*files, password=_no_password)
+        except (OSError, ssl.SSLError, ValueError) as error:
+            text = f"server.tls: {files[0]} and {files[1]} are no certificate with its key"
+            raise CertificateError(f"{text} ({getattr(error, 'reason', None) or error})") from None
+        self.files, self._state = files, state
+
+    async def watch(self) -> None:
+        """Take the files anew whenever they change, until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            self.refresh()
+
+    def refresh(self) -> bool:
+        """Take the files anew if they have changed; whether they were taken."""
+        if state_of(self.files) == self._state:
+            return False
+        try:
+            self._load(self.files)
+        except CertificateError as error:
+            self._state = state_of(self.files)
+            get_logger().error("tls.refused", reason=str(error))
+            return False
+        get_logger().info("tls.renewed", certificate=str(self.files[0]))
+        return True
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password; keep it without one, readable by the gateway's user only")

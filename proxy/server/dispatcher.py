@@ -1,0 +1,360 @@
+"""Takes each request through its steps: head, route, guards, handler, response, access line. One per configuration.
+
+It serves both transports and knows no socket; `connection.py` offers requests, `worker.py` says which configuration is
+in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from aiohttp.http_writer import HttpVersion, HttpVersion10, HttpVersion11
+
+from proxy.bounded import BoundedCache
+from proxy.errors import (
+    BadRequest,
+    Forbidden,
+    GatewayError,
+    HeadTooLarge,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    RequestTimeout,
+    Unavailable,
+)
+from proxy.exchange import Client, ClientLeft, Exchange, Handover, RequestContext, ResponseWriter
+from proxy.gateway import Gateway
+from proxy.guards import Admission, admit, admit_waiting
+from proxy.http.body import Content, RequestBody
+from proxy.http.header_plan import RawFields
+from proxy.http.request import Peer, RequestFields, RequestHead
+from proxy.http.response import HSTS, OwnHeads, Response, error_response
+from proxy.http.target import Target, read_target
+from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.audit import AuditedLog
+from proxy.observe.logs import access_log, get_logger, redact_query
+from proxy.observe.metrics import MeasuredLog
+from proxy.relay.relayed import cors_lines
+from proxy.routing import Missing
+from proxy.services import Arrival, Service
+from proxy.sessions.store import StoreError
+
+_KNOWN_FIELDS = 4096
+_KNOWN_FIELDS_BYTES = 8 * 1024**2
+_MAX_BLOCK = 4096
+_MAX_REST = 1024 * 1024
+_VERSIONS = (HttpVersion10, HttpVersion11)
+_NOT_FAST = Handover(None)
+_TRACED = Handover(None, traced=True)
+
+
+class Incoming(NamedTuple):
+    """A request as aiohttp's loop has it. `content` is None for a request without a body."""
+
+    method: str
+    target: str
+    version: HttpVersion
+    raw_headers: RawFields
+    should_close: bool
+    content: Content | None
+
+
+class Answered(NamedTuple):
+    """What becomes of the connection behind a response. `linger`: the rest of the request's body is read first."""
+
+    keep_alive: bool
+    linger: bool
+
+
+class ClientSide(Client, Protocol):
+    """A client's connection, with its other end."""
+
+    peer: Peer
+
+    @property
+    def connected(self) -> bool:
+        """Whether the client is still there."""
+
+
+class Dispatcher:
+    """Serves one gateway. `in_flight` requests are under way; `on_idle` is called when the last one ends."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        config = gateway.compiled.loaded.gateway
+        self.gateway = gateway
+        self.in_flight = 0
+        self.on_idle: Callable[[], None] | None = None
+        self.known_fields: BoundedCache[bytes, RequestFields] = BoundedCache(_KNOWN_FIELDS, _KNOWN_FIELDS_BYTES)
+        self._limits = config.server.limits
+        self._drain = gateway.drain
+        self._tracing = gateway.tracing
+        self._trusted = gateway.compiled.trusted_proxies
+        self._cookie = config.sessions.cookie.name if config.sessions.cookie.enabled else None
+        self._default_cors = gateway.compiled.cors
+        self._sessions = gateway.principals
+        self._fast = gateway.principals.local
+        self._routes = gateway.routes
+        self._heads = OwnHeads(gateway.security, HSTS if gateway.security else ())
+        self._access_log: AccessLog = access_log(enabled=config.logging.access)
+        if gateway.audit is not None:
+            handlers = {e.pattern.text: e.route.block.handler or "" for e in gateway.compiled.routes.entries}
+            self._access_log = AuditedLog(self._access_log, gateway.audit, handlers)
+        if config.metrics.enabled:
+            self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
+        self._log = get_logger()
+        gateway.internal.record = self._write_access
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process is about to end, so that connections close after their response."""
+        return self._drain.started
+
+    # The fast path
+
+    def begin_parsed(
+        self, client: ClientSide, method: str, target: str, raw: RawFields, body: bytes, data: bytes | None
+    ) -> None:
+        """Begin a parsed request that has arrived whole, or hand it over.
+
+        `data` are the very bytes that it came as, if its field block may be kept: then the next request with the same
+        block need not be parsed.
+        """
+        fields = RequestFields(raw, self._cookie)
+        try:
+            path, query = self._read_head(method, target, fields)
+        except GatewayError:
+            client.hand_over(_NOT_FAST)
+            return
+        if data is not None and fields.whole:
+            start = data.find(b"\r\n") + 2
+            block = data[start : data.find(b"\r\n\r\n")]
+            if start <= len(data) - 4 and len(block) <= _MAX_BLOCK:
+                self.known_fields.put(block, fields, 4 * len(block))
+        self.begin(client, method, path, query, fields, body)
+
+    def begin(self, client: ClientSide, method: str, path: str, query: str, fields: RequestFields, body: bytes) -> None:
+        """Begin a request that has arrived whole, or hand it over. It may be answered before this returns."""
+        started = time.perf_counter()
+        found = self._routes.find(fields.host.name, method, path)
+        if isinstance(found, Missing) or not self._fast:
+            client.hand_over(_NOT_FAST)
+            return
+        service = found.route
+        if service.fast is None or len(body) > service.max_body or not fields.whole:
+            client.hand_over(_NOT_FAST)
+            return
+        if self._tracing is not None and self._tracing.samples():
+            client.hand_over(_TRACED)
+            return
+        address, scheme = fields.client(client.peer, self._trusted)
+        head = RequestHead(method, path, query, fields, address, scheme)
+        self.in_flight += 1
+        principal = None
+        try:
+            principal = admit(service.guards, head, self._sessions).principal
+            arrival = Arrival(head, found.params, principal, body, fields.close, client, self, started)
+            handover = service.fast.begin(arrival, service)
+        except Exception as error:
+            exchange = Exchange(head, service, found.params, principal, started)
+            self.fail(exchange, client, error, close=fields.close)
+            return
+        if handover is not None:
+            self.hand_over(client, handover)
+
+    def hand_over(self, client: Client, handover: Handover) -> None:
+        """Let the streaming path go on with a request of the fast path."""
+        self.in_flight -= 1
+        client.hand_over(handover)
+
+    def respond(self, exchange: Exchange, client: Client, response: Response, *, close: bool) -> None:
+        """Send a response of the gateway's own, and complete the request."""
+        close = close or self._drain.started
+        exchange.status = response.status
+        client.send(self._own_response(exchange, response, close=close))
+        self.complete(exchange)
+        client.finished(close=close)
+
+    def fail(self, exchange: Exchange, client: Client, error: Exception, *, close: bool) -> None:
+        """Send the response to a request that ended in an error, and complete it."""
+        self.respond(exchange, client, self._refusal(exchange, error), close=close)
+
+    def complete(self, exchange: Exchange) -> None:
+        """Write the access line of a request, and count it."""
+        self.in_flight -= 1
+        self._write_access(exchange)
+        if self.on_idle is not None and not self.in_flight:
+            self.on_idle()
+
+    # The streaming path
+
+    async def answer(self, client: ClientSide, incoming: Incoming, handover: Handover | None) -> Answered:
+        """Answer one request of aiohttp's loop; go on with what the fast path handed over."""
+        tracing = self._tracing
+        traced = tracing is not None and (handover.traced if handover is not None else tracing.samples())
+        context = self._context(client, incoming, handover)
+        if tracing is None or not traced:
+            return await self._answer(client, incoming, context)
+        given = {
+            n: v for n in ("traceparent", "tracestate") if (v := context.head.fields.value(n.encode())) is not None
+        }
+        with tracing.request(incoming.method, given) as span:
+            answered = await self._answer(client, incoming, context)
+            route = context.service.spec.pattern if context.service else None
+            tracing.end_request(span, route, context.status, context.request_id.decode())
+            return answered
+
+    def _context(self, client: ClientSide, incoming: Incoming, handover: Handover | None) -> RequestContext:
+        exchange = handover.exchange if handover is not None else None
+        if exchange is None:
+            fields = RequestFields(incoming.raw_headers, self._cookie)
+            address, scheme = fields.client(client.peer, self._trusted)
+            head = RequestHead(incoming.method, "", "", fields, address, scheme)
+            exchange = Exchange(head, None, {}, None, time.perf_counter())
+        fields = exchange.head.fields
+        chunked = fields.value(b"transfer-encoding") is not None
+        body = RequestBody(
+            incoming.content,
+            fields,
+            None if chunked else fields.content_length,
+            self._limits.body_timeout,
+            self._limits.min_rate,
+            client.send,
+        )
+        writer = ResponseWriter(client, http_1_0=incoming.version == HttpVersion10, close=incoming.should_close)
+        return RequestContext(exchange, body, writer, handover)
+
+    async def _answer(self, client: ClientSide, incoming: Incoming, context: RequestContext) -> Answered:
+        self.in_flight += 1
+        linger = True
+        writer, body = context.writer, context.body
+        try:
+            try:
+                response = await self._serve(context, incoming)
+            except ClientLeft:
+                response = None
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                linger = not isinstance(error, RequestTimeout)
+                response = None if writer.started else self._refusal(context, error)
+                if writer.started:
+                    self._log.exception("request.failed", request_id=context.request_id.decode())
+                    client.cut()
+            if response is not None:
+                if body.awaits_continue or self._rest_is_large(incoming, context):
+                    writer.close = True
+                    linger = linger and not body.awaits_continue
+                writer.close = writer.close or self._drain.started
+                context.status = response.status
+                writer.send_whole(self._own_response(context, response, close=writer.close))
+            if not client.connected:
+                context.status, context.detail = 499, context.detail or "the client left"
+            return Answered(not writer.close, linger)
+        except asyncio.CancelledError:
+            context.status, context.detail = 499, context.detail or "the client left"
+            raise
+        finally:
+            self.complete(context)
+
+    def _rest_is_large(self, incoming: Incoming, context: RequestContext) -> bool:
+        """Return whether so much of the request's body is still to come that the connection had better end."""
+        content, length = incoming.content, context.body.length
+        if content is None or content.is_eof():
+            return False
+        return length is None or length - content.total_bytes > _MAX_REST
+
+    async def _serve(self, context: RequestContext, incoming: Incoming) -> Response | None:
+        if context.service is not None:
+            return await context.service.handler(context)
+        head = context.head
+        if incoming.version not in _VERSIONS:
+            raise BadRequest("HTTP version not supported")
+        path, query = self._read_head(head.method, incoming.target, head.fields)
+        if not head.fields.authority and head.fields.value(b"host") is None and incoming.version == HttpVersion11:
+            raise BadRequest("Host header missing")
+        head = context.head = head._replace(path=path, query=query)
+        if head.method == "OPTIONS":
+            return self._options(context)
+        found = self._routes.find(head.fields.host.name, head.method, path)
+        if isinstance(found, Missing):
+            raise NotFound if found.because == "no-path" else MethodNotAllowed(found.allow)
+        context.service, context.params = found.route, found.params
+        context.principal = (await self._admit(context, found.route)).principal
+        return await found.route.handler(context)
+
+    async def _admit(self, context: RequestContext, service: Service) -> Admission:
+        if self._tracing is None:
+            return await admit_waiting(service.guards, context.head, self._sessions)
+        with self._tracing.step("session"):
+            return await admit_waiting(service.guards, context.head, self._sessions)
+
+    def _read_head(self, method: str, target: str, fields: RequestFields) -> Target:
+        """Return the target of a request. Raises GatewayError for what its head does wrong."""
+        if fields.size > self._limits.max_header_size:
+            raise HeadTooLarge
+        if fields.error is not None:
+            raise fields.error
+        return read_target(method, target, fields.authority)
+
+    def _options(self, context: RequestContext) -> Response:
+        fields = context.head.fields
+        wanted, origin = fields.value(b"access-control-request-method"), fields.origin
+        found = self._routes.find(fields.host.name, wanted or "OPTIONS", context.head.path)
+        cors = self._default_cors
+        if not isinstance(found, Missing):
+            context.service, cors = found.route, found.route.guards.cors
+        elif found.because == "no-path":
+            raise NotFound
+        if origin is None or wanted is None:
+            allow = found.allow if isinstance(found, Missing) else ("OPTIONS", *found.route.spec.methods)
+            return Response(204, (("allow", ", ".join(sorted(set(allow)))),))
+        private = fields.value(b"access-control-request-private-network") == "true"
+        answer = cors.preflight_headers(origin, private_network=private)
+        if answer is None:
+            raise Forbidden("Origin not allowed", detail=f"preflight from {origin!r}")
+        return Response(204, answer)
+
+    # Responses of our own, and the access line
+
+    def _refusal(self, exchange: Exchange, error: Exception) -> Response:
+        """Return the response to a request that ended in an error; what clients must not see is logged."""
+        if isinstance(error, StoreError):
+            self._log.error("sessions.unavailable", request_id=exchange.request_id.decode(), reason=str(error))
+            error = Unavailable(detail=f"session store: {error}")
+        elif not isinstance(error, GatewayError):
+            self._log.error("request.failed", request_id=exchange.request_id.decode(), exc_info=error)
+            error = InternalError()
+        exchange.note(error)
+        return error_response(error, exchange.request_id)
+
+    def _own_response(self, exchange: Exchange, response: Response, *, close: bool) -> bytes:
+        cors = exchange.service.guards.cors if exchange.service is not None else self._default_cors
+        lines = cors_lines(cors, exchange.head)
+        if cors.varies and not any(name == "vary" and "origin" in value for name, value in response.fields):
+            lines += b"vary: origin\r\n"
+        ending = exchange.ending(lines, dated=False, close=close)
+        return self._heads.bytes(response, exchange.head.method, exchange.head.scheme, ending)
+
+    def flush_log(self) -> None:
+        """Write the access lines that are still collected."""
+        self._access_log.flush()
+
+    def _write_access(self, exchange: Exchange) -> None:
+        head, principal, service = exchange.head, exchange.principal, exchange.service
+        line = AccessLine(
+            head.method,
+            head.path + redact_query(head.query) if head.query else head.path,
+            service.spec.pattern if service is not None else None,
+            exchange.status,
+            (time.perf_counter() - exchange.started) * 1000,
+            exchange.upstream_seconds * 1000,
+            principal.user_id if principal is not None else None,
+            head.address,
+            exchange.request_id.decode(),
+            exchange.detail,
+            exchange.denied,
+        )
+        self._access_log.write(line)
