@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from proxy.config.builtin import HANDLERS
 from proxy.config.later import Later
 from proxy.config.model import Gateway, RouteBlock, RuleBlock
-from proxy.config.problems import Path, Problem, key_of, suggest
+from proxy.config.problems import Path, Problem, suggest
 from proxy.config.yamlfile import Document
+from proxy.http.header_edits import Direction, edit_problems
 from proxy.observe.tracing import is_installed
 from proxy.policy.cors import OriginError, check_origin
 from proxy.policy.glob import GlobError, path_glob, text_glob
@@ -37,7 +38,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def add(self, path: Path, text: str, *, key: bool = False) -> None:
-        self.problems.append(Problem(self.document.place(path, key=key), key_of(path), text))
+        self.problems.append(self.document.problem(path, text, key=key))
 
     def entry(self, path: Path, text: str) -> None:
         """A problem of a whole entry, unless part of the entry was wrong already."""
@@ -274,8 +275,17 @@ def _routes(gateway: Gateway, check: _Checker) -> None:
             check.known((*path, "upstream"), route.upstream, names, "upstream")
         if route.rewrite is not None:
             _rewrite(route, path, check)
+        _header_edits(route, path, check)
         if route.rate_limit is not None:
             check.known((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
+
+
+def _header_edits(route: RouteBlock, path: Path, check: _Checker) -> None:
+    for direction in Direction:
+        edit = route.headers.request if direction is Direction.REQUEST else route.headers.response
+        for problem in edit_problems(direction, edit.set, edit.remove):
+            place: Path = (*path, "headers", direction.value, problem.part.value, problem.entry)
+            check.add(place, problem.text, key=not problem.is_value and isinstance(problem.entry, str))
 
 
 def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:

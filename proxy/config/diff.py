@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from proxy.config.model import Gateway
+from proxy.config.secret_names import is_secret_name
 from proxy.config.types import written
 
-_SECRET_NAME = re.compile(r"authorization|cookie|token|secret|passw|api-?key|credential", re.IGNORECASE)
 _HIDDEN = "(a secret)"
 _MAX_TOLD = 50
 Flat = dict[str, Any]
@@ -99,4 +98,4 @@ def _is_secret(path: str, info: FieldInfo | None) -> bool:
     if info is not None:
         extra = info.json_schema_extra
         return isinstance(extra, dict) and extra.get("secret") is True
-    return _SECRET_NAME.search(path.rpartition(".")[2]) is not None
+    return is_secret_name(path.rpartition(".")[2])

@@ -72,8 +72,7 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> tuple[s
         if name == "CORS_ALLOWED_ORIGINS":
             document.data.pop("corsAllowedOrigins", None)
         if _put(document.data, path, _value(name, text)):
-            document.keys[path] = document.values[path] = Place(f"environment variable {name}")
-            document.interpolated.add(path)
+            document.override(path, Place(f"environment variable {name}"))
             applied.append(name)
     return tuple(applied)
 

@@ -5,18 +5,16 @@ Warnings never keep the gateway from starting; what must not start is an error, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Gateway, RoleBlock
 from proxy.config.problems import Path, Problem, key_of
+from proxy.config.secret_names import is_secret_name
 from proxy.policy.acl import Action, Rule
 from proxy.policy.glob import Glob, covers, intersects
 from proxy.routing import Entry, Pattern, normalise_path
-
-_SECRET_NAME = re.compile(r"authorization|cookie|token|secret|passw|api-?key|credential", re.IGNORECASE)
 
 
 def lint(compiled: Compiled) -> tuple[Problem, ...]:
@@ -175,7 +173,7 @@ def _secrets(compiled: Compiled) -> Iterator[Problem]:
         for side in ("request", "response"):
             for name in getattr(block.headers, side).set:
                 path: Path = ("routes", index, "headers", side, "set", name)
-                if _SECRET_NAME.search(name) and path not in document.interpolated:
+                if is_secret_name(name) and path not in document.interpolated:
                     yield _at(compiled, path, text)
     gateway = compiled.loaded.gateway
     given = {("sessions", "url"): gateway.sessions.url}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from proxy.config.builtin import BUILTIN_LIMITS, builtin_routes
 from proxy.config.checks import cross_checks
@@ -19,6 +20,7 @@ from proxy.config.yamlfile import Document, read_yaml
 
 _INCLUDABLE = {"routes": (), "acl": ("rules",)}
 _MAX_REPAIRS = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +131,22 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     mine = target.setdefault(path[-1], [])
     if not isinstance(mine, list):
         return
-    depth, offset = len(path), len(mine)
-    for source, goal in ((part.keys, document.keys), (part.values, document.values)):
-        for where, place in source.items():
-            index = where[depth] if where[:depth] == path and len(where) > depth else None
-            if isinstance(index, int):
-                goal[(*path, index + offset, *where[depth + 1 :])] = place
+    offset = len(mine)
+    document.keys |= _moved(part.keys, path, offset)
+    document.values |= _moved(part.values, path, offset)
+    document.sources |= _moved(part.sources, path, offset)
+    document.interpolated |= _moved(dict.fromkeys(part.interpolated), path, offset).keys()
     mine.extend(items)
+
+
+def _moved(places: Mapping[Path, T], path: Path, offset: int) -> dict[Path, T]:
+    """Return what belongs to the entries of the list at `path`, for entries whose numbers grow by `offset`."""
+    depth, moved = len(path), {}
+    for where, what in places.items():
+        index = where[depth] if where[:depth] == path and len(where) > depth else None
+        if isinstance(index, int):
+            moved[(*path, index + offset, *where[depth + 1 :])] = what
+    return moved
 
 
 def _validate(document: Document, problems: list[Problem]) -> Gateway:
@@ -149,9 +160,10 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
             removals: set[Path] = set()
             for item in error.errors(include_url=False):
                 path = _in_file(item["loc"], data)
-                place = document.place(path, key=item["type"] in ("extra_forbidden", "missing"))
-                if first and place not in told:
-                    problems.append(Problem(place, key_of(path), describe(item, _siblings(path))))
+                text = describe(item, _siblings(path), is_secret=_is_secret(path))
+                problem = document.problem(path, text, key=item["type"] in ("extra_forbidden", "missing"))
+                if first and problem.place not in told:
+                    problems.append(problem)
                 removals.add(path[:-1] if item["type"] == "missing" else path)
             document.removed |= removals if first else set()
             data, first = _without(data, removals, document), False
@@ -176,18 +188,34 @@ def _has(data: Any, part: str | int) -> bool:
 
 
 def _siblings(path: Path) -> tuple[str, ...]:
+    """Return the keys that are known beside the last key of a path."""
+    fields = _fields_on(path[:-1])
+    block = block_of(fields[-1].annotation) if fields else Gateway
+    return tuple(f.alias or n for n, f in block.model_fields.items()) if block and fields is not None else ()
+
+
+def _is_secret(path: Path) -> bool:
+    """Return True if the value at a path may be a secret, because of the field that it belongs to."""
+    extras = [info.json_schema_extra for info in _fields_on(path) or ()]
+    return any(isinstance(extra, dict) and extra.get("secret") is True for extra in extras)
+
+
+def _fields_on(path: Path) -> list[FieldInfo] | None:
+    """Return the fields of the model from the root to a path; None if the path leads out of the model."""
+    fields: list[FieldInfo] = []
     block: type[BaseModel] | None = Gateway
     skip_name = False
-    for part in path[:-1]:
+    for part in path:
         if isinstance(part, int) or skip_name:
             skip_name = False
             continue
         info = next((f for n, f in block.model_fields.items() if (f.alias or n) == part), None) if block else None
         if info is None:
-            return ()
+            return None
+        fields.append(info)
         block = block_of(info.annotation)
         skip_name = "dict[" in str(info.annotation)
-    return tuple(f.alias or n for n, f in block.model_fields.items()) if block else ()
+    return fields
 
 
 def _without(data: Any, removals: set[Path], document: Document, path: Path = ()) -> Any:

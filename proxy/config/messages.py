@@ -25,13 +25,18 @@ _BOUNDS = {
 }
 
 
-def describe(error: Any, siblings: tuple[str, ...]) -> str:
-    """The text for one of pydantic's error details; `siblings` are the keys known at that place."""
+def describe(error: Any, siblings: tuple[str, ...], *, is_secret: bool = False) -> str:
+    """Return the text for one of pydantic's error details.
+
+    `siblings` are the keys known at that place. The text for a value that may be a secret does not contain it.
+    """
     kind, context, value = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "extra_forbidden":
         return "unknown key" + suggest(str(error["loc"][-1]), siblings)
     if kind == "string_type":
-        return "needs a text" + (f'; put quotes around it, as "{value}"' if type(value) in (int, float, bool) else "")
+        if type(value) not in (int, float, bool):
+            return "needs a text"
+        return "needs a text; put quotes around it" + ("" if is_secret else f', as "{value}"')
     if kind == "literal_error":
         words = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         return f'"{value}" is not one of {", ".join(words)}' + suggest(str(value), words)

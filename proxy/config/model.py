@@ -234,8 +234,12 @@ class ResponseHeaders(Block):
 
 
 class HeaderEdit(Block):
-    set: dict[str, Text] = Field(default_factory=dict, description="Headers to set.")
-    remove: Texts = Field((), description="Headers to remove.")
+    set: dict[str, Text] = Field(
+        default_factory=dict,
+        description="Headers to set; a value is one line of visible Latin-1. Not those that the gateway sets itself.",
+        json_schema_extra=env(secret=True),
+    )
+    remove: Texts = Field((), description="Headers to remove. Not those that the gateway sets itself.")
 
 
 class RouteHeaders(Block):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proxy.config.block import Block, env
-from proxy.config.types import Duration, Integer, ListOf, Text, Texts
+from proxy.config.types import Duration, Flag, Integer, ListOf, Text, Texts
 
 
 class UpstreamTls(Block):
@@ -91,4 +91,7 @@ class Upstream(Block):
     )
     tls: UpstreamTls | None = Field(
         None, description="How to verify an https upstream; the system's authorities if not given."
+    )
+    rewrite_location: Flag = Field(
+        True, description="Change redirects to the upstream's own address into redirects to the gateway's."
     )

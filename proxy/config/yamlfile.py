@@ -27,16 +27,25 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Document:
-    """The plain values of a file, with the places of keys and of values, and which values were interpolated.
+    """The plain values of a file, with the place of each key and value.
 
-    `kept` tells, for a list that lost entries because they were wrong, which of the file's entries are left;
-    `removed` holds the paths of all that was wrong; `secrets` the values that no text may show.
+    Args:
+        data: the values.
+        keys: the place of each key.
+        values: the place of each value.
+        interpolated: the paths of the values that had a reference, as `${NAME}`.
+        sources: where such a value came from, as `environment variable NAME`.
+        problems: the mistakes that were found.
+        kept: for a list that lost invalid entries, the numbers in the file of those that are left.
+        removed: the paths of the invalid entries.
+        secrets: the values that no text may show.
     """
 
     data: Any = field(default=None, repr=False)
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     interpolated: set[Path] = field(default_factory=set)
+    sources: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     kept: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
@@ -49,6 +58,20 @@ class Document:
     def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
         """The entries of a list of the model, each with its number in the file."""
         return zip(self.kept.get(path, range(len(items))), items, strict=False)
+
+    def problem(self, path: Path, text: str, *, key: bool = False) -> Problem:
+        """Return a problem at a value, or at its key; a value from the environment names its variable."""
+        sources = () if key else self.sources.get(path, ())
+        ending = f" (from {', '.join(sources)})" if sources else ""
+        return Problem(self.place(path, key=key), key_of(path), text + ending)
+
+    def override(self, path: Path, place: Place) -> None:
+        """Note that a value, with all below it, now comes from another place."""
+        for places in (self.keys, self.values, self.sources):
+            for below in [one for one in places if one[: len(path)] == path]:
+                del places[below]
+        self.keys[path] = self.values[path] = place
+        self.interpolated.add(path)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where a path stands: its key or its value, or those of the nearest parent that is in the file."""
@@ -86,7 +109,7 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(self._name, mark.line + 1, mark.column + 1) if mark else Place(self._name)
-            out.problems.append(Problem(place, "", f"not valid YAML: {error.problem or error.context}"))
+            out.problems.append(Problem(place, "", f"not valid YAML: {_without_name(error)}"))
             return out
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             text = str(error).splitlines()[0] if str(error) else "nested too deeply"
@@ -113,7 +136,7 @@ class _Reader:
             self._problem(node, path, "an alias refers to what it stands in")
             return None
         if node.tag not in _TAGS:
-            self._problem(node, path, f"the tag {node.tag} is not known here")
+            self._problem(node, path, _tag_problem(node.tag))
         inside = above | {id(node)}
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inside)
@@ -153,7 +176,7 @@ class _Reader:
         text: str = node.value
         if "${" in text:
             try:
-                replaced, used, secrets = interpolate(text, self._environ, self._folder)
+                replaced, used, secrets, sources = interpolate(text, self._environ, self._folder)
             except InterpolationError as error:
                 self._problem(node, path, str(error))
                 self._out.interpolated.add(path)
@@ -161,9 +184,27 @@ class _Reader:
             self._out.secrets |= secrets
             if used:
                 self._out.interpolated.add(path)
+                self._out.sources[path] = sources
                 return FromEnvironment(replaced)
             return replaced
         return _plain(node.tag.removeprefix(_TAG), text)
+
+
+def _tag_problem(tag: str) -> str:
+    """Describe an unknown tag; one of the file's own may be a value without its quotes, and is not shown."""
+    if tag.startswith(_TAG):
+        return f"the tag {tag} is not supported"
+    return "a tag is not supported; put quotes around a text that starts with !"
+
+
+def _without_name(error: yaml.MarkedYAMLError) -> str:
+    """Describe a syntax error; the name of an unknown alias or tag may be a value without its quotes."""
+    text = error.problem or error.context or ""
+    if text.startswith("found undefined alias"):
+        return "found undefined alias; put quotes around a text that starts with *"
+    if text.startswith("found undefined tag handle"):
+        return "found undefined tag handle; put quotes around a text that starts with !"
+    return text
 
 
 def _plain(tag: str, text: str) -> Any:

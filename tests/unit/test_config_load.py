@@ -141,7 +141,10 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
         ("server:\n\tport: 1\n", "2:1: not valid YAML: found character '\\t' that cannot start any token"),
         ("server: {port: 1\n", "2:1: not valid YAML: expected ',' or '}', but got '<stream end>'"),
         ("a: 1\n b: 2\n", "2:3: not valid YAML: mapping values are not allowed here"),
-        ("server: *nowhere\n", "1:9: not valid YAML: found undefined alias 'nowhere'"),
+        (
+            "server: *nowhere\n",
+            "1:9: not valid YAML: found undefined alias; put quotes around a text that starts with *",
+        ),
         ("server: {}\n---\nserver: {}\n", "2:1: not valid YAML: but found another document"),
         (b"server: {host: \xff}\n", "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff in position 15"),
         ("server: {host: a}\n".encode("utf-16"), "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff"),
@@ -151,14 +154,20 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
         ("server\n", "1:1: the file must be a mapping of blocks"),
         ("5\n", "1:1: the file must be a mapping of blocks"),
         ("? [a]\n: 1\n", "1:3: a key must be a plain text"),
-        ("server: !here {port: 1}\n", "1:9: server: the tag !here is not known here"),
+        (
+            "server: !here {port: 1}\n",
+            "1:9: server: a tag is not supported; put quotes around a text that starts with !",
+        ),
         (
             "cors: {allowed_origins: !!set {a}}\n",
-            "1:25: cors.allowed_origins: the tag tag:yaml.org,2002:set is not known",
+            "1:25: cors.allowed_origins: the tag tag:yaml.org,2002:set is not supported",
         ),
-        ("server: {host: !secret x}\n", "1:16: server.host: the tag !secret is not known here"),
+        (
+            "server: {host: !secret x}\n",
+            "1:16: server.host: a tag is not supported; put quotes around a text that starts with !",
+        ),
         ("server: {host: !!python/name:os.system x}\n", "1:16: server.host: the tag tag:yaml.org,2002:python/name:os"),
-        ("server: {host: !!binary aGk=}\n", "1:16: server.host: the tag tag:yaml.org,2002:binary is not known here"),
+        ("server: {host: !!binary aGk=}\n", "1:16: server.host: the tag tag:yaml.org,2002:binary is not supported"),
     ],
 )
 def test_what_is_not_plain_yaml_is_refused(read: Read, text: str | bytes, problem: str) -> None:
@@ -252,10 +261,10 @@ def test_references_are_replaced_in_a_text(read: Read, text: str, environ: Mappi
     ("text", "problem"),
     [
         ("${NAME}", "environment variable NAME is not set; set it, or write ${NAME:-default}"),
-        ("${NA ME}", '"${NA ME}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
-        ("${}", '"${}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
-        ("${1A}", '"${1A}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
-        ("${NAME", '"${NAME" has no closing brace (for a literal "${" write "$${")'),
+        ("${NA ME}", "a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("${}", "a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("${1A}", "a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("${NAME", 'a reference has no closing brace (for a literal "${" write "$${")'),
         ("${NAME:-${OTHER}}", "the default of NAME can't be a reference itself"),
         ("${file:}", "can't be read: Is a directory"),
         ("${file:nowhere}", "nowhere can't be read: No such file or directory"),
@@ -300,10 +309,38 @@ def test_a_file_reference_to_a_huge_file_is_refused(read: Read, tmp_path: Path) 
     assert told(read, "server: {host: '${file:huge}'}\n")[0].endswith("huge is larger than 1 MiB")
 
 
-def test_a_wrong_value_from_the_environment_is_told_at_the_reference(read: Read) -> None:
-    assert told(read, "server:\n  port: ${PORT}\n", {"PORT": "many"}) == [
-        'gateway.yaml:2:9: server.port: "many" is not a whole number'
-    ]
+@pytest.mark.parametrize(
+    ("reference", "environ", "source"),
+    [
+        ("${PORT}", {"PORT": "many"}, " (from environment variable PORT)"),
+        ("${PORT:-1}", {"PORT": "many"}, " (from environment variable PORT)"),
+        ("${A}${B}${A}", {"A": "ma", "B": "ny"}, " (from environment variable A, environment variable B)"),
+        ("${PORT:-many}", {}, ""),
+    ],
+)
+def test_problem_of_value_from_the_environment_names_the_variable(
+    read: Read, reference: str, environ: Mapping[str, str], source: str
+) -> None:
+    (line,) = told(read, f"server:\n  port: {reference}\n", environ)
+    assert line.startswith("gateway.yaml:2:9: server.port: ")
+    assert line.endswith(f" is not a whole number{source}")
+
+
+def test_problem_of_value_from_a_file_names_the_file(read: Read, tmp_path: Path) -> None:
+    (line,) = told(read, "server:\n  port: ${file:port.txt}\n", port__txt="many")
+    assert line == 'gateway.yaml:2:9: server.port: "[hidden]" is not a whole number (from file port.txt)'
+
+
+def test_problem_in_included_file_names_the_variable(read: Read) -> None:
+    text = "acl: {rules: [{allow: [view], playbooks: [a]}]}\ninclude: [more.yaml]\n"
+    lines = told(read, text, {"V": "a**"}, more__yaml="acl: {rules: [{allow: [view], playbooks: ['${V}']}]}\n")
+    assert [line.rpartition('"')[2] for line in lines] == [" (from environment variable V)"]
+
+
+def test_override_of_a_list_is_named_although_the_file_has_a_list_too(read: Read) -> None:
+    text = "upstreams:\n  noetl:\n    urls: ['${URL:-http://localhost:8082}']\n"
+    (line,) = told(read, text, {"NOETL_BASE_URL": "nowhere"})
+    assert line.startswith("environment variable NOETL_BASE_URL: upstreams.noetl.urls[0]: needs scheme and host")
 
 
 @pytest.mark.parametrize(
