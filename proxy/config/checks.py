@@ -1,4 +1,4 @@
-"""Checks that need more than one field: references, patterns, networks, combinations, and settings not built yet."""
+"""Checks that need more than one field: references, patterns, networks, combinations, unavailable settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 
 def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
-    """Every problem that a single field does not show."""
+    """Return every problem that can't be seen in one field alone."""
     check = _Checker(document)
     check.later(gateway, ())
     for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _graphql, _metrics, _tracing):
@@ -41,7 +41,7 @@ class _Checker:
         self.problems.append(self.document.problem(path, text, key=key))
 
     def entry(self, path: Path, text: str) -> None:
-        """A problem of a whole entry, unless part of the entry was wrong already."""
+        """Add a problem of a whole entry, unless a part of the entry is invalid already."""
         if not any(gone[: len(path)] == path for gone in self.document.removed):
             self.add(path, text)
 
@@ -60,7 +60,7 @@ class _Checker:
             try:
                 ipaddress.ip_network(text)
             except ValueError:
-                self.add((*path, index), f'"{text}" is not a network, as 10.0.0.0/8 or ::1/128')
+                self.add((*path, index), f'"{text}" is not a network: write it as 10.0.0.0/8 or ::1/128')
 
     def known(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
         names = list(names)
@@ -74,7 +74,7 @@ class _Checker:
                 continue
             for mark in info.metadata:
                 if isinstance(mark, Later) and not mark.accepts(value):
-                    text = f"is not available yet: {mark.what} comes with a later version; leave it out"
+                    text = f"is not available yet: {mark.what} will come with a later version; remove it"
                     self.add(here, text, key=True)
             for below, inner in self._blocks(value, here):
                 self.later(inner, below)
@@ -90,19 +90,21 @@ class _Checker:
 
 def _tracing(gateway: Gateway, check: _Checker) -> None:
     if gateway.tracing.enabled and not is_installed():
-        check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or leave it off")
+        check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or set false")
     if not _is_base_url(gateway.tracing.endpoint):
-        check.add(("tracing", "endpoint"), "needs scheme and host, as http://localhost:4318, and no path")
+        check.add(("tracing", "endpoint"), "must be scheme and host without a path, such as http://localhost:4318")
 
 
 def _graphql(gateway: Gateway, check: _Checker) -> None:
     settings = gateway.graphql
     if settings.apq and settings.trusted_documents is not None:
-        check.add(("graphql", "apq"), "has no use beside trusted_documents, found by hash as they are; leave it out")
+        check.add(
+            ("graphql", "apq"), "has no effect with trusted_documents, which are found by hash already; remove it"
+        )
     if settings.trusted_documents == "":
-        check.add(("graphql", "trusted_documents"), "must not be empty; name a folder, or leave it out")
+        check.add(("graphql", "trusted_documents"), "must not be empty: name a folder, or remove the key")
     if "apq_size" in settings.model_fields_set and not settings.apq:
-        check.add(("graphql", "apq_size"), "goes with apq: true", key=True)
+        check.add(("graphql", "apq_size"), "has an effect only with apq: true", key=True)
 
 
 def _metrics(gateway: Gateway, check: _Checker) -> None:
@@ -111,11 +113,11 @@ def _metrics(gateway: Gateway, check: _Checker) -> None:
     routes = check.document.numbered(("routes",), gateway.routes or ())
     builtin = any(r.handler == "metrics" and not check.document.declares(("routes", index)) for index, r in routes)
     if "allow_from" in gateway.metrics.model_fields_set and gateway.routes is not None and not builtin:
-        check.add(path, "is for the built-in /metrics; write allow_from at your own route of it", key=True)
+        check.add(path, "applies to the built-in /metrics route only; set allow_from on your own route", key=True)
 
 
 def _names(document: Document, *path: str) -> list[str]:
-    """The keys of a mapping as the file has it, also those whose value turned out wrong."""
+    """Return the keys of a mapping in the file, including those with an invalid value."""
     data = document.data
     for part in path:
         data = data.get(part) if isinstance(data, dict) else None
@@ -125,11 +127,13 @@ def _names(document: Document, *path: str) -> list[str]:
 def _server(gateway: Gateway, check: _Checker) -> None:
     check.networks(("server", "trusted_proxies"), gateway.server.trusted_proxies)
     if gateway.server.workers != 1 and gateway.sessions.store == "memory":
-        text = "is for one process: with several workers each would have sessions of its own; use file"
+        text = "memory works with one process only: several workers would not share sessions; use file"
         check.add(("sessions", "store"), text)
     url = gateway.server.public_url
     if url is not None and not _is_base_url(url):
-        check.add(("server", "public_url"), "needs scheme and host, as https://gateway.example.com, and no path")
+        check.add(
+            ("server", "public_url"), "must be scheme and host without a path, such as https://gateway.example.com"
+        )
 
 
 def _is_base_url(url: str) -> bool:
@@ -146,18 +150,16 @@ def _upstreams(gateway: Gateway, check: _Checker) -> None:
     for name, upstream in gateway.upstreams.items():
         path: Path = ("upstreams", name, "urls")
         if upstream.hash_on is not None and upstream.balance != "consistent_hash":
-            check.add(("upstreams", name, "hash_on"), "goes with balance: consistent_hash", key=True)
+            check.add(("upstreams", name, "hash_on"), "has an effect only with balance: consistent_hash", key=True)
         if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.urls):
-            check.add(("upstreams", name, "tls"), "goes with an https url", key=True)
+            check.add(("upstreams", name, "tls"), "has an effect only with an https url", key=True)
         for index, url in enumerate(upstream.urls):
             if not _is_base_url(url):
-                check.add((*path, index), "needs scheme and host, as http://localhost:8082, and no path")
+                check.add((*path, index), "must be scheme and host without a path, such as http://localhost:8082")
             elif url.rstrip("/") in [other.rstrip("/") for other in upstream.urls[:index]]:
-                check.add((*path, index), "is there twice")
+                check.add((*path, index), "is a duplicate; remove it")
             elif "@" in url:
-                check.add(
-                    (*path, index), "user and password don't belong in a url; set an authorization header instead"
-                )
+                check.add((*path, index), "must not contain a user or password; set an authorization header instead")
 
 
 def _tenants(gateway: Gateway, check: _Checker) -> None:
@@ -165,7 +167,7 @@ def _tenants(gateway: Gateway, check: _Checker) -> None:
     for index, tenant in check.document.numbered(("auth", "tenants"), auth.tenants):
         path: Path = ("auth", "tenants", index)
         if tenant.domain in seen:
-            check.add((*path, "domain"), f'the tenant "{tenant.domain}" is there twice')
+            check.add((*path, "domain"), f'the tenant "{tenant.domain}" is a duplicate; remove one')
         seen.add(tenant.domain)
         for number, name in enumerate(tenant.algorithms):
             if name not in ALGORITHMS:
@@ -184,10 +186,10 @@ def _tenants(gateway: Gateway, check: _Checker) -> None:
 
 
 def _sandboxes(gateway: Gateway, check: _Checker) -> None:
-    """A tenant on plain http is a sandbox; it must not guard a public address."""
+    """Report a tenant with a plain http issuer, which is a sandbox, if the gateway listens on a public address."""
     sandboxes = [tenant.domain for tenant in gateway.auth.tenants if (tenant.issuer or "https:").startswith("http:")]
     if sandboxes and not is_loopback(gateway.server.host) and not gateway.auth.allow_sandbox_tenants:
-        text = f"is public while tenant {sandboxes[0]} is a sandbox (plain http issuer): listen on 127.0.0.1"
+        text = f"is a public address, but tenant {sandboxes[0]} is a sandbox (plain http issuer): listen on 127.0.0.1"
         check.add(("server", "host"), f"{text}, or set auth.allow_sandbox_tenants: true")
 
 
@@ -198,13 +200,13 @@ def _tenant_url(check: _Checker, path: Path, url: str) -> None:
     except ValueError:
         parts, host = None, None
     if parts is None or parts.scheme not in ("http", "https") or not host:
-        check.add(path, "needs a url, as https://tenant.example.com/")
+        check.add(path, "must be a url, such as https://tenant.example.com/")
     elif parts.scheme == "http" and not is_loopback(host):
-        check.add(path, "plain http is for sandboxes on localhost only; write https://")
+        check.add(path, "plain http is allowed for sandboxes on localhost only; use https://")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
+    """Return True if a host name or address is the loopback of this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -216,7 +218,11 @@ def is_loopback(host: str) -> bool:
 def _cors(gateway: Gateway, check: _Checker) -> None:
     short = gateway.corsAllowedOrigins
     if short is not None and "allowed_origins" in gateway.cors.model_fields_set:
-        check.add(("corsAllowedOrigins",), "cors.allowed_origins is given too; keep one of them", key=True)
+        check.add(
+            ("corsAllowedOrigins",),
+            "is the short form of cors.allowed_origins, which is given too; remove one of them",
+            key=True,
+        )
     for index, origin in enumerate(short or ()):
         check.attempt(("corsAllowedOrigins", index), check_origin, origin)
     blocks: list[tuple[Path, Any]] = [(("cors",), gateway.cors)]
@@ -227,9 +233,9 @@ def _cors(gateway: Gateway, check: _Checker) -> None:
         for index, origin in enumerate(cors.allowed_origins):
             check.attempt((*path, "allowed_origins", index), check_origin, origin)
         if "*" in cors.allowed_origins and cors.allow_credentials:
-            check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; or name the origins')
+            check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; otherwise list the origins')
     if "*" in (short or ()) and gateway.cors.allow_credentials:
-        check.add(("corsAllowedOrigins",), '"*" needs cors.allow_credentials: false; or name the origins')
+        check.add(("corsAllowedOrigins",), '"*" needs cors.allow_credentials: false; otherwise list the origins')
 
 
 def _rules(gateway: Gateway, check: _Checker) -> None:
@@ -239,11 +245,11 @@ def _rules(gateway: Gateway, check: _Checker) -> None:
 
 def _rule(rule: RuleBlock, path: Path, check: _Checker) -> None:
     if bool(rule.allow) == bool(rule.deny):
-        check.entry(path, "needs either allow: [actions] or deny: [actions], not both")
+        check.entry(path, "needs exactly one of allow: [actions] and deny: [actions]")
     if bool(rule.playbooks) == bool(rule.paths):
-        check.entry(path, "needs either playbooks: [globs] or paths: [globs], not both")
+        check.entry(path, "needs exactly one of playbooks: [globs] and paths: [globs]")
     if rule.methods and not rule.paths:
-        check.add((*path, "methods"), "goes with paths, not with playbooks", key=True)
+        check.add((*path, "methods"), "has an effect only with paths", key=True)
     check.globs((*path, "playbooks"), rule.playbooks, path_glob)
     check.globs((*path, "paths"), rule.paths, path_glob)
     check.globs((*path, "emails"), rule.emails, text_glob)
@@ -258,7 +264,7 @@ def _tests(gateway: Gateway, check: _Checker) -> None:
     for index, test in check.document.numbered(("acl", "tests"), gateway.acl.tests):
         given = [k for k in ("execute", "view", "modify", "delete", "request") if getattr(test, k) is not None]
         if len(given) != 1:
-            check.entry(("acl", "tests", index), "needs one of execute, view, modify, delete and request")
+            check.entry(("acl", "tests", index), "needs exactly one of execute, view, modify, delete and request")
 
 
 def _routes(gateway: Gateway, check: _Checker) -> None:
@@ -268,7 +274,7 @@ def _routes(gateway: Gateway, check: _Checker) -> None:
         check.attempt((*path, "path"), parse_pattern, route.path)
         check.networks((*path, "allow_from"), route.allow_from)
         if (route.handler is None) == (route.upstream is None):
-            check.entry(path, "needs either handler: NAME or upstream: NAME, not both")
+            check.entry(path, "needs exactly one of handler: NAME and upstream: NAME")
         elif route.handler is not None:
             _handler(route, path, check)
         elif route.upstream is not None:
@@ -295,16 +301,16 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
         check.known((*path, "handler"), name, HANDLERS, "handler")
         return
     if facts.later:
-        text = f"{name} is not available yet: {facts.later} comes with a later version; leave the route out"
+        text = f"{name} is not available yet: {facts.later} will come with a later version; remove the route"
         check.add((*path, "handler"), text)
     if name == "graphql" and "noetl" not in _names(check.document, "upstreams"):
-        check.add((*path, "handler"), "graphql needs an upstream called noetl: add it, or leave the route out")
+        check.add((*path, "handler"), "graphql needs an upstream called noetl: add it, or remove the route")
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
-            check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")
+            check.add((*path, "methods", index), f"{name} supports {', '.join(facts.methods)} only")
     for key in ("rewrite", "action", "timeout", "auth", "require", "websocket", "headers"):
         if key in route.model_fields_set:
-            check.add((*path, key), "is for routes with an upstream", key=True)
+            check.add((*path, key), "has an effect only on routes with an upstream", key=True)
 
 
 def _rewrite(route: RouteBlock, path: Path, check: _Checker) -> None:
@@ -319,4 +325,4 @@ def _rewrite(route: RouteBlock, path: Path, check: _Checker) -> None:
     except (KeyError, ValueError, IndexError, AttributeError, PathError) as error:
         names = ", ".join(f"{{{name}}}" for name in pattern.names) or "none"
         why = str(error) if isinstance(error, PathError) else f"known parameters: {names}"
-        check.add((*path, "rewrite"), f"can't be made into a path ({why})")
+        check.add((*path, "rewrite"), f"does not give a valid path ({why})")

@@ -1,4 +1,4 @@
-"""`${NAME}`, `${NAME:-default}`, `${file:PATH}` and `$${` in the scalars of the file."""
+"""Replacement of `${NAME}`, `${NAME:-default}`, `${file:PATH}` and `$${` in the scalars of the file."""
 
 from __future__ import annotations
 

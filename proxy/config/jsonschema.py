@@ -1,4 +1,4 @@
-"""The JSON Schema of gateway.yaml, made from the model."""
+"""The JSON Schema of gateway.yaml, generated from the model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
 def gateway_schema() -> dict[str, Any]:
-    """The schema, draft 2020-12: what editors need to complete and check the file.
+    """Return the schema (draft 2020-12), with which editors complete and check the file.
 
-    It accepts every file that `check` accepts; what needs more than one key to be seen, only `check` sees.
+    The schema accepts every file that `check` accepts. Mistakes that involve several keys are found by `check` only.
     """
     schema = Gateway.model_json_schema(by_alias=True)
     schema = {"$schema": _DIALECT, **schema, "title": "gateway.yaml"}
@@ -37,7 +37,7 @@ def _handlers() -> list[str]:
 
 
 def _defaults(block: type[BaseModel], node: dict[str, Any], blocks: dict[str, Any], seen: set[str]) -> None:
-    """Spell defaults as the file would: `10s`, not 10.0."""
+    """Write defaults in the spelling of the file: `10s` instead of 10.0."""
     seen.add(block.__name__)
     for name, info in block.model_fields.items():
         entry = node["properties"][info.alias or name]
@@ -49,7 +49,7 @@ def _defaults(block: type[BaseModel], node: dict[str, Any], blocks: dict[str, An
 
 
 def _tidy(node: Any) -> None:
-    """Leave out what no author needs; a value of a closed set may also come from a variable."""
+    """Remove internal metadata, and accept `${…}` where a fixed set of values is allowed."""
     if isinstance(node, list):
         for inner in node:
             _tidy(inner)

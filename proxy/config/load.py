@@ -1,4 +1,4 @@
-"""Reads gateway.yaml, everything it includes and the environment, and finds all that is wrong at once."""
+"""Load gateway.yaml with its includes and the environment, and report all mistakes at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration without mistakes, with where everything stands (`document`) and what the environment set."""
+    """A valid configuration.
+
+    Args:
+        gateway: the settings.
+        document: the place of every key and value.
+        file: the configuration file.
+        overrides: the environment variables that took effect.
+    """
 
     gateway: Gateway
     document: Document = field(repr=False)
@@ -41,7 +48,9 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     if document.data is None:
         document.data = {}
     if not isinstance(document.data, dict):
-        raise ConfigError([Problem(Place(str(file), 1, 1), "", "the file must be a mapping of blocks, as server: …")])
+        raise ConfigError(
+            [Problem(Place(str(file), 1, 1), "", "the file must be a mapping of blocks, such as server: …")]
+        )
     _include(document, file, environ)
     overrides = apply_environment(document, environ)
     if document.data.get("routes") is None:
@@ -58,7 +67,7 @@ def _read(file: FilePath, environ: Mapping[str, str]) -> Document:
     try:
         return read_yaml(file, environ)
     except OSError as error:
-        text = f"can't be read: {error.strerror}; name the file with --config"
+        text = f"can't be read: {error.strerror}; give the file with --config"
         raise ConfigError([Problem(Place(str(file)), "", text)]) from None
 
 
@@ -99,15 +108,15 @@ def _merge(document: Document, part: Document) -> None:
     document.secrets |= part.secrets
     data = part.data or {}
     if not isinstance(data, dict):
-        document.problems.append(Problem(part.place(()), "", "an included file holds routes: and acl.rules: only"))
+        document.problems.append(Problem(part.place(()), "", "an included file may contain routes and acl.rules only"))
         return
     for key, inner in data.items():
         if key not in _INCLUDABLE:
-            text = "an included file holds routes and acl.rules only" + suggest(key, _INCLUDABLE)
+            text = "an included file may contain routes and acl.rules only" + suggest(key, _INCLUDABLE)
             document.problems.append(Problem(part.place((key,), key=True), key, text))
         elif key == "acl" and isinstance(inner, dict):
             for name in inner.keys() - {"rules"}:
-                text = "an included file holds routes and acl.rules only"
+                text = "an included file may contain routes and acl.rules only"
                 document.problems.append(Problem(part.place(("acl", name), key=True), f"acl.{name}", text))
     _append(document, part, ("routes",), data.get("routes"))
     acl = data.get("acl")
@@ -118,7 +127,7 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     if items is None:
         return
     if not isinstance(items, list):
-        document.problems.append(Problem(part.place(path), key_of(path), "needs a list"))
+        document.problems.append(Problem(part.place(path), key_of(path), "must be a list"))
         return
     if path == ("routes",) and document.data.get("routes") is None:
         document.data["routes"] = builtin_routes(document.data.get("upstreams"))
@@ -150,9 +159,9 @@ def _moved(places: Mapping[Path, T], path: Path, offset: int) -> dict[Path, T]:
 
 
 def _validate(document: Document, problems: list[Problem]) -> Gateway:
-    """The model; what can't be part of it is noted in `problems` and left out, so that the rest can be checked too."""
+    """Return the model. Invalid entries are added to `problems` and left out, so that the rest can be checked too."""
     data, first = document.data, True
-    told = {problem.place for problem in problems}
+    reported = {problem.place for problem in problems}
     for _ in range(_MAX_REPAIRS):
         try:
             return Gateway.model_validate(data)
@@ -162,7 +171,7 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
                 path = _in_file(item["loc"], data)
                 text = describe(item, _siblings(path), is_secret=_is_secret(path))
                 problem = document.problem(path, text, key=item["type"] in ("extra_forbidden", "missing"))
-                if first and problem.place not in told:
+                if first and problem.place not in reported:
                     problems.append(problem)
                 removals.add(path[:-1] if item["type"] == "missing" else path)
             document.removed |= removals if first else set()
@@ -171,7 +180,7 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
 
 
 def _in_file(loc: tuple[str | int, ...], data: Any) -> Path:
-    """The part of pydantic's location that is in the file; a missing key is the last step."""
+    """Return the part of pydantic's location that is in the file; a missing key is the last part."""
     path: Path = ()
     for part in loc:
         path = (*path, part)

@@ -1,7 +1,7 @@
-"""Reads one YAML file into plain values, and remembers where every key and value stands.
+"""Parser for one YAML file: plain values, and the place of every key and value.
 
-Booleans are `true` and `false` only (YAML 1.2), so `get: off` stays a text. It refuses duplicate keys, tags and
-documents that expand without bound.
+Booleans are `true` and `false` only (YAML 1.2), so `get: off` is a text. Duplicate keys, tags and documents that expand
+without limit are rejected.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Document:
     secrets: set[str] = field(default_factory=set, repr=False)
 
     def declares(self, path: Path) -> bool:
-        """Whether a value is in a file; not, if it is built in or from the environment."""
+        """Return True if a value is in a file; False if it is built in or from the environment."""
         return path in self.values
 
     def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
-        """The entries of a list of the model, each with its number in the file."""
+        """Return the entries of a list of the model, each with its index in the file."""
         return zip(self.kept.get(path, range(len(items))), items, strict=False)
 
     def problem(self, path: Path, text: str, *, key: bool = False) -> Problem:
@@ -66,7 +66,7 @@ class Document:
         return Problem(self.place(path, key=key), key_of(path), text + ending)
 
     def override(self, path: Path, place: Place) -> None:
-        """Note that a value, with all below it, now comes from another place."""
+        """Set the place of a value that replaces the one in the file, with everything below it."""
         for places in (self.keys, self.values, self.sources):
             for below in [one for one in places if one[: len(path)] == path]:
                 del places[below]
@@ -74,7 +74,7 @@ class Document:
         self.interpolated.add(path)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Where a path stands: its key or its value, or those of the nearest parent that is in the file."""
+        """Return the place of a value, or of its key, or of the nearest parent that is in the file."""
         while path:
             found = (self.keys if key else self.values).get(path) or self.keys.get(path) or self.values.get(path)
             if found:
@@ -84,7 +84,7 @@ class Document:
 
 
 def read_yaml(path: FilePath, environ: Mapping[str, str]) -> Document:
-    """Read a file. What is wrong with it is in the document's `problems`. Raises OSError if it can't be read."""
+    """Parse a file; mistakes are in `problems` of the document. Raises OSError if the file can't be read."""
     reader = _Reader(str(path), path.parent, environ)
     return reader.read(path.read_bytes())
 
@@ -133,7 +133,7 @@ class _Reader:
         if self._nodes >= _MAX_NODES:
             return None
         if id(node) in above:
-            self._problem(node, path, "an alias refers to what it stands in")
+            self._problem(node, path, "an alias refers to a value that contains it")
             return None
         if node.tag not in _TAGS:
             self._problem(node, path, _tag_problem(node.tag))
@@ -148,11 +148,11 @@ class _Reader:
         result: dict[str, Any] = {}
         for key, value in self._pairs(node, path):
             if not isinstance(key, yaml.ScalarNode):
-                self._problem(key, path, "a key must be a plain text")
+                self._problem(key, path, "a key must be a text")
                 continue
             here = (*path, key.value)
             if key.value in result:
-                self._problem(key, here, "the key is there twice; keep one of them")
+                self._problem(key, here, "the key is a duplicate; remove one of them")
                 continue
             self._out.keys[here] = self._at(key)
             result[key.value] = self._build(value, here, above)
@@ -164,10 +164,10 @@ class _Reader:
         names = {k.value for k, _ in own if isinstance(k, yaml.ScalarNode)}
         for key, value in merges:
             if not isinstance(value, yaml.MappingNode):
-                self._problem(key, path, "<< merges one mapping, given as *alias")
+                self._problem(key, path, "<< needs one mapping, given as *alias")
                 continue
             if any(k.tag == _TAG + "merge" for k, _ in value.value):
-                self._problem(key, path, "<< can't merge a mapping that has a << itself")
+                self._problem(key, path, "<< can't merge a mapping that contains a << itself")
                 continue
             own.extend((k, v) for k, v in value.value if not isinstance(k, yaml.ScalarNode) or k.value not in names)
         return own

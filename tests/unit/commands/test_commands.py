@@ -82,8 +82,8 @@ def test_every_command_has_help_with_an_example(shell: Shell, path: tuple[str, .
     [
         (("frob",), "noetl-edge: No such command 'frob'."),
         (("serve", "--frob"), "noetl-edge: No such option '--frob'."),
-        (("check", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; name the file with -"),
-        (("serve", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; name the file with -"),
+        (("check", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; give the file with -"),
+        (("serve", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; give the file with -"),
         (("explain",), "noetl-edge: ask about one thing: --execute PLAYBOOK, --view, --modify, --delete, or --path"),
         (("explain", "--execute", "../x"), "noetl-edge: execute is not the path of a playbook"),
         (("explain", "--claim", "x", "--view", "y"), "noetl-edge: --claim x: write NAME=VALUE"),
@@ -152,7 +152,7 @@ def test_serve_refuses_a_sandbox_tenant_on_a_public_address(shell: Shell) -> Non
     Path("gateway.yaml").write_text(f"server: {{host: 0.0.0.0}}\nauth: {{tenants: [{tenant}]}}\n")
     status, _, err = shell("serve")
     assert status == 2
-    assert err.startswith("gateway.yaml:1:16: server.host: is public while tenant a is a sandbox")
+    assert err.startswith("gateway.yaml:1:16: server.host: is a public address, but tenant a is a sandbox")
 
 
 def test_serve_says_in_one_line_that_the_port_is_in_use(shell: Shell, unused_tcp_port: int) -> None:

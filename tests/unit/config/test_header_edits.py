@@ -83,7 +83,7 @@ def test_edit_of_headers_that_the_gateway_does_not_set_is_accepted(tmp_path: Pat
         ),
         (
             "      request: {set: {x-foo: 5}}\n",
-            "6:30: routes[0].headers.request.set.x-foo: needs a text; put quotes around it",
+            "6:30: routes[0].headers.request.set.x-foo: must be a text; put quotes around it",
         ),
     ],
 )
