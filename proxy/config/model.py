@@ -159,7 +159,7 @@ class GraphqlLimits(Block):
         10_000,
         ge=1,
         le=999_999,
-        description="Maximum cost of an operation. A field costs 1; a field that calls NoETL or is a list costs 10. The "
+        description="Maximum cost of an operation. A field costs 1; one that calls NoETL or is a list costs 10. The "
         "fields in a list count per item; `first` is the number of items (1000 for a variable, 4 if absent).",
     )
     batch: Integer = Field(1, ge=1, description="Maximum number of requests in a batch; 1 rejects batches.")

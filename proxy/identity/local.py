@@ -1,4 +1,4 @@
-"""Signing in with the gateway's own means: it verifies the token and keeps the session."""
+"""Login with `provider: local`: the gateway verifies the token and stores the session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.sessions.store import Session, SessionStore, key_of, new_session, new
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """Lifetimes in hours as configured; `idle_timeout` in seconds, 0 is none."""
+    """Limits of sessions: lifetimes in hours, `idle_timeout` in seconds; 0 means no timeout and no `max_per_user`."""
 
     default_hours: float
     max_hours: float
@@ -23,7 +23,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True)
 class LocalProvider:
-    """`provider: local`. The tenants are those of the configuration and no others."""
+    """The login of `provider: local`, with tokens of the configured tenants only."""
 
     tenants: Mapping[str, tuple[TenantSettings, KeySet]]
     default_tenant: str | None
@@ -40,10 +40,20 @@ class LocalProvider:
         user_agent: str,
         instead_of: bytes | None = None,
     ) -> LoggedIn:
-        """A new session for the token's user. That of the key `instead_of` ends before it begins, so that the two do
-        not count both where a user may have so many at once.
+        """Create a session for the user of a token.
 
-        Raises InvalidToken, KeySetUnavailable or StoreError.
+        Args:
+            token: the identity provider's token.
+            domain: the domain of the tenant; None means the default tenant.
+            hours: the requested lifetime in hours; None means the default.
+            ip: the client's address.
+            user_agent: the client's user agent.
+            instead_of: the key of a session that ends first, so that it does not count for the limit per user.
+
+        Raises:
+            InvalidToken: the token was rejected.
+            KeySetUnavailable: the tenant's keys can't be fetched.
+            StoreError: the store is not available.
         """
         name = domain or self.default_tenant
         found = self.tenants.get(name.lower()) if name else None
@@ -61,8 +71,11 @@ class LocalProvider:
         return LoggedIn(session_token, session)
 
     async def session(self, token: str, may: Callable[[Session], bool]) -> tuple[bytes, Session] | None:
-        """The live session of a token, with its key; None for an unknown, expired or ended one, and for one that `may`
-        not be used, which is no use of it. Raises StoreError."""
+        """Return the valid session of a token, with its key.
+
+        Return None for an unknown, expired or ended session, and for a session that the predicate `may` rejects; a
+        rejected session does not count as used. Raises StoreError.
+        """
         key = key_of(token)
         session = await self.store.get(key) if key is not None else None
         if key is None or session is None or not session.alive(time.time(), self.settings.idle_timeout):
@@ -70,7 +83,7 @@ class LocalProvider:
         return (key, session) if may(session) and self.live(key, session) else None
 
     def live(self, key: bytes, session: Session) -> bool:
-        """Whether a session is valid now; if so, its use is noted, now and then."""
+        """Return True if a session is valid now; its time of use is then updated, at most once per minute."""
         now = time.time()
         if not session.alive(now, self.settings.idle_timeout):
             return False
@@ -84,7 +97,7 @@ class LocalProvider:
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """What a login made. The token is told to the client once and kept nowhere."""
+    """The result of a login. The token is sent to the client once and stored nowhere."""
 
     token: str
     session: Session

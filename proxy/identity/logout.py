@@ -1,7 +1,7 @@
-"""Verifies a logout token (OpenID Connect Back-Channel Logout 1.0, 2.6) with the means that verify an Auth0 token.
+"""Verification of logout tokens (OpenID Connect Back-Channel Logout 1.0, 2.6), with the checks for Auth0 tokens.
 
-The token's `iss` only selects among the configured tenants. An ID token is never taken for a logout token: those have
-no `events`, and a `nonce` is refused.
+The `iss` claim only selects one of the configured tenants. An ID token is never accepted as a logout token: it has no
+`events` claim, and a `nonce` claim is rejected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REQUIRED = ("iss", "aud", "iat", "exp", "jti", "events")
 
 
 async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, KeySet]]) -> Logout:
-    """What a logout token tells. Raises InvalidToken, or KeySetUnavailable if the tenant's keys can't be had."""
+    """Return the content of a logout token. Raises InvalidToken, or KeySetUnavailable if the keys can't be fetched."""
     issuer = _issuer(token)
     problem = InvalidToken("wrong issuer")
     for tenant, keys in tenants:
@@ -46,7 +46,7 @@ async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, 
 
 
 def _issuer(token: str) -> Any:
-    """Whose token it says it is; nothing is believed of it."""
+    """Return the `iss` claim of a token that is not verified yet."""
     if len(token) > MAX_TOKEN:
         raise InvalidToken("too large")
     try:

@@ -1,5 +1,4 @@
-"""A table that forgets what was not used lately and never grows beyond its size: two generations, the older dropped
-whole when the younger is full. Pure."""
+"""A bounded table of recently used keys, in two generations: when the newer one is full, the older one is removed."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Holds at least the `size` keys used last, and at most twice as many."""
+    """A table of at least the `size` most recently used keys, and at most twice as many."""
 
     __slots__ = ("_old", "_size", "_young")
 
@@ -21,18 +20,18 @@ class Recent(Generic[K, V]):
         self._old: dict[K, V] = {}
 
     def get(self, key: K) -> V | None:
-        """The value of a key that was used lately."""
+        """Return the value of a key, or None."""
         found = self._young.get(key)
         return found if found is not None else self._old.get(key)
 
     def put(self, key: K, value: V) -> None:
-        """Use a key."""
+        """Set the value of a key, which makes it the most recently used."""
         if len(self._young) >= self._size and key not in self._young:
             self._old, self._young = self._young, {}
         self._young[key] = value
 
     def drop(self, key: K) -> None:
-        """Forget a key."""
+        """Remove a key."""
         self._young.pop(key, None)
         self._old.pop(key, None)
 

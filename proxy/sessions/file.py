@@ -1,7 +1,7 @@
-"""Sessions in LMDB: lookups are memory reads shared by all processes, `kill -9` at any instant leaves it whole.
+"""Sessions in LMDB. Lookups read memory that all processes share; `kill -9` at any time does not damage the store.
 
-Writes that arrive together share one transaction and one sync. The map grows when it is full. Refuses folders that
-others can read, that are damaged, or that another program made.
+Writes that arrive together share one transaction and one sync. The map grows when it is full. A folder that others can
+read, that is damaged, or that another program created, is rejected.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Operation = Callable[[Any], Any]
 
 
 def open_environment(folder: Path) -> tuple[Any, Records]:
-    """Open the store's folder, made with mode 0700 if it is not there. Raises StoreError with what to do."""
+    """Open the folder of the store; create it with mode 0700 if it does not exist. Raises StoreError with a remedy."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _inspect(folder)
@@ -57,30 +57,30 @@ def open_environment(folder: Path) -> tuple[Any, Records]:
 
 
 def _unusable(folder: Path, error: Exception, otherwise: str) -> StoreError:
-    if isinstance(error, OSError) or trouble.of_the_system(error):
-        return StoreError(f"{folder} can't be used: {trouble.told(error)}")
-    return StoreError(f"{folder} {otherwise} ({error}); move it away to start anew")
+    if isinstance(error, OSError) or trouble.is_system_error(error):
+        return StoreError(f"{folder} can't be used: {trouble.describe(error)}")
+    return StoreError(f"{folder} {otherwise} ({error}); move it away to start with an empty one")
 
 
 def _inspect(folder: Path) -> None:
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
-        raise StoreError(f"{folder} can be read by others (mode {mode:04o}); run: chmod 700 {folder}")
+        raise StoreError(f"{folder} can be read by other users (mode {mode:04o}); run: chmod 700 {folder}")
     others = sorted(set(os.listdir(folder)) - _FILES)
     if others:
-        raise StoreError(f"{folder} holds other files ({others[0]}); name an empty folder in sessions.path")
+        raise StoreError(f"{folder} contains other files ({others[0]}); set sessions.path to an empty folder")
 
 
 def _check_length(env: Any, folder: Path) -> None:
-    """A file cut short would end the process at the first read beyond its end; find that out before."""
+    """Raise StoreError for a truncated file: reading beyond its end would crash the process."""
     size = (folder / "data.mdb").stat().st_size
     page = env.stat()["psize"]
     if size % page or size < 2 * page or size < (env.info()["last_pgno"] + 1) * page:
-        raise StoreError(f"{folder} is damaged (data.mdb is cut short); move it away to start anew")
+        raise StoreError(f"{folder} is damaged (data.mdb is truncated); move it away to start with an empty one")
 
 
 class FileStore:
-    """A `SessionStore` in a folder. Reads happen in the event loop's thread, writes in one thread of their own."""
+    """A `SessionStore` in a folder. Reads run in the thread of the event loop, writes in a separate thread."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -102,7 +102,7 @@ class FileStore:
         return self.peek(key)
 
     def peek(self, key: bytes) -> Session | None:
-        """As `get`, without waiting. The same object again, for as long as what is stored is the same."""
+        """Return the session as `get` does, without waiting; the same object while the stored session is unchanged."""
         try:
             with self._env.begin() as txn:
                 data = txn.get(key, db=self._records.sessions)
@@ -131,7 +131,7 @@ class FileStore:
             self._touch_timer = asyncio.get_running_loop().call_later(_TOUCH_DELAY, self._flush_touched)
 
     def _flush_touched(self) -> None:
-        """Write the uses down; until that is done they are still known from here."""
+        """Write the times of use to the store; until that is done, they are read from memory."""
         self._touch_timer = None
         touched = dict(self._touched)
 
@@ -195,7 +195,7 @@ class FileStore:
         return total + (await self._purge_idle(now, idle_timeout) if idle_timeout else 0)
 
     async def _purge_idle(self, now: float, idle_timeout: float) -> int:
-        """Looks at a few thousand sessions per call and goes on where the last call stopped."""
+        """Check up to 2000 sessions, from where the last call stopped, and delete those that are idle too long."""
 
         def find(txn: Any) -> tuple[list[bytes], bytes]:
             cursor = txn.cursor(db=self._records.sessions)
@@ -250,11 +250,11 @@ class FileStore:
             except lmdb.MapResizedError:
                 self._adopt_size()
             except lmdb.Error as error:
-                raise StoreError(f"reading {self.folder}: {trouble.told(error)}") from None
+                raise StoreError(f"reading {self.folder}: {trouble.describe(error)}") from None
         raise StoreError(f"reading {self.folder}: its size keeps changing")
 
     def _adopt_size(self) -> None:
-        """Another process made the map larger: use it at its new size."""
+        """Use the new size of the map after another process has enlarged it."""
         with self._resize:
             self._env.set_mapsize(0)
 
@@ -262,11 +262,11 @@ class FileStore:
         with self._resize:
             size = self._env.info()["map_size"]
             if size >= _LARGEST_MAP:
-                raise StoreError(f"{self.folder} holds {size} bytes, the most it may")
+                raise StoreError(f"{self.folder} contains {size} bytes, which is the limit")
             self._env.set_mapsize(size * 2)
 
     def _note(self, operation: Operation, then: Callable[[], object] = lambda: None) -> None:
-        """Write without waiting; a failure is the next reader's to find. `then` is called when that is over."""
+        """Write without waiting, and ignore failures. `then` is called when the write has ended."""
         try:
             self._enqueue(operation).add_done_callback(lambda done: (done.cancelled() or done.exception(), then()))
         except StoreError:
@@ -299,7 +299,7 @@ class FileStore:
                     future.set_result(outcome)
 
     async def _outcomes(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
-        """What each operation gave, or the exception it ended in: one that can't be done does not take others along."""
+        """Return the result or the exception of each operation. A failed operation does not affect the others."""
         try:
             return await self._commit_growing(loop, operations)
         except Exception as error:
@@ -316,7 +316,7 @@ class FileStore:
             except lmdb.MapResizedError:
                 self._adopt_size()
             except (lmdb.Error, OSError) as error:
-                raise StoreError(f"writing {self.folder}: {trouble.told(error)}") from None
+                raise StoreError(f"writing {self.folder}: {trouble.describe(error)}") from None
 
     def _commit(self, operations: list[Operation]) -> list[Any]:
         with self._resize, self._env.begin(write=True) as txn:
