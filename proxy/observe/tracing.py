@@ -1,7 +1,7 @@
-"""Spans for OpenTelemetry, where `tracing.enabled` asks for them: the request, and in it session, access and upstream.
+"""OpenTelemetry spans for `tracing.enabled`: one per request, with spans for session, access and upstream in it.
 
-Only this module knows OpenTelemetry, which is there with the extra `otel`. Spans carry route patterns, methods and
-statuses; no header, no query and no token.
+Only this module uses OpenTelemetry, which the extra `otel` installs. Spans contain route patterns, methods and
+statuses; they never contain headers, queries or tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _EXPORT_SECONDS = 2
 
 
 def is_installed() -> bool:
-    """Whether the packages of the extra are there."""
+    """Return True if the packages of the extra `otel` are installed."""
     try:
         return importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:
@@ -25,7 +25,7 @@ def is_installed() -> bool:
 
 
 class Tracing:
-    """Sends spans to one collector. Export happens in a thread of its own; what can't be sent is dropped."""
+    """Sender of spans to one collector. A separate thread exports them; spans that can't be sent are dropped."""
 
     def __init__(self, endpoint: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -44,7 +44,7 @@ class Tracing:
 
     @contextmanager
     def request(self, method: str, given: dict[str, str]) -> Iterator[Any]:
-        """The span of a request; `given` are its trace headers, which it continues."""
+        """Open the span of a request, which continues the trace of the headers in `given`."""
         from opentelemetry.trace import SpanKind
 
         context = self._propagator.extract(given)
@@ -53,7 +53,7 @@ class Tracing:
             yield span
 
     def end_request(self, span: Any, route: str | None, status: int, request_id: str) -> None:
-        """What is known of a request at its end."""
+        """Add the route, the status and the request id to the span of a request."""
         from opentelemetry.trace import Status, StatusCode
 
         if route is not None:
@@ -66,13 +66,13 @@ class Tracing:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """A span within the current one. A refusal is no error of ours, so exceptions are not recorded."""
+        """Open a span in the current one. Exceptions are not recorded: rejecting a request is not an error."""
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
             yield
 
     @contextmanager
     def upstream(self, name: str, method: str, headers: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-        """The span of a request to an upstream, and that request's headers with the span as their parent."""
+        """Open the span of an upstream request; yield the headers with a `traceparent` for this span."""
         from opentelemetry.trace import SpanKind
 
         attributes = {"http.request.method": method, "peer.service": name}
@@ -82,5 +82,5 @@ class Tracing:
             yield [*(field for field in headers if field[0].lower() != "traceparent"), *carried.items()]
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans and stop."""
         self._provider.shutdown()
