@@ -93,7 +93,18 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """The permission of a client to act for a user: the data for tokens."""
+    """The permission of a client to act for a user: the data for tokens.
+
+    Args:
+        client_id: the client.
+        subject: the user.
+        scope: the granted scopes.
+        audience: the API identifier, or None.
+        nonce: the nonce of the login, or None.
+        sid: the id of the browser session, or None.
+        auth_time: the time of the login, in seconds since 1970, or None.
+        gty: the grant type, for access tokens, or None.
+    """
 
     client_id: str
     subject: str

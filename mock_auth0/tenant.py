@@ -24,7 +24,22 @@ from .users import Client, Directory, Grant, User
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeRequest:
-    """A valid `/authorize` request: its client exists, and its redirect URI is on the allow-list."""
+    """A valid `/authorize` request (OpenID Connect Core, 3.1.2.1).
+
+    Args:
+        client: the client.
+        redirect_uri: the redirect URI, which is on the allow-list.
+        response_types: the values of `response_type`.
+        response_mode: how the result is sent.
+        scope: the requested scopes.
+        prompt: the values of `prompt`.
+        audience: the API identifier, or None.
+        state: the `state` of the client, or None.
+        nonce: the nonce, or None.
+        challenge: the PKCE challenge, or None.
+        max_age: the maximum age of the login, in seconds, or None.
+        login_hint: the user name to show in the form.
+    """
 
     client: Client
     redirect_uri: str

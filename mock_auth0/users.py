@@ -48,7 +48,17 @@ class Grant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user who can sign in. `subject` is the value of the `sub` claim."""
+    """A user who can sign in.
+
+    Args:
+        subject: the `sub` claim.
+        email: the e-mail address.
+        password: the password, in plain text.
+        name: the full name.
+        nickname: the short name.
+        email_verified: the claim of this name.
+        claims: further claims.
+    """
 
     subject: str
     email: str
@@ -70,7 +80,17 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered application; it is public if it has no secret."""
+    """A registered application; it is public if it has no secret.
+
+    Args:
+        client_id: the id.
+        name: the name to show.
+        secret: the secret, or None.
+        redirect_uris: the allow-list for logins.
+        logout_urls: the allow-list for logouts.
+        grants: the grant types that it may use.
+        backchannel_logout_uri: the URL for logout tokens, or None.
+    """
 
     client_id: str
     name: str

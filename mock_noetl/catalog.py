@@ -18,7 +18,16 @@ MAX_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One version of one playbook."""
+    """One version of one playbook.
+
+    Args:
+        catalog_id: the id of the version.
+        path: the path of the playbook.
+        version: the number of the version.
+        content: the YAML text.
+        playbook: the parsed playbook.
+        created_at: the time of the registration.
+    """
 
     catalog_id: int
     path: str

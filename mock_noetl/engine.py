@@ -31,7 +31,16 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event of an execution. `data` holds fields of particular types of events."""
+    """An event of an execution.
+
+    Args:
+        event_id: the id.
+        event_type: the type, as both servers spell it.
+        node_name: the step.
+        status: the state of the step.
+        created_at: the time.
+        data: fields of particular types of events.
+    """
 
     event_id: int
     event_type: str
@@ -43,7 +52,23 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class Execution:
-    """The record of an execution; only the engine changes it."""
+    """The record of an execution; only the engine changes it.
+
+    Args:
+        execution_id: the id.
+        entry: the version of the playbook.
+        workload: the variables at the start.
+        parent: the id of the parent execution, or None.
+        started: the time of the start.
+        status: the state.
+        ended: the time of the end, or None.
+        current_step: the name of the step that is running, or None.
+        completed_steps: the names of the completed steps.
+        computed: the variables that steps have set.
+        error: the error, or None.
+        events: the events so far.
+        task: the task that runs it.
+    """
 
     execution_id: int
     entry: Entry

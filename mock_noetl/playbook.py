@@ -50,7 +50,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """A valid playbook. `document` is the whole YAML as JSON data."""
+    """A valid playbook.
+
+    Args:
+        path: the path in the catalog.
+        name: the name.
+        kind: the kind, such as `Playbook`.
+        description: the description, or None.
+        workload: the default variables.
+        steps: the steps of the workflow.
+        document: the whole YAML as JSON data.
+    """
 
     path: str
     name: str

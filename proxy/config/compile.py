@@ -57,7 +57,15 @@ class RouteSpec:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The runtime objects of one configuration, and the settings that they were compiled from."""
+    """The runtime objects of one configuration.
+
+    Args:
+        loaded: the settings that they were compiled from.
+        access: the access rules.
+        cors: the origin policy for routes without their own.
+        routes: the route table.
+        trusted_proxies: the networks of trusted proxies.
+    """
 
     loaded: Loaded
     access: AccessPolicy

@@ -132,7 +132,15 @@ def counters(collected: Collected) -> Collected:
 
 @dataclass(slots=True)
 class _Request:
-    """The numbers of one route, method and status."""
+    """The numbers of one route, method and status.
+
+    Args:
+        count: the number of requests.
+        seconds: the sum of durations.
+        overhead: the sum of durations without the time spent upstream.
+        durations: the number of requests per bucket of `DURATION`.
+        overheads: the number of requests per bucket of `OVERHEAD`.
+    """
 
     count: int = 0
     seconds: float = 0.0

@@ -88,7 +88,7 @@ def refused(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for component in components:
         found = licences(component)
         if not any(map(allowed, found)):
-            yield f"{component['name']}: the licence {' / '.join(found) or 'is not told'} is not on the list"
+            yield f"{component['name']}: the licence {' / '.join(found) or 'is missing'} is not on the list"
 
 
 def audited(report: Mapping[str, Any]) -> tuple[int, int, list[str]]:

@@ -65,7 +65,7 @@ def test_a_licence_that_is_not_on_the_list_fails(tmp_path: Path, capsys: pytest.
     assert judged(tmp_path, [component("a", "GPL-3.0-only"), component("b")], []) == 1
     said = capsys.readouterr().out
     assert "a: the licence GPL-3.0-only is not on the list" in said
-    assert "b: the licence is not told" in said
+    assert "b: the licence is missing" in said
 
 
 def test_a_known_vulnerability_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
