@@ -25,7 +25,7 @@ from proxy.config.jsonschema import gateway_schema
 from proxy.config.later import Later
 from proxy.config.model import Gateway
 from proxy.config.problems import Path as Key
-from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, written
+from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, spell
 from proxy.errors import known_errors
 from proxy.observe.metrics import DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
 from proxy.upstream.sink import FaultKind
@@ -144,7 +144,7 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if block_of(info.annotation) is not None or info.default_factory is not None:
         return ""
-    value = written(info, None if info.default is PydanticUndefined else info.default)
+    value = spell(info, None if info.default is PydanticUndefined else info.default)
     if value is None or value in ("", (), {}):
         return "none"
     if isinstance(value, tuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read
+from proxy.commands.common import CONFIG, Failed, load_configuration
 from proxy.observe.audit import STDOUT, AuditError, verify
 
 
@@ -24,7 +24,7 @@ def verify_(config: Path, files: tuple[Path, ...]) -> None:
 
     The exit status is 1 if a line was changed, removed, inserted or moved.
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     block = compiled.loaded.gateway.audit
     if block is None:
         raise Failed("the configuration has no audit log: set audit: {file: …}")

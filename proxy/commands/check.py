@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, read
+from proxy.commands.common import CONFIG, load_configuration
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
@@ -22,7 +22,7 @@ def check(config: Path) -> None:
 
     Mistakes are printed to stderr, one per line, with line and column. Warnings do not change the exit status.
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     warnings = lint(compiled)
     for warning in warnings:
         place, text = str(warning.place), f"{warning.key}: {warning.text}"

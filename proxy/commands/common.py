@@ -34,28 +34,28 @@ class Failed(click.ClickException):
     exit_code = 2
 
 
-def read(config: FilePath) -> Compiled:
+def load_configuration(config: FilePath) -> Compiled:
     """Return the compiled configuration after its `acl.tests` ran; or print every mistake and exit with status 2."""
     try:
-        return reading(config)()
+        return configuration_loader(config)()
     except ConfigError as error:
-        refuse(error.problems)
+        exit_with(error.problems)
 
 
-def reading(config: FilePath) -> Callable[[], Compiled]:
-    """Return a function that does what `read` does, but raises ConfigError with every mistake."""
+def configuration_loader(config: FilePath) -> Callable[[], Compiled]:
+    """Return a function that does what `load_configuration` does, but raises ConfigError with every mistake."""
 
-    def read_again() -> Compiled:
+    def load_and_test() -> Compiled:
         compiled = compile_config(load(config, os.environ))
-        problems = [*failing_tests(compiled), *unusable_files(compiled), *untrustworthy_documents(compiled)]
+        problems = [*failing_tests(compiled), *file_problems(compiled), *document_problems(compiled)]
         if problems:
             raise ConfigError(problems)
         return compiled
 
-    return read_again
+    return load_and_test
 
 
-def unusable_files(compiled: Compiled) -> Iterator[Problem]:
+def file_problems(compiled: Compiled) -> Iterator[Problem]:
     """Yield a problem for each file in the configuration that can't be used: certificates, authorities, audit log."""
     gateway, folder = compiled.loaded.gateway, compiled.loaded.file.parent
     try:
@@ -77,7 +77,7 @@ def unusable_files(compiled: Compiled) -> Iterator[Problem]:
                 yield _at(compiled, ("upstreams", name, "tls", "ca"), text)
 
 
-def untrustworthy_documents(compiled: Compiled) -> Iterator[Problem]:
+def document_problems(compiled: Compiled) -> Iterator[Problem]:
     """Yield the problems of the trusted documents; that there are none is a problem too."""
     settings, folder = compiled.loaded.gateway.graphql, compiled.loaded.file.parent
     if settings.trusted_documents is None:
@@ -94,7 +94,7 @@ def _at(compiled: Compiled, path: Path, text: str) -> Problem:
     return Problem(compiled.loaded.document.place(path), key_of(path), text)
 
 
-def refuse(problems: Iterable[Problem]) -> NoReturn:
+def exit_with(problems: Iterable[Problem]) -> NoReturn:
     """Print the problems, one line each, and exit with status 2."""
     for problem in problems:
         click.echo(str(problem), err=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import httpx
 
-from proxy.commands.common import read
+from proxy.commands.common import load_configuration
 from proxy.commands.init import example
 
 _START_SECONDS = 20.0
@@ -58,7 +58,7 @@ def dev(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str)
             config = Path(folder) / "gateway.yaml"
             config.write_bytes(example())
         os.environ.update(environment)
-        read(config)
+        load_configuration(config)
         programs = _programs(config, port, auth0_port, noetl_port, dialect)
         code = asyncio.run(_Runner(environment).run(programs, _instructions(port, auth0_port)))
     sys.exit(code)

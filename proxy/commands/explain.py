@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from proxy.access import playbook_name
-from proxy.commands.common import CONFIG, Failed, read
+from proxy.commands.common import CONFIG, Failed, load_configuration
 from proxy.config.compile import Compiled
 from proxy.dryrun import Outcome, Unclear, on_playbook, on_request, subject_of
 from proxy.errors import BadRequest
@@ -43,7 +43,7 @@ def explain(
 
     Give one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --origin).
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     who = subject_of(compiled, email, roles, _claims(claims))
     given = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
     if len(given) + (path is not None) != 1:

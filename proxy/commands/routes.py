@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read, table
+from proxy.commands.common import CONFIG, Failed, load_configuration, table
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.routing import Entry, Found, Missing, PathError, RouteTable, normalise_path
@@ -19,7 +19,7 @@ from proxy.routing import Entry, Found, Missing, PathError, RouteTable, normalis
 @click.argument("path", required=False)
 def routes(config: Path, host: str, method: str | None, path: str | None) -> None:
     """Print the route table; with METHOD and PATH, print the route of this request and why. Exit 1 if there is none."""
-    compiled = read(config)
+    compiled = load_configuration(config)
     if method is None:
         click.echo(table([_HEADING, *(_row(entry) for entry in compiled.routes.entries)]))
         return

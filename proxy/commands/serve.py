@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read, reading
+from proxy.commands.common import CONFIG, Failed, configuration_loader, load_configuration
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
 from proxy.config.model import Gateway
@@ -42,7 +42,7 @@ def serve(config: Path, watch: bool) -> None:
     The configuration is checked first, with its acl.tests; if there is a mistake, the gateway does not start. A reload
     with a mistake changes nothing.
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     settings = compiled.loaded.gateway
     logs.configure(settings.logging.format, settings.logging.level)
     _log_configuration(compiled)
@@ -81,7 +81,7 @@ def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:
         log.info("gateway.listening", url=_url(compiled, host, port))
 
     with _failures_in_one_line(compiled):
-        run_loop(run(compiled, Running(reading(config), ready, watch=watch)))
+        run_loop(run(compiled, Running(configuration_loader(config), ready, watch=watch)))
 
 
 def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
@@ -95,7 +95,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
             os.write(ready, ready_note(number))
 
         how = Running(
-            reading(config),
+            configuration_loader(config),
             notify_supervisor,
             shared=True,
             port=port,
@@ -113,7 +113,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
 
     with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
         changed = _changed(compiled) if watch else None
-        supervisor = Supervisor(compiled, reading(config), work, changed, Path(numbers))
+        supervisor = Supervisor(compiled, configuration_loader(config), work, changed, Path(numbers))
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read, table
+from proxy.commands.common import CONFIG, Failed, load_configuration, table
 from proxy.config.compile import Compiled
 from proxy.gateway import open_audit, open_store, session_folder
 from proxy.observe.audit import act
@@ -89,7 +89,7 @@ def end(config: Path, session_id: str | None, user: str | None, everyone: bool) 
         return ended
 
     count = _with_store(config, finish)
-    audit = open_audit(read(config))
+    audit = open_audit(load_configuration(config))
     if audit is not None:
         whose = session_id or user or "everyone"
         audit.append(
@@ -113,7 +113,7 @@ def purge(config: Path) -> None:
 
 
 def _with_store(config: Path, use: Callable[[_Opened], Awaitable[T]]) -> T:
-    compiled = read(config)
+    compiled = load_configuration(config)
 
     async def main() -> T:
         store = _open(compiled)

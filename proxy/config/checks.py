@@ -26,7 +26,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
     """Return every problem that can't be seen in one field alone."""
     check = _Checker(document)
-    check.later(gateway, ())
+    check.availability(gateway, ())
     for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _graphql, _metrics, _tracing):
         part(gateway, check)
     return check.problems
@@ -40,12 +40,12 @@ class _Checker:
     def add(self, path: Path, text: str, *, key: bool = False) -> None:
         self.problems.append(self.document.problem(path, text, key=key))
 
-    def entry(self, path: Path, text: str) -> None:
+    def whole_entry(self, path: Path, text: str) -> None:
         """Add a problem of a whole entry, unless a part of the entry is invalid already."""
         if not any(gone[: len(path)] == path for gone in self.document.removed):
             self.add(path, text)
 
-    def attempt(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
+    def value(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
         try:
             function(value)
         except (GlobError, OriginError, PatternError, PathError) as error:
@@ -53,7 +53,7 @@ class _Checker:
 
     def globs(self, path: Path, globs: Iterable[str], function: Callable[[str], Any]) -> None:
         for index, glob in enumerate(globs):
-            self.attempt((*path, index), function, glob)
+            self.value((*path, index), function, glob)
 
     def networks(self, path: Path, networks: Iterable[str]) -> None:
         for index, text in enumerate(networks):
@@ -62,12 +62,12 @@ class _Checker:
             except ValueError:
                 self.add((*path, index), f'"{text}" is not a network: write it as 10.0.0.0/8 or ::1/128')
 
-    def known(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
+    def reference(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
         names = list(names)
         if name not in names:
             self.add(path, f'no {what} is called "{name}"' + suggest(name, names))
 
-    def later(self, block: BaseModel, path: Path) -> None:
+    def availability(self, block: BaseModel, path: Path) -> None:
         for name, info in type(block).model_fields.items():
             value, here = getattr(block, name), (*path, info.alias or name)
             if name not in block.model_fields_set:
@@ -77,7 +77,7 @@ class _Checker:
                     text = f"is not available yet: {mark.what} will come with a later version; remove it"
                     self.add(here, text, key=True)
             for below, inner in self._blocks(value, here):
-                self.later(inner, below)
+                self.availability(inner, below)
 
     def _blocks(self, value: Any, path: Path) -> Iterator[tuple[Path, BaseModel]]:
         if isinstance(value, BaseModel):
@@ -85,7 +85,7 @@ class _Checker:
         elif isinstance(value, dict):
             yield from (((*path, key), item) for key, item in value.items() if isinstance(item, BaseModel))
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            yield from (((*path, index), item) for index, item in self.document.numbered(path, value))
+            yield from (((*path, index), item) for index, item in self.document.with_index(path, value))
 
 
 def _tracing(gateway: Gateway, check: _Checker) -> None:
@@ -110,8 +110,8 @@ def _graphql(gateway: Gateway, check: _Checker) -> None:
 def _metrics(gateway: Gateway, check: _Checker) -> None:
     path: Path = ("metrics", "allow_from")
     check.networks(path, gateway.metrics.allow_from)
-    routes = check.document.numbered(("routes",), gateway.routes or ())
-    builtin = any(r.handler == "metrics" and not check.document.declares(("routes", index)) for index, r in routes)
+    routes = check.document.with_index(("routes",), gateway.routes or ())
+    builtin = any(r.handler == "metrics" and not check.document.is_in_file(("routes", index)) for index, r in routes)
     if "allow_from" in gateway.metrics.model_fields_set and gateway.routes is not None and not builtin:
         check.add(path, "applies to the built-in /metrics route only; set allow_from on your own route", key=True)
 
@@ -164,7 +164,7 @@ def _upstreams(gateway: Gateway, check: _Checker) -> None:
 
 def _tenants(gateway: Gateway, check: _Checker) -> None:
     auth, seen = gateway.auth, set()
-    for index, tenant in check.document.numbered(("auth", "tenants"), auth.tenants):
+    for index, tenant in check.document.with_index(("auth", "tenants"), auth.tenants):
         path: Path = ("auth", "tenants", index)
         if tenant.domain in seen:
             check.add((*path, "domain"), f'the tenant "{tenant.domain}" is a duplicate; remove one')
@@ -182,7 +182,7 @@ def _tenants(gateway: Gateway, check: _Checker) -> None:
     _sandboxes(gateway, check)
     domains = {tenant.domain for tenant in auth.tenants}
     if auth.default_tenant is not None and domains:
-        check.known(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
+        check.reference(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
 
 
 def _sandboxes(gateway: Gateway, check: _Checker) -> None:
@@ -224,14 +224,14 @@ def _cors(gateway: Gateway, check: _Checker) -> None:
             key=True,
         )
     for index, origin in enumerate(short or ()):
-        check.attempt(("corsAllowedOrigins", index), check_origin, origin)
+        check.value(("corsAllowedOrigins", index), check_origin, origin)
     blocks: list[tuple[Path, Any]] = [(("cors",), gateway.cors)]
-    for index, route in check.document.numbered(("routes",), gateway.routes or ()):
+    for index, route in check.document.with_index(("routes",), gateway.routes or ()):
         if route.cors is not None:
             blocks.append((("routes", index, "cors"), route.cors))
     for path, cors in blocks:
         for index, origin in enumerate(cors.allowed_origins):
-            check.attempt((*path, "allowed_origins", index), check_origin, origin)
+            check.value((*path, "allowed_origins", index), check_origin, origin)
         if "*" in cors.allowed_origins and cors.allow_credentials:
             check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; otherwise list the origins')
     if "*" in (short or ()) and gateway.cors.allow_credentials:
@@ -239,15 +239,15 @@ def _cors(gateway: Gateway, check: _Checker) -> None:
 
 
 def _rules(gateway: Gateway, check: _Checker) -> None:
-    for index, rule in check.document.numbered(("acl", "rules"), gateway.acl.rules):
+    for index, rule in check.document.with_index(("acl", "rules"), gateway.acl.rules):
         _rule(rule, ("acl", "rules", index), check)
 
 
 def _rule(rule: RuleBlock, path: Path, check: _Checker) -> None:
     if bool(rule.allow) == bool(rule.deny):
-        check.entry(path, "needs exactly one of allow: [actions] and deny: [actions]")
+        check.whole_entry(path, "needs exactly one of allow: [actions] and deny: [actions]")
     if bool(rule.playbooks) == bool(rule.paths):
-        check.entry(path, "needs exactly one of playbooks: [globs] and paths: [globs]")
+        check.whole_entry(path, "needs exactly one of playbooks: [globs] and paths: [globs]")
     if rule.methods and not rule.paths:
         check.add((*path, "methods"), "has an effect only with paths", key=True)
     check.globs((*path, "playbooks"), rule.playbooks, path_glob)
@@ -261,29 +261,29 @@ def _roles(gateway: Gateway, check: _Checker) -> None:
 
 
 def _tests(gateway: Gateway, check: _Checker) -> None:
-    for index, test in check.document.numbered(("acl", "tests"), gateway.acl.tests):
+    for index, test in check.document.with_index(("acl", "tests"), gateway.acl.tests):
         given = [k for k in ("execute", "view", "modify", "delete", "request") if getattr(test, k) is not None]
         if len(given) != 1:
-            check.entry(("acl", "tests", index), "needs exactly one of execute, view, modify, delete and request")
+            check.whole_entry(("acl", "tests", index), "needs exactly one of execute, view, modify, delete and request")
 
 
 def _routes(gateway: Gateway, check: _Checker) -> None:
     names = _names(check.document, "upstreams")
-    for index, route in check.document.numbered(("routes",), gateway.routes or ()):
+    for index, route in check.document.with_index(("routes",), gateway.routes or ()):
         path: Path = ("routes", index)
-        check.attempt((*path, "path"), parse_pattern, route.path)
+        check.value((*path, "path"), parse_pattern, route.path)
         check.networks((*path, "allow_from"), route.allow_from)
         if (route.handler is None) == (route.upstream is None):
-            check.entry(path, "needs exactly one of handler: NAME and upstream: NAME")
+            check.whole_entry(path, "needs exactly one of handler: NAME and upstream: NAME")
         elif route.handler is not None:
             _handler(route, path, check)
         elif route.upstream is not None:
-            check.known((*path, "upstream"), route.upstream, names, "upstream")
+            check.reference((*path, "upstream"), route.upstream, names, "upstream")
         if route.rewrite is not None:
             _rewrite(route, path, check)
         _header_edits(route, path, check)
         if route.rate_limit is not None:
-            check.known((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
+            check.reference((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
 
 
 def _header_edits(route: RouteBlock, path: Path, check: _Checker) -> None:
@@ -298,7 +298,7 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     name = route.handler or ""
     facts = HANDLERS.get(name)
     if facts is None:
-        check.known((*path, "handler"), name, HANDLERS, "handler")
+        check.reference((*path, "handler"), name, HANDLERS, "handler")
         return
     if facts.later:
         text = f"{name} is not available yet: {facts.later} will come with a later version; remove the route"

@@ -157,7 +157,7 @@ def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
         facts = HANDLERS.get(block.handler or "")
         methods = block.methods or (facts.methods if facts else RELAYED)
         limit = gateway.graphql.max_body_size if block.handler == "graphql" else gateway.server.limits.max_body_size
-        builtin = not loaded.document.declares(("routes", index))
+        builtin = not loaded.document.is_in_file(("routes", index))
         allowed = gateway.metrics.allow_from if builtin and block.handler == "metrics" else block.allow_from
         spec = RouteSpec(
             pattern=block.path,

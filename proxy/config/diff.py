@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from proxy.config.model import Gateway
 from proxy.config.secret_names import is_secret_name
-from proxy.config.types import written
+from proxy.config.types import spell
 
 _HIDDEN = "(a secret)"
 _MAX_LINES = 50
@@ -79,7 +79,7 @@ def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
     elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
         _list(value, path, flat)
     else:
-        shown = written(info, value) if info is not None else value
+        shown = spell(info, value) if info is not None else value
         flat[path] = _Secret(value) if value is not None and _is_secret(path, info) else shown
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from proxy.config.builtin import HANDLERS
 from proxy.config.environment import block_of
 from proxy.config.model import Gateway
-from proxy.config.types import written
+from proxy.config.types import spell
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -42,7 +42,7 @@ def _defaults(block: type[BaseModel], node: dict[str, Any], blocks: dict[str, An
     for name, info in block.model_fields.items():
         entry = node["properties"][info.alias or name]
         if "default" in entry:
-            entry["default"] = written(info, entry["default"])
+            entry["default"] = spell(info, entry["default"])
         inner = block_of(info.annotation)
         if inner is not None and inner.__name__ not in seen:
             _defaults(inner, blocks[inner.__name__], blocks, seen)

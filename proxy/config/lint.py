@@ -95,11 +95,11 @@ def _rules(compiled: Compiled) -> Iterator[Problem]:
         if because:
             yield _at(compiled, ("acl", "rules", index), f"has no effect: {because}")
     for name, role in gateway.acl.roles.items():
-        if not _has_members(role) and not _claimed(gateway):
+        if not _has_members(role) and not _roles_come_from_tokens(gateway):
             yield _at(compiled, ("acl", "roles", name), "nobody has this role: add emails, subjects or claims")
 
 
-def _claimed(gateway: Gateway) -> bool:
+def _roles_come_from_tokens(gateway: Gateway) -> bool:
     return any(tenant.roles_claim for tenant in gateway.auth.tenants)
 
 
@@ -108,7 +108,7 @@ def _has_members(role: RoleBlock) -> bool:
 
 
 def _without_members(rule: Rule, gateway: Gateway) -> str:
-    if not rule.roles or _claimed(gateway):
+    if not rule.roles or _roles_come_from_tokens(gateway):
         return ""
     held = {name for name, role in gateway.acl.roles.items() if _has_members(role)}
     return "" if rule.roles & held else f"nobody has role {', '.join(sorted(rule.roles))}"

@@ -15,7 +15,7 @@ from proxy.config.checks import cross_checks
 from proxy.config.environment import apply_environment, block_of
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
-from proxy.config.problems import ConfigError, Path, Place, Problem, key_of, suggest, without
+from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, suggest
 from proxy.config.yamlfile import Document, read_yaml
 
 _INCLUDABLE = {"routes": (), "acl": ("rules",)}
@@ -44,7 +44,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     """Read and check a file. Raises ConfigError with every problem."""
     document = _read(file, environ)
     if document.problems and document.data is None:
-        raise ConfigError(without(document.secrets, document.problems))
+        raise ConfigError(hide_secrets(document.secrets, document.problems))
     if document.data is None:
         document.data = {}
     if not isinstance(document.data, dict):
@@ -59,7 +59,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     gateway = _validate(document, problems)
     problems += cross_checks(gateway, document)
     if problems:
-        raise ConfigError(without(document.secrets, problems))
+        raise ConfigError(hide_secrets(document.secrets, problems))
     return Loaded(gateway, document, file, overrides)
 
 
@@ -141,14 +141,14 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     if not isinstance(mine, list):
         return
     offset = len(mine)
-    document.keys |= _moved(part.keys, path, offset)
-    document.values |= _moved(part.values, path, offset)
-    document.sources |= _moved(part.sources, path, offset)
-    document.interpolated |= _moved(dict.fromkeys(part.interpolated), path, offset).keys()
+    document.keys |= _with_offset(part.keys, path, offset)
+    document.values |= _with_offset(part.values, path, offset)
+    document.sources |= _with_offset(part.sources, path, offset)
+    document.interpolated |= _with_offset(dict.fromkeys(part.interpolated), path, offset).keys()
     mine.extend(items)
 
 
-def _moved(places: Mapping[Path, T], path: Path, offset: int) -> dict[Path, T]:
+def _with_offset(places: Mapping[Path, T], path: Path, offset: int) -> dict[Path, T]:
     """Return what belongs to the entries of the list at `path`, for entries whose numbers grow by `offset`."""
     depth, moved = len(path), {}
     for where, what in places.items():
@@ -232,8 +232,8 @@ def _without(data: Any, removals: set[Path], document: Document, path: Path = ()
         kept = {key: value for key, value in data.items() if (*path, key) not in removals}
         return {key: _without(value, removals, document, (*path, key)) for key, value in kept.items()}
     if isinstance(data, list):
-        numbers = document.kept.get(path, range(len(data)))
+        numbers = document.remaining.get(path, range(len(data)))
         left = [i for i in range(len(data)) if (*path, i) not in removals]
-        document.kept[path] = [numbers[i] for i in left]
+        document.remaining[path] = [numbers[i] for i in left]
         return [_without(data[i], removals, document, (*path, i)) for i in left]
     return data

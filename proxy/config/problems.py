@@ -43,7 +43,7 @@ class ConfigError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def without(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Problem]:
+def hide_secrets(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems with every secret in their texts replaced; a short secret is replaced only in quotes."""
     shown = list(problems)
     for secret in sorted(filter(None, secrets), key=len, reverse=True):

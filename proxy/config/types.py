@@ -109,7 +109,7 @@ def _claims(value: Any) -> Any:
 Claims = Annotated[dict[str, tuple[str | int | bool, ...]], BeforeValidator(_claims)]
 
 
-def written(info: FieldInfo, value: Any) -> Any:
+def spell(info: FieldInfo, value: Any) -> Any:
     """Return a value in the spelling of the file: durations and sizes have their unit."""
     if type(value) not in (int, float):
         return value

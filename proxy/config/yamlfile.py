@@ -36,7 +36,7 @@ class Document:
         interpolated: the paths of the values that had a reference, as `${NAME}`.
         sources: where such a value came from, as `environment variable NAME`.
         problems: the mistakes that were found.
-        kept: for a list that lost invalid entries, the numbers in the file of those that are left.
+        remaining: for a list that lost invalid entries, the indexes in the file of the others.
         removed: the paths of the invalid entries.
         secrets: the values that no text may show.
     """
@@ -47,17 +47,17 @@ class Document:
     interpolated: set[Path] = field(default_factory=set)
     sources: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    kept: dict[Path, list[int]] = field(default_factory=dict)
+    remaining: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set, repr=False)
 
-    def declares(self, path: Path) -> bool:
+    def is_in_file(self, path: Path) -> bool:
         """Return True if a value is in a file; False if it is built in or from the environment."""
         return path in self.values
 
-    def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
+    def with_index(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
         """Return the entries of a list of the model, each with its index in the file."""
-        return zip(self.kept.get(path, range(len(items))), items, strict=False)
+        return zip(self.remaining.get(path, range(len(items))), items, strict=False)
 
     def problem(self, path: Path, text: str, *, key: bool = False) -> Problem:
         """Return a problem at a value, or at its key; a value from the environment names its variable."""

@@ -19,9 +19,9 @@ from proxy.identity.tokens import (
     InvalidToken,
     TenantSettings,
     check_party,
-    checked_text,
+    decode_verified,
     is_logout_type,
-    verified,
+    required_text,
 )
 from proxy.sessions.store import Logout
 
@@ -38,7 +38,7 @@ async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, 
         if tenant.issuer != issuer:
             continue
         try:
-            header, claims = await verified(token, tenant, keys, required=_REQUIRED)
+            header, claims = await decode_verified(token, tenant, keys, required=_REQUIRED)
             return _logout(header, claims, tenant)
         except InvalidToken as error:
             problem = error
@@ -64,10 +64,10 @@ def _logout(header: dict[str, Any], claims: dict[str, Any], tenant: TenantSettin
     if "nonce" in claims:
         raise InvalidToken("not a logout token: it has a nonce")
     check_party(claims, tenant)
-    subject, sid = (checked_text(claims[name], name) if name in claims else "" for name in ("sub", "sid"))
+    subject, sid = (required_text(claims[name], name) if name in claims else "" for name in ("sub", "sid"))
     if not subject and not sid:
         raise InvalidToken("neither sub nor sid")
-    name = f"{tenant.issuer}\0{checked_text(claims['jti'], 'jti')}".encode()
+    name = f"{tenant.issuer}\0{required_text(claims['jti'], 'jti')}".encode()
     try:
         oldest, expires = float(claims["iat"]) + MAX_AGE, float(claims["exp"])
     except OverflowError:

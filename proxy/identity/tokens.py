@@ -56,13 +56,13 @@ class TenantSettings:
 
 async def verify(token: str, tenant: TenantSettings, keys: KeySet) -> Identity:
     """Return the user of a token. Raises InvalidToken, or KeySetUnavailable if the keys can't be fetched."""
-    header, claims = await verified(token, tenant, keys, required=("exp", "sub", "iss", "aud"))
+    header, claims = await decode_verified(token, tenant, keys, required=("exp", "sub", "iss", "aud"))
     if is_logout_type(header.get("typ")) or "events" in claims:
         raise InvalidToken("not a token to sign in with")
     return _identity(claims, tenant)
 
 
-async def verified(
+async def decode_verified(
     token: str, tenant: TenantSettings, keys: KeySet, *, required: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return header and claims of any token of this tenant that has the required claims. Raises as `verify` does."""
@@ -94,7 +94,7 @@ def check_party(claims: dict[str, Any], tenant: TenantSettings) -> None:
         raise InvalidToken("wrong authorized party", account)
 
 
-def checked_text(value: Any, name: str) -> str:
+def required_text(value: Any, name: str) -> str:
     """Return a claim that must be a text. Raises InvalidToken if it is missing, empty, or not a text."""
     if not isinstance(value, str) or not value:
         raise InvalidToken(f"no {name}")
@@ -148,7 +148,7 @@ def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings, requir
 
 
 def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
-    subject = checked_text(claims["sub"], "sub")
+    subject = required_text(claims["sub"], "sub")
     check_party(claims, tenant)
     if tenant.require_verified_email and claims.get("email_verified") is not True:
         raise InvalidToken("e-mail address not verified", (tenant.issuer, subject))

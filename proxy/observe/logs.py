@@ -37,7 +37,7 @@ def printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappin
     return event
 
 
-class ForgivingStream:
+class ErrorIgnoringStream:
     """A stream that ignores write errors, such as a full disk, so that no request fails because of its log line."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -77,7 +77,7 @@ def configure(format_: str | None, level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, ForgivingStream(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, ErrorIgnoringStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
@@ -88,7 +88,7 @@ def access_log(*, enabled: bool) -> AccessLog:
     """Return the access log, in the format that `configure` has set."""
     if not enabled or _form["level"] > logging.INFO:
         return NoAccessLog()
-    return JsonAccessLog(ForgivingStream(sys.stderr)) if _form["json"] else ConsoleAccessLog(get_logger())
+    return JsonAccessLog(ErrorIgnoringStream(sys.stderr)) if _form["json"] else ConsoleAccessLog(get_logger())
 
 
 def get_logger() -> Any:

@@ -99,21 +99,21 @@ def _covers_segment(general: str, special: str) -> bool:
 
 def intersects(one: str, other: str) -> bool:
     """Return False if no text can match both path globs. It may return True although no text does."""
-    return _meet(tuple(one.split("/")), tuple(other.split("/")))
+    return _intersect(tuple(one.split("/")), tuple(other.split("/")))
 
 
 @lru_cache(maxsize=4096)
-def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _intersect(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     if not one or not other:
         return all(segment == "**" for segment in one + other)
     if one[0] == "**":
-        return _meet(one[1:], other) or _meet(one, other[1:])
+        return _intersect(one[1:], other) or _intersect(one, other[1:])
     if other[0] == "**":
-        return _meet(one, other[1:]) or _meet(one[1:], other)
-    return _segments_meet(one[0], other[0]) and _meet(one[1:], other[1:])
+        return _intersect(one, other[1:]) or _intersect(one[1:], other)
+    return _segments_intersect(one[0], other[0]) and _intersect(one[1:], other[1:])
 
 
-def _segments_meet(one: str, other: str) -> bool:
+def _segments_intersect(one: str, other: str) -> bool:
     if set("*?") & set(one) and set("*?") & set(other):
         return True
     wild, plain = (one, other) if set("*?") & set(one) else (other, one)

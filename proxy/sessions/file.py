@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from proxy.sessions import trouble
+from proxy.sessions import disk_errors
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
 from proxy.sessions.store import Logout, Session, StoreError
 
@@ -57,8 +57,8 @@ def open_environment(folder: Path) -> tuple[Any, Records]:
 
 
 def _unusable(folder: Path, error: Exception, otherwise: str) -> StoreError:
-    if isinstance(error, OSError) or trouble.is_system_error(error):
-        return StoreError(f"{folder} can't be used: {trouble.describe(error)}")
+    if isinstance(error, OSError) or disk_errors.is_system_error(error):
+        return StoreError(f"{folder} can't be used: {disk_errors.describe(error)}")
     return StoreError(f"{folder} {otherwise} ({error}); move it away to start with an empty one")
 
 
@@ -145,7 +145,7 @@ class FileStore:
                     del self._touched[key]
 
         if touched:
-            self._note(note, forget)
+            self._write_in_background(note, forget)
 
     async def end(self, key: bytes) -> bool:
         return bool(await self._write(lambda txn: self._records.drop(txn, key)))
@@ -221,7 +221,7 @@ class FileStore:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
         if not 0 < len(name) <= _MAX_NAME:
             return
-        self._note(lambda txn: txn.put(name, data, db=self._records.executions))
+        self._write_in_background(lambda txn: txn.put(name, data, db=self._records.executions))
 
     async def execution_owner(self, execution_id: str) -> int | None:
         name = execution_id.encode()
@@ -248,12 +248,12 @@ class FileStore:
                 with self._env.begin(buffers=False) as txn:
                     return find(txn)
             except lmdb.MapResizedError:
-                self._adopt_size()
+                self._use_new_size()
             except lmdb.Error as error:
-                raise StoreError(f"reading {self.folder}: {trouble.describe(error)}") from None
+                raise StoreError(f"reading {self.folder}: {disk_errors.describe(error)}") from None
         raise StoreError(f"reading {self.folder}: its size keeps changing")
 
-    def _adopt_size(self) -> None:
+    def _use_new_size(self) -> None:
         """Use the new size of the map after another process has enlarged it."""
         with self._resize:
             self._env.set_mapsize(0)
@@ -265,7 +265,7 @@ class FileStore:
                 raise StoreError(f"{self.folder} contains {size} bytes, which is the limit")
             self._env.set_mapsize(size * 2)
 
-    def _note(self, operation: Operation, then: Callable[[], object] = lambda: None) -> None:
+    def _write_in_background(self, operation: Operation, then: Callable[[], object] = lambda: None) -> None:
         """Write without waiting, and ignore failures. `then` is called when the write has ended."""
         try:
             self._enqueue(operation).add_done_callback(lambda done: (done.cancelled() or done.exception(), then()))
@@ -289,7 +289,7 @@ class FileStore:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            outcomes = await self._outcomes(loop, [operation for operation, _ in batch])
+            outcomes = await self._run_batch(loop, [operation for operation, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 if future.done():
                     continue
@@ -298,14 +298,14 @@ class FileStore:
                 else:
                     future.set_result(outcome)
 
-    async def _outcomes(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
+    async def _run_batch(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
         """Return the result or the exception of each operation. A failed operation does not affect the others."""
         try:
             return await self._commit_growing(loop, operations)
         except Exception as error:
             if len(operations) == 1:
                 return [error]
-        return [(await self._outcomes(loop, [operation]))[0] for operation in operations]
+        return [(await self._run_batch(loop, [operation]))[0] for operation in operations]
 
     async def _commit_growing(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
         while True:
@@ -314,9 +314,9 @@ class FileStore:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.MapResizedError:
-                self._adopt_size()
+                self._use_new_size()
             except (lmdb.Error, OSError) as error:
-                raise StoreError(f"writing {self.folder}: {trouble.describe(error)}") from None
+                raise StoreError(f"writing {self.folder}: {disk_errors.describe(error)}") from None
 
     def _commit(self, operations: list[Operation]) -> list[Any]:
         with self._resize, self._env.begin(write=True) as txn:

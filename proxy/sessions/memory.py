@@ -28,7 +28,7 @@ class MemoryStore:
             raise StoreError(f"the memory store is full ({_MAX_SESSIONS} sessions); use sessions.store: file")
         person = (session.identity.issuer, session.identity.subject)
         user_id = self._users.setdefault(person, len(self._users) + 1)
-        stored = session.owned_by(user_id)
+        stored = session.with_user_id(user_id)
         keys = self._by_user.setdefault(user_id, {})
         if max_per_user:
             for oldest in list(keys)[: max(0, len(keys) + 1 - max_per_user)]:

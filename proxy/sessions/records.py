@@ -69,7 +69,7 @@ class Records:
 
     def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> Session:
         """Store a session with the stable id of its user; end the oldest sessions of the user beyond the limit."""
-        stored = session.owned_by(self._user_id(txn, session))
+        stored = session.with_user_id(self._user_id(txn, session))
         if max_per_user:
             mine = list(self.keys_of_user(txn, stored.user_id))
             for oldest in mine[: max(0, len(mine) + 1 - max_per_user)]:
@@ -113,7 +113,7 @@ class Records:
     def touch(self, txn: Transaction, key: bytes, now: float) -> None:
         """Set the time of the last use of a session, if it has not ended."""
         data = txn.get(key, db=self.sessions)
-        seen = None if data is None else Session.seen_again(data, now)
+        seen = None if data is None else Session.encoded_with_use(data, now)
         if seen is not None:
             txn.put(key, seen, db=self.sessions)
 
@@ -162,7 +162,7 @@ class Records:
     def purge(self, txn: Transaction, now: float, most: int) -> tuple[int, bool]:
         """Delete up to `most` expired entries per table; return the number of sessions, and True if more may remain."""
         dead = 0
-        for entry in self._until(txn, self.expiry, now, most):
+        for entry in self._expired(txn, self.expiry, now, most):
             if self._still_alive(txn, entry[8:], now):
                 continue
             self.drop(txn, entry[8:])
@@ -185,7 +185,7 @@ class Records:
             return False
         return session is not None and session.alive(now, 0)
 
-    def _until(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
+    def _expired(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
         limit = pack(now)
         found: list[bytes] = []
         for entry in txn.cursor(db=table).iternext(keys=True, values=False):

@@ -106,7 +106,7 @@ class Session:
             raise StoreError("a stored session can't be read") from None
 
     @staticmethod
-    def seen_again(data: bytes, now: float) -> bytes | None:
+    def encoded_with_use(data: bytes, now: float) -> bytes | None:
         """Return the stored form with `now` as the last use; None if it has a later one, or if the form is malformed.
 
         The form is not decoded: only texts follow the time, and a quote in a JSON text is always escaped.
@@ -123,7 +123,7 @@ class Session:
         """Return the session with `now` as its last use."""
         return replace(self, last_seen_at=now)
 
-    def owned_by(self, user_id: int) -> Session:
+    def with_user_id(self, user_id: int) -> Session:
         """Return the session with the user id that the store has assigned."""
         return replace(self, user_id=user_id)
 

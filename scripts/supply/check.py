@@ -83,7 +83,7 @@ def _one(words: list[str]) -> tuple[bool, list[str]]:
     return passes and rest[:1] == [")"], rest[1:]
 
 
-def refused(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def licence_problems(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Return the problems with the licences of components."""
     for component in components:
         found = licences(component)
@@ -91,7 +91,7 @@ def refused(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{component['name']}: the licence {' / '.join(found) or 'is missing'} is not on the list"
 
 
-def audited(report: Mapping[str, Any]) -> tuple[int, int, list[str]]:
+def audit_results(report: Mapping[str, Any]) -> tuple[int, int, list[str]]:
     """Return the number of checked and unchecked packages, and the known vulnerabilities."""
     dependencies = report["dependencies"]
     skipped = sum("skip_reason" in one for one in dependencies)
@@ -108,8 +108,8 @@ def main(sbom: Path, audit: Path) -> int:
     components = json.loads(sbom.read_text())["components"]
     for component in sorted(components, key=lambda one: str(one["name"]).lower()):
         print(f"{component['name']:<24} {component['version']:<12} {' / '.join(licences(component))}")
-    problems = list(refused(components))
-    looked_up, skipped, known = audited(json.loads(audit.read_text()))
+    problems = list(licence_problems(components))
+    looked_up, skipped, known = audit_results(json.loads(audit.read_text()))
     print(f"licences: {len(components)} packages, {len(problems)} not on the list")
     print(f"known vulnerabilities: {len(known)} in {looked_up} packages that were checked")
     if skipped:

@@ -10,7 +10,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from proxy.sessions import trouble
+from proxy.sessions import disk_errors
 from proxy.sessions.file import FileStore
 from proxy.sessions.store import StoreError
 from tests.unit.sessions.test_stores import add, left
@@ -123,4 +123,4 @@ def _no_files() -> Iterator[None]:
     ],
 )
 def test_each_trouble_says_what_to_do(error: Exception, said: str) -> None:
-    assert said in trouble.describe(error)
+    assert said in disk_errors.describe(error)
