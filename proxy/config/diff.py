@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from proxy.config.model import Gateway
+from proxy.config.model import Gateway, HeaderEdit
 from proxy.config.secret_names import is_secret_name
 from proxy.config.types import spell
 
@@ -67,7 +67,10 @@ def _flatten(gateway: Gateway) -> Flat:
 
 def _block(block: BaseModel, path: str, flat: Flat) -> None:
     for name, info in type(block).model_fields.items():
-        _value(getattr(block, name), f"{path}.{info.alias or name}".lstrip("."), flat, info)
+        value = getattr(block, name)
+        if isinstance(block, HeaderEdit) and name == "set":
+            value = {key: _Secret(text) if key in block.secret_names else text for key, text in value.items()}
+        _value(value, f"{path}.{info.alias or name}".lstrip("."), flat, info)
 
 
 def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
@@ -80,7 +83,8 @@ def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
         _list(value, path, flat)
     else:
         shown = spell(info, value) if info is not None else value
-        flat[path] = _Secret(value) if value is not None and _is_secret(path, info) else shown
+        hidden = value is not None and not isinstance(value, _Secret) and _is_secret(path, info)
+        flat[path] = _Secret(value) if hidden else shown
 
 
 def _list(blocks: tuple[Any, ...], path: str, flat: Flat) -> None:

@@ -9,13 +9,24 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from proxy.config.block import Block, Methods, Verb, env
 from proxy.config.later import Later
 from proxy.config.model_identity import Auth, Sessions
 from proxy.config.model_upstreams import Upstream
-from proxy.config.types import Claims, Duration, Flag, FromEnvironment, Integer, ListOf, Size, Text, Texts
+from proxy.config.types import (
+    Claims,
+    Duration,
+    Flag,
+    FromEnvironment,
+    Integer,
+    ListOf,
+    SecretFromEnvironment,
+    Size,
+    Text,
+    Texts,
+)
 
 
 class Tls(Block):
@@ -258,6 +269,21 @@ class HeaderEdit(Block):
         json_schema_extra=env(secret=True),
     )
     remove: Texts = Field((), description="Headers to remove, except those of the gateway.")
+    _secret_names: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _find_secrets(cls, data: Any, handler: ModelWrapValidatorHandler[HeaderEdit]) -> HeaderEdit:
+        edit = handler(data)
+        given = data.get("set") if isinstance(data, dict) else None
+        if isinstance(given, dict):
+            edit._secret_names = frozenset(n for n, v in given.items() if isinstance(v, SecretFromEnvironment))
+        return edit
+
+    @property
+    def secret_names(self) -> frozenset[str]:
+        """The names in `set` whose value comes from a file, or from a variable with a secret's name."""
+        return self._secret_names
 
 
 class RouteHeaders(Block):

@@ -26,6 +26,12 @@ class FromEnvironment(str):
     __slots__ = ()
 
 
+class SecretFromEnvironment(FromEnvironment):
+    """A text from a file, or from a variable with a secret's name, which no message may show."""
+
+    __slots__ = ()
+
+
 def _read(convert: Callable[[str], T], expected: str) -> Callable[[Any], Any]:
     def before(value: Any) -> Any:
         if not isinstance(value, FromEnvironment):

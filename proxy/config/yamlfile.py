@@ -15,7 +15,7 @@ import yaml
 
 from proxy.config.interpolate import InterpolationError, interpolate
 from proxy.config.problems import Path, Place, Problem, key_of
-from proxy.config.types import FromEnvironment
+from proxy.config.types import FromEnvironment, SecretFromEnvironment
 
 _MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
@@ -185,7 +185,7 @@ class _Reader:
             if used:
                 self._out.interpolated.add(path)
                 self._out.sources[path] = sources
-                return FromEnvironment(replaced)
+                return SecretFromEnvironment(replaced) if secrets else FromEnvironment(replaced)
             return replaced
         return _plain(node.tag.removeprefix(_TAG), text)
 
