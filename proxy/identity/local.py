@@ -13,7 +13,7 @@ from proxy.sessions.store import Session, SessionStore, key_of, new_session, new
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """Limits of sessions: lifetimes in hours, `idle_timeout` in seconds; 0 means no timeout and no `max_per_user`."""
+    """Limits of sessions. Lifetimes are in hours, `idle_timeout` is in seconds; 0 means no limit."""
 
     default_hours: float
     max_hours: float
@@ -83,7 +83,7 @@ class LocalProvider:
         return (key, session) if may(session) and self.live(key, session) else None
 
     def live(self, key: bytes, session: Session) -> bool:
-        """Return True if a session is valid now; its time of use is then updated, at most once per minute."""
+        """Return True if a session is valid now; its stored time of use is then updated from time to time."""
         now = time.time()
         if not session.alive(now, self.settings.idle_timeout):
             return False
