@@ -1,4 +1,4 @@
-# The habits of the house. `make help` lists them. Each target does its own set-up.
+# Commands for development; `make help` lists them. Each target sets up what it needs.
 PYTHON ?= python3.11
 BIN := .venv/bin
 JOBS ?= 2
@@ -11,41 +11,41 @@ SECONDS ?= 600
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/.ready pages  ## make .venv from the lock file, and fetch GraphiQL's assets
+setup: .venv/.ready pages  ## create .venv from the lock file, and fetch the assets of GraphiQL
 
 .venv/.ready: requirements.lock pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed: install it, or run make PYTHON=python3.12" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is required: install it, or run make PYTHON=python3.12" >&2; exit 1; }
 	@echo "setting up .venv (once; under a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-pages: node_modules/.ready  ## copy GraphiQL's assets from the npm packages to where the gateway serves them
+pages: node_modules/.ready  ## copy the assets of GraphiQL from the npm packages to the folder that the gateway serves
 
 node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
 	@scripts/need.sh node:nodejs npm:npm && npm ci --silent --no-audit --no-fund && $(PYTHON) scripts/copy_pages.py && touch $@ || \
-	  echo "without npm's packages GraphiQL shows how to get them, and the audits of GraphQL over HTTP can't run" >&2
+	  echo "without the npm packages, the GraphiQL page shows how to install them, and the audits of GraphQL over HTTP can't run" >&2
 
-dev: setup  ## run the gateway and both mocks until ctrl-C, and print what to try
+dev: setup  ## run the gateway and both sandboxes until ctrl-C, and print commands to try
 	@$(BIN)/noetl-edge dev
 
-test: setup  ## every test
+test: setup  ## run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) -q
 
-test-fast: setup  ## unit and property tests only, while you work
+test-fast: setup  ## run unit and property tests, for use during development
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/unit tests/property -m "not slow"
 
-attack: setup  ## every attack of docs/threat-model.md, and one table of them
+attack: setup  ## run the attacks of docs/threat-model.md, and print one table
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/attack
 
-crash: setup  ## kill -9 while users sign in and out, ROUNDS=200 times: what was answered must hold
+crash: setup  ## kill -9 while users sign in and out, ROUNDS=200 times, and check that nothing answered is lost
 	@$(BIN)/python -m tests.integration.crash $(ROUNDS)
 
-fuzz: setup var/fuzz/.ready  ## fuzz every parser for SECONDS=600 each, or one TARGET=heads; SEED=1 for the same again
+fuzz: setup var/fuzz/.ready  ## fuzz every parser for SECONDS=600 each, or one TARGET=heads; SEED=1 repeats a run
 	@nice -n 19 $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED))
 
-fuzz-one: setup  ## run one FILE through one TARGET, to see what a finding breaks
+fuzz-one: setup  ## run one FILE with one fuzz TARGET, to reproduce a finding
 	@$(BIN)/python -m tests.fuzz.one $(TARGET) $(FILE)
 
 var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
@@ -53,24 +53,24 @@ var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-e2e: setup  ## the published guide, end to end, against the mocks
+e2e: setup  ## run the API guide end to end, against the sandboxes
 	@$(BIN)/python -m tests.e2e.run
 
-lint: .venv/.ready  ## ruff, mypy --strict, import contracts
+lint: .venv/.ready  ## run ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-format: .venv/.ready  ## let ruff format the code
+format: .venv/.ready  ## format the code with ruff
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure beside nginx and haproxy; BENCH="--quick" for a rough look
+bench: setup  ## measure, compared with nginx and haproxy; BENCH="--quick" for an overview
 	@scripts/need.sh nginx:nginx-light wrk:wrk haproxy:haproxy
 	@$(BIN)/python -m bench $(BENCH)
 
-bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure beside other GraphQL servers
+bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure, compared with other GraphQL servers
 	@scripts/need.sh nginx:nginx-light wrk:wrk node:nodejs
 	@$(BIN)/python -m bench graphql $(BENCH)
 
@@ -83,31 +83,31 @@ var/bench/strawberry/.ready: bench/graphql/requirements.txt
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/graphql/requirements.txt
 	@touch $@
 
-bench-workers: setup  ## two workers on two cores beside one on one
+bench-workers: setup  ## measure two workers on two cores, compared with one on one
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench workers $(BENCH)
 
-bench-idle: setup  ## 10,000 idle connections: memory for each, and the latency of active ones
+bench-idle: setup  ## measure 10,000 idle connections: memory, and the latency of active ones
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench idle $(BENCH)
 
-bench-large: setup  ## 1 GiB down and 1 GiB up: intact, and with how much memory
+bench-large: setup  ## measure 1 GiB down and 1 GiB up: integrity and memory
 	@$(BIN)/python -m bench large $(BENCH)
 
-bench-sessions: setup  ## 100,000 stored sessions: the start with them, and a lookup beside one among 10
+bench-sessions: setup  ## measure 100,000 stored sessions: start-up time and lookup time
 	@$(BIN)/python -m bench sessions $(BENCH)
 
-profile: setup  ## where the gateway's time goes under load; BENCH="--only executionStatus"
+profile: setup  ## profile the gateway under load; BENCH="--only executionStatus"
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench profile $(BENCH)
 
-docs: .venv/.ready  ## regenerate docs/reference.md and docs/gateway.schema.json from the code
+docs: .venv/.ready  ## generate docs/reference.md and docs/gateway.schema.json from the code
 	@$(BIN)/python scripts/reference.py
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command "make lock"
 
-lock: .venv/.ready  ## resolve the lock files anew from pyproject.toml
+lock: .venv/.ready  ## update the lock files from pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) --all-extras --upgrade -o requirements.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock -o requirements-runtime.lock pyproject.toml
@@ -121,13 +121,13 @@ var/supply/.ready: requirements-runtime.lock scripts/supply/requirements.txt
 	  --require-hashes -r requirements-runtime.lock
 	@touch $@
 
-sbom: var/supply/.ready  ## write dist/noetl-edge.cdx.json: what the gateway is made of, in CycloneDX
+sbom: var/supply/.ready  ## write dist/noetl-edge.cdx.json: the software bill of materials, in CycloneDX
 	@mkdir -p dist
 	@var/supply/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --spec-version 1.6 --output-format JSON --output-file dist/noetl-edge.cdx.json var/supply/runtime/bin/python
 	@echo "written: dist/noetl-edge.cdx.json"
 
-audit: sbom  ## known vulnerabilities and licences of what the gateway is made of
+audit: sbom  ## check the dependencies for known vulnerabilities and licences
 	@rm -f var/supply/audit.json
 	@var/supply/tools/bin/pip-audit --requirement requirements-runtime.lock --require-hashes --disable-pip \
 	  --progress-spinner off --format json --output var/supply/audit.json 2>var/supply/audit.log || test -s var/supply/audit.json || \
@@ -138,5 +138,5 @@ wheel: setup  ## build dist/noetl_edge-*.whl
 	@rm -rf build
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .
 
-clean:  ## remove what setup and the tests made
+clean:  ## remove the files that setup and the tests created
 	rm -rf .venv node_modules build dist .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis proxy/graphql/assets

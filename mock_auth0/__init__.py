@@ -1,1 +1,1 @@
-"""A sandbox identity provider that speaks like an Auth0 tenant, for laptops and tests."""
+"""A sandbox identity provider that behaves like an Auth0 tenant, for development and tests."""

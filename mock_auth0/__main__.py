@@ -20,29 +20,35 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--port", type=click.IntRange(0, 65535), default=8085, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8085,
+    show_default=True,
+    help="Port to listen on; 0 selects a free port.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--users",
     type=click.Path(path_type=Path),
     default=DEFAULT_FILE,
-    help="YAML file of users and clients, instead of the built-in ones.",
+    help="YAML file with users and clients, instead of the built-in ones.",
 )
 @click.option(
     "--backchannel-logout-uri",
     metavar="URI",
-    help="Where applications are told of a logout, instead of what the users file says.",
+    help="URL for logout tokens, instead of the one in the users file.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 def main(port: int, host: str, users: Path, backchannel_logout_uri: str | None, log_level: str) -> None:
-    """Run a sandbox identity provider that speaks like an Auth0 tenant."""
+    """Run a sandbox identity provider that behaves like an Auth0 tenant."""
     _configure_logs(log_level)
     try:
         directory = load(users)
     except UsersFileError as error:
         _give_up(str(error))
     if backchannel_logout_uri is not None:
-        directory = directory.telling(backchannel_logout_uri)
+        directory = directory.with_logout_uri(backchannel_logout_uri)
     try:
         asyncio.run(_serve(directory, host, port))
     except OSError as error:

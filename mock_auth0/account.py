@@ -1,4 +1,4 @@
-"""What the tenant says about itself and its users: discovery, keys, `/userinfo`, and the two ways to log out."""
+"""The endpoints for discovery, keys, user information and logout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CACHEABLE = {"Cache-Control": "public, max-age=15, must-revalidate"}
 
 
 async def discovery(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `/.well-known/openid-configuration` (OpenID Connect Discovery, 3)."""
+    """Serve `/.well-known/openid-configuration` (OpenID Connect Discovery, 3)."""
     base = tenant.issuer
     document = {
         "issuer": base,
@@ -53,12 +53,12 @@ async def discovery(tenant: Tenant, request: web.BaseRequest) -> web.Response:
 
 
 async def jwks(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `/.well-known/jwks.json` (RFC 7517, 5)."""
+    """Serve `/.well-known/jwks.json` (RFC 7517, 5)."""
     return json_response({"keys": [tenant.key.jwk]}, headers=_CACHEABLE)
 
 
 async def userinfo(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `/userinfo` for a Bearer access token (OpenID Connect Core, 5.3)."""
+    """Serve `/userinfo` for a Bearer access token (OpenID Connect Core, 5.3)."""
     token = bearer_token(request.headers.get("Authorization"))
     if token is None:
         raise OAuthError(401, "invalid_token", "Unauthorized")
@@ -73,14 +73,14 @@ async def userinfo(tenant: Tenant, request: web.BaseRequest) -> web.Response:
 
 
 async def logout(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `/v2/logout`: end the browser session, then go to `returnTo` if it is on the allow-list."""
+    """Serve `/v2/logout`: end the browser session, and redirect to `returnTo` if it is on the allow-list."""
     parameters = _query(request)
     client = _named_client(tenant, parameters.get("client_id"))
     return _end_session(tenant, request, client, parameters.get("returnTo"))
 
 
 async def oidc_logout(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `/oidc/logout` (OpenID Connect RP-Initiated Logout, 2), by GET or POST."""
+    """Serve `/oidc/logout` (OpenID Connect RP-Initiated Logout, 2), for GET and POST."""
     parameters = await _form(request) if request.method == "POST" else _query(request)
     client = _named_client(tenant, parameters.get("client_id"))
     hint = parameters.get("id_token_hint")

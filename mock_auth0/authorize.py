@@ -1,7 +1,7 @@
-"""`/authorize` and the login form: who asks, is it allowed, sign the person in, send the answer back.
+"""`/authorize` and the login form: check the request, sign the user in, and redirect to the application.
 
-A request whose client or redirect URI is wrong is answered with a page. Any later mistake goes back to the application,
-because only then is it known where "back" is (RFC 6749, 4.1.2.1).
+A request with an invalid client or redirect URI gets an error page. All other errors are sent to the application by a
+redirect, because its redirect URI is then known to be valid (RFC 6749, 4.1.2.1).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class RedirectError(Exception):
-    """An error that is told to the application through the browser."""
+    """An error that is sent to the application by a redirect of the browser."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(description)
@@ -37,12 +37,12 @@ class RedirectError(Exception):
 
 
 def parse_scope(text: str | None) -> tuple[str, ...]:
-    """The scopes asked for, each once, in order; without any, what the login page's own users expect."""
+    """Return the requested scopes without duplicates, in order; without any, the default scopes."""
     return tuple(dict.fromkeys(text.split())) if text and text.strip() else DEFAULT_SCOPE
 
 
 async def authorize(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `GET /authorize`."""
+    """Serve `GET /authorize`."""
     try:
         parameters = form_parameters(request.rel_url.raw_query_string)
     except OAuthError as error:
@@ -62,7 +62,7 @@ async def authorize(tenant: Tenant, request: web.BaseRequest) -> web.Response:
 
 
 async def login(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `POST /u/login`: the form with `state`, `username` and `password`."""
+    """Serve `POST /u/login`: the form with `state`, `username` and `password`."""
     try:
         parameters = await read_parameters(request)
     except OAuthError as error:

@@ -1,8 +1,7 @@
-"""Logging a user out everywhere: the browser sessions here end, and each application that registered is told.
+"""Logout of a user everywhere: end the browser sessions, and send a logout token to every registered application.
 
-The applications are told with a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.5), posted to their
-`backchannel_logout_uri`. Refresh tokens stay good. As in a tenant's dashboard, whoever asks may name any user: this is
-a sandbox.
+A logout token (OpenID Connect Back-Channel Logout 1.0, 2.4 and 2.5) is posted to the `backchannel_logout_uri`. Refresh
+tokens stay valid. As in the dashboard of a tenant, any user can be named, without authentication: this is a sandbox.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from .messages import OAuthError, PageError, json_response, read_parameters
-from .pages import everywhere_page, told_page
+from .pages import everywhere_page, logout_results_page
 from .tenant import Tenant
 from .users import Client, User
 
@@ -23,8 +22,8 @@ _SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What an application answered; status 0: it could not be reached."""
+class LogoutResult:
+    """The response of an application to a logout token; status 0 means that it could not be reached."""
 
     client_id: str
     uri: str
@@ -32,12 +31,12 @@ class Told:
 
 
 async def show(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `GET`: a page with a button for each user."""
+    """Serve `GET`: a page with a button for each user."""
     return everywhere_page(PATH, [user.email for user in tenant.directory.users.values()])
 
 
 async def log_out(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `POST` with `email`: a page for browsers, JSON for everybody else."""
+    """Serve `POST` with `email`: a page for browsers, JSON for other clients."""
     html = "text/html" in request.headers.get("Accept", "")
     try:
         parameters = await read_parameters(request)
@@ -47,25 +46,25 @@ async def log_out(tenant: Tenant, request: web.BaseRequest) -> web.Response:
     if user is None:
         raise PageError("There is no user with this email address.", 404)
     ended = tenant.sessions.remove(lambda session: session.subject == user.subject)
-    told = await _tell(tenant, user)
+    results = await _notify(tenant, user)
     if html:
-        return told_page(user.email, ended, [(one.client_id, one.uri, one.status) for one in told])
-    answers = [{"client_id": one.client_id, "uri": one.uri, "status": one.status} for one in told]
+        return logout_results_page(user.email, ended, [(one.client_id, one.uri, one.status) for one in results])
+    answers = [{"client_id": one.client_id, "uri": one.uri, "status": one.status} for one in results]
     return json_response({"email": user.email, "ended": ended, "told": answers})
 
 
-async def _tell(tenant: Tenant, user: User) -> list[Told]:
+async def _notify(tenant: Tenant, user: User) -> list[LogoutResult]:
     clients = [client for client in tenant.directory.clients.values() if client.backchannel_logout_uri]
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         return list(await asyncio.gather(*(_post(http, tenant, user, client) for client in clients)))
 
 
-async def _post(http: aiohttp.ClientSession, tenant: Tenant, user: User, client: Client) -> Told:
+async def _post(http: aiohttp.ClientSession, tenant: Tenant, user: User, client: Client) -> LogoutResult:
     uri = client.backchannel_logout_uri or ""
     form = {"logout_token": tenant.minter.logout_token(user.subject, client.client_id)}
     try:
         async with http.post(uri, data=form, allow_redirects=False) as answer:
-            return Told(client.client_id, uri, answer.status)
+            return LogoutResult(client.client_id, uri, answer.status)
     except (aiohttp.ClientError, TimeoutError):
-        return Told(client.client_id, uri, 0)
+        return LogoutResult(client.client_id, uri, 0)

@@ -1,4 +1,4 @@
-"""The signing key of the sandbox tenant: made at start-up, kept in memory, never written anywhere."""
+"""The signing key of the sandbox tenant. It is generated at start-up and exists in memory only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 
 def b64url(raw: bytes) -> str:
-    """Base64url without padding (RFC 7515, 2)."""
+    """Return data as base64url text without padding (RFC 7515, 2)."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
@@ -26,7 +26,7 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """Make a fresh RSA-2048 key; its `kid` is the JWK thumbprint (RFC 7638)."""
+        """Return a new RSA-2048 key; its `kid` is the JWK thumbprint (RFC 7638)."""
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = private.public_key()
         numbers = public.public_numbers()
@@ -36,7 +36,7 @@ class SigningKey:
 
 
 def thumbprint(required: dict[str, str]) -> str:
-    """The SHA-256 thumbprint of a JWK's required members (RFC 7638, 3)."""
+    """Return the SHA-256 thumbprint of the required members of a JWK (RFC 7638, 3)."""
     canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
     return b64url(hashlib.sha256(canonical.encode()).digest())
 

@@ -1,4 +1,4 @@
-"""Reading requests and shaping answers: bounded bodies, strict parameters, the JSON and redirect forms OAuth uses."""
+"""Parsing of requests and building of responses: bodies, parameters, and the JSON and redirects of OAuth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Parameters = Mapping[str, str]
 
 
 class OAuthError(Exception):
-    """An error in the form of RFC 6749, 5.2; `str()` of it is safe to show."""
+    """An error response (RFC 6749, 5.2); its `str()` contains no secret."""
 
     def __init__(self, status: int, error: str, description: str) -> None:
         super().__init__(description)
@@ -27,7 +27,7 @@ class OAuthError(Exception):
 
 
 class PageError(Exception):
-    """A mistake that must be shown to the person and never redirected (RFC 6749, 4.1.2.1)."""
+    """An error that is shown to the user and never redirected (RFC 6749, 4.1.2.1)."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -35,10 +35,10 @@ class PageError(Exception):
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
-    """The whole body.
+    """Return the whole body.
 
     Raises:
-        OAuthError: larger than `MAX_BODY` (413), compressed (415), or not here within `BODY_SECONDS` (408).
+        OAuthError: it is larger than `MAX_BODY` (413), compressed (415), or does not arrive in `BODY_SECONDS` (408).
     """
     if "Content-Encoding" in request.headers:
         raise OAuthError(415, "invalid_request", "Send the body without a content encoding.")
@@ -60,10 +60,10 @@ async def read_body(request: web.BaseRequest) -> bytes:
 
 
 async def read_parameters(request: web.BaseRequest) -> Parameters:
-    """The parameters of a form or JSON body.
+    """Return the parameters of a form or a JSON body.
 
     Raises:
-        OAuthError: not a form nor JSON, malformed, or a parameter given twice.
+        OAuthError: the body has another type or is malformed, or a parameter is a duplicate.
     """
     body = await read_body(request)
     if request.content_type == "application/json":
@@ -74,10 +74,10 @@ async def read_parameters(request: web.BaseRequest) -> Parameters:
 
 
 def form_parameters(encoded: str) -> Parameters:
-    """Decode a query or a form; an empty parameter counts as absent (RFC 6749, 3.1).
+    """Return the parameters of a query or a form, without empty ones (RFC 6749, 3.1).
 
     Raises:
-        OAuthError: a parameter is given twice, is not UTF-8, or there are too many.
+        OAuthError: a parameter is a duplicate or not UTF-8, or there are too many.
     """
     try:
         pairs = parse_qsl(encoded, max_num_fields=MAX_PARAMETERS, errors="strict")
@@ -112,7 +112,7 @@ def _encodable(text: str) -> bool:
 
 
 def basic_credentials(header: str | None) -> tuple[str, str] | None:
-    """Client id and secret from an Authorization header (RFC 6749, 2.3.1), or None when it is not Basic."""
+    """Return client id and secret from a Basic Authorization header (RFC 6749, 2.3.1), or None for another scheme."""
     scheme, _, value = (header or "").partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -125,18 +125,18 @@ def basic_credentials(header: str | None) -> tuple[str, str] | None:
 
 
 def bearer_token(header: str | None) -> str | None:
-    """The token from an Authorization header (RFC 6750, 2.1)."""
+    """Return the token of an Authorization header (RFC 6750, 2.1)."""
     scheme, _, token = (header or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" and token.isascii() else None
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] = NO_STORE) -> web.Response:
-    """A JSON answer, by default one that is not cached."""
+    """Return a JSON response; by default it must not be cached."""
     return web.json_response(document, status=status, headers=headers)
 
 
 def error_response(error: OAuthError) -> web.Response:
-    """The JSON form of an OAuth error."""
+    """Return the JSON response for an OAuth error."""
     response = json_response({"error": error.error, "error_description": error.description}, error.status)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = f'Bearer error="{error.error}"'
@@ -144,12 +144,12 @@ def error_response(error: OAuthError) -> web.Response:
 
 
 def redirect(uri: str) -> web.Response:
-    """Send the browser to `uri`."""
+    """Return a redirect to `uri`."""
     return web.Response(status=302, headers={"Location": uri, **NO_STORE})
 
 
 def with_query(uri: str, parameters: Parameters) -> str:
-    """`uri` with `parameters` added to its query."""
+    """Return `uri` with `parameters` added to its query."""
     if not parameters:
         return uri
     joint = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"

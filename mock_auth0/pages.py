@@ -1,7 +1,6 @@
-"""The few HTML pages: sign-in, error, signed out, and the two self-acting answers (form_post and web_message).
+"""The HTML pages: login, errors, logout, and the responses for `form_post` and `web_message`.
 
-Everything that comes from outside is escaped here. Scripts and styles are constants allowed by their hash, so the
-content security policy needs no exception.
+All values from requests are escaped here. The content security policy allows scripts and styles by their hash.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def login_page(
     username: str = "",
     error: str = "",
 ) -> web.Response:
-    """The sign-in form. With `error` it is the answer to a failed attempt (status 400)."""
+    """Return the login form; with `error` as the response to a failed login (status 400)."""
     alert = f'<div class="bad" role="alert">{escape(error)}</div>' if error else ""
     focus_name, focus_password = ("", " autofocus") if username else (" autofocus", "")
     people = "".join(
@@ -97,39 +96,40 @@ def login_page(
         f'{focus_password}><button class="go" type="submit">Continue</button></form>'
         f"<section><h2>Sandbox users</h2><ul>{people}</ul></section></main>"
     )
-    # Browsers apply form-action to the redirect after the form too, so the application's origin has to be on the list.
+    # Browsers apply form-action to the redirect after the form too, so it must allow the application's origin.
     form_action = f"'self' {origin_of(redirect_uri)}"
     return _page("Sign in", body, script=_PICK_USER, status=400 if error else 200, form_action=form_action)
 
 
 def error_page(message: str, status: int = 400) -> web.Response:
-    """A mistake of the application, told to the person in front of the browser."""
-    body = f"<main><h1>This request cannot go on</h1><p>{escape(message)}</p></main>"
+    """Return the page for an error of the application."""
+    body = f"<main><h1>Invalid request</h1><p>{escape(message)}</p></main>"
     return _page("Error", body, status=status)
 
 
 def signed_out_page() -> web.Response:
-    """What a logout without a way back ends with."""
+    """Return the page after a logout without a redirect."""
     return _page("Signed out", "<main><h1>Signed out</h1><p>You can close this window.</p></main>")
 
 
 def everywhere_page(action: str, emails: Iterable[str]) -> web.Response:
-    """Whom to log out everywhere."""
+    """Return the page with the users who can be logged out everywhere."""
     people = "".join(
         f'<li><button name="email" value="{escape(email)}">{escape(email)}</button></li>' for email in emails
     )
     body = (
-        "<main><h1>Log out everywhere</h1><p>Ends the user's sessions here, and tells the applications.</p>"
+        "<main><h1>Log out everywhere</h1>"
+        "<p>Ends the user's sessions here, and sends a logout token to the applications.</p>"
         f'<form method="post" action="{escape(action)}"><ul>{people}</ul></form></main>'
     )
     return _page("Log out everywhere", body, form_action="'self'")
 
 
-def told_page(email: str, ended: int, told: Iterable[tuple[str, str, int]]) -> web.Response:
-    """Which applications were told, and what they answered."""
+def logout_results_page(email: str, ended: int, results: Iterable[tuple[str, str, int]]) -> web.Response:
+    """Return the page with the responses of the applications to the logout token."""
     rows = "".join(
         f"<li>{escape(client)} <span>{escape(uri)}: {status or 'not reached'}</span></li>"
-        for client, uri, status in told
+        for client, uri, status in results
     )
     body = (
         f"<main><h1>Logged out everywhere</h1><p>{escape(email)}: {ended} sessions here</p>"
@@ -139,7 +139,7 @@ def told_page(email: str, ended: int, told: Iterable[tuple[str, str, int]]) -> w
 
 
 def form_post_page(redirect_uri: str, parameters: Parameters) -> web.Response:
-    """A form that posts itself to the application (OAuth 2.0 Form Post Response Mode)."""
+    """Return a page that posts a form to the application (OAuth 2.0 Form Post Response Mode)."""
     fields = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in parameters.items()
     )
@@ -147,12 +147,12 @@ def form_post_page(redirect_uri: str, parameters: Parameters) -> web.Response:
         f'<form method="post" action="{escape(redirect_uri)}">{fields}'
         '<noscript><button class="go" type="submit">Continue</button></noscript></form>'
     )
-    # No form-action: the application may answer the post with a redirect to anywhere.
+    # No form-action: the application may redirect the post to any address.
     return _page("Signing in", body, script=_SUBMIT, form_action=None)
 
 
 def web_message_page(redirect_uri: str, parameters: Parameters) -> web.Response:
-    """A page that hands the response to the window that opened or frames it."""
+    """Return a page that sends the result to the window that opened or embeds it."""
     origin = origin_of(redirect_uri)
     message = json.dumps({"type": "authorization_response", "response": dict(parameters)})
     attributes = f' data-message="{escape(message)}" data-origin="{escape(origin)}"'
@@ -160,7 +160,7 @@ def web_message_page(redirect_uri: str, parameters: Parameters) -> web.Response:
 
 
 def origin_of(uri: str) -> str:
-    """Scheme, host and port of a URI."""
+    """Return scheme, host and port of a URI."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -1,7 +1,7 @@
 """The HTTP server: a table of paths, CORS for browsers on this machine, and one log line per request.
 
-A log line names the endpoint, the method, the status and the time taken. It never holds a query, a body or a header,
-because those carry codes, tokens and passwords.
+A log line contains the endpoint, the method, the status and the duration. It never contains a query, a body or a
+header, because those contain codes, tokens and passwords.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ Handler = Callable[[Tenant, web.BaseRequest], Awaitable[web.Response]]
 
 SHUTDOWN_SECONDS = 2.0
 _LOCAL_ORIGIN = re.compile(r"http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?")
-# aiohttp quotes malformed requests in its log lines, and those may hold secrets; `respond` logs all that matters.
+# aiohttp logs malformed requests, which may contain secrets; `respond` logs the relevant facts.
 _SILENT = logging.Logger("mock_auth0.aiohttp", logging.CRITICAL + 1)
 _log = structlog.get_logger("mock_auth0")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path: its handler per method, and whether browsers may call it from another origin."""
+    """One path: its handler per method, and whether pages of other origins may call it."""
 
     methods: Mapping[str, Handler]
     cors: bool = False
 
     @property
     def allowed(self) -> str:
-        """The value of an Allow header."""
+        """The value of the Allow header."""
         return ", ".join([*self.methods, *(["HEAD"] if "GET" in self.methods else []), "OPTIONS"])
 
 
 async def health(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `/health`."""
+    """Serve `/health`."""
     return web.Response(text="ok", headers={"Cache-Control": "no-store"})
 
 
@@ -67,7 +67,7 @@ ROUTES: Mapping[str, Route] = {
 
 
 class Server:
-    """A listening provider. `start` binds, `stop` finishes what is in flight and closes."""
+    """A listening provider: `start` binds the port, `stop` finishes the current requests and closes."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -76,10 +76,10 @@ class Server:
         self.url = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; with port 0 the system picks one. `url`, also the issuer, is known afterwards.
+        """Listen on the port; the system selects one for port 0. `url`, which is also the issuer, is known afterwards.
 
         Raises:
-            OSError: the address cannot be had.
+            OSError: the address is not available.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
@@ -94,7 +94,7 @@ class Server:
         self._listener = await asyncio.get_running_loop().create_server(self._web, sock=listening)
 
     async def stop(self) -> None:
-        """Take no new connections, give requests in flight a moment, then close."""
+        """Stop accepting connections, wait a short time for the current requests, then close."""
         if self._listener is None or self._web is None:
             return
         self._listener.close()
@@ -104,7 +104,7 @@ class Server:
 
 
 async def respond(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Find the endpoint, let it answer, add CORS, write the log line."""
+    """Call the handler of a request, add the CORS headers, and write the log line."""
     started = time.monotonic()
     route = ROUTES.get(request.path)
     response = await _answer(tenant, route, request)
@@ -122,12 +122,12 @@ async def respond(tenant: Tenant, request: web.BaseRequest) -> web.Response:
 
 async def _answer(tenant: Tenant, route: Route | None, request: web.BaseRequest) -> web.Response:
     if route is None:
-        return error_response(OAuthError(404, "not_found", "There is nothing at this path."))
+        return error_response(OAuthError(404, "not_found", "Not found."))
     if request.method == "OPTIONS":
         return web.Response(status=204, headers={"Allow": route.allowed})
     handler = route.methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
-        response = error_response(OAuthError(405, "invalid_request", "This method is not for this path."))
+        response = error_response(OAuthError(405, "invalid_request", "Method not allowed."))
         response.headers["Allow"] = route.allowed
         return response
     try:
@@ -137,7 +137,7 @@ async def _answer(tenant: Tenant, route: Route | None, request: web.BaseRequest)
     except PageError as error:
         return error_page(str(error), error.status)
     except Exception as error:
-        # The class alone: a message could quote what was sent.
+        # Only the class: the message could contain a part of the request.
         _log.error("failure", path=request.path, error=type(error).__name__)
         return error_response(OAuthError(500, "server_error", "Something went wrong."))
 

@@ -1,7 +1,7 @@
-"""What the tenant remembers between requests: logins under way, codes, browser sessions and refresh tokens.
+"""The state between requests: pending logins, codes, browser sessions and refresh tokens.
 
-Every table has a bound and a lifetime, and forgets its oldest entry when full. Handles handed to the outside are random
-and only their SHA-256 is a key here, so a lookup does not compare a secret byte by byte.
+Every table has a maximum size and a lifetime, and removes its oldest entry when it is full. Handles are random, and the
+keys are their SHA-256, so that a lookup does not compare secrets byte by byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REFRESH_SECONDS = 30 * 24 * 3600.0
 
 
 class Table(Generic[Value]):
-    """A bounded map from an unguessable handle to a value, whose entries live `lifetime` seconds."""
+    """A bounded map from random handles to values; an entry expires after `lifetime` seconds."""
 
     def __init__(self, lifetime: float, limit: int = TABLE_LIMIT, clock: Clock = time.monotonic) -> None:
         self._lifetime = lifetime
@@ -36,13 +36,13 @@ class Table(Generic[Value]):
         return len(self._entries)
 
     def add(self, value: Value) -> str:
-        """Keep `value` and return the new handle to it."""
+        """Store a value and return its new handle."""
         handle = secrets.token_urlsafe(32)
         self.put(handle, value)
         return handle
 
     def put(self, handle: str, value: Value) -> None:
-        """Keep `value` under a handle chosen by the caller; its lifetime starts now."""
+        """Store a value under a given handle; its lifetime starts now."""
         now = self._clock()
         key = _digest(handle)
         self._entries.pop(key, None)
@@ -52,17 +52,17 @@ class Table(Generic[Value]):
         self._entries[key] = (now + self._lifetime, value)
 
     def get(self, handle: str) -> Value | None:
-        """The value, or None when the handle is unknown or its time is over."""
+        """Return the value of a handle; None if it is unknown or has expired."""
         found = self._entries.get(_digest(handle))
         return found[1] if found and found[0] > self._clock() else None
 
     def pop(self, handle: str) -> Value | None:
-        """Like `get`, and the handle is unknown from now on."""
+        """Remove a handle and return its value as `get` does."""
         found = self._entries.pop(_digest(handle), None)
         return found[1] if found and found[0] > self._clock() else None
 
     def remove(self, condition: Callable[[Value], bool]) -> int:
-        """Forget every live entry whose value meets the condition; how many there were."""
+        """Remove every valid entry whose value meets the condition, and return their number."""
         now = self._clock()
         found = [key for key, (until, value) in self._entries.items() if until > now and condition(value)]
         for key in found:
@@ -70,7 +70,7 @@ class Table(Generic[Value]):
         return len(found)
 
     def _drop_expired(self, now: float) -> None:
-        # One lifetime per table: insertion order is expiry order, so the expired entries are all at the front.
+        # All entries have the same lifetime, so the expired entries are the first ones.
         while self._entries:
             oldest = next(iter(self._entries))
             if self._entries[oldest][0] > now:
@@ -84,7 +84,7 @@ def _digest(handle: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser that has signed in. `sid` is public (it is in id_tokens); the cookie's value is not."""
+    """The session of a browser. `sid` is public, because it is in id_tokens; the value of the cookie is secret."""
 
     sid: str
     subject: str
@@ -93,7 +93,18 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What one client may do for one user: everything a token is made from."""
+    """The permission of a client to act for a user: the data for tokens.
+
+    Args:
+        client_id: the client.
+        subject: the user.
+        scope: the granted scopes.
+        audience: the API identifier, or None.
+        nonce: the nonce of the login, or None.
+        sid: the id of the browser session, or None.
+        auth_time: the time of the login, in seconds since 1970, or None.
+        gty: the grant type, for access tokens, or None.
+    """
 
     client_id: str
     subject: str
@@ -117,14 +128,14 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """One link in a chain of rotating refresh tokens; the whole chain is its `family`."""
+    """A refresh token. It is replaced at each use; a token and all its successors form a `family`."""
 
     grant: Authorization
     family: str
 
 
 class RefreshTokens:
-    """Refresh tokens that are replaced at each use; using a replaced one revokes the whole family (RFC 9700, 4.14)."""
+    """The refresh tokens. The use of a token that was replaced revokes its whole family (RFC 9700, 4.14)."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._live: Table[RefreshToken] = Table(REFRESH_SECONDS, clock=clock)
@@ -132,11 +143,11 @@ class RefreshTokens:
         self._revoked: Table[bool] = Table(REFRESH_SECONDS, clock=clock)
 
     def issue(self, grant: Authorization, family: str) -> str:
-        """A new token in `family`."""
+        """Return a new token of `family`."""
         return self._live.add(RefreshToken(grant, family))
 
     def find(self, token: str) -> RefreshToken | None:
-        """The usable token behind this string. A spent one gives None and takes its family down with it."""
+        """Return a valid token; None if it is unknown, or if it was used before, which revokes its family."""
         spent = self._spent.get(token)
         if spent is not None:
             self.revoke(spent)
@@ -145,11 +156,11 @@ class RefreshTokens:
         return None if found is None or self._revoked.get(found.family) else found
 
     def rotate(self, token: str, found: RefreshToken) -> str:
-        """Spend `token` and return the one that replaces it."""
+        """Mark `token` as used, and return its replacement."""
         self._live.pop(token)
         self._spent.put(token, found.family)
         return self.issue(found.grant, found.family)
 
     def revoke(self, family: str) -> None:
-        """Make every token of the family useless."""
+        """Revoke every token of the family."""
         self._revoked.put(family, True)

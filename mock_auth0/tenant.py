@@ -1,4 +1,4 @@
-"""The tenant: one object that holds what every endpoint needs, handed to each of them."""
+"""The tenant: one object with the data of all endpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,22 @@ from .users import Client, Directory, Grant, User
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeRequest:
-    """A validated `/authorize` request: its client exists and its redirect URI is on the list."""
+    """A valid `/authorize` request (OpenID Connect Core, 3.1.2.1).
+
+    Args:
+        client: the client.
+        redirect_uri: the redirect URI, which is on the allow-list.
+        response_types: the values of `response_type`.
+        response_mode: how the result is sent.
+        scope: the requested scopes.
+        prompt: the values of `prompt`.
+        audience: the API identifier, or None.
+        state: the `state` of the client, or None.
+        nonce: the nonce, or None.
+        challenge: the PKCE challenge, or None.
+        max_age: the maximum age of the login, in seconds, or None.
+        login_hint: the user name to show in the form.
+    """
 
     client: Client
     redirect_uri: str
@@ -41,7 +56,7 @@ class AuthorizeRequest:
 
 
 class Tenant:
-    """Users, clients, key and memory of one running provider."""
+    """Users, clients, key and state of one running provider."""
 
     def __init__(self, directory: Directory, issuer: str, key: SigningKey) -> None:
         self.directory = directory
@@ -51,15 +66,15 @@ class Tenant:
         self.transactions: Table[AuthorizeRequest] = Table(TRANSACTION_SECONDS)
         self.sessions: Table[Session] = Table(SESSION_SECONDS)
         self.codes: Table[Code] = Table(CODE_SECONDS)
-        # Remembered longer than a code lives, so that a replay also revokes what the first use gave out.
+        # Stored longer than a code is valid, so that a replay also revokes the tokens of the first use.
         self.spent_codes: Table[str] = Table(SESSION_SECONDS)
         self.refresh_tokens = RefreshTokens()
 
     def client(self, client_id: str | None, secret: str | None) -> Client:
-        """The authenticated client.
+        """Return the authenticated client.
 
         Raises:
-            OAuthError: unknown client or wrong secret; which of the two is not told.
+            OAuthError: the client is unknown, or the secret is wrong; the text is the same for both.
         """
         client = self.directory.clients.get(client_id or "")
         if client is None or not client.accepts_secret(secret):
@@ -67,21 +82,21 @@ class Tenant:
         return client
 
     def user_of(self, grant: Authorization) -> User:
-        """The user the grant is for."""
+        """Return the user of a grant."""
         user = self.directory.user(grant.subject)
         if user is None:
-            raise OAuthError(403, "invalid_grant", "The user does not exist any more.")
+            raise OAuthError(403, "invalid_grant", "The user no longer exists.")
         return user
 
     def open_session(self, user: User) -> tuple[str, Session]:
-        """Remember that this browser has signed in; returns the cookie's value and the session."""
+        """Create a browser session; return the value of its cookie and the session."""
         session = Session(sid=secrets.token_urlsafe(24), subject=user.subject, auth_time=int(time.time()))
         return self.sessions.add(session), session
 
     def token_answer(
         self, grant: Authorization, family: str | None = None, *, refresh_token: str | None = None
     ) -> dict[str, object]:
-        """The token endpoint's answer for a user's grant (RFC 6749, 5.1), starting a refresh family if asked for."""
+        """Return the response of the token endpoint (RFC 6749, 5.1), with a refresh token if it was requested."""
         user = self.user_of(grant)
         access_token = self.minter.access_token(grant)
         answer: dict[str, object] = {"access_token": access_token}

@@ -1,4 +1,4 @@
-"""`/oauth/token` and `/oauth/revoke`: exchange a proof for tokens, and take refresh tokens back."""
+"""`/oauth/token` and `/oauth/revoke`: issue tokens for a grant, and revoke refresh tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 async def token(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `POST /oauth/token`."""
+    """Serve `POST /oauth/token`."""
     parameters = await read_parameters(request)
     name = _required(parameters, "grant_type")
     try:
@@ -46,7 +46,7 @@ async def token(tenant: Tenant, request: web.BaseRequest) -> web.Response:
 
 
 async def revoke(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Answer `POST /oauth/revoke` (RFC 7009): 200 also for a token that means nothing here."""
+    """Serve `POST /oauth/revoke` (RFC 7009); an unknown token gets 200 too."""
     parameters = await read_parameters(request)
     client = _client(tenant, request, parameters)
     found = tenant.refresh_tokens.find(_required(parameters, "token"))
@@ -60,7 +60,7 @@ def _client(tenant: Tenant, request: web.BaseRequest, parameters: Parameters) ->
     if basic is None:
         return tenant.client(parameters.get("client_id"), parameters.get("client_secret"))
     if "client_secret" in parameters or parameters.get("client_id", basic[0]) != basic[0]:
-        raise OAuthError(400, "invalid_request", "The client authenticates in two ways at once.")
+        raise OAuthError(400, "invalid_request", "The client uses two authentication methods.")
     return tenant.client(*basic)
 
 
@@ -80,7 +80,7 @@ def _by_code(tenant: Tenant, client: Client, parameters: Parameters) -> Answer:
     code = tenant.codes.get(handle)
     if code is None or code.grant.client_id != client.client_id:
         raise OAuthError(403, "invalid_grant", "Invalid authorization code")
-    # Spent before it is checked further: a thief gets one guess at the verifier, not sixty seconds of them.
+    # The code is removed before the other checks, so that an attacker can try one verifier only.
     tenant.codes.pop(handle)
     tenant.spent_codes.put(handle, code.family)
     if parameters.get("redirect_uri") != code.redirect_uri:
@@ -90,7 +90,7 @@ def _by_code(tenant: Tenant, client: Client, parameters: Parameters) -> Answer:
 
 
 def _check_verifier(code: Code, verifier: str | None) -> None:
-    """Compare the verifier with the challenge (RFC 7636, 4.6); one without the other is a failure too."""
+    """Compare the verifier with the challenge (RFC 7636, 4.6). Raises OAuthError, also if one of them is missing."""
     if code.challenge is None and verifier is None:
         return
     if code.challenge is None or verifier is None or not _VERIFIER.fullmatch(verifier):
@@ -107,9 +107,9 @@ def _by_refresh_token(tenant: Tenant, client: Client, parameters: Parameters) ->
         raise OAuthError(403, "invalid_grant", "Unknown or invalid refresh token.")
     scope = parse_scope(parameters["scope"]) if "scope" in parameters else found.grant.scope
     if not set(scope) <= set(found.grant.scope):
-        raise OAuthError(400, "invalid_scope", "A refresh may not widen the scope.")
+        raise OAuthError(400, "invalid_scope", "A refresh must not extend the scope.")
     successor = tenant.refresh_tokens.rotate(handle, found)
-    # The nonce belonged to the login; a refreshed id_token does not repeat it (OpenID Connect Core, 12.2).
+    # A refreshed id_token does not contain the nonce of the login (OpenID Connect Core, 12.2).
     grant = replace(found.grant, scope=scope, nonce=None, gty=str(Grant.REFRESH))
     return tenant.token_answer(grant, refresh_token=successor)
 
@@ -140,7 +140,7 @@ def _by_client_credentials(tenant: Tenant, client: Client, parameters: Parameter
         raise OAuthError(403, "access_denied", "No audience parameter was provided")
     scope = tuple(dict.fromkeys(parameters.get("scope", "").split()))
     if "openid" in scope:
-        raise OAuthError(400, "invalid_scope", "There is no user to identify.")
+        raise OAuthError(400, "invalid_scope", "The grant has no user.")
     grant = Authorization(
         client_id=client.client_id,
         subject=f"{client.client_id}@clients",

@@ -1,4 +1,4 @@
-"""Making and checking the tenant's tokens: RS256 JSON Web Tokens with the claims Auth0 puts in them."""
+"""Creation and verification of tokens: RS256 JSON Web Tokens with the claims of Auth0."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 @dataclass(frozen=True, slots=True)
 class Minter:
-    """Signs tokens as one issuer with one key."""
+    """The issuer of tokens, with its key."""
 
     issuer: str
     key: SigningKey
 
     @property
     def userinfo_audience(self) -> str:
-        """The audience that makes an access token good for `/userinfo`."""
+        """The audience of access tokens for `/userinfo`."""
         return f"{self.issuer}userinfo"
 
     def id_token(self, user: User, grant: Authorization, access_token: str | None = None) -> str:
-        """An id_token for the grant's client. With `access_token`, it is tied to it (OpenID Connect Core, 3.2.2.9)."""
+        """Return an id_token for a grant; `access_token` adds its hash (OpenID Connect Core, 3.2.2.9)."""
         claims = user.profile(grant.scope) | self._dates(ID_TOKEN_SECONDS)
         claims |= {"iss": self.issuer, "aud": grant.client_id}
         optional = {
@@ -46,7 +46,7 @@ class Minter:
         return self._sign(claims)
 
     def access_token(self, grant: Authorization, lifetime: int = ACCESS_TOKEN_SECONDS) -> str:
-        """An access token for the grant's audience and, when it stands for a user, for `/userinfo`."""
+        """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`."""
         audience: list[str] = [grant.audience] if grant.audience else []
         if "openid" in grant.scope or not audience:
             audience.append(self.userinfo_audience)
@@ -63,7 +63,7 @@ class Minter:
         return self._sign(claims)
 
     def logout_token(self, subject: str, client_id: str) -> str:
-        """A logout token about all of a user's sessions (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
+        """Return a logout token for all sessions of a user (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
         claims: dict[str, object] = {
             "iss": self.issuer,
             "sub": subject,
@@ -75,18 +75,18 @@ class Minter:
         return self._sign(claims, typ="logout+jwt")
 
     def read_access_token(self, token: str) -> dict[str, object]:
-        """The claims of an access token meant for `/userinfo`.
+        """Return the claims of an access token for `/userinfo`.
 
         Raises:
-            jwt.InvalidTokenError: forged, expired, or meant for somebody else.
+            jwt.InvalidTokenError: the token is forged, has expired, or has another audience.
         """
         return self._read(token, audience=self.userinfo_audience)
 
     def read_id_token_hint(self, token: str) -> dict[str, object]:
-        """The claims of an id_token this tenant issued, expired or not (OpenID Connect RP-Initiated Logout, 2).
+        """Return the claims of an id_token of this tenant; it may have expired (OpenID Connect RP-Initiated Logout, 2).
 
         Raises:
-            jwt.InvalidTokenError: not one of ours.
+            jwt.InvalidTokenError: this tenant has not issued the token.
         """
         return self._read(token, audience=None)
 
@@ -112,5 +112,5 @@ class Minter:
 
 
 def half_hash(value: str) -> str:
-    """The left half of the SHA-256 of a token, as `at_hash` wants it."""
+    """Return the left half of the SHA-256 of a token, for `at_hash`."""
     return b64url(hashlib.sha256(value.encode("ascii")).digest()[:16])

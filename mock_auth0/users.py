@@ -1,8 +1,7 @@
-"""The users and clients of the sandbox tenant, read from YAML.
+"""The users and clients of the sandbox tenant, from a YAML file.
 
-Reading is strict: an unknown key, a wrong type or a duplicate is an error that names the file and the key, because a
-typing mistake here would otherwise show up as a login that fails for no visible reason. Passwords are plain text: this
-is a sandbox, never put a real one here.
+An unknown key, a wrong type or a duplicate is an error that names the file and the key; otherwise a typing mistake
+would show only as a failed login. Passwords are plain text: never use a real password in this sandbox.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ RESERVED_CLAIMS = frozenset(
     }
 )
 
-# The characters of RFC 3986, 2, without "#": whatever else a parser might read differently from a browser is refused.
+# The characters of RFC 3986, 2, without "#": parsers and browsers may treat other characters differently.
 _URI = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+")
 
 
 class UsersFileError(ValueError):
-    """The users file cannot be used; the message is one line naming the file and the key."""
+    """The users file is invalid; the message is one line with the file and the key."""
 
 
 class Grant(StrEnum):
-    """The grant types a client may be given (RFC 6749, and Auth0's password-realm extension)."""
+    """The grant types of clients (RFC 6749, and the password-realm extension of Auth0)."""
 
     CODE = "authorization_code"
     IMPLICIT = "implicit"
@@ -49,7 +48,17 @@ class Grant(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One person who can sign in. `subject` is what the `sub` claim carries."""
+    """A user who can sign in.
+
+    Args:
+        subject: the `sub` claim.
+        email: the e-mail address.
+        password: the password, in plain text.
+        name: the full name.
+        nickname: the short name.
+        email_verified: the claim of this name.
+        claims: further claims.
+    """
 
     subject: str
     email: str
@@ -60,7 +69,7 @@ class User:
     claims: Mapping[str, object]
 
     def profile(self, scope: tuple[str, ...]) -> dict[str, object]:
-        """The claims that `scope` gives access to (OpenID Connect Core, 5.4), plus the user's own extra claims."""
+        """Return the claims for a scope (OpenID Connect Core, 5.4), and the extra claims of the user."""
         shown: dict[str, object] = {"sub": self.subject}
         if "profile" in scope:
             shown |= {"name": self.name, "nickname": self.nickname}
@@ -71,7 +80,17 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One registered application; public when it has no secret."""
+    """A registered application; it is public if it has no secret.
+
+    Args:
+        client_id: the id.
+        name: the name to show.
+        secret: the secret, or None.
+        redirect_uris: the allow-list for logins.
+        logout_urls: the allow-list for logouts.
+        grants: the grant types that it may use.
+        backchannel_logout_uri: the URL for logout tokens, or None.
+    """
 
     client_id: str
     name: str
@@ -83,19 +102,19 @@ class Client:
 
     @property
     def public(self) -> bool:
-        """Whether the client cannot keep a secret, and so must use PKCE."""
+        """True if the client has no secret and must use PKCE."""
         return self.secret is None
 
     def accepts_redirect(self, uri: str) -> bool:
-        """Whether `uri` is on the client's redirect allow-list."""
+        """Return True if `uri` is on the redirect allow-list of the client."""
         return any(uri_matches(allowed, uri) for allowed in self.redirect_uris)
 
     def accepts_logout(self, uri: str) -> bool:
-        """Whether the browser may be sent to `uri` after a logout."""
+        """Return True if a logout may redirect to `uri`."""
         return any(uri_matches(allowed, uri) for allowed in self.logout_urls)
 
     def accepts_secret(self, secret: str | None) -> bool:
-        """Whether `secret` authenticates this client; a public client has nothing to prove."""
+        """Return True if `secret` authenticates this client; a public client needs no secret."""
         if self.secret is None:
             return True
         return hmac.compare_digest(self.secret.encode(), (secret or "").encode())
@@ -103,22 +122,22 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Everything the users file says."""
+    """The content of the users file."""
 
     users: Mapping[str, User]
     clients: Mapping[str, Client]
 
     def user(self, subject: str) -> User | None:
-        """The user with this `sub`, if there is one."""
+        """Return the user with this `sub`, or None."""
         return self.users.get(subject)
 
     def by_email(self, email: str) -> User | None:
-        """The user with this address, if there is one."""
+        """Return the user with this e-mail address, or None."""
         wanted = email.strip().lower()
         return next((each for each in self.users.values() if each.email.lower() == wanted), None)
 
-    def telling(self, uri: str) -> Directory:
-        """The same users file, with another `backchannel_logout_uri` for the clients that have one."""
+    def with_logout_uri(self, uri: str) -> Directory:
+        """Return a copy with another `backchannel_logout_uri` for the clients that have one."""
         changed = {
             name: replace(client, backchannel_logout_uri=uri) if client.backchannel_logout_uri else client
             for name, client in self.clients.items()
@@ -126,19 +145,19 @@ class Directory:
         return replace(self, clients=changed)
 
     def authenticate(self, email: str, password: str) -> User | None:
-        """The user, if the password is right. Takes as long for an unknown address as for a wrong password."""
+        """Return the user if the password is correct; an unknown address takes as long as a wrong password."""
         user = self.by_email(email)
         expected = user.password if user else ""
         matches = hmac.compare_digest(expected.encode(), password.encode())
         return user if matches else None
 
     def accepts_logout(self, uri: str) -> bool:
-        """Whether any client lists `uri`: the tenant-wide list used when a logout names no client."""
+        """Return True if any client allows `uri`, for a logout without a client."""
         return any(client.accepts_logout(uri) for client in self.clients.values())
 
 
 def uri_matches(allowed: str, uri: str) -> bool:
-    """Compare a URI with an allow-list entry: exactly, but for a `:*` port (and then any path if none is listed)."""
+    """Return True if a URI equals an allow-list entry; `:*` matches any port, and any path if none is given."""
     if not _URI.fullmatch(uri):
         return False
     entry = urlsplit(allowed)
@@ -155,7 +174,7 @@ def uri_matches(allowed: str, uri: str) -> bool:
 
 
 class _Node:
-    """A place in the YAML document: a value and the key path that leads to it."""
+    """A value in the YAML document, with its key path."""
 
     def __init__(self, file: str, path: str, value: object) -> None:
         self.file, self.path, self.value = file, path, value
@@ -199,10 +218,10 @@ _CLIENT_KEYS = frozenset(
 
 
 def load(path: Path) -> Directory:
-    """Read a users file.
+    """Return the content of a users file.
 
     Raises:
-        UsersFileError: the file cannot be read, is not YAML, or says something that makes no sense.
+        UsersFileError: the file can't be read, is not YAML, or is invalid.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -227,13 +246,13 @@ def _directory(root: _Node) -> Directory:
     for node in _required(root, keys, "users").items():
         user = _user(node)
         if user.email.lower() in emails or user.subject in users:
-            raise node.fail(f"{user.email} is listed twice (same email or id)")
+            raise node.fail(f"{user.email} is a duplicate (same email or id)")
         emails.add(user.email.lower())
         users[user.subject] = user
     for node in _required(root, keys, "clients").items():
         client = _client(node)
         if client.client_id in clients:
-            raise node.fail(f"client {client.client_id} is listed twice")
+            raise node.fail(f"client {client.client_id} is a duplicate")
         clients[client.client_id] = client
     return Directory(users=users, clients=clients)
 

@@ -1,1 +1,1 @@
-"""A sandbox NoETL server that runs playbooks in time, for laptops and tests."""
+"""A sandbox NoETL server that runs playbooks, for development and tests."""

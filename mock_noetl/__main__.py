@@ -1,4 +1,4 @@
-"""Command line of the sandbox: `python -m mock_noetl --port 8082`."""
+"""The command line: `python -m mock_noetl --port 8082`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from mock_noetl.server import build_api, serve
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8082, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8082,
+    show_default=True,
+    help="Port to listen on; 0 selects a free port.",
+)
 @click.option("--dialect", type=click.Choice(sorted(DIALECTS)), default="python", show_default=True)
-@click.option("--playbooks", type=click.Path(path_type=Path), help="Folder of YAML files instead of the shipped ones.")
+@click.option(
+    "--playbooks", type=click.Path(path_type=Path), help="Folder with YAML files, instead of the shipped playbooks."
+)
 def main(host: str, port: int, dialect: str, playbooks: Path | None) -> None:
     """Run a sandbox NoETL server until SIGINT or SIGTERM."""
     try:

@@ -1,4 +1,4 @@
-"""The API of a NoETL server over the engine and the catalog: requests in as plain values, answers out as JSON data."""
+"""The API of a NoETL server, on the engine and the catalog: from parsed requests to JSON data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PAGE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as the API sees it. `name` is the variable part of the path, if there is one."""
+    """A parsed request. `name` is the variable part of the path, if there is one."""
 
     query: Mapping[str, str]
     body: bytes
@@ -30,7 +30,7 @@ class Call:
 
 
 class Api:
-    """One sandbox server's state and what can be asked of it. Every method takes a Call and returns JSON data."""
+    """The state and the endpoints of one sandbox server. Every method accepts a Call and returns JSON data."""
 
     def __init__(self, dialect: Dialect, catalog: Catalog, engine: Engine, ids: IdSource) -> None:
         self.dialect = dialect
@@ -220,7 +220,7 @@ class Api:
 
 
 def _version(fields: inputs.Fields) -> int | None:
-    """The version asked for; `latest` is what clients send for none."""
+    """Return the requested version; None for `latest`, which clients send if they need no particular version."""
     return None if fields.get("version") == "latest" else inputs.integer(fields, "version")
 
 

@@ -1,4 +1,4 @@
-"""The catalog: every version of every playbook, in memory and within bounds."""
+"""The catalog: all versions of all playbooks, in memory and bounded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ MAX_ENTRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One version of one playbook."""
+    """One version of one playbook.
+
+    Args:
+        catalog_id: the id of the version.
+        path: the path of the playbook.
+        version: the number of the version.
+        content: the YAML text.
+        playbook: the parsed playbook.
+        created_at: the time of the registration.
+    """
 
     catalog_id: int
     path: str
@@ -29,7 +38,7 @@ class Entry:
 
 
 class Catalog:
-    """Playbooks by path and version, and by catalog id."""
+    """The playbooks by path and version, and by catalog id."""
 
     def __init__(self, ids: IdSource) -> None:
         self._ids = ids
@@ -37,7 +46,7 @@ class Catalog:
         self._by_path: dict[str, list[Entry]] = {}
 
     def load_folder(self, folder: Path) -> None:
-        """Register every YAML file under `folder`; raises PlaybookError naming the first that cannot be used."""
+        """Register every YAML file in `folder`. Raises PlaybookError for the first invalid file."""
         if not folder.is_dir():
             raise PlaybookError(f"{folder}: no such folder")
         for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
@@ -48,7 +57,7 @@ class Catalog:
             self.add(content, str(file))
 
     def add(self, content: str, source: str) -> Entry:
-        """Keep a playbook as the next version of its path."""
+        """Add a playbook as the next version of its path."""
         playbook = parse_playbook(content, source)
         if len(self._by_id) >= MAX_ENTRIES:
             raise ApiError(503, "The catalog is full")
@@ -59,7 +68,7 @@ class Catalog:
         return entry
 
     def register(self, content: str) -> Entry:
-        """Keep a playbook sent as YAML or as base64 of it; raises ApiError 400 if it cannot be used."""
+        """Add a playbook, given as YAML or as base64 of YAML. Raises ApiError 400 if it is invalid."""
         try:
             return self.add(_decoded(content), "content")
         except PlaybookError as error:
@@ -69,14 +78,14 @@ class Catalog:
         return self._by_id.get(catalog_id)
 
     def find(self, path: str, version: int | None = None) -> Entry | None:
-        """That version of the playbook, the latest if none is named."""
+        """Return a version of a playbook; the latest one for None."""
         versions = self._by_path.get(path, [])
         if version is None:
             return versions[-1] if versions else None
         return versions[version - 1] if 0 < version <= len(versions) else None
 
     def latest(self, kind: str | None = None, path: str | None = None) -> list[Entry]:
-        """The latest version of each path, in order of path."""
+        """Return the latest version of each playbook, in the order of the paths."""
         newest = [versions[-1] for _, versions in sorted(self._by_path.items())]
         wanted = kind.lower() if kind else None
         return [e for e in newest if wanted in (None, e.playbook.kind) and path in (None, e.path)]

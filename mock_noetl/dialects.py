@@ -1,4 +1,4 @@
-"""How each of the two servers in the field spells its answers. Pure: values in, JSON data out."""
+"""The response formats of the Python and the Rust server. Pure: from values to JSON data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Body = dict[str, Any]
 
 
 class Dialect(Protocol):
-    """Everything that differs between the servers' answers."""
+    """The parts of responses that differ between the servers."""
 
     name: str
     version: str
@@ -32,12 +32,12 @@ class Dialect(Protocol):
 
 
 def started(execution: Execution) -> Body:
-    """The answer to execute and rerun; the id is a text on both servers."""
+    """Return the response to execute and rerun; the id is a text on both servers."""
     return {"execution_id": str(execution.execution_id), "status": "started", "commands_generated": 1}
 
 
 def entry_body(dialect: Dialect, entry: Entry) -> Body:
-    """A catalog entry."""
+    """Return a catalog entry."""
     return {
         "catalog_id": dialect.identifier(entry.catalog_id),
         "path": entry.path,
@@ -52,7 +52,7 @@ def entry_body(dialect: Dialect, entry: Entry) -> Body:
 
 
 def registered(dialect: Dialect, entry: Entry) -> Body:
-    """The answer to a registration."""
+    """Return the response to a registration."""
     return {
         "status": "success",
         "message": f"Resource '{entry.path}' version '{entry.version}' registered.",
@@ -64,7 +64,7 @@ def registered(dialect: Dialect, entry: Entry) -> Body:
 
 
 class PythonDialect:
-    """The Python server, 4.26: ids are texts, errors are `detail`."""
+    """The format of the Python server 4.26: ids are texts, errors are in `detail`."""
 
     name = "python"
     version = "4.26.0"
@@ -144,7 +144,7 @@ class PythonDialect:
 
 
 class RustDialect:
-    """The Rust server, 3.83: ids are numbers, errors are `error` with their status."""
+    """The format of the Rust server 3.83: ids are numbers, errors are in `error` with their status."""
 
     name = "rust"
     version = "3.83.0"

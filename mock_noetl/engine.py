@@ -1,4 +1,4 @@
-"""Runs playbooks in time: one asyncio task per execution, a record of each, and a bound on how many are kept."""
+"""The engine, which runs playbooks: one asyncio task and one record per execution, and a limit on their number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_STEPS_RUN = 1_000
 
 
 class Status(Enum):
-    """Where an execution stands; the values are how both servers spell it."""
+    """The state of an execution; both servers use these values."""
 
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
@@ -31,7 +31,16 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in an execution. `data` holds what only some types carry."""
+    """An event of an execution.
+
+    Args:
+        event_id: the id.
+        event_type: the type, as both servers spell it.
+        node_name: the step.
+        status: the state of the step.
+        created_at: the time.
+        data: fields of particular types of events.
+    """
 
     event_id: int
     event_type: str
@@ -43,7 +52,23 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class Execution:
-    """The record of one run; only the engine changes it."""
+    """The record of an execution; only the engine changes it.
+
+    Args:
+        execution_id: the id.
+        entry: the version of the playbook.
+        workload: the variables at the start.
+        parent: the id of the parent execution, or None.
+        started: the time of the start.
+        status: the state.
+        ended: the time of the end, or None.
+        current_step: the name of the step that is running, or None.
+        completed_steps: the names of the completed steps.
+        computed: the variables that steps have set.
+        error: the error, or None.
+        events: the events so far.
+        task: the task that runs it.
+    """
 
     execution_id: int
     entry: Entry
@@ -69,11 +94,11 @@ class Execution:
 
 
 class StepFailedError(Exception):
-    """A step that failed, as its playbook asked or because an expression has no value."""
+    """A step failed: its playbook defines a failure, or an expression has no value."""
 
 
 class Engine:
-    """Starts, keeps and ends executions."""
+    """The executions of one server."""
 
     def __init__(self, ids: IdSource, max_kept: int = MAX_KEPT) -> None:
         self._ids = ids
@@ -81,7 +106,7 @@ class Engine:
         self._executions: dict[int, Execution] = {}
 
     def start(self, entry: Entry, workload: Mapping[str, Any], parent: int | None = None) -> Execution:
-        """Begin a run with `workload` over the playbook's defaults; raises ApiError 503 if there is no room."""
+        """Start an execution; `workload` overrides the defaults. Raises ApiError 503 if too many are running."""
         self._make_room()
         merged = {**entry.playbook.workload, **workload}
         execution = Execution(self._ids.next(), entry, merged, parent, now())
@@ -98,7 +123,7 @@ class Engine:
         return reversed(self._executions.values())
 
     def cancel(self, execution: Execution, reason: str | None = None) -> bool:
-        """End a running execution; false if it had ended already."""
+        """Cancel a running execution; return False if it has ended already."""
         if execution.status is not Status.RUNNING:
             return False
         if execution.task is not None:
@@ -108,14 +133,14 @@ class Engine:
         return True
 
     def with_children(self, execution: Execution) -> list[Execution]:
-        """The execution and those that name it as their parent, at any depth."""
+        """Return an execution and all its descendants."""
         family = [execution]
         for member in family:
             family.extend(e for e in self._executions.values() if e.parent == member.execution_id)
         return family
 
     async def close(self) -> None:
-        """Stop every task; what is running is left as it stands."""
+        """Stop every task; the records of running executions stay unchanged."""
         tasks = [e.task for e in self._executions.values() if e.task is not None and not e.task.done()]
         for task in tasks:
             task.cancel()
@@ -183,7 +208,7 @@ def _scope(execution: Execution) -> dict[str, Any]:
 
 
 def _following(execution: Execution, step: Step) -> Step | None:
-    """The first way on whose condition holds; runs here are one line, without parallel branches."""
+    """Return the first next step whose condition holds; there are no parallel branches."""
     scope = _scope(execution)
     for arc in step.arcs:
         if arc.when is None or arc.when.evaluate(scope):

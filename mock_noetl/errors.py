@@ -1,8 +1,8 @@
-"""What can go wrong in the sandbox, as values a dialect can render.
+"""The errors of the sandbox; a dialect converts them to responses.
 
 NoetlMockError
-├── ApiError         an HTTP answer that is not a success
-└── PlaybookError    a playbook that cannot be used; one line, with its place
+├── ApiError         an HTTP error response
+└── PlaybookError    an invalid playbook; one line, with its place
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 
 class NoetlMockError(Exception):
-    """Everything this package raises on purpose."""
+    """The base class of all errors of this package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One field of a request body that cannot be used; the Python server lists these with a 422."""
+    """An invalid field of a request body; the Python server lists these in a 422 response."""
 
     type: str
     loc: tuple[str | int, ...]
@@ -24,7 +24,7 @@ class Problem:
 
 
 class ApiError(NoetlMockError):
-    """An answer with an error status; how its body looks is for the dialect to say."""
+    """An error response; the dialect defines its body."""
 
     def __init__(self, status: int, message: str, problem: Problem | None = None) -> None:
         super().__init__(message)
@@ -34,4 +34,4 @@ class ApiError(NoetlMockError):
 
 
 class PlaybookError(NoetlMockError):
-    """A playbook that cannot be used. The text is one line and names the place."""
+    """An invalid playbook. The text is one line and names the place."""

@@ -1,7 +1,7 @@
-"""A small, bounded expression language over the variables of a run.
+"""A small, bounded expression language over the variables of an execution.
 
-It interprets Python's syntax tree itself: names, keys, literals, arithmetic, comparisons, boolean logic and a handful
-of functions. It refuses everything else, and any value that grows past its bounds; it never calls eval or exec.
+It interprets Python's syntax tree: names, keys, literals, arithmetic, comparisons, boolean logic and a few functions.
+All other syntax, and values above the limits, are rejected; eval and exec are never called.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 class ExpressionError(NoetlMockError):
-    """An expression that cannot be read or has no value; the text says why in one line."""
+    """An invalid expression, or one without a value; the text gives the reason in one line."""
 
 
 def _join(items: Any, separator: Any = "") -> str:
     if not isinstance(items, list) or not isinstance(separator, str):
-        raise ExpressionError("join takes a list and a separator")
+        raise ExpressionError("join needs a list and a separator")
     texts = [text_of(item) for item in items]
     if sum(map(len, texts)) + len(separator) * len(texts) > MAX_TEXT:
         raise ExpressionError("a text is too long")
@@ -90,13 +90,13 @@ _ALLOWED = (
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A checked expression, ready to be evaluated any number of times."""
+    """A valid expression, which can be evaluated any number of times."""
 
     source: str
     tree: ast.expr
 
     def evaluate(self, names: Mapping[str, Any]) -> Any:
-        """Its value over `names`; raises ExpressionError if it has none within bounds."""
+        """Return its value for the variables `names`. Raises ExpressionError, also for a value above the limits."""
         try:
             return _bounded(_value(self.tree, names))
         except ExpressionError as error:
@@ -108,7 +108,7 @@ class Expression:
 
 
 def parse(source: str) -> Expression:
-    """Read an expression; raises ExpressionError if it is not in the language."""
+    """Return a parsed expression. Raises ExpressionError if it is not in the language."""
     if len(source) > MAX_SOURCE:
         raise ExpressionError(f"an expression is at most {MAX_SOURCE} characters long")
     try:
@@ -138,7 +138,7 @@ def _check(node: ast.AST, source: str) -> None:
 
 
 def render(template: str, names: Mapping[str, Any]) -> str:
-    """`template` with every `{{ expression }}` replaced by its value as text."""
+    """Return `template` with every `{{ expression }}` replaced by its value as text."""
     text = _TEMPLATE.sub(lambda found: text_of(parse(found[1]).evaluate(names)), template)
     if len(text) > MAX_TEXT:
         raise ExpressionError("a text is too long")
@@ -146,13 +146,13 @@ def render(template: str, names: Mapping[str, Any]) -> str:
 
 
 def check_template(template: str) -> None:
-    """Raise ExpressionError if a `{{ expression }}` in `template` cannot be read."""
+    """Raise ExpressionError if a `{{ expression }}` in `template` is invalid."""
     for found in _TEMPLATE.finditer(template):
         parse(found[1])
 
 
 def text_of(value: Any) -> str:
-    """How a value looks inside a text: JSON's words for true, false and null, everything else as usual."""
+    """Return a value as text; true, false and null are spelled as in JSON."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = str(value)
@@ -220,7 +220,7 @@ def _key(container: Any, key: Any) -> Any:
 
 def _binary(kind: ast.operator, left: Any, right: Any) -> Any:
     if isinstance(kind, ast.Mod) and not isinstance(left, int | float):
-        raise ExpressionError("% takes numbers")
+        raise ExpressionError("% needs numbers")
     if isinstance(kind, ast.Mult):
         _check_repetition(left, right)
         _check_repetition(right, left)
@@ -270,7 +270,7 @@ def _bounded(value: Any) -> Any:
 
 
 def _weigh(value: Any) -> None:
-    """Refuse what is small only because its parts are shared: a copy or its text would be large."""
+    """Raise ExpressionError for a value with shared parts whose copy or text would be large."""
     weight = 0
     rest = [value]
     while rest:

@@ -1,4 +1,4 @@
-"""Reads typed fields out of request bodies and query strings; what does not fit is an ApiError 422."""
+"""Typed fields of request bodies and query strings; an invalid field is an ApiError 422."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Fields = Mapping[str, Any]
 
 
 def invalid(kind: str, loc: tuple[str | int, ...], msg: str) -> ApiError:
-    """The 422 of a field that cannot be used."""
+    """Return the 422 error for an invalid field."""
     return ApiError(422, msg, Problem(kind, loc, msg))
 
 
 def body_fields(raw: bytes, optional: bool = False) -> Fields:
-    """The JSON object of a body; an absent body is an empty one where it is optional."""
+    """Return the JSON object of a body; an optional body that is absent is an empty object."""
     if not raw.strip():
         if optional:
             return {}
@@ -35,7 +35,7 @@ def body_fields(raw: bytes, optional: bool = False) -> Fields:
 
 
 def text(fields: Fields, name: str) -> str | None:
-    """A text field, None if absent or null."""
+    """Return a text field; None if it is absent or null."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise invalid("string_type", ("body", name), "Input should be a valid string")
@@ -50,7 +50,7 @@ def required_text(fields: Fields, name: str) -> str:
 
 
 def integer(fields: Fields, name: str, texts: bool = True) -> int | None:
-    """An integer field; `texts` says whether digits in a text will do."""
+    """Return an integer field; with `texts`, a text of digits is accepted too."""
     value = fields.get(name)
     if value is None:
         return None
@@ -76,7 +76,7 @@ def mapping(fields: Fields, name: str) -> Fields | None:
 
 
 def query_integer(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """An integer in the query string, between `least` and `most`."""
+    """Return an integer of the query string, between `least` and `most`."""
     value = query.get(name)
     if value is None:
         return default
@@ -98,7 +98,7 @@ def query_boolean(query: Mapping[str, str], name: str, default: bool) -> bool:
 
 
 def is_id(value: str) -> bool:
-    """Whether a text is a plain decimal number that fits 64 bits."""
+    """Return True if a text is a decimal number of 64 bits."""
     return value.isascii() and value.isdigit() and len(value) <= 18
 
 

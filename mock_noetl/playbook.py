@@ -1,7 +1,7 @@
-"""The playbook document: YAML in, a checked immutable model out.
+"""The parser of playbooks: from YAML to a valid, immutable model.
 
-Only the `sandbox` tool does anything; a step with any other tool is accepted and passes at once, so that playbooks
-written for a real server can be registered. Aliases are refused: they can make a small document endlessly large.
+Only the `sandbox` tool is executed; a step with another tool succeeds at once, so that playbooks for a real server can
+be registered. Aliases are rejected, because they can make a small document very large.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_TEXT = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """Where a step leads; taken if `when` is absent or true."""
+    """A next step, which runs if `when` is absent or true."""
 
     step: str
     when: Expression | None = None
@@ -30,7 +30,7 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What a step does here: wait, compute values, perhaps fail."""
+    """The settings of the `sandbox` tool: wait, compute values, or fail."""
 
     duration: str = "0s"
     values: tuple[tuple[str, Any], ...] = ()
@@ -50,7 +50,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """A checked playbook. `document` is the whole YAML as JSON data."""
+    """A valid playbook.
+
+    Args:
+        path: the path in the catalog.
+        name: the name.
+        kind: the kind, such as `Playbook`.
+        description: the description, or None.
+        workload: the default variables.
+        steps: the steps of the workflow.
+        document: the whole YAML as JSON data.
+    """
 
     path: str
     name: str
@@ -65,12 +75,12 @@ class Playbook:
 
     @property
     def first(self) -> Step:
-        """The step named `start`, or else the first one."""
+        """The step named `start`; otherwise the first one."""
         return next((step for step in self.steps if step.name == "start"), self.steps[0])
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, whose times stay text."""
+    """A safe YAML loader without aliases; times are texts."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -86,7 +96,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def parse_playbook(text: str, source: str) -> Playbook:
-    """Read a playbook; raises PlaybookError, one line that begins with `source`."""
+    """Return a parsed playbook. Raises PlaybookError; its text is one line that begins with `source`."""
     try:
         return _playbook(_load(text))
     except (ValueError, ExpressionError, PlaybookError) as error:
@@ -136,7 +146,7 @@ def _steps(workflow: Any) -> tuple[Step, ...]:
     names = [step.name for step in steps]
     for number, step in enumerate(steps):
         if step.name in names[:number]:
-            raise PlaybookError(f"workflow[{number}].step: {step.name} is there twice")
+            raise PlaybookError(f"workflow[{number}].step: {step.name} is a duplicate")
         for arc in step.arcs:
             if arc.step not in names:
                 raise PlaybookError(f"workflow[{number}].next: no step named {arc.step}")

@@ -1,6 +1,6 @@
-"""A stand-in for the database endpoint: SQLite in memory, with bounds on time, size and reach.
+"""A substitute for the database endpoint: SQLite in memory, with limits on time and size.
 
-It never touches a file: attaching databases and loading extensions are refused.
+It never opens a file: attaching databases and loading extensions are rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DENIED = (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA)
 
 
 class Database:
-    """One in-memory database; `execute` may be called from any thread."""
+    """An in-memory database; `execute` may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class Database:
         self._connection.row_factory = sqlite3.Row
 
     def execute(self, query: str) -> dict[str, Any]:
-        """Run one statement; rows are objects by column name, a mistake is an answer of its own."""
+        """Run one statement. Rows are objects by column name; an error is returned as a result."""
         with self._lock:
             deadline = time.monotonic() + MAX_SECONDS
             self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 1000)

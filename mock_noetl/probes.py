@@ -1,4 +1,4 @@
-"""Helpers for testing what stands in front of the sandbox: they say what arrived and produce known bytes."""
+"""Endpoints for tests of a gateway: they return the received request, or known bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK = bytes(range(251)) * 257
 
 
 async def read_body(request: web.BaseRequest, limit: int) -> bytes:
-    """The whole body; raises ApiError 413 once it is longer than `limit` bytes."""
+    """Return the whole body. Raises ApiError 413 if it is longer than `limit` bytes."""
     if (request.content_length or 0) > limit:
         raise ApiError(413, "Request body too large")
     body = bytearray()
@@ -30,7 +30,7 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
 
 
 async def echo(request: web.BaseRequest, _: str) -> web.StreamResponse:
-    """What was received, byte for byte where that matters; any method."""
+    """Return the received request, with its exact bytes; for any method."""
     body = await read_body(request, MAX_ECHOED_BODY)
     headers = [
         [name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")]
@@ -48,7 +48,7 @@ async def echo(request: web.BaseRequest, _: str) -> web.StreamResponse:
 
 
 async def sink(request: web.BaseRequest, _: str) -> web.StreamResponse:
-    """Take a body of any length without keeping it; answers its length and digest."""
+    """Read a body of any length without storing it; return its length and digest."""
     digest, length = hashlib.sha256(), 0
     async for chunk in request.content.iter_any():
         digest.update(chunk)
@@ -58,7 +58,7 @@ async def sink(request: web.BaseRequest, _: str) -> web.StreamResponse:
 
 
 async def numbered_bytes(request: web.BaseRequest, count: str) -> web.StreamResponse:
-    """Stream that many bytes: byte number i is i modulo 251."""
+    """Stream a number of bytes; byte number i is i modulo 251."""
     if not is_id(count) or int(count) > MAX_BYTES:
         raise ApiError(422, f"A number of bytes up to {MAX_BYTES} is expected")
     rest = int(count)

@@ -1,4 +1,4 @@
-"""Serves the API over HTTP: a small routing table on aiohttp's low-level server, and the listening socket."""
+"""The HTTP server of the API: a routing table on aiohttp's low-level server, and the listening socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_BODY = 10 * 1024 * 1024
 MAX_HEAD = 65_536
 
 _log = logging.getLogger("mock_noetl")
-# What a client does to its own connection is no news here: malformed requests and early ends are part of tests.
+# Malformed requests and closed connections are part of tests, so they are not logged.
 _connections = logging.getLogger("mock_noetl.connections")
 _connections.setLevel(logging.CRITICAL + 1)
 
@@ -58,7 +58,7 @@ _PROBES: dict[str, Probe] = {
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Where a running sandbox can be reached."""
+    """The address of a running sandbox."""
 
     host: str
     port: int
@@ -69,7 +69,7 @@ class Listener:
 
 
 def build_api(dialect: str = "python", playbooks: Path | None = None) -> Api:
-    """A fresh sandbox with the playbooks of a folder, the shipped ones if none is named."""
+    """Return a new sandbox with the playbooks of a folder; the shipped ones for None."""
     ids = IdSource()
     catalog = Catalog(ids)
     catalog.load_folder(playbooks or SHIPPED)
@@ -78,7 +78,7 @@ def build_api(dialect: str = "python", playbooks: Path | None = None) -> Api:
 
 @asynccontextmanager
 async def serve(api: Api, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Listener]:
-    """Serve `api` until the block is left; raises OSError if the port cannot be had."""
+    """Serve `api` until the context ends. Raises OSError if the port is not available."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         return await _answer(api, request)
@@ -134,14 +134,14 @@ async def _dispatch(api: Api, request: web.BaseRequest) -> web.StreamResponse:
 
 
 async def _go_on(request: web.BaseRequest) -> None:
-    """Answer `expect: 100-continue` (RFC 9110, 10.1.1); the low-level server leaves that to its handler."""
+    """Respond to `expect: 100-continue` (RFC 9110, 10.1.1), which the low-level server does not do."""
     transport = request.transport
     if transport is not None:
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _route(path: str) -> tuple[str, str]:
-    """The route's pattern and the variable part of a path as it came."""
+    """Return the pattern of the route, and the variable part of the path without decoding."""
     if path in _ROUTES or path in _PROBES:
         return path, ""
     segments = path.split("/")

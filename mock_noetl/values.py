@@ -1,6 +1,6 @@
-"""Plain values shared by every module: JSON data within bounds, durations, instants and ids.
+"""Values for all modules: bounded JSON data, durations, times and ids.
 
-Nothing here does I/O, but for asking the clock.
+The only I/O is reading the clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ID_SPAN_MS = 150_000_000_000
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A deep copy of `value` made of JSON types only; raises ValueError for anything else or too deep."""
+    """Return a deep copy of `value`. Raises ValueError for types other than those of JSON, or if it is too deep."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     if value is None or isinstance(value, bool | str):
@@ -41,7 +41,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return [plain(item, depth + 1) for item in value]
     if isinstance(value, dict):
         return {_key(key): plain(item, depth + 1) for key, item in value.items()}
-    raise ValueError(f"a value of type {type(value).__name__} has no place in JSON")
+    raise ValueError(f"a value of type {type(value).__name__} can't be JSON")
 
 
 def _key(key: Any) -> str:
@@ -53,7 +53,7 @@ def _key(key: Any) -> str:
 
 
 def to_json(value: Any) -> bytes:
-    """`value` as compact UTF-8 JSON; escaped where a string holds what UTF-8 cannot (lone surrogates)."""
+    """Return `value` as compact UTF-8 JSON; lone surrogates, which UTF-8 can't encode, are escaped."""
     try:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -61,7 +61,7 @@ def to_json(value: Any) -> bytes:
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds of `200ms`, `1.5s`, `2m` or a bare number of seconds; ValueError if it is none of them."""
+    """Return seconds for `200ms`, `1.5s`, `2m` or a number of seconds. Raises ValueError for other values."""
     match = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
     if match is None:
         raise ValueError("a duration is a number with ms, s or m behind it, such as 200ms")
@@ -72,17 +72,17 @@ def parse_duration(value: Any) -> float:
 
 
 def now() -> datetime:
-    """This instant, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def rfc3339(instant: datetime | None) -> str | None:
-    """RFC 3339 text of an instant, null for none."""
+    """Return a time as RFC 3339 text; None for None."""
     return instant.isoformat() if instant is not None else None
 
 
 class IdSource:
-    """Unique, rising 18-digit integers above 2**53, so that a client which parses them as doubles is caught."""
+    """A source of unique, increasing 18-digit integers above 2**53, which a client must not parse as doubles."""
 
     def __init__(self) -> None:
         self._last = 0

@@ -1,4 +1,4 @@
-"""The command line. Errors go to stderr in one line; a traceback never reaches the user."""
+"""The command line. An error is one line on stderr; a traceback is never shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ for _command in (serve, check, routes, explain, sessions, audit, schema, init, d
 
 
 def main() -> None:
-    """Entry point. `NOETL_EDGE_TRACEBACK=1` shows the stack of an unexpected error, for a bug report."""
+    """Run the command line. `NOETL_EDGE_TRACEBACK=1` shows the traceback of an unexpected error, for a bug report."""
     try:
         sys.exit(cli(standalone_mode=False, prog_name="noetl-edge") or 0)
     except click.ClickException as error:

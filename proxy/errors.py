@@ -1,4 +1,4 @@
-"""Every error that a client can be told, with its status and public text, in one place.
+"""All errors that clients receive, with their status and public text.
 
     GatewayError
     ├── BadRequest            400
@@ -19,7 +19,7 @@
     ├── Unavailable           503   carries `retry-after`
     └── GatewayTimeout        504
 
-The public text never holds internals. `detail` is for the log line under the same request id only.
+The public text never contains internal details. `detail` is for the log line with the same request id only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """An answer other than success. `status`, `code` (GraphQL's `extensions.code`) and `text` are public."""
+    """An error response. `status`, `code` (GraphQL's `extensions.code`) and `text` are public."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL"
@@ -44,7 +44,7 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
-    """The request is not understood: not JSON, a wrong type, a missing field, a bad path."""
+    """The request is malformed: invalid JSON, a wrong type, a missing field or an invalid path."""
 
     status = 400
     code = "BAD_USER_INPUT"
@@ -52,7 +52,7 @@ class BadRequest(GatewayError):
 
 
 class Unauthorized(GatewayError):
-    """No session, an ended one, or a token that fails verification (RFC 6750, 3)."""
+    """There is no valid session, or the verification of the token failed (RFC 6750, 3)."""
 
     status = 401
     code = "UNAUTHENTICATED"
@@ -63,7 +63,7 @@ class Unauthorized(GatewayError):
 
 
 class Forbidden(GatewayError):
-    """Signed in, but no rule allows it."""
+    """The user is signed in, but no access rule allows the request."""
 
     status = 403
     code = "FORBIDDEN"
@@ -72,7 +72,7 @@ class Forbidden(GatewayError):
 
 
 class NotFound(GatewayError):
-    """No such route, playbook or execution."""
+    """The route, playbook or execution does not exist."""
 
     status = 404
     code = "NOT_FOUND"
@@ -80,7 +80,7 @@ class NotFound(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The path is known, the method is not (RFC 9110, 15.5.6)."""
+    """The path exists, but does not accept the method (RFC 9110, 15.5.6)."""
 
     status = 405
     code = "BAD_USER_INPUT"
@@ -91,7 +91,7 @@ class MethodNotAllowed(GatewayError):
 
 
 class NotAcceptable(GatewayError):
-    """The client accepts neither media type of GraphQL answers (RFC 9110, 15.5.7)."""
+    """The client accepts none of the media types of GraphQL responses (RFC 9110, 15.5.7)."""
 
     status = 406
     code = "BAD_USER_INPUT"
@@ -99,7 +99,7 @@ class NotAcceptable(GatewayError):
 
 
 class RequestTimeout(GatewayError):
-    """The head or the body came too slowly."""
+    """The request head or the body did not arrive in time."""
 
     status = 408
     code = "BAD_USER_INPUT"
@@ -107,7 +107,7 @@ class RequestTimeout(GatewayError):
 
 
 class PayloadTooLarge(GatewayError):
-    """The body is larger than the route allows."""
+    """The request body is larger than the route allows."""
 
     status = 413
     code = "LIMIT_EXCEEDED"
@@ -115,7 +115,7 @@ class PayloadTooLarge(GatewayError):
 
 
 class UriTooLong(GatewayError):
-    """The request target is longer than the head may be."""
+    """The request target is longer than the limit on the request head."""
 
     status = 414
     code = "LIMIT_EXCEEDED"
@@ -123,7 +123,7 @@ class UriTooLong(GatewayError):
 
 
 class UnsupportedMediaType(GatewayError):
-    """The body is not JSON where JSON is needed."""
+    """The body must be JSON, but has another media type."""
 
     status = 415
     code = "BAD_USER_INPUT"
@@ -143,7 +143,7 @@ class UpgradeRequired(GatewayError):
 
 
 class TooManyRequests(GatewayError):
-    """A limit on the number of requests was reached."""
+    """A rate limit or a login delay applies to the request."""
 
     status = 429
     code = "LIMIT_EXCEEDED"
@@ -154,7 +154,7 @@ class TooManyRequests(GatewayError):
 
 
 class HeadTooLarge(GatewayError):
-    """The request head is larger, or has more fields, than the configuration allows."""
+    """The request head is larger, or has more header fields, than the configuration allows."""
 
     status = 431
     code = "LIMIT_EXCEEDED"
@@ -162,11 +162,11 @@ class HeadTooLarge(GatewayError):
 
 
 class InternalError(GatewayError):
-    """Our own fault; the log has the stack under the request id."""
+    """An unexpected error of the gateway; the log contains the traceback under the request id."""
 
 
 class BadGateway(GatewayError):
-    """The upstream can't be reached, reset the connection, or answered what is not HTTP."""
+    """The upstream is unreachable, closed the connection, or sent an invalid response."""
 
     status = 502
     code = "UPSTREAM_UNAVAILABLE"
@@ -174,7 +174,7 @@ class BadGateway(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """No room, or something that the answer needs can't be had just now."""
+    """A limit on connections or waiting requests was reached, or a service that the response needs is unavailable."""
 
     status = 503
     code = "UPSTREAM_UNAVAILABLE"
@@ -185,7 +185,7 @@ class Unavailable(GatewayError):
 
 
 class GatewayTimeout(GatewayError):
-    """The upstream did not answer within the deadline."""
+    """The upstream did not respond within the deadline."""
 
     status = 504
     code = "UPSTREAM_TIMEOUT"
@@ -193,5 +193,5 @@ class GatewayTimeout(GatewayError):
 
 
 def known_errors() -> tuple[type[GatewayError], ...]:
-    """Every error class, by status; the reference page is generated from it."""
+    """Return every error class, by status, for the reference page."""
     return tuple(sorted(GatewayError.__subclasses__(), key=lambda kind: kind.status))

@@ -1,4 +1,4 @@
-"""Copy GraphiQL's assets from node_modules to where the gateway serves them from (and the wheel takes them)."""
+"""Copy GraphiQL's assets from node_modules to the folder that the gateway serves and the wheel contains."""
 
 import shutil
 from pathlib import Path

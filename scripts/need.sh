@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes sure that programs are there: scripts/need.sh nginx:nginx-light wrk:wrk
-# What is missing is installed from Debian's packages where we are root or sudo asks for no password. Otherwise one line
-# says what to install, exit 2. A service that comes with a package is not started, and none that runs is touched.
+# Ensure that programs are installed: scripts/need.sh nginx:nginx-light wrk:wrk
+# Missing programs are installed from Debian packages if this runs as root or sudo needs no password. Otherwise one line
+# lists what to install, and the exit status is 2. Services of the packages are not started, and running ones not changed.
 set -eu
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -17,7 +17,7 @@ done
 [ -n "$packages" ] || exit 0
 
 give_up() {
-    echo "$programs: not found${1:+ ($1)}; install what is missing (Debian: apt-get install$packages)" >&2
+    echo "$programs: not found${1:+ ($1)}; install the missing packages (Debian: apt-get install$packages)" >&2
     exit 2
 }
 
@@ -27,10 +27,10 @@ if [ "$(id -u)" -eq 0 ]; then
 elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
     as_root='sudo -n'
 else
-    give_up 'and we are not root'
+    give_up 'and this does not run as root'
 fi
 
-# apt starts services as it installs them, unless this program forbids it (invoke-rc.d(8)): 101 is no.
+# apt starts services after installing them, unless this program exits with 101 (invoke-rc.d(8)).
 if [ -e "$POLICY" ]; then
     code=0
     "$POLICY" nginx start >/dev/null 2>&1 || code=$?

@@ -1,6 +1,6 @@
-"""Writes docs/reference.md and docs/gateway.schema.json from the code: settings, endpoints, metrics, commands, errors.
+"""Generate docs/reference.md and docs/gateway.schema.json: settings, endpoints, metrics, commands and errors.
 
-`make docs` runs it; with --check it writes nothing and exits 1 where a file is stale.
+`make docs` runs this script. With --check it writes nothing, and the exit status is 1 if a file is out of date.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from proxy.config.jsonschema import gateway_schema
 from proxy.config.later import Later
 from proxy.config.model import Gateway
 from proxy.config.problems import Path as Key
-from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, written
+from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, spell
 from proxy.errors import known_errors
 from proxy.observe.metrics import DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
 from proxy.upstream.receiver import FaultKind
@@ -50,24 +50,24 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "noetl_gateway_upstream_faults": tuple(FaultKind),
 }
 _METRICS = """\
-What `/metrics` shows, for as long as `metrics.enabled` is true. `route` is a pattern of the route table, or `none`
-where no route was found. With several workers, counters, histograms and most gauges are the sum of all; those with
-`[worker]` are told for each worker, and have that label only then: its number, or `supervisor` for the process above.
-[operations.md](operations.md) has a dashboard and alerts.
+The metrics of `/metrics`, if `metrics.enabled` is true. The label `route` is a pattern of the route table, or `none`
+if no route matched. With several workers, counters, histograms and most gauges are the sum over all workers. A metric
+with `[worker]` then has one series per worker, with the label `worker`: its number, or `supervisor`.
+[operations.md](operations.md) describes a dashboard and alerts.
 """
 _INTRODUCTION = """\
 # Reference
 
-Every setting, endpoint, metric, command and error of noetl-edge. Made from the code by `make docs`; a test fails when
-it is stale, so edit the code's descriptions, not this page.
+All settings, endpoints, metrics, commands and errors of noetl-edge. `make docs` generates this page from the code, so
+edit the descriptions in the code; a test fails if the page is out of date.
 
-Durations are a number and a unit: `250ms`, `10s`, `5m`, `8h`, `30d`. Sizes: `512B`, `16KiB`, `10MiB`, `1GiB`. Any value
+A duration is a number and a unit: `250ms`, `10s`, `5m`, `8h`, `30d`. Sizes: `512B`, `16KiB`, `10MiB`, `1GiB`. Any value
 may be `${NAME}`, `${NAME:-default}` or `${file:PATH}`.
 """
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = (_INTRODUCTION, *_settings(), *_environment(), *_endpoints(), *_metrics(), *_commands(), *_errors())
     return "\n".join(parts).rstrip() + "\n"
 
@@ -144,7 +144,7 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if block_of(info.annotation) is not None or info.default_factory is not None:
         return ""
-    value = written(info, None if info.default is PydanticUndefined else info.default)
+    value = spell(info, None if info.default is PydanticUndefined else info.default)
     if value is None or value in ("", (), {}):
         return "none"
     if isinstance(value, tuple):
@@ -166,7 +166,7 @@ def _marks(annotation: Any) -> Iterator[Later]:
 
 def _environment() -> Iterator[str]:
     yield "## Environment variables\n"
-    yield "They override the file; `serve` logs which of them took effect.\n"
+    yield "These variables override the file. `serve` logs which of them took effect.\n"
     yield from _table("variable", "setting")
     for name, path in sorted(variables().items()):
         yield _row(f"`{name}`", f"`{_spelled(path)}`")
@@ -175,7 +175,7 @@ def _environment() -> Iterator[str]:
 
 def _endpoints() -> Iterator[str]:
     yield "## Endpoints\n"
-    yield "The built-in table, in force where the file has no `routes`.\n"
+    yield "The built-in route table, which is used if the file has no `routes`.\n"
     yield from _table("path", "methods", "served by", "session", "what it does")
     for route in BUILTIN_ROUTES:
         name = route.get("handler")
@@ -185,9 +185,9 @@ def _endpoints() -> Iterator[str]:
         session = facts.session if facts else "needed"
         summary = facts.summary if facts else RELAYED_SUMMARY
         yield _row(f"`{route['path']}`", " ".join(methods), served, session, summary)
-    yield "\nSession `own`: the handler also takes it from the body's `session_token`.\n"
+    yield "\nSession `own`: the session token may also be in the request body, as `session_token`.\n"
     yield "### Handlers\n"
-    yield "What `handler:` of a route can name.\n"
+    yield "The values for `handler` of a route.\n"
     yield from _table("handler", "methods", "what it does")
     for name, facts in HANDLERS.items():
         ending = f". *Not available yet: {facts.later}.*" if facts.later else ""
@@ -207,7 +207,7 @@ def _metrics() -> Iterator[str]:
 
 
 def _shown(name: str, family: Family) -> str:
-    """A family's name, or names, as Prometheus has them."""
+    """Return the name, or names, of a family in Prometheus."""
     endings = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}[family.kind]
     first, *others = (f"{name}{ending}" for ending in endings)
     return ", ".join((f"`{first}`", *(f"`…{other.removeprefix(name)}`" for other in others)))
@@ -245,24 +245,24 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
 
 def _errors() -> Iterator[str]:
     yield "## Errors\n"
-    yield 'Body: `{"error": "<text>", "request_id": "…"}`. The log has the detail under the same request id.\n'
-    yield from _table("status", "text, unless a more exact one is given", "`extensions.code` in GraphQL", "when")
+    yield 'Body: `{"error": "<text>", "request_id": "…"}`. The log contains the details under the same request id.\n'
+    yield from _table("status", "default text", "`extensions.code` in GraphQL", "when")
     for kind in known_errors():
         when = (kind.__doc__ or "").splitlines()[0]
         yield _row(str(kind.status), kind.default_text, f"`{kind.code}`", when)
 
 
 def files() -> dict[Path, str]:
-    """What is generated, and its text."""
+    """Return the generated files and their content."""
     return {REFERENCE: reference(), SCHEMA: json.dumps(gateway_schema(), indent=2) + "\n"}
 
 
 def main() -> int:
-    """Write the files, or tell which are stale."""
+    """Write the files, or print which are out of date; return the exit status."""
     stale = [path for path, text in files().items() if not path.exists() or path.read_text() != text]
     for path in stale:
         if "--check" in sys.argv[1:]:
-            print(f"{path.relative_to(ROOT)} is stale; run make docs", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is out of date; run make docs", file=sys.stderr)
         else:
             path.parent.mkdir(exist_ok=True)
             path.write_text(files()[path])

@@ -1,4 +1,4 @@
-"""`noetl-edge check`: whether a configuration may be served, what looks wrong in it, and what was found fine."""
+"""`noetl-edge check`: the mistakes and warnings of a configuration, and a summary of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, read
+from proxy.commands.common import CONFIG, load_configuration
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
@@ -18,22 +18,22 @@ from proxy.graphql.build import check_trusted
 @click.command(epilog="Example: noetl-edge check --config gateway.yaml")
 @CONFIG
 def check(config: Path) -> None:
-    """Check a configuration and run its acl.tests; exit 0 or 2.
+    """Check a configuration and run its acl.tests. The exit status is 0, or 2 if there is a mistake.
 
-    Mistakes are printed to stderr, one per line, each with line and column. Warnings don't change the exit status.
+    Mistakes are printed to stderr, one per line, with line and column. Warnings do not change the exit status.
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     warnings = lint(compiled)
     for warning in warnings:
         place, text = str(warning.place), f"{warning.key}: {warning.text}"
         click.echo(f"{place}: warning: {text}", err=True)
-    ending = f"fine, with {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "fine"
+    ending = f"valid, with {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "valid"
     click.echo(f"{config}: {ending}")
-    for name, text in _found(compiled):
+    for name, text in _summary(compiled):
         click.echo(f"  {name:<10} {text}")
 
 
-def _found(compiled: Compiled) -> Iterator[tuple[str, str]]:
+def _summary(compiled: Compiled) -> Iterator[tuple[str, str]]:
     gateway = compiled.loaded.gateway
     yield "listen", _listen(gateway)
     for name, upstream in gateway.upstreams.items():
@@ -43,16 +43,16 @@ def _found(compiled: Compiled) -> Iterator[tuple[str, str]]:
         yield "tenant", f"{tenant.domain}, audience {', '.join(tenant.audience)}{sandbox}"
     yield "sessions", _sessions(gateway)
     origins = gateway.cors.allowed_origins if gateway.corsAllowedOrigins is None else gateway.corsAllowedOrigins
-    yield "origins", ", ".join(origins) or "none: pages of other origins may read nothing"
+    yield "origins", ", ".join(origins) or "none: pages of other origins can't read responses"
     written = sum(("routes", i) in compiled.loaded.document.values for i in range(len(compiled.routes.entries)))
     built_in = "" if written else ", the built-in table"
     yield "routes", f"{len(compiled.routes.entries)}{built_in}"
     if gateway.graphql.trusted_documents is not None:
         count = check_trusted(gateway.graphql, compiled.loaded.file.parent).count
-        yield "documents", f"{count} trusted in {gateway.graphql.trusted_documents}, and no other runs"
+        yield "documents", f"{count} trusted in {gateway.graphql.trusted_documents}; no other document runs"
     acl = gateway.acl
     yield "access", f"{len(acl.rules)} rules for {len(acl.roles)} roles, {acl.default} by default"
-    yield "acl.tests", f"{len(acl.tests)} of {len(acl.tests)} as expected" if acl.tests else "none: write some"
+    yield "acl.tests", f"{len(acl.tests)} of {len(acl.tests)} as expected" if acl.tests else "none: add some"
     if compiled.loaded.overrides:
         yield "from env", ", ".join(compiled.loaded.overrides)
 
@@ -64,5 +64,5 @@ def _listen(gateway: Gateway) -> str:
 
 def _sessions(gateway: Gateway) -> str:
     sessions = gateway.sessions
-    where = f"in the folder {sessions.path}" if sessions.store == "file" else "in memory, gone on restart"
+    where = f"in the folder {sessions.path}" if sessions.store == "file" else "in memory, lost on restart"
     return f"{where}; {sessions.default_hours:g} h, at most {sessions.max_hours:g} h"

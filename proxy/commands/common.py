@@ -1,4 +1,4 @@
-"""What the commands share: the --config option, reading a configuration, and failing in one line."""
+"""Functions for all commands: the option --config, loading a configuration, and errors in one line."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ CONFIG = click.option(
 
 
 class Failed(click.ClickException):
-    """A failure: one line on stderr, exit status 2."""
+    """An error: one line on stderr and exit status 2."""
 
     exit_code = 2
 
 
-def read(config: FilePath) -> Compiled:
-    """Load, compile and run `acl.tests`; or print every problem and exit with 2."""
+def load_configuration(config: FilePath) -> Compiled:
+    """Return the compiled configuration after its `acl.tests` ran; or print every mistake and exit with status 2."""
     try:
-        return reading(config)()
+        return configuration_loader(config)()
     except ConfigError as error:
-        refuse(error.problems)
+        exit_with(error.problems)
 
 
-def reading(config: FilePath) -> Callable[[], Compiled]:
-    """A function that loads and compiles a file and runs its `acl.tests`. It raises ConfigError with every problem."""
+def configuration_loader(config: FilePath) -> Callable[[], Compiled]:
+    """Return a function that does what `load_configuration` does, but raises ConfigError with every mistake."""
 
-    def read_again() -> Compiled:
+    def load_and_test() -> Compiled:
         compiled = compile_config(load(config, os.environ))
-        problems = [*failing_tests(compiled), *unusable_files(compiled), *untrustworthy_documents(compiled)]
+        problems = [*failing_tests(compiled), *file_problems(compiled), *document_problems(compiled)]
         if problems:
             raise ConfigError(problems)
         return compiled
 
-    return read_again
+    return load_and_test
 
 
-def unusable_files(compiled: Compiled) -> Iterator[Problem]:
-    """Certificates and authorities that the configuration names and nobody could use."""
+def file_problems(compiled: Compiled) -> Iterator[Problem]:
+    """Yield a problem for each file in the configuration that can't be used: certificates, authorities, audit log."""
     gateway, folder = compiled.loaded.gateway, compiled.loaded.file.parent
     try:
         Certificate.of(gateway.server, folder)
@@ -66,28 +66,27 @@ def unusable_files(compiled: Compiled) -> Iterator[Problem]:
         wanted = (folder / gateway.audit.file).resolve().parent
         there = next(path for path in (wanted, *wanted.parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
-            yield _at(compiled, ("audit", "file"), f"{there} is no folder that can be written to")
+            yield _at(compiled, ("audit", "file"), f"{there} is not a writable folder")
     for name, upstream in gateway.upstreams.items():
         authorities = upstream.tls.ca if upstream.tls is not None else None
         if authorities is not None:
             try:
                 ssl.create_default_context(cafile=str(folder / authorities))
             except (OSError, ssl.SSLError) as error:
-                text = f"{folder / authorities} holds no certificate authorities ({error.strerror or error})"
+                text = f"{folder / authorities} contains no certificate authorities ({error.strerror or error})"
                 yield _at(compiled, ("upstreams", name, "tls", "ca"), text)
 
 
-def untrustworthy_documents(compiled: Compiled) -> Iterator[Problem]:
-    """What is wrong with the trusted documents, or that there are none."""
+def document_problems(compiled: Compiled) -> Iterator[Problem]:
+    """Yield the problems of the trusted documents; that there are none is a problem too."""
     settings, folder = compiled.loaded.gateway.graphql, compiled.loaded.file.parent
     if settings.trusted_documents is None:
         return
     found = check_trusted(settings, folder)
     yield from found.problems
     if not found.count and not found.problems:
-        text = (
-            f"{folder / settings.trusted_documents} holds neither *.graphql files nor JSON manifests: nothing could run"
-        )
+        named = folder / settings.trusted_documents
+        text = f"{named} contains neither *.graphql files nor JSON manifests: no document could run"
         yield _at(compiled, ("graphql", "trusted_documents"), text)
 
 
@@ -95,14 +94,14 @@ def _at(compiled: Compiled, path: Path, text: str) -> Problem:
     return Problem(compiled.loaded.document.place(path), key_of(path), text)
 
 
-def refuse(problems: Iterable[Problem]) -> NoReturn:
-    """Print the problems, one line each, and exit with 2."""
+def exit_with(problems: Iterable[Problem]) -> NoReturn:
+    """Print the problems, one line each, and exit with status 2."""
     for problem in problems:
         click.echo(str(problem), err=True)
     sys.exit(2)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; the first row is the heading."""
+    """Return rows as aligned columns; the first row is the heading."""
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,6 +1,6 @@
-"""`noetl-edge dev`: the gateway and both sandboxes on this machine, until ctrl-C.
+"""`noetl-edge dev`: run the gateway and both sandboxes on this machine until ctrl-C.
 
-The sandboxes run as processes of their own; the gateway knows them only by their addresses.
+The sandboxes are separate processes; the gateway reaches them at their addresses only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import httpx
 
-from proxy.commands.common import read
+from proxy.commands.common import load_configuration
 from proxy.commands.init import example
 
 _START_SECONDS = 20.0
@@ -38,9 +38,9 @@ class _Program:
 @click.option("--noetl-port", default=8082, show_default=True, help="Port of the sandbox NoETL.")
 @click.option("--dialect", type=click.Choice(["python", "rust"]), default="python", show_default=True)
 def dev(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str) -> None:
-    """Run the gateway with a sandbox Auth0 and a sandbox NoETL until ctrl-C, and print what to try.
+    """Run the gateway with a sandbox Auth0 and a sandbox NoETL until ctrl-C, and print commands to try.
 
-    Without a gateway.yaml in this folder the shipped example is used. Nothing here is fit for production.
+    If there is no gateway.yaml in this folder, the shipped example is used. Do not use this in production.
     """
     environment = {
         **os.environ,
@@ -58,9 +58,9 @@ def dev(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str)
             config = Path(folder) / "gateway.yaml"
             config.write_bytes(example())
         os.environ.update(environment)
-        read(config)
+        load_configuration(config)
         programs = _programs(config, port, auth0_port, noetl_port, dialect)
-        code = asyncio.run(_Stage(environment).run(programs, _welcome(port, auth0_port)))
+        code = asyncio.run(_Runner(environment).run(programs, _instructions(port, auth0_port)))
     sys.exit(code)
 
 
@@ -76,25 +76,25 @@ def _programs(config: Path, port: int, auth0_port: int, noetl_port: int, dialect
     )
 
 
-def _welcome(port: int, auth0_port: int) -> str:
+def _instructions(port: int, auth0_port: int) -> str:
     gateway, auth0 = f"http://localhost:{port}", f"http://localhost:{auth0_port}"
     return f"""
 noetl-edge is running at {gateway}. Users: user@example.com (analyst), dev@example.com (developer),
 admin@example.com (admin); the password is "password". Try, in another terminal:
 
-  # sign in at the sandbox Auth0, and trade the token for a session
+  # sign in at the sandbox Auth0, and exchange the token for a session
   get() {{ python3 -c "import json,sys; print(json.load(sys.stdin)['$1'])"; }}
   ID_TOKEN=$(curl -s {auth0}/oauth/token -d grant_type=password -d client_id=noetl-gateway \\
     -d username=user@example.com -d password=password | get id_token)
   TOKEN=$(curl -s {gateway}/api/auth/login -H 'content-type: application/json' \\
     -d "{{\\"auth0_token\\": \\"$ID_TOKEN\\"}}" | get session_token)
 
-  # run a playbook, and reach the NoETL API
+  # run a playbook, and call the NoETL API
   curl -s {gateway}/graphql -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' \\
     -d '{{"query": "mutation {{ executePlaybook(name: \\"examples/hello_world\\") {{ executionId status }} }}"}}'
   curl -s {gateway}/noetl/health -H "authorization: Bearer $TOKEN"
 
-  # have the sandbox Auth0 end all of the user's sessions (in a browser: {auth0}/u/logout-everywhere)
+  # end all sessions of the user at the sandbox Auth0 (in a browser: {auth0}/u/logout-everywhere)
   curl -s {auth0}/u/logout-everywhere -d email=user@example.com
 
   # or in a browser: {gateway}/graphql (headers: {{"authorization": "Bearer …"}})
@@ -103,16 +103,16 @@ ctrl-C stops all three.
 """
 
 
-class _Stage:
-    """Starts programs, passes on what they print, and stops those it started."""
+class _Runner:
+    """A runner of programs, which forwards their output and stops them at the end."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._running: list[tuple[_Program, asyncio.subprocess.Process]] = []
         self._printing: list[asyncio.Task[None]] = []
 
-    async def run(self, programs: tuple[_Program, ...], welcome: str) -> int:
-        """Run until a signal, or until one of them ends by itself. Returns the exit status."""
+    async def run(self, programs: tuple[_Program, ...], instructions: str) -> int:
+        """Run until a signal arrives or a program ends; return the exit status."""
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -120,7 +120,7 @@ class _Stage:
             for program in programs:
                 if not await self._start(program, stop):
                     return 0 if stop.is_set() else 1
-            click.echo(welcome)
+            click.echo(instructions)
             return await self._watch(stop)
         finally:
             await self._stop()
@@ -138,11 +138,11 @@ class _Stage:
             start_new_session=True,
         )
         self._running.append((program, process))
-        self._printing.append(asyncio.create_task(_pass_on(program.name, process)))
+        self._printing.append(asyncio.create_task(_forward_output(program.name, process)))
         try:
             async with asyncio.timeout(_START_SECONDS), httpx.AsyncClient(trust_env=False) as client:
                 while process.returncode is None and not stop.is_set():
-                    if await _answers(client, program.ready_url):
+                    if await _is_ready(client, program.ready_url):
                         return process.returncode is None
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -151,9 +151,9 @@ class _Stage:
 
     async def _watch(self, stop: asyncio.Event) -> int:
         ends = [asyncio.create_task(process.wait()) for _, process in self._running]
-        asked = asyncio.create_task(stop.wait())
-        await asyncio.wait([asked, *ends], return_when=asyncio.FIRST_COMPLETED)
-        for task in (asked, *ends):
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, *ends], return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, *ends):
             task.cancel()
         for program, process in self._running:
             if process.returncode is not None and not stop.is_set():
@@ -175,14 +175,14 @@ class _Stage:
         await asyncio.gather(*self._printing)
 
 
-async def _answers(client: httpx.AsyncClient, url: str) -> bool:
+async def _is_ready(client: httpx.AsyncClient, url: str) -> bool:
     try:
         return (await client.get(url, timeout=2)).is_success
     except httpx.TransportError:
         return False
 
 
-async def _pass_on(name: str, process: asyncio.subprocess.Process) -> None:
-    assert process.stdout is not None  # noqa: S101 - it was asked for
+async def _forward_output(name: str, process: asyncio.subprocess.Process) -> None:
+    assert process.stdout is not None  # noqa: S101 - the process was started with a pipe
     while line := await process.stdout.readline():
         click.echo(f"{name:<7} | {line.decode(errors='replace').rstrip()}")

@@ -1,4 +1,4 @@
-"""`noetl-edge explain`: what would be decided about a user's request, and what every rule says to it."""
+"""`noetl-edge explain`: the access decision on a user's request, and the result of every rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read
+from proxy.commands.common import CONFIG, Failed, load_configuration
 from proxy.config.compile import Compiled
 from proxy.errors import BadRequest
 from proxy.noetl.surface import playbook_name
@@ -20,15 +20,15 @@ from proxy.policy.cors import CorsPolicy
 @click.command(epilog="Example: noetl-edge explain --as user@example.com --execute data_pipeline/transform_data")
 @CONFIG
 @click.option("--as", "email", default="", help="E-mail address of the user.")
-@click.option("--role", "roles", multiple=True, help="A role that the token carries; may be repeated.")
+@click.option("--role", "roles", multiple=True, help="A role in the token; may be repeated.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A claim of the token; may be repeated.")
-@click.option("--execute", metavar="PLAYBOOK", help="May the user run it?")
-@click.option("--view", metavar="PLAYBOOK", help="May the user see it?")
-@click.option("--modify", metavar="PLAYBOOK", help="May the user change it?")
-@click.option("--delete", metavar="PLAYBOOK", help="May the user delete it?")
-@click.option("--method", default="GET", show_default=True, help="Method of a request.")
-@click.option("--path", metavar="PATH", help="Path of a request.")
-@click.option("--origin", metavar="ORIGIN", help="What a browser's page from there would be told.")
+@click.option("--execute", metavar="PLAYBOOK", help="Decide on running this playbook.")
+@click.option("--view", metavar="PLAYBOOK", help="Decide on viewing this playbook.")
+@click.option("--modify", metavar="PLAYBOOK", help="Decide on changing this playbook.")
+@click.option("--delete", metavar="PLAYBOOK", help="Decide on deleting this playbook.")
+@click.option("--method", default="GET", show_default=True, help="Method of the request.")
+@click.option("--path", metavar="PATH", help="Path of the request.")
+@click.option("--origin", metavar="ORIGIN", help="Decide whether a page of this origin can read the response.")
 def explain(
     config: Path,
     email: str,
@@ -39,23 +39,23 @@ def explain(
     origin: str | None,
     **playbooks: str | None,
 ) -> None:
-    """Tell whether a user may do something, by which rule, and what every other rule says. Exit 0 or 1.
+    """Print whether a user may do something, and the result of every rule. Exit status: 0 if allowed, 1 if denied.
 
-    Ask about one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --origin).
+    Give one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --origin).
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     who = subject_of(compiled, email, roles, _claims(claims))
-    asked = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
-    if len(asked) + (path is not None) != 1:
-        raise Failed("ask about one thing: --execute PLAYBOOK, --view, --modify, --delete, or --path PATH")
+    given = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
+    if len(given) + (path is not None) != 1:
+        raise Failed("give exactly one of --execute PLAYBOOK, --view, --modify, --delete and --path PATH")
     if path is not None:
         outcome = _request(compiled, who, method.upper(), path)
         about = f"{f'{outcome.action.value} on ' if outcome.action else ''}{method.upper()} {path}"
     else:
-        outcome = _playbook(compiled, who, *asked[0])
-        about = f"{asked[0][0].value} on playbook {asked[0][1]}"
+        outcome = _playbook(compiled, who, *given[0])
+        about = f"{given[0][0].value} on playbook {given[0][1]}"
     click.echo(f"user       {email or '(no e-mail)'}, roles: {', '.join(sorted(who.roles)) or 'none'}")
-    click.echo(f"asked      {about}")
+    click.echo(f"request    {about}")
     if outcome.route is not None:
         click.echo(f"route      {outcome.route.pattern} ({outcome.route.place}), {outcome.route.target}")
     _origin(compiled, outcome, origin)
@@ -97,8 +97,8 @@ def _origin(compiled: Compiled, outcome: Outcome, origin: str | None) -> None:
         return
     policy: CorsPolicy = outcome.route.cors if outcome.route else compiled.cors
     allowed = policy.allows(origin)
-    told = "may read the answer" if allowed else "is refused: no cors.allowed_origins names it, preflights get 403"
-    click.echo(f"origin     {origin} {told}")
+    text = "may read the response" if allowed else "is rejected: it is not in cors.allowed_origins; preflights get 403"
+    click.echo(f"origin     {origin} {text}")
 
 
 def _line(verdict: Verdict) -> str:

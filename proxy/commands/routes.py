@@ -1,4 +1,4 @@
-"""`noetl-edge routes`: the table in force, or which of its routes serves a request and why."""
+"""`noetl-edge routes`: the route table, or the route that serves a request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read, table
+from proxy.commands.common import CONFIG, Failed, load_configuration, table
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.http.target import PathError, normalise_path
@@ -19,13 +19,13 @@ from proxy.routing import Entry, Found, Missing, RouteTable
 @click.argument("method", required=False)
 @click.argument("path", required=False)
 def routes(config: Path, host: str, method: str | None, path: str | None) -> None:
-    """Print the route table; with METHOD and PATH, the route that serves them and why. Exit 1 if none does."""
-    compiled = read(config)
+    """Print the route table; with METHOD and PATH, print the route of this request and why. Exit 1 if there is none."""
+    compiled = load_configuration(config)
     if method is None:
         click.echo(table([_HEADING, *(_row(entry) for entry in compiled.routes.entries)]))
         return
     if path is None:
-        raise Failed("give a method and a path, as: noetl-edge routes GET /noetl/executions")
+        raise Failed("give a method and a path, such as: noetl-edge routes GET /noetl/executions")
     _match(compiled, host, method.upper(), path)
 
 
@@ -49,14 +49,16 @@ def _match(compiled: Compiled, host: str, method: str, target: str) -> None:
     try:
         path = normalise_path(target.partition("?")[0])
     except PathError as error:
-        raise Failed(f"{target} is answered 400: {error}") from None
+        raise Failed(f"{target} gets 400: {error}") from None
     if path != target:
         click.echo(f"normalised   {path}")
     found = compiled.routes.find(host.lower(), method, path)
     if isinstance(found, Found):
-        _tell(found, path)
+        _print_match(found, path)
     else:
-        ending = "no route has this path" if found.because == "no-path" else f"the path takes {', '.join(found.allow)}"
+        ending = (
+            "no route has this path" if found.because == "no-path" else f"the path accepts {', '.join(found.allow)}"
+        )
         click.echo(f"no match     {'404' if found.because == 'no-path' else '405'}: {ending}")
     for entry in compiled.routes.entries:
         if not (isinstance(found, Found) and entry.route is found.route):
@@ -67,7 +69,7 @@ def _match(compiled: Compiled, host: str, method: str, target: str) -> None:
         click.get_current_context().exit(1)
 
 
-def _tell(found: Found[RouteSpec], path: str) -> None:
+def _print_match(found: Found[RouteSpec], path: str) -> None:
     spec = found.route
     click.echo(f"matches      {spec.pattern}, {','.join(spec.methods)} ({spec.place})")
     click.echo(f"served by    {_served(spec)}")
@@ -79,11 +81,11 @@ def _tell(found: Found[RouteSpec], path: str) -> None:
 
 
 def _why_not(entry: Entry[RouteSpec], host: str, method: str, path: str) -> str:
-    """Why a route whose path matches does not serve the request; empty where its path does not match."""
+    """Return why a route with a matching path does not serve the request; an empty text if the path does not match."""
     alone = RouteTable([entry])
     if isinstance(alone.find(host, method, path), Found):
         return "its path is less specific, or an earlier route is the same"
     if alone.find(host, method, path) != Missing("no-path"):
-        return f"it takes {', '.join(entry.methods)} only"
+        return f"it accepts {', '.join(entry.methods)} only"
     elsewhere = RouteTable([Entry((), entry.methods, entry.pattern, entry.route)])
     return f"it is for host {', '.join(entry.hosts)}" if isinstance(elsewhere.find("", method, path), Found) else ""

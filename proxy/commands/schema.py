@@ -13,7 +13,7 @@ from proxy.config.jsonschema import gateway_schema
 def schema() -> None:
     """Print the JSON Schema of gateway.yaml.
 
-    An editor with a YAML language server completes and checks the file by it, when the file's first line is
-    "# yaml-language-server: $schema=" and the schema's place.
+    An editor with a YAML language server uses the schema to complete and check the file. The first line of the file
+    must be "# yaml-language-server: $schema=" followed by the path or url of the schema.
     """
     click.echo(json.dumps(gateway_schema(), indent=2))

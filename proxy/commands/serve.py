@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read, reading
+from proxy.commands.common import CONFIG, Failed, configuration_loader, load_configuration
 from proxy.config.compile import Compiled
 from proxy.config.lint import lint
 from proxy.config.model import Gateway
@@ -35,17 +35,17 @@ _OTHER_FILES = 100
 
 @click.command(epilog="Example: noetl-edge serve --config gateway.yaml --watch")
 @CONFIG
-@click.option("--watch", is_flag=True, help="Reload when the configuration's files change, as SIGHUP does.")
+@click.option("--watch", is_flag=True, help="Reload when the files of the configuration change.")
 def serve(config: Path, watch: bool) -> None:
     """Run the gateway until ctrl-C or SIGTERM; SIGHUP reloads the configuration.
 
-    The configuration is checked first, with its acl.tests; with a mistake in it nothing starts. A reload with a
-    mistake in it changes nothing.
+    The configuration is checked first, with its acl.tests; if there is a mistake, the gateway does not start. A reload
+    with a mistake changes nothing.
     """
-    compiled = read(config)
+    compiled = load_configuration(config)
     settings = compiled.loaded.gateway
     logs.configure(settings.logging.format, settings.logging.level)
-    _tell(compiled)
+    _log_configuration(compiled)
     _raise_limit(compiled)
     if settings.server.workers == 1:
         _serve_alone(compiled, config, watch)
@@ -54,7 +54,7 @@ def serve(config: Path, watch: bool) -> None:
 
 
 def _raise_limit(compiled: Compiled) -> None:
-    """Let the process open as many files as it is allowed to, and say if that is too few."""
+    """Raise the limit on open files to its maximum; log a warning if that is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -65,9 +65,9 @@ def _raise_limit(compiled: Compiled) -> None:
 
 
 def files_needed(gateway: Gateway) -> int:
-    """The files that a process may have open at once: clients, upstreams, and what every process has.
+    """Return the maximum number of open files of a process: connections of clients and upstreams, and others.
 
-    Upstream connections are never many more than clients, whatever the pools would allow.
+    The number of upstream connections is limited by that of clients, not only by the sizes of the pools.
     """
     clients = gateway.server.limits.max_connections
     upstreams = sum(len(upstream.urls) * upstream.max_connections for upstream in gateway.upstreams.values())
@@ -81,7 +81,7 @@ def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:
         log.info("gateway.listening", url=_url(compiled, host, port))
 
     with _failures_in_one_line(compiled):
-        run_loop(run(compiled, Running(reading(config), ready, watch=watch)))
+        run_loop(run(compiled, Running(configuration_loader(config), ready, watch=watch)))
 
 
 def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
@@ -91,11 +91,17 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
     host, port = held.getsockname()[:2]
 
     def work(number: int, current: Compiled, parent: int, ready: int) -> int:
-        def tell(_host: str, _port: int) -> None:
+        def notify_supervisor(_host: str, _port: int) -> None:
             os.write(ready, ready_note(number))
 
         how = Running(
-            reading(config), tell, shared=True, port=port, worker=number, numbers=Path(numbers), parent=parent
+            configuration_loader(config),
+            notify_supervisor,
+            shared=True,
+            port=port,
+            worker=number,
+            numbers=Path(numbers),
+            parent=parent,
         )
         try:
             with _failures_in_one_line(current):
@@ -107,7 +113,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
 
     with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
         changed = _changed(compiled) if watch else None
-        supervisor = Supervisor(compiled, reading(config), work, changed, Path(numbers))
+        supervisor = Supervisor(compiled, configuration_loader(config), work, changed, Path(numbers))
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 
 
@@ -117,7 +123,7 @@ def _changed(compiled: Compiled) -> Callable[[Compiled], bool]:
 
 
 class _failures_in_one_line:
-    """What keeps the gateway from starting, as one line on stderr and exit status 2."""
+    """A context manager that converts errors at the start to one line on stderr and exit status 2."""
 
     def __init__(self, compiled: Compiled) -> None:
         server = compiled.loaded.gateway.server
@@ -145,7 +151,7 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
-def _tell(compiled: Compiled) -> None:
+def _log_configuration(compiled: Compiled) -> None:
     log = logs.get_logger()
     if compiled.loaded.overrides:
         log.info("config.environment", overrides=list(compiled.loaded.overrides))
@@ -154,9 +160,9 @@ def _tell(compiled: Compiled) -> None:
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine on uvloop, or on asyncio's own loop where uvloop is missing.
+    """Run a coroutine on uvloop, or on the loop of asyncio if uvloop is not installed.
 
-    What is loaded by now is there to stay: the garbage collector need not look at it again, which would stop requests.
+    Objects that exist now are excluded from garbage collection, because scanning them would delay requests.
     """
     gc.collect()
     gc.freeze()

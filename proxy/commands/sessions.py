@@ -1,4 +1,4 @@
-"""`noetl-edge sessions`: list, end and purge the sessions of a gateway, also while it runs."""
+"""`noetl-edge sessions`: list, end and purge the sessions of a gateway, which may be running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, read, table
+from proxy.commands.common import CONFIG, Failed, load_configuration, table
 from proxy.config.compile import Compiled
 from proxy.gateway import open_audit, open_store, session_folder
 from proxy.observe.audit import act
@@ -30,15 +30,15 @@ class _Opened:
 
 @click.group(epilog="Example: noetl-edge sessions list")
 def sessions() -> None:
-    """List and end sessions. Works beside a running gateway, which sees the change at once."""
+    """List and end sessions. A running gateway uses the changes at once."""
 
 
 @sessions.command("list", epilog="Example: noetl-edge sessions list --user user@example.com")
 @CONFIG
-@click.option("--user", help="Only this user's: an e-mail address or a user id.")
+@click.option("--user", help="List sessions of this user only: an e-mail address or a user id.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one session per line.")
 def list_(config: Path, user: str | None, as_json: bool) -> None:
-    """List the sessions that are valid now. Ids are not tokens."""
+    """List the valid sessions. The ids are not tokens."""
 
     async def find(opened: _Opened) -> list[Session]:
         now = time.time()
@@ -72,12 +72,12 @@ def _is_of(session: Session, user: str | None) -> bool:
 @sessions.command(epilog="Example: noetl-edge sessions end --user user@example.com")
 @CONFIG
 @click.argument("session_id", required=False)
-@click.option("--user", help="All sessions of this user: an e-mail address or a user id.")
-@click.option("--all", "everyone", is_flag=True, help="All sessions of everyone.")
+@click.option("--user", help="End all sessions of this user: an e-mail address or a user id.")
+@click.option("--all", "everyone", is_flag=True, help="End all sessions of all users.")
 def end(config: Path, session_id: str | None, user: str | None, everyone: bool) -> None:
-    """End one session by its id, all of a user, or all. Exit 1 if there was none."""
+    """End one session by its id, all sessions of a user, or all sessions. The exit status is 1 if there was none."""
     if sum((session_id is not None, user is not None, everyone)) != 1:
-        raise Failed("say which: a session's id, --user EMAIL, or --all")
+        raise Failed("give a session id, --user EMAIL, or --all")
 
     async def finish(opened: _Opened) -> int:
         if session_id is not None:
@@ -89,7 +89,7 @@ def end(config: Path, session_id: str | None, user: str | None, everyone: bool) 
         return ended
 
     count = _with_store(config, finish)
-    audit = open_audit(read(config))
+    audit = open_audit(load_configuration(config))
     if audit is not None:
         whose = session_id or user or "everyone"
         audit.append(
@@ -103,7 +103,7 @@ def end(config: Path, session_id: str | None, user: str | None, everyone: bool) 
 @sessions.command(epilog="Example: noetl-edge sessions purge")
 @CONFIG
 def purge(config: Path) -> None:
-    """Delete what has expired now, instead of when the running gateway next does."""
+    """Delete expired sessions now; a running gateway also does this periodically."""
 
     async def drop(opened: _Opened) -> int:
         return await opened.store.purge(time.time(), opened.idle_timeout)
@@ -113,7 +113,7 @@ def purge(config: Path) -> None:
 
 
 def _with_store(config: Path, use: Callable[[_Opened], Awaitable[T]]) -> T:
-    compiled = read(config)
+    compiled = load_configuration(config)
 
     async def main() -> T:
         store = _open(compiled)
@@ -130,8 +130,8 @@ def _with_store(config: Path, use: Callable[[_Opened], Awaitable[T]]) -> T:
 
 def _open(compiled: Compiled) -> SessionStore:
     if compiled.loaded.gateway.sessions.store == "memory":
-        raise Failed("sessions.store is memory: only the running gateway knows its sessions")
+        raise Failed("sessions.store is memory: only the running gateway can access its sessions")
     folder = session_folder(compiled)
     if not folder.exists():
-        raise Failed(f"no session folder at {folder} yet: the gateway makes it when it first starts")
+        raise Failed(f"no session folder at {folder} yet: the gateway creates it when it starts")
     return open_store(compiled)

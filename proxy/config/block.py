@@ -1,4 +1,4 @@
-"""What every block of gateway.yaml is, and what several have in common."""
+"""The base class of all blocks of gateway.yaml, and types that several blocks use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RELAYED: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Block(BaseModel):
-    """A block of the file: frozen, strict, no unknown keys. Its `repr` hides secrets."""
+    """A block of the file: immutable, with strict types and without unknown keys. Its `repr` hides secrets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
@@ -37,5 +37,5 @@ _HIDDEN = _Hidden()
 
 
 def env(*names: str, secret: bool = False) -> dict[str, Any]:
-    """Extra facts about a field: the environment variables that override it, and whether it is a secret."""
+    """Return metadata for a field: the environment variables that override it, and whether its value is a secret."""
     return {"environment": list(names), "secret": secret}

@@ -1,4 +1,4 @@
-"""The handlers that routes can name, and the route table of a file that declares none."""
+"""The handlers that routes can name, and the built-in route table for a file without `routes`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class HandlerFacts:
-    """A handler's methods, what it does in one line, and, if it is not built yet, the `later` piece it waits for.
+    """The description of a handler.
 
-    `session`: whether one is `needed`, `optional`, taken from the body too (`own`), or not looked for (`none`).
+    Args:
+        methods: the methods that it supports.
+        summary: what it does, in one line.
+        session: `needed`, `optional`, `own` (the token may also be in the request body) or `none` (not checked).
+        later: the feature that is missing, if the handler is not available yet.
     """
 
     methods: tuple[str, ...]
@@ -20,23 +24,23 @@ class HandlerFacts:
 
 
 HANDLERS: dict[str, HandlerFacts] = {
-    "health": HandlerFacts(("GET",), "200 `ok` while the process lives"),
+    "health": HandlerFacts(("GET",), "200 `ok` while the process runs"),
     "ready": HandlerFacts(("GET",), "200 or 503 with the state of upstreams, session store and key sets"),
     "metrics": HandlerFacts(("GET",), "Prometheus text"),
-    "runtime.contract": HandlerFacts(("GET",), "what the command line needs to know to sign in"),
+    "runtime.contract": HandlerFacts(("GET",), "the settings that the command line needs to sign in"),
     "graphql": HandlerFacts(
         ("GET", "POST"),
         "GraphQL over HTTP, which needs a session, and GraphiQL for browsers, which does not",
         "optional",
     ),
     "static": HandlerFacts(("GET",), "files of a folder", later="static files"),
-    "auth.login": HandlerFacts(("POST",), "trade an Auth0 token for a session"),
-    "auth.validate": HandlerFacts(("POST",), "whether a session is valid, and whose it is", "own"),
+    "auth.login": HandlerFacts(("POST",), "exchange an Auth0 token for a session"),
+    "auth.validate": HandlerFacts(("POST",), "whether a session is valid, and its user", "own"),
     "auth.check_access": HandlerFacts(("POST",), "whether the user may do something with a playbook", "own"),
-    "auth.logout": HandlerFacts(("POST",), "end the session, or all of the user's", "own"),
+    "auth.logout": HandlerFacts(("POST",), "end the session, or all sessions of the user", "own"),
     "auth.sessions": HandlerFacts(("GET", "DELETE"), "list the user's sessions; DELETE with `{id}` ends one", "needed"),
     "auth.me": HandlerFacts(("GET",), "the signed-in user", "needed"),
-    "auth.ticket": HandlerFacts(("POST",), "a ticket of one use, for 30 s", "needed"),
+    "auth.ticket": HandlerFacts(("POST",), "a single-use ticket, valid for 30 s", "needed"),
     "auth.backchannel_logout": HandlerFacts(
         ("POST",), "OpenID Connect back-channel logout: the identity provider ends sessions"
     ),
@@ -44,7 +48,7 @@ HANDLERS: dict[str, HandlerFacts] = {
     "live.callback": HandlerFacts(("POST",), "callback of an auth playbook", later="events and callbacks"),
     "live.callback_async": HandlerFacts(("POST",), "callback of a playbook", later="events and callbacks"),
     "live.progress": HandlerFacts(("POST",), "progress of a playbook", later="events and callbacks"),
-    "sharding.preview": HandlerFacts(("GET",), "where a key would go", later="the sharding preview"),
+    "sharding.preview": HandlerFacts(("GET",), "the shard of a key", later="the sharding preview"),
 }
 
 BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
@@ -74,13 +78,13 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
 
 
 BUILTIN_LIMITS: dict[str, dict[str, Any]] = {"login": {"limit": "60/minute", "burst": 30, "key": "ip"}}
-"""What the built-in table's routes name, where the file does not."""
+"""The rate limits that the built-in routes use, unless the file defines them."""
 
-RELAYED_SUMMARY = "streamed to the NoETL API and back, if the access rules allow it"
+RELAYED_SUMMARY = "forward to the NoETL API, if the access rules allow it"
 
 
 def builtin_routes(upstreams: object) -> list[dict[str, Any]]:
-    """The built-in table, without the proxy and GraphQL where there is no upstream called `noetl`."""
+    """Return the built-in table; without an upstream called `noetl`, it has no forwarded routes and no GraphQL."""
     known = upstreams if isinstance(upstreams, dict) else {}
     served = "noetl" in known
     return [dict(r) for r in BUILTIN_ROUTES if served or (r.get("upstream") is None and r["handler"] != "graphql")]

@@ -1,4 +1,4 @@
-"""Checks that need more than one field: references, patterns, networks, combinations, and settings not built yet."""
+"""Checks that need more than one field: references, patterns, networks, combinations, unavailable settings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from proxy.config.builtin import HANDLERS
 from proxy.config.later import Later
 from proxy.config.model import Gateway, RouteBlock, RuleBlock
-from proxy.config.problems import Path, Problem, key_of, suggest
+from proxy.config.problems import Path, Problem, suggest
 from proxy.config.yamlfile import Document
+from proxy.http.header_edits import Direction, edit_problems
 from proxy.http.target import PathError, normalise_path
 from proxy.observe.tracing import is_installed
 from proxy.policy.cors import OriginError, check_origin
@@ -24,9 +25,9 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 
 def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
-    """Every problem that a single field does not show."""
+    """Return every problem that can't be seen in one field alone."""
     check = _Checker(document)
-    check.later(gateway, ())
+    check.availability(gateway, ())
     for part in (_server, _upstreams, _tenants, _cors, _rules, _roles, _tests, _routes, _graphql, _metrics, _tracing):
         part(gateway, check)
     return check.problems
@@ -38,14 +39,14 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def add(self, path: Path, text: str, *, key: bool = False) -> None:
-        self.problems.append(Problem(self.document.place(path, key=key), key_of(path), text))
+        self.problems.append(self.document.problem(path, text, key=key))
 
-    def entry(self, path: Path, text: str) -> None:
-        """A problem of a whole entry, unless part of the entry was wrong already."""
+    def whole_entry(self, path: Path, text: str) -> None:
+        """Add a problem of a whole entry, unless a part of the entry is invalid already."""
         if not any(gone[: len(path)] == path for gone in self.document.removed):
             self.add(path, text)
 
-    def attempt(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
+    def value(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
         try:
             function(value)
         except (GlobError, OriginError, PatternError, PathError) as error:
@@ -53,31 +54,31 @@ class _Checker:
 
     def globs(self, path: Path, globs: Iterable[str], function: Callable[[str], Any]) -> None:
         for index, glob in enumerate(globs):
-            self.attempt((*path, index), function, glob)
+            self.value((*path, index), function, glob)
 
     def networks(self, path: Path, networks: Iterable[str]) -> None:
         for index, text in enumerate(networks):
             try:
                 ipaddress.ip_network(text)
             except ValueError:
-                self.add((*path, index), f'"{text}" is not a network, as 10.0.0.0/8 or ::1/128')
+                self.add((*path, index), f'"{text}" is not a network: write it as 10.0.0.0/8 or ::1/128')
 
-    def known(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
+    def reference(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
         names = list(names)
         if name not in names:
             self.add(path, f'no {what} is called "{name}"' + suggest(name, names))
 
-    def later(self, block: BaseModel, path: Path) -> None:
+    def availability(self, block: BaseModel, path: Path) -> None:
         for name, info in type(block).model_fields.items():
             value, here = getattr(block, name), (*path, info.alias or name)
             if name not in block.model_fields_set:
                 continue
             for mark in info.metadata:
                 if isinstance(mark, Later) and not mark.accepts(value):
-                    text = f"is not available yet: {mark.what} comes with a later version; leave it out"
+                    text = f"is not available yet: {mark.what} will come with a later version; remove it"
                     self.add(here, text, key=True)
             for below, inner in self._blocks(value, here):
-                self.later(inner, below)
+                self.availability(inner, below)
 
     def _blocks(self, value: Any, path: Path) -> Iterator[tuple[Path, BaseModel]]:
         if isinstance(value, BaseModel):
@@ -85,37 +86,39 @@ class _Checker:
         elif isinstance(value, dict):
             yield from (((*path, key), item) for key, item in value.items() if isinstance(item, BaseModel))
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            yield from (((*path, index), item) for index, item in self.document.numbered(path, value))
+            yield from (((*path, index), item) for index, item in self.document.with_index(path, value))
 
 
 def _tracing(gateway: Gateway, check: _Checker) -> None:
     if gateway.tracing.enabled and not is_installed():
-        check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or leave it off")
+        check.add(("tracing", "enabled"), "needs OpenTelemetry: install noetl-edge[otel], or set false")
     if not _is_base_url(gateway.tracing.endpoint):
-        check.add(("tracing", "endpoint"), "needs scheme and host, as http://localhost:4318, and no path")
+        check.add(("tracing", "endpoint"), "must be scheme and host without a path, such as http://localhost:4318")
 
 
 def _graphql(gateway: Gateway, check: _Checker) -> None:
     settings = gateway.graphql
     if settings.apq and settings.trusted_documents is not None:
-        check.add(("graphql", "apq"), "has no use beside trusted_documents, found by hash as they are; leave it out")
+        check.add(
+            ("graphql", "apq"), "has no effect with trusted_documents, which are found by hash already; remove it"
+        )
     if settings.trusted_documents == "":
-        check.add(("graphql", "trusted_documents"), "must not be empty; name a folder, or leave it out")
+        check.add(("graphql", "trusted_documents"), "must not be empty: name a folder, or remove the key")
     if "apq_size" in settings.model_fields_set and not settings.apq:
-        check.add(("graphql", "apq_size"), "goes with apq: true", key=True)
+        check.add(("graphql", "apq_size"), "has an effect only with apq: true", key=True)
 
 
 def _metrics(gateway: Gateway, check: _Checker) -> None:
     path: Path = ("metrics", "allow_from")
     check.networks(path, gateway.metrics.allow_from)
-    routes = check.document.numbered(("routes",), gateway.routes or ())
-    builtin = any(r.handler == "metrics" and not check.document.declares(("routes", index)) for index, r in routes)
+    routes = check.document.with_index(("routes",), gateway.routes or ())
+    builtin = any(r.handler == "metrics" and not check.document.is_in_file(("routes", index)) for index, r in routes)
     if "allow_from" in gateway.metrics.model_fields_set and gateway.routes is not None and not builtin:
-        check.add(path, "is for the built-in /metrics; write allow_from at your own route of it", key=True)
+        check.add(path, "applies to the built-in /metrics route only; set allow_from on your own route", key=True)
 
 
 def _names(document: Document, *path: str) -> list[str]:
-    """The keys of a mapping as the file has it, also those whose value turned out wrong."""
+    """Return the keys of a mapping in the file, including those with an invalid value."""
     data = document.data
     for part in path:
         data = data.get(part) if isinstance(data, dict) else None
@@ -125,11 +128,13 @@ def _names(document: Document, *path: str) -> list[str]:
 def _server(gateway: Gateway, check: _Checker) -> None:
     check.networks(("server", "trusted_proxies"), gateway.server.trusted_proxies)
     if gateway.server.workers != 1 and gateway.sessions.store == "memory":
-        text = "is for one process: with several workers each would have sessions of its own; use file"
+        text = "memory works with one process only: several workers would not share sessions; use file"
         check.add(("sessions", "store"), text)
     url = gateway.server.public_url
     if url is not None and not _is_base_url(url):
-        check.add(("server", "public_url"), "needs scheme and host, as https://gateway.example.com, and no path")
+        check.add(
+            ("server", "public_url"), "must be scheme and host without a path, such as https://gateway.example.com"
+        )
 
 
 def _is_base_url(url: str) -> bool:
@@ -146,26 +151,24 @@ def _upstreams(gateway: Gateway, check: _Checker) -> None:
     for name, upstream in gateway.upstreams.items():
         path: Path = ("upstreams", name, "urls")
         if upstream.hash_on is not None and upstream.balance != "consistent_hash":
-            check.add(("upstreams", name, "hash_on"), "goes with balance: consistent_hash", key=True)
+            check.add(("upstreams", name, "hash_on"), "has an effect only with balance: consistent_hash", key=True)
         if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.urls):
-            check.add(("upstreams", name, "tls"), "goes with an https url", key=True)
+            check.add(("upstreams", name, "tls"), "has an effect only with an https url", key=True)
         for index, url in enumerate(upstream.urls):
             if not _is_base_url(url):
-                check.add((*path, index), "needs scheme and host, as http://localhost:8082, and no path")
+                check.add((*path, index), "must be scheme and host without a path, such as http://localhost:8082")
             elif url.rstrip("/") in [other.rstrip("/") for other in upstream.urls[:index]]:
-                check.add((*path, index), "is there twice")
+                check.add((*path, index), "is a duplicate; remove it")
             elif "@" in url:
-                check.add(
-                    (*path, index), "user and password don't belong in a url; set an authorization header instead"
-                )
+                check.add((*path, index), "must not contain a user or password; set an authorization header instead")
 
 
 def _tenants(gateway: Gateway, check: _Checker) -> None:
     auth, seen = gateway.auth, set()
-    for index, tenant in check.document.numbered(("auth", "tenants"), auth.tenants):
+    for index, tenant in check.document.with_index(("auth", "tenants"), auth.tenants):
         path: Path = ("auth", "tenants", index)
         if tenant.domain in seen:
-            check.add((*path, "domain"), f'the tenant "{tenant.domain}" is there twice')
+            check.add((*path, "domain"), f'the tenant "{tenant.domain}" is a duplicate; remove one')
         seen.add(tenant.domain)
         for number, name in enumerate(tenant.algorithms):
             if name not in ALGORITHMS:
@@ -180,14 +183,14 @@ def _tenants(gateway: Gateway, check: _Checker) -> None:
     _sandboxes(gateway, check)
     domains = {tenant.domain for tenant in auth.tenants}
     if auth.default_tenant is not None and domains:
-        check.known(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
+        check.reference(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
 
 
 def _sandboxes(gateway: Gateway, check: _Checker) -> None:
-    """A tenant on plain http is a sandbox; it must not guard a public address."""
+    """Report a tenant with a plain http issuer, which is a sandbox, if the gateway listens on a public address."""
     sandboxes = [tenant.domain for tenant in gateway.auth.tenants if (tenant.issuer or "https:").startswith("http:")]
     if sandboxes and not is_loopback(gateway.server.host) and not gateway.auth.allow_sandbox_tenants:
-        text = f"is public while tenant {sandboxes[0]} is a sandbox (plain http issuer): listen on 127.0.0.1"
+        text = f"is a public address, but tenant {sandboxes[0]} is a sandbox (plain http issuer): listen on 127.0.0.1"
         check.add(("server", "host"), f"{text}, or set auth.allow_sandbox_tenants: true")
 
 
@@ -198,13 +201,13 @@ def _tenant_url(check: _Checker, path: Path, url: str) -> None:
     except ValueError:
         parts, host = None, None
     if parts is None or parts.scheme not in ("http", "https") or not host:
-        check.add(path, "needs a url, as https://tenant.example.com/")
+        check.add(path, "must be a url, such as https://tenant.example.com/")
     elif parts.scheme == "http" and not is_loopback(host):
-        check.add(path, "plain http is for sandboxes on localhost only; write https://")
+        check.add(path, "plain http is allowed for sandboxes on localhost only; use https://")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
+    """Return True if a host name or address is the loopback of this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -216,34 +219,38 @@ def is_loopback(host: str) -> bool:
 def _cors(gateway: Gateway, check: _Checker) -> None:
     short = gateway.corsAllowedOrigins
     if short is not None and "allowed_origins" in gateway.cors.model_fields_set:
-        check.add(("corsAllowedOrigins",), "cors.allowed_origins is given too; keep one of them", key=True)
+        check.add(
+            ("corsAllowedOrigins",),
+            "is the short form of cors.allowed_origins, which is given too; remove one of them",
+            key=True,
+        )
     for index, origin in enumerate(short or ()):
-        check.attempt(("corsAllowedOrigins", index), check_origin, origin)
+        check.value(("corsAllowedOrigins", index), check_origin, origin)
     blocks: list[tuple[Path, Any]] = [(("cors",), gateway.cors)]
-    for index, route in check.document.numbered(("routes",), gateway.routes or ()):
+    for index, route in check.document.with_index(("routes",), gateway.routes or ()):
         if route.cors is not None:
             blocks.append((("routes", index, "cors"), route.cors))
     for path, cors in blocks:
         for index, origin in enumerate(cors.allowed_origins):
-            check.attempt((*path, "allowed_origins", index), check_origin, origin)
+            check.value((*path, "allowed_origins", index), check_origin, origin)
         if "*" in cors.allowed_origins and cors.allow_credentials:
-            check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; or name the origins')
+            check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; otherwise list the origins')
     if "*" in (short or ()) and gateway.cors.allow_credentials:
-        check.add(("corsAllowedOrigins",), '"*" needs cors.allow_credentials: false; or name the origins')
+        check.add(("corsAllowedOrigins",), '"*" needs cors.allow_credentials: false; otherwise list the origins')
 
 
 def _rules(gateway: Gateway, check: _Checker) -> None:
-    for index, rule in check.document.numbered(("acl", "rules"), gateway.acl.rules):
+    for index, rule in check.document.with_index(("acl", "rules"), gateway.acl.rules):
         _rule(rule, ("acl", "rules", index), check)
 
 
 def _rule(rule: RuleBlock, path: Path, check: _Checker) -> None:
     if bool(rule.allow) == bool(rule.deny):
-        check.entry(path, "needs either allow: [actions] or deny: [actions], not both")
+        check.whole_entry(path, "needs exactly one of allow: [actions] and deny: [actions]")
     if bool(rule.playbooks) == bool(rule.paths):
-        check.entry(path, "needs either playbooks: [globs] or paths: [globs], not both")
+        check.whole_entry(path, "needs exactly one of playbooks: [globs] and paths: [globs]")
     if rule.methods and not rule.paths:
-        check.add((*path, "methods"), "goes with paths, not with playbooks", key=True)
+        check.add((*path, "methods"), "has an effect only with paths", key=True)
     check.globs((*path, "playbooks"), rule.playbooks, path_glob)
     check.globs((*path, "paths"), rule.paths, path_glob)
     check.globs((*path, "emails"), rule.emails, text_glob)
@@ -255,47 +262,56 @@ def _roles(gateway: Gateway, check: _Checker) -> None:
 
 
 def _tests(gateway: Gateway, check: _Checker) -> None:
-    for index, test in check.document.numbered(("acl", "tests"), gateway.acl.tests):
+    for index, test in check.document.with_index(("acl", "tests"), gateway.acl.tests):
         given = [k for k in ("execute", "view", "modify", "delete", "request") if getattr(test, k) is not None]
         if len(given) != 1:
-            check.entry(("acl", "tests", index), "needs one of execute, view, modify, delete and request")
+            check.whole_entry(("acl", "tests", index), "needs exactly one of execute, view, modify, delete and request")
 
 
 def _routes(gateway: Gateway, check: _Checker) -> None:
     names = _names(check.document, "upstreams")
-    for index, route in check.document.numbered(("routes",), gateway.routes or ()):
+    for index, route in check.document.with_index(("routes",), gateway.routes or ()):
         path: Path = ("routes", index)
-        check.attempt((*path, "path"), parse_pattern, route.path)
+        check.value((*path, "path"), parse_pattern, route.path)
         check.networks((*path, "allow_from"), route.allow_from)
         if (route.handler is None) == (route.upstream is None):
-            check.entry(path, "needs either handler: NAME or upstream: NAME, not both")
+            check.whole_entry(path, "needs exactly one of handler: NAME and upstream: NAME")
         elif route.handler is not None:
             _handler(route, path, check)
         elif route.upstream is not None:
-            check.known((*path, "upstream"), route.upstream, names, "upstream")
+            check.reference((*path, "upstream"), route.upstream, names, "upstream")
         if route.rewrite is not None:
             _rewrite(route, path, check)
+        _header_edits(route, path, check)
         if route.rate_limit is not None:
-            check.known((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
+            check.reference((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
+
+
+def _header_edits(route: RouteBlock, path: Path, check: _Checker) -> None:
+    for direction in Direction:
+        edit = route.headers.request if direction is Direction.REQUEST else route.headers.response
+        for problem in edit_problems(direction, edit.set, edit.remove):
+            place: Path = (*path, "headers", direction.value, problem.part.value, problem.entry)
+            check.add(place, problem.text, key=not problem.is_value and isinstance(problem.entry, str))
 
 
 def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     name = route.handler or ""
     facts = HANDLERS.get(name)
     if facts is None:
-        check.known((*path, "handler"), name, HANDLERS, "handler")
+        check.reference((*path, "handler"), name, HANDLERS, "handler")
         return
     if facts.later:
-        text = f"{name} is not available yet: {facts.later} comes with a later version; leave the route out"
+        text = f"{name} is not available yet: {facts.later} will come with a later version; remove the route"
         check.add((*path, "handler"), text)
     if name == "graphql" and "noetl" not in _names(check.document, "upstreams"):
-        check.add((*path, "handler"), "graphql needs an upstream called noetl: add it, or leave the route out")
+        check.add((*path, "handler"), "graphql needs an upstream called noetl: add it, or remove the route")
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):
-            check.add((*path, "methods", index), f"{name} answers {', '.join(facts.methods)} only")
+            check.add((*path, "methods", index), f"{name} supports {', '.join(facts.methods)} only")
     for key in ("rewrite", "action", "timeout", "auth", "require", "websocket", "headers"):
         if key in route.model_fields_set:
-            check.add((*path, key), "is for routes with an upstream", key=True)
+            check.add((*path, key), "has an effect only on routes with an upstream", key=True)
 
 
 def _rewrite(route: RouteBlock, path: Path, check: _Checker) -> None:
@@ -310,4 +326,4 @@ def _rewrite(route: RouteBlock, path: Path, check: _Checker) -> None:
     except (KeyError, ValueError, IndexError, AttributeError, PathError) as error:
         names = ", ".join(f"{{{name}}}" for name in pattern.names) or "none"
         why = str(error) if isinstance(error, PathError) else f"known parameters: {names}"
-        check.add((*path, "rewrite"), f"can't be made into a path ({why})")
+        check.add((*path, "rewrite"), f"does not give a valid path ({why})")

@@ -1,4 +1,4 @@
-"""Turns the model into what the gateway runs on: access policy, origin policies, route table. Done once, at load."""
+"""Compiler from the model to runtime objects: access policy, origin policies, route table. It runs once, at load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class RouteSpec:
-    """A route, compiled: everything a request on it needs, looked up once. Sizes in bytes, times in seconds."""
+    """A compiled route: all that a request on it needs.
+
+    Args:
+        pattern: the path pattern, as in the file.
+        place: the place of the route in the file, or `built-in`.
+        block: the route's settings.
+        methods: the methods that the route accepts.
+        cors: the origin policy.
+        allow_from: the networks of clients that may use the route; empty means all.
+        max_body_size: the largest request body, in bytes.
+        action: the action that the access rules decide on; None means that the method gives it.
+        require_roles: the roles of which the user must have one; empty means no requirement.
+        limit: the rate limit, if there is one.
+    """
 
     pattern: str
     place: Place
@@ -38,13 +51,21 @@ class RouteSpec:
 
     @property
     def target(self) -> str:
-        """What serves the route, in a word, for logs and tables."""
+        """The handler or upstream that serves the route, as a short text for logs and tables."""
         return self.block.handler or f"-> {self.block.upstream}"
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """The runtime objects of one configuration."""
+    """The runtime objects of one configuration.
+
+    Args:
+        loaded: the settings that they were compiled from.
+        access: the access rules.
+        cors: the origin policy for routes without their own.
+        routes: the route table.
+        trusted_proxies: the networks of trusted proxies.
+    """
 
     loaded: Loaded
     access: AccessPolicy
@@ -54,7 +75,7 @@ class Compiled:
 
 
 def compile_config(loaded: Loaded) -> Compiled:
-    """Compile a configuration that has no problems."""
+    """Return the runtime objects of a valid configuration."""
     gateway = loaded.gateway
     short = gateway.corsAllowedOrigins
     cors = _cors(gateway.cors, gateway.cors.allowed_origins if short is None else short)
@@ -68,12 +89,12 @@ def compile_config(loaded: Loaded) -> Compiled:
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Parse networks that have passed the checks."""
+    """Return parsed networks; the texts have passed the checks."""
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
 def compile_access(loaded: Loaded) -> AccessPolicy:
-    """The access rules, each with its file and line."""
+    """Return the access policy; each rule has its file and line."""
     acl = loaded.gateway.acl
     roles = tuple(
         Role(
@@ -136,7 +157,7 @@ def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
         facts = HANDLERS.get(block.handler or "")
         methods = block.methods or (facts.methods if facts else RELAYED)
         limit = gateway.graphql.max_body_size if block.handler == "graphql" else gateway.server.limits.max_body_size
-        builtin = not loaded.document.declares(("routes", index))
+        builtin = not loaded.document.is_in_file(("routes", index))
         allowed = gateway.metrics.allow_from if builtin and block.handler == "metrics" else block.allow_from
         spec = RouteSpec(
             pattern=block.path,

@@ -1,48 +1,47 @@
-"""What changed between two configurations, and one short name for a configuration. Never tells a secret."""
+"""The differences between two configurations, and a short hash of one. Secrets are never shown."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from proxy.config.model import Gateway
-from proxy.config.types import written
+from proxy.config.model import Gateway, HeaderEdit
+from proxy.config.secret_names import is_secret_name
+from proxy.config.types import spell
 
-_SECRET_NAME = re.compile(r"authorization|cookie|token|secret|passw|api-?key|credential", re.IGNORECASE)
 _HIDDEN = "(a secret)"
-_MAX_TOLD = 50
+_MAX_LINES = 50
 Flat = dict[str, Any]
 
 
 def differences(old: Gateway, new: Gateway) -> tuple[str, ...]:
-    """One line per setting that differs, as `server.limits.body_timeout: 30s -> 10s`; at most fifty, then how many."""
+    """Return one line per changed setting, such as `server.limits.body_timeout: 30s -> 10s`; at most 50 lines."""
     before, after = _flatten(old), _flatten(new)
     lines = []
     for key in dict.fromkeys((*before, *after)):
         if key not in after:
-            lines.append(f"{key}: {_told(before[key])} -> (removed)")
+            lines.append(f"{key}: {_shown(before[key])} -> (removed)")
         elif key not in before:
-            lines.append(f"{key}: (added) -> {_told(after[key])}")
+            lines.append(f"{key}: (added) -> {_shown(after[key])}")
         elif before[key] != after[key]:
-            lines.append(f"{key}: {_told(before[key])} -> {_told(after[key])}")
-    if len(lines) > _MAX_TOLD:
-        return (*lines[:_MAX_TOLD], f"and {len(lines) - _MAX_TOLD} more")
+            lines.append(f"{key}: {_shown(before[key])} -> {_shown(after[key])}")
+    if len(lines) > _MAX_LINES:
+        return (*lines[:_MAX_LINES], f"and {len(lines) - _MAX_LINES} more")
     return tuple(lines)
 
 
 def fingerprint(gateway: Gateway) -> str:
-    """Twelve hexadecimal digits that name a configuration; secrets are no part of it."""
-    flat = {key: str(_told(value)) for key, value in _flatten(gateway).items()}
+    """Return 12 hexadecimal digits that identify a configuration; values of secrets do not change them."""
+    flat = {key: str(_shown(value)) for key, value in _flatten(gateway).items()}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class _Secret:
-    """A value that is compared, and never shown."""
+    """A secret value, which can be compared and is never shown."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -54,7 +53,7 @@ class _Secret:
         return 0
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, _Secret):
         return _HIDDEN
     return json.dumps(value, default=str) if isinstance(value, list | tuple | bool) or value is None else str(value)
@@ -68,7 +67,10 @@ def _flatten(gateway: Gateway) -> Flat:
 
 def _block(block: BaseModel, path: str, flat: Flat) -> None:
     for name, info in type(block).model_fields.items():
-        _value(getattr(block, name), f"{path}.{info.alias or name}".lstrip("."), flat, info)
+        value = getattr(block, name)
+        if isinstance(block, HeaderEdit) and name == "set":
+            value = {key: _Secret(text) if key in block.secret_names else text for key, text in value.items()}
+        _value(value, f"{path}.{info.alias or name}".lstrip("."), flat, info)
 
 
 def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
@@ -80,12 +82,13 @@ def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
     elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
         _list(value, path, flat)
     else:
-        shown = written(info, value) if info is not None else value
-        flat[path] = _Secret(value) if value is not None and _is_secret(path, info) else shown
+        shown = spell(info, value) if info is not None else value
+        hidden = value is not None and not isinstance(value, _Secret) and _is_secret(path, info)
+        flat[path] = _Secret(value) if hidden else shown
 
 
 def _list(blocks: tuple[Any, ...], path: str, flat: Flat) -> None:
-    """A list of blocks: routes by path and methods, tenants by domain, all else by number."""
+    """Add a list of blocks; routes are identified by path and methods, tenants by domain, others by their index."""
     seen: dict[str, int] = {}
     for number, block in enumerate(blocks):
         name = getattr(block, "path", None) or getattr(block, "domain", None) or str(number)
@@ -99,4 +102,4 @@ def _is_secret(path: str, info: FieldInfo | None) -> bool:
     if info is not None:
         extra = info.json_schema_extra
         return isinstance(extra, dict) and extra.get("secret") is True
-    return _SECRET_NAME.search(path.rpartition(".")[2]) is not None
+    return is_secret_name(path.rpartition(".")[2])

@@ -1,6 +1,6 @@
-"""Environment variables that existing deployments set, and that override the file.
+"""Environment variables of existing deployments, which override the file.
 
-Which variable belongs to which key stands in the model; here is how a variable's text becomes the key's value.
+The model says which variable belongs to which key; this module converts a variable's text to the key's value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SECONDS = ("_SECS",)
 
 
 def block_of(annotation: Any) -> type[BaseModel] | None:
-    """The block class within an annotation such as `Annotated[Live | None, …]` or `dict[str, Upstream]`."""
+    """Return the block class inside an annotation such as `Annotated[Live | None, …]` or `dict[str, Upstream]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in get_args(annotation):
@@ -31,7 +31,7 @@ def block_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def fields(block: type[BaseModel] = Gateway, path: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
-    """Every key of the model with its path; the name of an upstream or role is `NAME`, an entry of a list `[]`."""
+    """Yield every key of the model with its path. `NAME` stands for an upstream or role, `[]` for a list entry."""
     for name, info in block.model_fields.items():
         here = (*path, info.alias or name)
         yield here, info
@@ -46,7 +46,7 @@ def _between(annotation: Any) -> Path:
 
 
 def variables() -> dict[str, Path]:
-    """Environment variable -> the key that it overrides; the upstream is the one named `noetl`."""
+    """Return the key that each environment variable overrides; the upstream is the one named `noetl`."""
     found: dict[str, Path] = {}
     for path, info in fields():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -59,7 +59,7 @@ def variables() -> dict[str, Path]:
 
 
 def apply_environment(document: Document, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Put the set variables into the document; returns the names of those that took effect."""
+    """Put the variables that are set into the document, and return the names of those that took effect."""
     if not isinstance(document.data, dict):
         return ()
     applied = []
@@ -72,8 +72,7 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> tuple[s
         if name == "CORS_ALLOWED_ORIGINS":
             document.data.pop("corsAllowedOrigins", None)
         if _put(document.data, path, _value(name, text)):
-            document.keys[path] = document.values[path] = Place(f"environment variable {name}")
-            document.interpolated.add(path)
+            document.override(path, Place(f"environment variable {name}"))
             applied.append(name)
     return tuple(applied)
 

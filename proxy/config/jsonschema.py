@@ -1,4 +1,4 @@
-"""The JSON Schema of gateway.yaml, made from the model."""
+"""The JSON Schema of gateway.yaml, generated from the model."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import BaseModel
 from proxy.config.builtin import HANDLERS
 from proxy.config.environment import block_of
 from proxy.config.model import Gateway
-from proxy.config.types import written
+from proxy.config.types import spell
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 
 def gateway_schema() -> dict[str, Any]:
-    """The schema, draft 2020-12: what editors need to complete and check the file.
+    """Return the schema (draft 2020-12), with which editors complete and check the file.
 
-    It accepts every file that `check` accepts; what needs more than one key to be seen, only `check` sees.
+    The schema accepts every file that `check` accepts. Mistakes that involve several keys are found by `check` only.
     """
     schema = Gateway.model_json_schema(by_alias=True)
     schema = {"$schema": _DIALECT, **schema, "title": "gateway.yaml"}
@@ -37,19 +37,19 @@ def _handlers() -> list[str]:
 
 
 def _defaults(block: type[BaseModel], node: dict[str, Any], blocks: dict[str, Any], seen: set[str]) -> None:
-    """Spell defaults as the file would: `10s`, not 10.0."""
+    """Write defaults in the spelling of the file: `10s` instead of 10.0."""
     seen.add(block.__name__)
     for name, info in block.model_fields.items():
         entry = node["properties"][info.alias or name]
         if "default" in entry:
-            entry["default"] = written(info, entry["default"])
+            entry["default"] = spell(info, entry["default"])
         inner = block_of(info.annotation)
         if inner is not None and inner.__name__ not in seen:
             _defaults(inner, blocks[inner.__name__], blocks, seen)
 
 
 def _tidy(node: Any) -> None:
-    """Leave out what no author needs; a value of a closed set may also come from a variable."""
+    """Remove internal metadata, and accept `${…}` where a fixed set of values is allowed."""
     if isinstance(node, list):
         for inner in node:
             _tidy(inner)

@@ -1,4 +1,4 @@
-"""Marks the settings whose machinery is not built yet: using one is an error that says so, never silence."""
+"""A mark for settings that are not available yet. Using one is a configuration error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Metadata of a field. Any value but those in `inert` is refused; `what` names the missing machinery."""
+    """Metadata of a field that is not available yet: `what` names the feature; values in `inert` are accepted."""
 
     what: str
     inert: tuple[Any, ...] = ()
 
     def accepts(self, value: Any) -> bool:
-        """Whether the value asks for nothing that is missing."""
+        """Return True if the value does not need the missing feature."""
         return any(type(value) is type(quiet) and value == quiet for quiet in self.inert)

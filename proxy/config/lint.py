@@ -1,28 +1,26 @@
-"""What `check` warns about: a file that works, but not as its author will have meant.
+"""The warnings of `check`: settings that are valid, but probably not intended.
 
-Warnings never keep the gateway from starting; what must not start is an error, in `checks.py`.
+A warning does not prevent the gateway from starting; what must prevent it is an error in `checks.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Gateway, RoleBlock
 from proxy.config.problems import Path, Problem, key_of
+from proxy.config.secret_names import is_secret_name
 from proxy.http.target import normalise_path
 from proxy.policy.acl import Action, Rule
 from proxy.policy.glob import Glob, covers, intersects
 from proxy.routing import Entry, Pattern
 
-_SECRET_NAME = re.compile(r"authorization|cookie|token|secret|passw|api-?key|credential", re.IGNORECASE)
-
 
 def lint(compiled: Compiled) -> tuple[Problem, ...]:
-    """Every warning, in the order of the file."""
-    parts = (_public, _cookies, _tenants, _open_routes, _dead_routes, _rules, _secrets)
+    """Return every warning, in the order of the file."""
+    parts = (_public_host, _cookies, _tenants, _open_routes, _unreachable_routes, _rules, _secrets)
     return tuple(sorted({warning for part in parts for warning in part(compiled)}))
 
 
@@ -30,57 +28,59 @@ def _at(compiled: Compiled, path: Path, text: str) -> Problem:
     return Problem(compiled.loaded.document.place(path), key_of(path), text)
 
 
-def _public(compiled: Compiled) -> Iterator[Problem]:
+def _public_host(compiled: Compiled) -> Iterator[Problem]:
     server = compiled.loaded.gateway.server
     if not is_loopback(server.host) and server.tls is None and not server.trusted_proxies:
-        text = "listens beyond this machine without TLS, and no trusted_proxies that could have ended it: tokens travel"
-        yield _at(compiled, ("server", "host"), f"{text} in clear")
+        text = "is reachable from other machines without TLS, and no trusted_proxies end TLS: tokens are not encrypted"
+        yield _at(compiled, ("server", "host"), text)
 
 
 def _cookies(compiled: Compiled) -> Iterator[Problem]:
     cookie = compiled.loaded.gateway.sessions.cookie
     path: Path = ("sessions", "cookie")
     if cookie.enabled and not cookie.secure and not is_loopback(compiled.loaded.gateway.server.host):
-        yield _at(compiled, (*path, "secure"), "session cookies travel over plain http; leave secure: true")
+        yield _at(compiled, (*path, "secure"), "session cookies are sent over plain http; set secure: true")
     if cookie.enabled and cookie.same_site == "none" and not cookie.secure:
-        yield _at(compiled, (*path, "same_site"), "browsers drop a same_site: none cookie that is not secure")
+        yield _at(compiled, (*path, "same_site"), "browsers reject a cookie with same_site: none that is not secure")
 
 
 def _tenants(compiled: Compiled) -> Iterator[Problem]:
     gateway = compiled.loaded.gateway
     logins = any(entry.route.block.handler == "auth.login" for entry in compiled.routes.entries)
     if logins and not gateway.auth.tenants:
-        yield _at(compiled, ("auth", "tenants"), "there is no tenant, so nobody can sign in")
+        yield _at(compiled, ("auth", "tenants"), "no tenant is configured: nobody can sign in")
     if not gateway.acl.rules and gateway.acl.default == "deny":
-        yield _at(compiled, ("acl", "rules"), "there is no rule, so nobody may do anything")
+        yield _at(compiled, ("acl", "rules"), "no rule is configured: every request is denied")
     if gateway.acl.default == "allow":
-        yield _at(compiled, ("acl", "default"), "every signed-in user may do whatever no rule denies")
+        yield _at(compiled, ("acl", "default"), "every signed-in user may do everything that no rule denies")
 
 
 def _open_routes(compiled: Compiled) -> Iterator[Problem]:
     for index, block in enumerate(compiled.loaded.gateway.routes or ()):
         if block.upstream is not None and block.auth != "session" and not block.allow_from:
-            text = "lets requests without a session through to the upstream, judged by no rule"
+            text = "forwards requests without a session, and no access rule applies to them"
             yield _at(compiled, ("routes", index, "auth"), f"auth: {block.auth} {text}")
 
 
-def _dead_routes(compiled: Compiled) -> Iterator[Problem]:
+def _unreachable_routes(compiled: Compiled) -> Iterator[Problem]:
     taken: dict[tuple[str, tuple[str | None, ...], bool, str], RouteSpec] = {}
     for index, entry in enumerate(compiled.routes.entries):
         path: Path = ("routes", index)
         literal = next((s for s in entry.pattern.segments if s and normalise_path(f"/{s}") != f"/{s}"), None)
         if literal is not None:
-            yield _at(compiled, path, f'can never match: "{literal}" arrives as "{normalise_path("/" + literal)[1:]}"')
+            yield _at(
+                compiled, path, f'can never match: "{literal}" is normalised to "{normalise_path("/" + literal)[1:]}"'
+            )
             continue
-        wanted = [(h, entry.pattern.segments, entry.pattern.rest is not None, m) for h, m in _asked(entry)]
+        wanted = [(h, entry.pattern.segments, entry.pattern.rest is not None, m) for h, m in _hosts_and_methods(entry)]
         before = [taken[key] for key in wanted if key in taken]
         if wanted and len(before) == len(wanted):
-            yield _at(compiled, path, f"can never match: the route at {before[0].place} takes all its requests")
+            yield _at(compiled, path, f"can never match: the route at {before[0].place} serves all its requests")
         for key in wanted:
             taken.setdefault(key, entry.route)
 
 
-def _asked(entry: Entry[RouteSpec]) -> Iterator[tuple[str, str]]:
+def _hosts_and_methods(entry: Entry[RouteSpec]) -> Iterator[tuple[str, str]]:
     return ((host.lower(), method) for host in entry.hosts or ("",) for method in entry.methods)
 
 
@@ -88,19 +88,19 @@ def _rules(compiled: Compiled) -> Iterator[Problem]:
     gateway, rules = compiled.loaded.gateway, compiled.access.rules
     for index, rule in enumerate(rules):
         because = (
-            _nobody(rule, gateway)
-            or _nothing(rule)
+            _without_members(rule, gateway)
+            or _without_playbooks(rule)
             or _no_route(rule, compiled)
             or _covered(rule, index, rules)
         )  # fmt: skip
         if because:
-            yield _at(compiled, ("acl", "rules", index), f"can never decide: {because}")
+            yield _at(compiled, ("acl", "rules", index), f"has no effect: {because}")
     for name, role in gateway.acl.roles.items():
-        if not _has_members(role) and not _claimed(gateway):
-            yield _at(compiled, ("acl", "roles", name), "nobody has this role: name emails, subjects or claims")
+        if not _has_members(role) and not _roles_come_from_tokens(gateway):
+            yield _at(compiled, ("acl", "roles", name), "nobody has this role: add emails, subjects or claims")
 
 
-def _claimed(gateway: Gateway) -> bool:
+def _roles_come_from_tokens(gateway: Gateway) -> bool:
     return any(tenant.roles_claim for tenant in gateway.auth.tenants)
 
 
@@ -108,16 +108,16 @@ def _has_members(role: RoleBlock) -> bool:
     return bool(role.everyone or role.emails or role.subjects or role.claims)
 
 
-def _nobody(rule: Rule, gateway: Gateway) -> str:
-    if not rule.roles or _claimed(gateway):
+def _without_members(rule: Rule, gateway: Gateway) -> str:
+    if not rule.roles or _roles_come_from_tokens(gateway):
         return ""
     held = {name for name, role in gateway.acl.roles.items() if _has_members(role)}
     return "" if rule.roles & held else f"nobody has role {', '.join(sorted(rule.roles))}"
 
 
-def _nothing(rule: Rule) -> str:
+def _without_playbooks(rule: Rule) -> str:
     bad = [glob.text for glob in rule.playbooks if glob.text.startswith("/") or "//" in glob.text]
-    return f'no playbook\'s path is like "{bad[0]}"' if bad and len(bad) == len(rule.playbooks) else ""
+    return f'"{bad[0]}" can\'t match the path of a playbook' if bad and len(bad) == len(rule.playbooks) else ""
 
 
 def _no_route(rule: Rule, compiled: Compiled) -> str:
@@ -132,7 +132,7 @@ def _no_route(rule: Rule, compiled: Compiled) -> str:
             action = entry.route.action or Action.of_method(method)
             if action in rule.actions and (not rule.methods or method in rule.methods):
                 return ""
-    return "no method of the routes that serve these paths asks for these actions"
+    return "no method of the routes that serve these paths needs these actions"
 
 
 def _as_glob(pattern: Pattern) -> str:
@@ -144,7 +144,7 @@ def _covered(rule: Rule, index: int, rules: tuple[Rule, ...]) -> str:
     for number, other in enumerate(rules):
         stronger = other.effect == "deny" and rule.effect == "allow"
         if (stronger or (other.effect == rule.effect and number < index)) and _covers(other, rule):
-            word = "denies all of it" if stronger else "says the same, and more"
+            word = "denies all of it" if stronger else "has the same effect on all of it"
             return f"the rule at {other.source} {word}"
     return ""
 
@@ -171,12 +171,12 @@ def _all_covered(narrow: tuple[Glob, ...], wide: tuple[Glob, ...]) -> bool:
 
 def _secrets(compiled: Compiled) -> Iterator[Problem]:
     document = compiled.loaded.document
-    text = "a secret in plain text; take it from ${VARIABLE} or ${file:PATH}"
+    text = "is a secret in plain text; use ${VARIABLE} or ${file:PATH}"
     for index, block in enumerate(compiled.loaded.gateway.routes or ()):
         for side in ("request", "response"):
             for name in getattr(block.headers, side).set:
                 path: Path = ("routes", index, "headers", side, "set", name)
-                if _SECRET_NAME.search(name) and path not in document.interpolated:
+                if is_secret_name(name) and path not in document.interpolated:
                     yield _at(compiled, path, text)
     gateway = compiled.loaded.gateway
     given = {("sessions", "url"): gateway.sessions.url}

@@ -1,29 +1,38 @@
-"""Reads gateway.yaml, everything it includes and the environment, and finds all that is wrong at once."""
+"""Load gateway.yaml with its includes and the environment, and report all mistakes at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from proxy.config.builtin import BUILTIN_LIMITS, builtin_routes
 from proxy.config.checks import cross_checks
 from proxy.config.environment import apply_environment, block_of
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
-from proxy.config.problems import ConfigError, Path, Place, Problem, key_of, suggest, without
+from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, suggest
 from proxy.config.yamlfile import Document, read_yaml
 
 _INCLUDABLE = {"routes": (), "acl": ("rules",)}
 _MAX_REPAIRS = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration without mistakes, with where everything stands (`document`) and what the environment set."""
+    """A valid configuration.
+
+    Args:
+        gateway: the settings.
+        document: the place of every key and value.
+        file: the configuration file.
+        overrides: the environment variables that took effect.
+    """
 
     gateway: Gateway
     document: Document = field(repr=False)
@@ -35,11 +44,13 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     """Read and check a file. Raises ConfigError with every problem."""
     document = _read(file, environ)
     if document.problems and document.data is None:
-        raise ConfigError(without(document.secrets, document.problems))
+        raise ConfigError(hide_secrets(document.secrets, document.problems))
     if document.data is None:
         document.data = {}
     if not isinstance(document.data, dict):
-        raise ConfigError([Problem(Place(str(file), 1, 1), "", "the file must be a mapping of blocks, as server: …")])
+        raise ConfigError(
+            [Problem(Place(str(file), 1, 1), "", "the file must be a mapping of blocks, such as server: …")]
+        )
     _include(document, file, environ)
     overrides = apply_environment(document, environ)
     if document.data.get("routes") is None:
@@ -48,7 +59,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     gateway = _validate(document, problems)
     problems += cross_checks(gateway, document)
     if problems:
-        raise ConfigError(without(document.secrets, problems))
+        raise ConfigError(hide_secrets(document.secrets, problems))
     return Loaded(gateway, document, file, overrides)
 
 
@@ -56,7 +67,7 @@ def _read(file: FilePath, environ: Mapping[str, str]) -> Document:
     try:
         return read_yaml(file, environ)
     except OSError as error:
-        text = f"can't be read: {error.strerror}; name the file with --config"
+        text = f"can't be read: {error.strerror}; give the file with --config"
         raise ConfigError([Problem(Place(str(file)), "", text)]) from None
 
 
@@ -97,15 +108,15 @@ def _merge(document: Document, part: Document) -> None:
     document.secrets |= part.secrets
     data = part.data or {}
     if not isinstance(data, dict):
-        document.problems.append(Problem(part.place(()), "", "an included file holds routes: and acl.rules: only"))
+        document.problems.append(Problem(part.place(()), "", "an included file may contain routes and acl.rules only"))
         return
     for key, inner in data.items():
         if key not in _INCLUDABLE:
-            text = "an included file holds routes and acl.rules only" + suggest(key, _INCLUDABLE)
+            text = "an included file may contain routes and acl.rules only" + suggest(key, _INCLUDABLE)
             document.problems.append(Problem(part.place((key,), key=True), key, text))
         elif key == "acl" and isinstance(inner, dict):
             for name in inner.keys() - {"rules"}:
-                text = "an included file holds routes and acl.rules only"
+                text = "an included file may contain routes and acl.rules only"
                 document.problems.append(Problem(part.place(("acl", name), key=True), f"acl.{name}", text))
     _append(document, part, ("routes",), data.get("routes"))
     acl = data.get("acl")
@@ -116,7 +127,7 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     if items is None:
         return
     if not isinstance(items, list):
-        document.problems.append(Problem(part.place(path), key_of(path), "needs a list"))
+        document.problems.append(Problem(part.place(path), key_of(path), "must be a list"))
         return
     if path == ("routes",) and document.data.get("routes") is None:
         document.data["routes"] = builtin_routes(document.data.get("upstreams"))
@@ -129,19 +140,28 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     mine = target.setdefault(path[-1], [])
     if not isinstance(mine, list):
         return
-    depth, offset = len(path), len(mine)
-    for source, goal in ((part.keys, document.keys), (part.values, document.values)):
-        for where, place in source.items():
-            index = where[depth] if where[:depth] == path and len(where) > depth else None
-            if isinstance(index, int):
-                goal[(*path, index + offset, *where[depth + 1 :])] = place
+    offset = len(mine)
+    document.keys |= _with_offset(part.keys, path, offset)
+    document.values |= _with_offset(part.values, path, offset)
+    document.sources |= _with_offset(part.sources, path, offset)
+    document.interpolated |= _with_offset(dict.fromkeys(part.interpolated), path, offset).keys()
     mine.extend(items)
 
 
+def _with_offset(places: Mapping[Path, T], path: Path, offset: int) -> dict[Path, T]:
+    """Return what belongs to the entries of the list at `path`, for entries whose numbers grow by `offset`."""
+    depth, moved = len(path), {}
+    for where, what in places.items():
+        index = where[depth] if where[:depth] == path and len(where) > depth else None
+        if isinstance(index, int):
+            moved[(*path, index + offset, *where[depth + 1 :])] = what
+    return moved
+
+
 def _validate(document: Document, problems: list[Problem]) -> Gateway:
-    """The model; what can't be part of it is noted in `problems` and left out, so that the rest can be checked too."""
+    """Return the model. Invalid entries are added to `problems` and left out, so that the rest can be checked too."""
     data, first = document.data, True
-    told = {problem.place for problem in problems}
+    reported = {problem.place for problem in problems}
     for _ in range(_MAX_REPAIRS):
         try:
             return Gateway.model_validate(data)
@@ -149,9 +169,10 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
             removals: set[Path] = set()
             for item in error.errors(include_url=False):
                 path = _in_file(item["loc"], data)
-                place = document.place(path, key=item["type"] in ("extra_forbidden", "missing"))
-                if first and place not in told:
-                    problems.append(Problem(place, key_of(path), describe(item, _siblings(path))))
+                text = describe(item, _siblings(path), is_secret=_is_secret(path))
+                problem = document.problem(path, text, key=item["type"] in ("extra_forbidden", "missing"))
+                if first and problem.place not in reported:
+                    problems.append(problem)
                 removals.add(path[:-1] if item["type"] == "missing" else path)
             document.removed |= removals if first else set()
             data, first = _without(data, removals, document), False
@@ -159,7 +180,7 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
 
 
 def _in_file(loc: tuple[str | int, ...], data: Any) -> Path:
-    """The part of pydantic's location that is in the file; a missing key is the last step."""
+    """Return the part of pydantic's location that is in the file; a missing key is the last part."""
     path: Path = ()
     for part in loc:
         path = (*path, part)
@@ -176,18 +197,34 @@ def _has(data: Any, part: str | int) -> bool:
 
 
 def _siblings(path: Path) -> tuple[str, ...]:
+    """Return the keys that are known beside the last key of a path."""
+    fields = _fields_on(path[:-1])
+    block = block_of(fields[-1].annotation) if fields else Gateway
+    return tuple(f.alias or n for n, f in block.model_fields.items()) if block and fields is not None else ()
+
+
+def _is_secret(path: Path) -> bool:
+    """Return True if the value at a path may be a secret, because of the field that it belongs to."""
+    extras = [info.json_schema_extra for info in _fields_on(path) or ()]
+    return any(isinstance(extra, dict) and extra.get("secret") is True for extra in extras)
+
+
+def _fields_on(path: Path) -> list[FieldInfo] | None:
+    """Return the fields of the model from the root to a path; None if the path leads out of the model."""
+    fields: list[FieldInfo] = []
     block: type[BaseModel] | None = Gateway
     skip_name = False
-    for part in path[:-1]:
+    for part in path:
         if isinstance(part, int) or skip_name:
             skip_name = False
             continue
         info = next((f for n, f in block.model_fields.items() if (f.alias or n) == part), None) if block else None
         if info is None:
-            return ()
+            return None
+        fields.append(info)
         block = block_of(info.annotation)
         skip_name = "dict[" in str(info.annotation)
-    return tuple(f.alias or n for n, f in block.model_fields.items()) if block else ()
+    return fields
 
 
 def _without(data: Any, removals: set[Path], document: Document, path: Path = ()) -> Any:
@@ -195,8 +232,8 @@ def _without(data: Any, removals: set[Path], document: Document, path: Path = ()
         kept = {key: value for key, value in data.items() if (*path, key) not in removals}
         return {key: _without(value, removals, document, (*path, key)) for key, value in kept.items()}
     if isinstance(data, list):
-        numbers = document.kept.get(path, range(len(data)))
+        numbers = document.remaining.get(path, range(len(data)))
         left = [i for i in range(len(data)) if (*path, i) not in removals]
-        document.kept[path] = [numbers[i] for i in left]
+        document.remaining[path] = [numbers[i] for i in left]
         return [_without(data[i], removals, document, (*path, i)) for i in left]
     return data

@@ -1,4 +1,4 @@
-"""Turns a validation error into a sentence that says what to write instead."""
+"""Convert a validation error of pydantic into a sentence that says what to write instead."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from proxy.config.problems import suggest
 
 _NEEDS = {
     "missing": "is required",
-    "int_type": "needs a whole number",
-    "int_from_float": "needs a whole number",
-    "float_type": "needs a number",
-    "bool_type": "needs true or false",
-    "tuple_type": "needs a list, as [a, b]",
-    "dict_type": "needs a mapping, as key: value",
-    "model_type": "needs a mapping, as key: value",
-    "model_attributes_type": "needs a mapping, as key: value",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": "must be a mapping, such as key: value",
+    "model_type": "must be a mapping, such as key: value",
+    "model_attributes_type": "must be a mapping, such as key: value",
 }
 _BOUNDS = {
     "greater_than_equal": ("ge", "must be at least"),
@@ -25,13 +25,18 @@ _BOUNDS = {
 }
 
 
-def describe(error: Any, siblings: tuple[str, ...]) -> str:
-    """The text for one of pydantic's error details; `siblings` are the keys known at that place."""
+def describe(error: Any, siblings: tuple[str, ...], *, is_secret: bool = False) -> str:
+    """Return the text for one of pydantic's error details.
+
+    `siblings` are the keys known at that place. The text for a value that may be a secret does not contain it.
+    """
     kind, context, value = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "extra_forbidden":
         return "unknown key" + suggest(str(error["loc"][-1]), siblings)
     if kind == "string_type":
-        return "needs a text" + (f'; put quotes around it, as "{value}"' if type(value) in (int, float, bool) else "")
+        if type(value) not in (int, float, bool):
+            return "must be a text"
+        return "must be a text; put quotes around it" + ("" if is_secret else f': "{value}"')
     if kind == "literal_error":
         words = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         return f'"{value}" is not one of {", ".join(words)}' + suggest(str(value), words)

@@ -1,7 +1,7 @@
 """The model of gateway.yaml: one class per block, one field per key.
 
-A field's description is its user documentation; default, JSON Schema, environment variable and reference page all
-come from here. Checks that need more than one field are in `checks.py`.
+The description of a field is its user documentation. The defaults, the JSON Schema, the environment variables and the
+reference page are generated from the model. Checks that need more than one field are in `checks.py`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,24 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from proxy.config.block import Block, Methods, Verb, env
 from proxy.config.later import Later
 from proxy.config.model_identity import Auth, Sessions
 from proxy.config.model_upstreams import Upstream
-from proxy.config.types import Claims, Duration, Flag, FromEnvironment, Integer, ListOf, Size, Text, Texts
+from proxy.config.types import (
+    Claims,
+    Duration,
+    Flag,
+    FromEnvironment,
+    Integer,
+    ListOf,
+    SecretFromEnvironment,
+    Size,
+    Text,
+    Texts,
+)
 
 
 class Tls(Block):
@@ -24,19 +35,21 @@ class Tls(Block):
 
 
 class ServerLimits(Block):
-    header_timeout: Duration = Field(10.0, description="Longest time for a whole request head.")
-    body_timeout: Duration = Field(30.0, description="Longest pause in a request body, and in a client's reading.")
+    header_timeout: Duration = Field(10.0, description="Maximum time to receive a whole request head.")
+    body_timeout: Duration = Field(
+        30.0, description="Maximum pause while a request body is received or a client reads a response."
+    )
     min_rate: Size = Field(
         240,
-        description="Least bytes a second of a body, once `body_timeout` is used up, in both directions; 0B is off.",
+        description="Minimum bytes per second of a body, in both directions, after `body_timeout`; 0B turns this off.",
     )
-    idle_timeout: Duration = Field(75.0, description="How long a kept-alive connection may stay idle.")
-    max_header_size: Size = Field(16384, description="Largest request head; also the longest request line.")
-    max_headers: Integer = Field(100, ge=1, description="Most header fields of a request.")
-    max_body_size: Size = Field(10 * 1024**2, description="Largest request body; a route may say otherwise.")
-    max_connections: Integer = Field(10000, ge=1, description="Most open client connections per worker; more get 503.")
+    idle_timeout: Duration = Field(75.0, description="Maximum idle time of a keep-alive connection.")
+    max_header_size: Size = Field(16384, description="Maximum size of a request head, and of a request line.")
+    max_headers: Integer = Field(100, ge=1, description="Maximum number of header fields in a request.")
+    max_body_size: Size = Field(10 * 1024**2, description="Maximum size of a request body; a route can override it.")
+    max_connections: Integer = Field(10000, ge=1, description="Maximum client connections per worker; more get 503.")
     max_connections_per_ip: Integer = Field(
-        0, ge=0, description="Most open connections of one address per worker; 0 is no limit."
+        0, ge=0, description="Maximum client connections of one address per worker; 0 means no limit."
     )
 
 
@@ -44,7 +57,7 @@ def _workers(value: Any) -> Any:
     if isinstance(value, FromEnvironment) and value.isdecimal():
         value = int(value)
     if value != "auto" and (type(value) is not int or not 1 <= value <= 256):
-        raise ValueError("is a number from 1 to 256, or auto")
+        raise ValueError("must be a number from 1 to 256, or auto")
     return value
 
 
@@ -54,7 +67,7 @@ class Server(Block):
         8090,
         ge=0,
         le=65535,
-        description="Port to listen on; 0 takes a free one.",
+        description="Port to listen on; 0 selects a free port.",
         json_schema_extra=env("ROUTER_PORT", "GATEWAY_PORT"),
     )
     workers: Annotated[int | Literal["auto"], BeforeValidator(_workers)] = Field(
@@ -62,97 +75,105 @@ class Server(Block):
     )
     public_url: Text | None = Field(
         None,
-        description="How browsers and workers reach this gateway; `http://localhost:PORT` if not given.",
+        description="URL at which browsers and workers reach this gateway; `http://localhost:PORT` if not set.",
         json_schema_extra=env("GATEWAY_PUBLIC_URL"),
     )
-    tls: Tls | None = Field(None, description="Serve HTTPS with this certificate; renewed when its files change.")
-    trusted_proxies: Texts = Field(
-        (), description="Networks whose X-Forwarded-For, X-Forwarded-Proto and CF-Connecting-IP are believed."
+    tls: Tls | None = Field(
+        None, description="Serve HTTPS with this certificate; it is reloaded when its files change."
     )
-    limits: ServerLimits = Field(default_factory=ServerLimits, description="Limits on what clients may send.")
-    shutdown_grace: Duration = Field(30.0, description="How long requests in flight may go on after SIGTERM.")
+    trusted_proxies: Texts = Field(
+        (), description="Networks of proxies whose X-Forwarded-For, X-Forwarded-Proto and CF-Connecting-IP are trusted."
+    )
+    limits: ServerLimits = Field(default_factory=ServerLimits, description="Limits on client connections and requests.")
+    shutdown_grace: Duration = Field(30.0, description="Maximum time after SIGTERM for requests in progress to finish.")
 
 
 class Cors(Block):
     allowed_origins: Texts = Field(
         (),
-        description="Exact origins, or one `*` for the first label; `*` alone only without credentials.",
+        description="Exact origins, or `*` as the first label; `*` alone only without credentials.",
         json_schema_extra=env("CORS_ALLOWED_ORIGINS"),
     )
     allow_credentials: Flag = Field(
-        True, description="Let browsers send credentials.", json_schema_extra=env("CORS_ALLOW_CREDENTIALS")
+        True, description="Allow browsers to send credentials.", json_schema_extra=env("CORS_ALLOW_CREDENTIALS")
     )
     allowed_methods: Texts = Field(
-        ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), description="Methods that a preflight is told."
+        ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), description="Methods that a preflight response allows."
     )
     allowed_headers: Texts = Field(
         (
             "authorization", "content-type", "accept", "x-session-token", "x-session-id", "x-user-id", "x-request-id",
             "x-requested-with", "apollo-require-preflight", "last-event-id", "traceparent",
         ),
-        description="Request headers that a preflight is told.",
+        description="Request headers that a preflight response allows.",
     )  # fmt: skip
     exposed_headers: Texts = Field(("x-request-id",), description="Response headers that scripts may read.")
-    max_age: Duration = Field(600.0, description="How long browsers may cache a preflight.")
-    allow_private_network: Flag = Field(False, description="Answer private-network preflights.")
+    max_age: Duration = Field(600.0, description="How long browsers may cache a preflight response.")
+    allow_private_network: Flag = Field(False, description="Allow private-network preflight requests.")
 
 
 class RoleBlock(Block):
     emails: Texts = Field((), description="Globs over the e-mail address.")
-    subjects: Texts = Field((), description="Values of the token's `sub`.")
+    subjects: Texts = Field((), description="Values of the `sub` claim.")
     claims: Claims = Field(default_factory=dict, description="Claims of the token: name and value, or list of values.")
-    everyone: Flag = Field(False, description="Every signed-in user has the role.")
+    everyone: Flag = Field(False, description="If true, every signed-in user has the role.")
 
 
 class RuleBlock(Block):
     allow: Annotated[tuple[Verb, ...], ListOf] = Field((), description="Actions that the rule allows.")
     deny: Annotated[tuple[Verb, ...], ListOf] = Field((), description="Actions that the rule denies.")
     roles: Texts = Field((), description="Users who have any of these roles.")
-    emails: Texts = Field((), description="Users whose address matches any of these globs.")
+    emails: Texts = Field((), description="Users whose e-mail address matches any of these globs.")
     claims: Claims = Field(default_factory=dict, description="Users whose token has all of these claims.")
     playbooks: Texts = Field((), description="Globs over the playbook path.")
     paths: Texts = Field((), description="Globs over the normalised request path.")
-    methods: Methods = Field((), description="With `paths`: only these methods.")
+    methods: Methods = Field((), description="With `paths`: the rule applies to these methods only.")
 
 
 class TestSubject(Block):
     email: Text = Field("", description="E-mail address of the user.")
-    roles: Texts = Field((), description="Roles that the token carries.")
+    roles: Texts = Field((), description="Roles in the token.")
     claims: dict[str, Any] = Field(default_factory=dict, description="Claims of the token.")
 
 
 class AclTest(Block):
-    as_: TestSubject = Field(alias="as", description="Who asks.")
+    as_: TestSubject = Field(alias="as", description="The user.")
     execute: Text | None = Field(None, description="Playbook to execute.")
     view: Text | None = Field(None, description="Playbook to view.")
     modify: Text | None = Field(None, description="Playbook to modify.")
     delete: Text | None = Field(None, description="Playbook to delete.")
-    request: Text | None = Field(None, description="A request, as `GET /noetl/executions`.")
-    expect: Literal["allow", "deny"] = Field(description="What must be decided.")
+    request: Text | None = Field(None, description="A request, such as `GET /noetl/executions`.")
+    expect: Literal["allow", "deny"] = Field(description="The expected decision.")
 
 
 class Acl(Block):
-    roles: dict[str, RoleBlock] = Field(default_factory=dict, description="Who has which role.")
-    default: Literal["allow", "deny"] = Field("deny", description="Decides where no rule matches.")
-    rules: Annotated[tuple[RuleBlock, ...], ListOf] = Field((), description="The access rules; their order is free.")
-    tests: Annotated[tuple[AclTest, ...], ListOf] = Field((), description="Run by `check` and before serving.")
+    roles: dict[str, RoleBlock] = Field(default_factory=dict, description="The roles and their members.")
+    default: Literal["allow", "deny"] = Field("deny", description="The decision if no rule matches.")
+    rules: Annotated[tuple[RuleBlock, ...], ListOf] = Field(
+        (), description="The access rules; their order has no effect."
+    )
+    tests: Annotated[tuple[AclTest, ...], ListOf] = Field(
+        (), description="Tests of the rules, run by `check` and before the configuration is used."
+    )
 
 
 class GraphqlLimits(Block):
-    size: Size = Field(64 * 1024, ge=1, description="Longest text of a document; what is longer belongs in variables.")
-    tokens: Integer = Field(1000, ge=1, description="Most tokens of a document.")
-    depth: Integer = Field(8, ge=1, description="Deepest nesting of fields; introspection may go deeper.")
-    aliases: Integer = Field(15, ge=0, description="Most aliases of an operation.")
-    root_fields: Integer = Field(10, ge=1, description="Most root fields of an operation.")
-    directives: Integer = Field(20, ge=0, description="Most directives of a document.")
+    size: Size = Field(
+        64 * 1024, ge=1, description="Maximum size of a document's text; use variables for large values."
+    )
+    tokens: Integer = Field(1000, ge=1, description="Maximum number of tokens in a document.")
+    depth: Integer = Field(8, ge=1, description="Maximum nesting of fields; introspection may be deeper.")
+    aliases: Integer = Field(15, ge=0, description="Maximum number of aliases in an operation.")
+    root_fields: Integer = Field(10, ge=1, description="Maximum number of root fields in an operation.")
+    directives: Integer = Field(20, ge=0, description="Maximum number of directives in a document.")
     cost: Integer = Field(
         10_000,
         ge=1,
         le=999_999,
-        description="Highest cost of an operation: 1 for each field, 10 for one that asks NoETL or is a list; what is "
-        "selected of a list counts once for each item that `first` allows (1000 if a variable says it, 4 without it).",
+        description="Maximum cost of an operation. A field costs 1; one that calls NoETL or is a list costs 10. The "
+        "fields in a list count per item; `first` is the number of items (1000 for a variable, 4 if absent).",
     )
-    batch: Integer = Field(1, ge=1, description="Most requests of a batch; 1 refuses batches.")
+    batch: Integer = Field(1, ge=1, description="Maximum number of requests in a batch; 1 rejects batches.")
 
 
 class IntrospectionRoles(Block):
@@ -163,7 +184,7 @@ def _introspection(value: Any) -> Any:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool | dict | IntrospectionRoles):
-        raise ValueError("is true, false or roles: [NAME]")
+        raise ValueError("must be true, false or roles: [NAME]")
     return IntrospectionRoles.model_validate(value) if isinstance(value, dict) else value
 
 
@@ -172,60 +193,68 @@ class Graphql(Block):
         True, description="`true`, `false`, or `roles: [admin]`."
     )
     graphiql: Flag = Field(True, description="Show GraphiQL to browsers on GET.")
-    get: Literal["off", "queries"] = Field("queries", description="Whether queries may be sent by GET.")
-    max_body_size: Size = Field(1024**2, description="Largest request body.")
-    limits: GraphqlLimits = Field(default_factory=GraphqlLimits, description="Limits, applied before validation.")
+    get: Literal["off", "queries"] = Field("queries", description="Whether GET requests may send queries.")
+    max_body_size: Size = Field(1024**2, description="Maximum size of a request body.")
+    limits: GraphqlLimits = Field(
+        default_factory=GraphqlLimits, description="Limits on documents, checked before validation."
+    )
     validation_timeout: Duration = Field(
-        0.1, gt=0, description="Longest processor time to validate and plan a document that was not seen before."
+        0.1, gt=0, description="Maximum processor time to validate and plan a document that is not cached."
     )
     trusted_documents: Text | None = Field(
         None,
-        description="Folder, relative to the configuration file, of `*.graphql` files and JSON manifests of texts by "
-        "their SHA-256. Only these documents run then, by hash or by their very text; introspection and what is typed "
-        "into GraphiQL are refused unless among them. A reload reads them anew.",
+        description="Folder, relative to the configuration file, with `*.graphql` files and JSON manifests (SHA-256 to "
+        "text). If set, only these documents run, by hash or by their exact text; other documents, including "
+        "introspection and those typed into GraphiQL, are rejected. A reload reads the folder again.",
     )
     apq: Flag = Field(
-        False, description="Automatic persisted queries: a client sends a document once, then only its SHA-256."
+        False,
+        description="Automatic persisted queries: a client sends a document once, and only its SHA-256 after that.",
     )
     apq_size: Size = Field(
-        4 * 1024**2, ge=64 * 1024, description="Memory of each worker for them; one user's take a quarter at most."
+        4 * 1024**2,
+        ge=64 * 1024,
+        description="Memory per worker for persisted queries; one user can use a quarter of it at most.",
     )
-    suggestions: Flag = Field(False, description="Say `Did you mean` in validation errors.")
-    document_cache: Integer = Field(1000, ge=0, description="Documents kept parsed and validated.")
-    timeout: Duration = Field(30.0, description="Longest time for one operation.")
+    suggestions: Flag = Field(False, description="Include `Did you mean` suggestions in validation errors.")
+    document_cache: Integer = Field(
+        1000, ge=0, description="Maximum number of cached documents, which are not parsed and validated again."
+    )
+    timeout: Duration = Field(30.0, description="Maximum time for one operation.")
 
 
 class Live(Block):
     heartbeat: Duration = Field(
-        30.0, description="Pause between pings.", json_schema_extra=env("GATEWAY_HEARTBEAT_INTERVAL_SECS")
+        30.0, description="Time between pings.", json_schema_extra=env("GATEWAY_HEARTBEAT_INTERVAL_SECS")
     )
-    request_lifetime: Duration = Field(1800.0, description="How long a pending request and its events are kept.")
-    queue: Integer = Field(256, ge=1, description="Events buffered per connection.")
-    follow: Flag = Field(True, description="Watch executions upstream when no callback arrives.")
+    request_lifetime: Duration = Field(1800.0, description="How long a pending request and its events are stored.")
+    queue: Integer = Field(256, ge=1, description="Maximum number of buffered events per connection.")
+    follow: Flag = Field(True, description="Poll executions upstream if no callback arrives.")
     internal_allow_from: Texts = Field(
         ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-        description="Networks that may post callbacks.",
+        description="Networks that may send callbacks.",
     )
     internal_token: Text | None = Field(
-        None, description="If set, callbacks must carry it.", json_schema_extra=env(secret=True)
+        None, description="If set, callbacks must send this token.", json_schema_extra=env(secret=True)
     )
 
 
 def _limit(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
-        raise ValueError(f'"{value}" is not a rate: write a number and a time, as 60/minute or 5/second')
+        raise ValueError(f'"{value}" is not a rate: write a number and a unit of time, such as 60/minute or 5/second')
     return value
 
 
 class RateLimitBlock(Block):
     limit: Annotated[Text, BeforeValidator(_limit)] = Field(
-        description="Requests over time: `60/minute`; also `/second`, `/hour`, `/day`. For each worker."
+        description="Requests per unit of time, such as `60/minute`; also `/second`, `/hour`, `/day`. Per worker."
     )
     burst: Integer | None = Field(
-        None, ge=1, description="How many at once; as many as the limit's number if not given."
+        None, ge=1, description="Maximum number of requests at once; the number in `limit` if not set."
     )
     key: Literal["ip", "session", "user", "route"] = Field(
-        "ip", description="Whose requests count together: `ip` (IPv6 by /64), `session`, `user` or all of a `route`."
+        "ip",
+        description="Which requests count together: those of one `ip` (IPv6: /64), `session`, `user` or `route`.",
     )
 
 
@@ -234,17 +263,38 @@ class ResponseHeaders(Block):
 
 
 class HeaderEdit(Block):
-    set: dict[str, Text] = Field(default_factory=dict, description="Headers to set.")
-    remove: Texts = Field((), description="Headers to remove.")
+    set: dict[str, Text] = Field(
+        default_factory=dict,
+        description="Headers to set, except those of the gateway. A value is one line of visible Latin-1.",
+        json_schema_extra=env(secret=True),
+    )
+    remove: Texts = Field((), description="Headers to remove, except those of the gateway.")
+    _secret_names: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _find_secrets(cls, data: Any, handler: ModelWrapValidatorHandler[HeaderEdit]) -> HeaderEdit:
+        edit = handler(data)
+        given = data.get("set") if isinstance(data, dict) else None
+        if isinstance(given, dict):
+            edit._secret_names = frozenset(n for n, v in given.items() if isinstance(v, SecretFromEnvironment))
+        return edit
+
+    @property
+    def secret_names(self) -> frozenset[str]:
+        """The names in `set` whose value comes from a file, or from a variable with a secret's name."""
+        return self._secret_names
 
 
 class RouteHeaders(Block):
-    request: HeaderEdit = Field(default_factory=HeaderEdit, description="Changes to the request that upstream gets.")
-    response: HeaderEdit = Field(default_factory=HeaderEdit, description="Changes to the answer that the client gets.")
+    request: HeaderEdit = Field(default_factory=HeaderEdit, description="Changes to the request that is sent upstream.")
+    response: HeaderEdit = Field(
+        default_factory=HeaderEdit, description="Changes to the response that is sent to the client."
+    )
 
 
 class Require(Block):
-    roles: Texts = Field((), description="Any of these roles, besides the access rules.")
+    roles: Texts = Field((), description="Roles of which the user must have one, in addition to the access rules.")
 
 
 def _hosts(value: Any) -> Any:
@@ -254,25 +304,31 @@ def _hosts(value: Any) -> Any:
 class RouteBlock(Block):
     path: Text = Field(description="Path pattern: literals, `{name}`, and `{name:**}` at the end.")
     host: Annotated[Texts, BeforeValidator(_hosts)] = Field((), description="Host names, exact or `*.example.com`.")
-    handler: Text | None = Field(None, description="What answers; see the list of handlers.")
-    upstream: Text | None = Field(None, description="Which upstream the request is relayed to.")
-    rewrite: Text | None = Field(None, description="Path to send upstream, with the pattern's parameters.")
-    methods: Methods = Field((), description="Methods served; the handler's own, or all six, if not given.")
+    handler: Text | None = Field(None, description="The handler that serves the route; see the list of handlers.")
+    upstream: Text | None = Field(None, description="The upstream that the request is forwarded to.")
+    rewrite: Text | None = Field(None, description="Path of the upstream request, with the parameters of the pattern.")
+    methods: Methods = Field(
+        (), description="Accepted methods; if not set, those of the handler, or all six for an upstream."
+    )
     auth: Literal["session", "optional", "none"] = Field(
-        "session", description="Whether a relayed route needs a session. Handlers know what they need."
+        "session", description="Whether a route with an upstream needs a session. A handler defines this itself."
     )
-    require: Require = Field(default_factory=Require, description="What else the user must have.")
+    require: Require = Field(default_factory=Require, description="Additional requirements on the user.")
     action: Literal["execute", "view", "modify", "delete"] | None = Field(
-        None, description="What the access rules are asked for; from the method if not given."
+        None, description="The action for the access rules; the method determines it if not set."
     )
-    allow_from: Texts = Field((), description="Networks that may use the route; everyone if not given.")
-    timeout: Duration | None = Field(None, description="Longest time until the upstream's response head.")
-    max_body_size: Size | None = Field(None, description="Largest request body, instead of the server's limit.")
-    rate_limit: Text | None = Field(None, description="Name of the rate limit that the route's requests count for.")
-    websocket: Flag = Field(False, description="Pass WebSockets on; session and origin are checked at the handshake.")
-    server_timing: Flag = Field(False, description="Tell clients in `Server-Timing` where the time went.")
-    headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header changes.")
-    cors: Cors | None = Field(None, description="Replaces the global block for this route.")
+    allow_from: Texts = Field((), description="Networks whose clients may use the route; all if not set.")
+    timeout: Duration | None = Field(None, description="Maximum time until the upstream's response head.")
+    max_body_size: Size | None = Field(
+        None, description="Maximum size of a request body, instead of the server's limit."
+    )
+    rate_limit: Text | None = Field(None, description="Name of the rate limit that applies to the route.")
+    websocket: Flag = Field(
+        False, description="Forward WebSockets; session and origin are checked during the handshake."
+    )
+    server_timing: Flag = Field(False, description="Send clients a `Server-Timing` header with the time per step.")
+    headers: RouteHeaders = Field(default_factory=RouteHeaders, description="Header edits.")
+    cors: Cors | None = Field(None, description="Replaces the global `cors` block for this route.")
 
 
 class Logging(Block):
@@ -282,20 +338,20 @@ class Logging(Block):
         json_schema_extra=env("LOG_FORMAT"),
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged.", json_schema_extra=env("LOG_LEVEL")
+        "info", description="Minimum level that is logged.", json_schema_extra=env("LOG_LEVEL")
     )
-    access: Flag = Field(True, description="One line per request.")
+    access: Flag = Field(True, description="Log one line per request.")
 
 
 class AuditBlock(Block):
     file: Text = Field(
-        description="The file, relative to the configuration file; rotated ones end in .1, .2 and so on. `-` is stdout."
+        description="Log file, relative to the configuration file; rotated files end in .1, .2 and so on. `-`: stdout."
     )
-    max_size: Size = Field(100 * 1024**2, ge=4096, description="At this size it is rotated.")
-    keep: Integer = Field(10, ge=0, le=1000, description="Rotated files that are kept.")
+    max_size: Size = Field(100 * 1024**2, ge=4096, description="Size at which the file is rotated.")
+    keep: Integer = Field(10, ge=0, le=1000, description="Number of rotated files that are kept.")
     key: Text | None = Field(
         None,
-        description="Secret of the chain: with it a forger would need it too. Else anyone could write a new chain.",
+        description="Secret for the hashes of lines. Without it, anyone who can write the file can forge a valid log.",
         json_schema_extra=env(secret=True),
     )
 
@@ -305,43 +361,49 @@ class Metrics(Block):
     allow_from: Texts = Field(
         ("127.0.0.0/8", "::1/128"),
         min_length=1,
-        description="Networks that may read the built-in `/metrics`. A route table of one's own says it at its route.",
+        description="Networks that may read the built-in `/metrics`. With your own `routes`, use `allow_from` there.",
     )
 
 
 class Tracing(Block):
-    enabled: Flag = Field(False, description="Send spans; needs the extra `otel`. Requests then leave the fast lane.")
-    endpoint: Text = Field("http://localhost:4318", description="OTLP collector, over HTTP.")
+    enabled: Flag = Field(
+        False, description="Send spans; needs the extra `otel`. Requests then do not use the fast path."
+    )
+    endpoint: Text = Field("http://localhost:4318", description="URL of the OTLP collector (HTTP).")
 
 
 class Gateway(Block):
     """The whole file."""
 
-    server: Server = Field(default_factory=Server, description="Where and how the gateway listens.")
+    server: Server = Field(default_factory=Server, description="Address, limits and worker processes.")
     upstreams: dict[str, Upstream] = Field(
-        default_factory=dict, description="Servers behind the gateway; `noetl` is the one that GraphQL uses."
+        default_factory=dict, description="Servers behind the gateway; GraphQL uses the one named `noetl`."
     )
     auth: Auth = Field(default_factory=Auth, description="Who may sign in.")
-    sessions: Sessions = Field(default_factory=Sessions, description="How long and where sessions live.")
+    sessions: Sessions = Field(default_factory=Sessions, description="Storage and lifetime of sessions.")
     corsAllowedOrigins: Texts | None = Field(None, description="Short form of `cors.allowed_origins`.")
-    cors: Cors = Field(default_factory=Cors, description="Which origins may read answers.")
-    acl: Acl = Field(default_factory=Acl, description="Who may do what.")
+    cors: Cors = Field(default_factory=Cors, description="Which origins may read responses.")
+    acl: Acl = Field(default_factory=Acl, description="Roles and access rules.")
     rate_limits: dict[str, RateLimitBlock] = Field(
         default_factory=dict,
-        description="Named rate limits. `login`, in the built-in route table, is 60/minute with bursts of 30, by ip.",
+        description="Named rate limits. The built-in route table uses `login`: 60/minute, burst 30, by ip.",
     )
     graphql: Graphql = Field(default_factory=Graphql, description="The GraphQL endpoint.")
     live: Annotated[Live | None, Later("events and callbacks", (None,))] = Field(
         None, description="Events and callbacks."
     )
-    headers: ResponseHeaders = Field(default_factory=ResponseHeaders, description="Added to our own answers.")
-    routes: Annotated[tuple[RouteBlock, ...], ListOf] | None = Field(
-        None, description="The route table, taken literally; the built-in one if not given."
+    headers: ResponseHeaders = Field(
+        default_factory=ResponseHeaders, description="Headers that are added to the gateway's own responses."
     )
-    logging: Logging = Field(default_factory=Logging, description="What is logged.")
+    routes: Annotated[tuple[RouteBlock, ...], ListOf] | None = Field(
+        None, description="The route table; it replaces the built-in one."
+    )
+    logging: Logging = Field(default_factory=Logging, description="Format and level of the log.")
     audit: AuditBlock | None = Field(
-        None, description="Audit log: logins, logouts, denials, ended sessions. Off if not given."
+        None, description="Audit log of logins, logouts, denials and ended sessions; off if not set."
     )
     metrics: Metrics = Field(default_factory=Metrics, description="Prometheus metrics.")
     tracing: Tracing = Field(default_factory=Tracing, description="OpenTelemetry traces.")
-    include: Texts = Field((), description="Globs of files whose `routes` and `acl.rules` are added, in name order.")
+    include: Texts = Field(
+        (), description="Globs of files whose `routes` and `acl.rules` are added, in order of their names."
+    )

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where."""
+"""Problems of a configuration, each with its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORT = 4
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A place in a file; line and column count from 1. Line 0: a source without lines, such as a variable."""
+    """A place in a file. Line and column start at 1; line 0 means a source without lines, such as a variable."""
 
     file: str
     line: int = 0
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One line for a person: place, key, what is wrong and what to write instead."""
+    """One mistake: its place, its key, and a text that says what is wrong and what to write instead."""
 
     place: Place
     key: str
@@ -36,15 +36,15 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; `problems` are all that was found, in the order of the file."""
+    """The configuration is invalid. `problems` holds every mistake, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def without(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Problem]:
-    """The problems, with no secret in their texts. One that is short is found only where it is quoted."""
+def hide_secrets(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems with every secret in their texts replaced; a short secret is replaced only in quotes."""
     shown = list(problems)
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         wanted = secret if len(secret) >= _SHORT else f'"{secret}"'
@@ -53,7 +53,7 @@ def without(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Problem
 
 
 def key_of(path: Path) -> str:
-    """`("acl", "rules", 0, "allow")` as `acl.rules[0].allow`."""
+    """Return a path as text: `("acl", "rules", 0, "allow")` is `acl.rules[0].allow`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -61,6 +61,6 @@ def key_of(path: Path) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean "…"?)` for a near miss, else nothing."""
+    """Return ` (did you mean "…"?)` if a known word is similar, otherwise an empty text."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f' (did you mean "{close[0]}"?)' if close else ""

@@ -1,7 +1,7 @@
-"""The field types of the model: what a YAML scalar, or a text from the environment, may become.
+"""The field types of the model, and the conversion of YAML scalars and environment values to them.
 
-A value that came out of `${…}` or an environment variable is a text (`FromEnvironment`); it is read as the field's
-type. A value written in the file must have the right YAML type already.
+A value from `${…}` or an environment variable is a text (`FromEnvironment`) and is parsed as the type of its field. A
+value that is written in the file must already have the right YAML type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ T = TypeVar("T")
 
 
 class FromEnvironment(str):
-    """A text whose value came from the environment or from a file, so its YAML type says nothing."""
+    """A text from the environment or from a file, which may be converted to the type of its field."""
+
+    __slots__ = ()
+
+
+class SecretFromEnvironment(FromEnvironment):
+    """A text from a file, or from a variable with a secret's name, which no message may show."""
 
     __slots__ = ()
 
@@ -50,7 +56,7 @@ def _unit(convert: Callable[[str], Any], example: str) -> Callable[[Any], Any]:
         if isinstance(value, str):
             return convert(value)
         if type(value) in (int, float) or value is None:
-            raise ValueError(f"needs a number with a unit, as {example}")
+            raise ValueError(f"must be a number with a unit, such as {example}")
         return value
 
     return before
@@ -109,8 +115,8 @@ def _claims(value: Any) -> Any:
 Claims = Annotated[dict[str, tuple[str | int | bool, ...]], BeforeValidator(_claims)]
 
 
-def written(info: FieldInfo, value: Any) -> Any:
-    """A field's value as the file would spell it: durations and sizes with their unit."""
+def spell(info: FieldInfo, value: Any) -> Any:
+    """Return a value in the spelling of the file: durations and sizes have their unit."""
     if type(value) not in (int, float):
         return value
     if _is(info, Duration):
@@ -119,6 +125,6 @@ def written(info: FieldInfo, value: Any) -> Any:
 
 
 def _is(info: FieldInfo, kind: Any) -> bool:
-    """Whether a field is a Duration or a Size, by the validator that only that kind has."""
+    """Return True if a field is of type `kind` (Duration or Size), which its validator identifies."""
     validator = next(mark for mark in get_args(kind)[1:] if isinstance(mark, BeforeValidator))
     return validator in info.metadata or any(validator in get_args(part)[1:] for part in get_args(info.annotation))

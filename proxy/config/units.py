@@ -12,15 +12,15 @@ _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
 def parse_duration(text: str) -> float:
-    """Seconds. Raises ValueError with what to write instead."""
+    """Return a duration in seconds. Raises ValueError with the correct spelling."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise ValueError(f'"{text}" is not a duration: write a number and a unit, as 250ms, 10s, 5m, 8h or 30d')
+        raise ValueError(f'"{text}" is not a duration: write a number and a unit, such as 250ms, 10s, 5m, 8h or 30d')
     return float(Decimal(found[1]) * _SECONDS[found[2]])
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest spelling that `parse_duration` reads back as the same value."""
+    """Return the shortest text that `parse_duration` converts to the same value."""
     exact = Decimal(repr(float(seconds)))
     for unit in ("d", "h", "m", "s"):
         if exact and exact % _SECONDS[unit] == 0:
@@ -29,15 +29,15 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes. Raises ValueError with what to write instead."""
+    """Return a size in bytes. Raises ValueError with the correct spelling."""
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise ValueError(f'"{text}" is not a size: write a whole number and a unit, as 512B, 16KiB, 10MiB or 1GiB')
+        raise ValueError(f'"{text}" is not a size: write a whole number and a unit, such as 512B, 16KiB, 10MiB or 1GiB')
     return int(found[1]) * _BYTES[found[2]]
 
 
 def format_size(count: int) -> str:
-    """The shortest spelling that `parse_size` reads back as the same value."""
+    """Return the shortest text that `parse_size` converts to the same value."""
     for unit in ("GiB", "MiB", "KiB"):
         if count and count % _BYTES[unit] == 0:
             return f"{count // _BYTES[unit]}{unit}"

@@ -1,7 +1,7 @@
-"""Reads one YAML file into plain values, and remembers where every key and value stands.
+"""Parser for one YAML file: plain values, and the place of every key and value.
 
-Booleans are `true` and `false` only (YAML 1.2), so `get: off` stays a text. It refuses duplicate keys, tags and
-documents that expand without bound.
+Booleans are `true` and `false` only (YAML 1.2), so `get: off` is a text. Duplicate keys, tags and documents that expand
+without limit are rejected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 
 from proxy.config.interpolate import InterpolationError, interpolate
 from proxy.config.problems import Path, Place, Problem, key_of
-from proxy.config.types import FromEnvironment
+from proxy.config.types import FromEnvironment, SecretFromEnvironment
 
 _MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
@@ -27,31 +27,54 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Document:
-    """The plain values of a file, with the places of keys and of values, and which values were interpolated.
+    """The plain values of a file, with the place of each key and value.
 
-    `kept` tells, for a list that lost entries because they were wrong, which of the file's entries are left;
-    `removed` holds the paths of all that was wrong; `secrets` the values that no text may show.
+    Args:
+        data: the values.
+        keys: the place of each key.
+        values: the place of each value.
+        interpolated: the paths of the values that had a reference, as `${NAME}`.
+        sources: where such a value came from, as `environment variable NAME`.
+        problems: the mistakes that were found.
+        remaining: for a list that lost invalid entries, the indexes in the file of the others.
+        removed: the paths of the invalid entries.
+        secrets: the values that no text may show.
     """
 
     data: Any = field(default=None, repr=False)
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     interpolated: set[Path] = field(default_factory=set)
+    sources: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    kept: dict[Path, list[int]] = field(default_factory=dict)
+    remaining: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set, repr=False)
 
-    def declares(self, path: Path) -> bool:
-        """Whether a value is in a file; not, if it is built in or from the environment."""
+    def is_in_file(self, path: Path) -> bool:
+        """Return True if a value is in a file; False if it is built in or from the environment."""
         return path in self.values
 
-    def numbered(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
-        """The entries of a list of the model, each with its number in the file."""
-        return zip(self.kept.get(path, range(len(items))), items, strict=False)
+    def with_index(self, path: Path, items: Sequence[T]) -> Iterator[tuple[int, T]]:
+        """Return the entries of a list of the model, each with its index in the file."""
+        return zip(self.remaining.get(path, range(len(items))), items, strict=False)
+
+    def problem(self, path: Path, text: str, *, key: bool = False) -> Problem:
+        """Return a problem at a value, or at its key; a value from the environment names its variable."""
+        sources = () if key else self.sources.get(path, ())
+        ending = f" (from {', '.join(sources)})" if sources else ""
+        return Problem(self.place(path, key=key), key_of(path), text + ending)
+
+    def override(self, path: Path, place: Place) -> None:
+        """Set the place of a value that replaces the one in the file, with everything below it."""
+        for places in (self.keys, self.values, self.sources):
+            for below in [one for one in places if one[: len(path)] == path]:
+                del places[below]
+        self.keys[path] = self.values[path] = place
+        self.interpolated.add(path)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
-        """Where a path stands: its key or its value, or those of the nearest parent that is in the file."""
+        """Return the place of a value, or of its key, or of the nearest parent that is in the file."""
         while path:
             found = (self.keys if key else self.values).get(path) or self.keys.get(path) or self.values.get(path)
             if found:
@@ -61,7 +84,7 @@ class Document:
 
 
 def read_yaml(path: FilePath, environ: Mapping[str, str]) -> Document:
-    """Read a file. What is wrong with it is in the document's `problems`. Raises OSError if it can't be read."""
+    """Parse a file; mistakes are in `problems` of the document. Raises OSError if the file can't be read."""
     reader = _Reader(str(path), path.parent, environ)
     return reader.read(path.read_bytes())
 
@@ -86,7 +109,7 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(self._name, mark.line + 1, mark.column + 1) if mark else Place(self._name)
-            out.problems.append(Problem(place, "", f"not valid YAML: {error.problem or error.context}"))
+            out.problems.append(Problem(place, "", f"not valid YAML: {_without_name(error)}"))
             return out
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             text = str(error).splitlines()[0] if str(error) else "nested too deeply"
@@ -110,10 +133,10 @@ class _Reader:
         if self._nodes >= _MAX_NODES:
             return None
         if id(node) in above:
-            self._problem(node, path, "an alias refers to what it stands in")
+            self._problem(node, path, "an alias refers to a value that contains it")
             return None
         if node.tag not in _TAGS:
-            self._problem(node, path, f"the tag {node.tag} is not known here")
+            self._problem(node, path, _tag_problem(node.tag))
         inside = above | {id(node)}
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, inside)
@@ -125,11 +148,11 @@ class _Reader:
         result: dict[str, Any] = {}
         for key, value in self._pairs(node, path):
             if not isinstance(key, yaml.ScalarNode):
-                self._problem(key, path, "a key must be a plain text")
+                self._problem(key, path, "a key must be a text")
                 continue
             here = (*path, key.value)
             if key.value in result:
-                self._problem(key, here, "the key is there twice; keep one of them")
+                self._problem(key, here, "the key is a duplicate; remove one of them")
                 continue
             self._out.keys[here] = self._at(key)
             result[key.value] = self._build(value, here, above)
@@ -141,10 +164,10 @@ class _Reader:
         names = {k.value for k, _ in own if isinstance(k, yaml.ScalarNode)}
         for key, value in merges:
             if not isinstance(value, yaml.MappingNode):
-                self._problem(key, path, "<< merges one mapping, given as *alias")
+                self._problem(key, path, "<< needs one mapping, given as *alias")
                 continue
             if any(k.tag == _TAG + "merge" for k, _ in value.value):
-                self._problem(key, path, "<< can't merge a mapping that has a << itself")
+                self._problem(key, path, "<< can't merge a mapping that contains a << itself")
                 continue
             own.extend((k, v) for k, v in value.value if not isinstance(k, yaml.ScalarNode) or k.value not in names)
         return own
@@ -153,7 +176,7 @@ class _Reader:
         text: str = node.value
         if "${" in text:
             try:
-                replaced, used, secrets = interpolate(text, self._environ, self._folder)
+                replaced, used, secrets, sources = interpolate(text, self._environ, self._folder)
             except InterpolationError as error:
                 self._problem(node, path, str(error))
                 self._out.interpolated.add(path)
@@ -161,9 +184,27 @@ class _Reader:
             self._out.secrets |= secrets
             if used:
                 self._out.interpolated.add(path)
-                return FromEnvironment(replaced)
+                self._out.sources[path] = sources
+                return SecretFromEnvironment(replaced) if secrets else FromEnvironment(replaced)
             return replaced
         return _plain(node.tag.removeprefix(_TAG), text)
+
+
+def _tag_problem(tag: str) -> str:
+    """Describe an unknown tag; one of the file's own may be a value without its quotes, and is not shown."""
+    if tag.startswith(_TAG):
+        return f"the tag {tag} is not supported"
+    return "a tag is not supported; put quotes around a text that starts with !"
+
+
+def _without_name(error: yaml.MarkedYAMLError) -> str:
+    """Describe a syntax error; the name of an unknown alias or tag may be a value without its quotes."""
+    text = error.problem or error.context or ""
+    if text.startswith("found undefined alias"):
+        return "found undefined alias; put quotes around a text that starts with *"
+    if text.startswith("found undefined tag handle"):
+        return "found undefined tag handle; put quotes around a text that starts with !"
+    return text
 
 
 def _plain(tag: str, text: str) -> Any:

@@ -14,17 +14,17 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_cir
 
 
 def json_text(data: bytes) -> str:
-    """The text, as `json.loads` reads it (RFC 8259, 8.1, and what older standards allowed). Raises ValueError."""
+    """Return the text of JSON bytes, in any encoding that `json.loads` accepts (RFC 8259, 8.1). Raises ValueError."""
     if len(data) > 3 and data.isascii() and data[0] and data[1]:
         return data.decode("ascii")
     return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
 def read_json(data: bytes) -> Any:
-    """The value that JSON has, as `json.loads` reads it; most of it much faster. Raises ValueError or RecursionError.
+    """Return the value of JSON bytes, exactly as `json.loads` does. Raises ValueError or RecursionError.
 
-    What the fast parser refuses (depth over 200, NaN, halves of surrogate pairs, UTF-16) is read by the other one, so
-    that nothing is refused that was not.
+    A fast parser is tried first. Input that it rejects (depth over 200, NaN, lone surrogates, UTF-16) is parsed by
+    `json.loads`.
     """
     try:
         return from_json(data, allow_inf_nan=False, cache_strings="keys")
@@ -33,7 +33,7 @@ def read_json(data: bytes) -> Any:
 
 
 def write_json(document: Any) -> bytes:
-    """JSON without spaces, in UTF-8. Raises ValueError or TypeError for what JSON can't say, such as NaN."""
+    """Return compact JSON in UTF-8. Raises ValueError or TypeError for values that JSON does not have, such as NaN."""
     try:
         data = to_json(document)
     except (ValueError, TypeError):

@@ -1,1 +1,1 @@
-"""Who is asking: key sets, token verification, and signing in."""
+"""Identity of users: key sets, verification of tokens, and login."""

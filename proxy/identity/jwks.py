@@ -1,7 +1,7 @@
-"""A tenant's key set (RFC 7517), fetched, bounded and cached.
+"""The key set of a tenant (RFC 7517), which is fetched, limited in size and cached.
 
-One fetch at a time; unknown key ids and failures cause at most one fetch per cooldown; an expired set may serve while
-fetches fail, for a while. It follows no redirects, decompresses nothing, and believes no url that came with a token.
+Only one fetch runs at a time; unknown key ids and failures cause at most one fetch per cooldown; an expired set is used
+for a limited time while fetches fail. Redirects, compressed responses and URLs from a token are rejected.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KINDS = ("RSA", "EC", "OKP")
 
 
 class KeySetUnavailable(Exception):
-    """There is no usable key set. The text is for the log; `retry_after` is in seconds."""
+    """No key set is available. The text is for the log; `retry_after` is in seconds."""
 
     def __init__(self, text: str, retry_after: float) -> None:
         self.retry_after = retry_after
@@ -32,7 +32,7 @@ class KeySetUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key that may verify signatures; `algorithm` is the one it is bound to, if the set says so."""
+    """A public key for signatures; `algorithm` is the only one it may be used with, if the set names one."""
 
     key: Any
     kind: str
@@ -41,7 +41,15 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class KeySetSettings:
-    """Times in seconds; see the `auth.jwks` block."""
+    """The settings of the block `auth.jwks`; times are in seconds.
+
+    Args:
+        lifetime: how long a set is cached.
+        cooldown: the minimum time between fetches for unknown key ids or after failures.
+        timeout: the maximum time for one fetch.
+        stale_for: how long an expired set is used while fetches fail.
+        max_keys: the maximum number of keys in a set.
+    """
 
     lifetime: float
     cooldown: float
@@ -51,9 +59,10 @@ class KeySetSettings:
 
 
 def parse_key_set(data: bytes, max_keys: int) -> dict[str, Key]:
-    """The usable keys of a set by key id; keys without an id and ids that are there twice can't be chosen.
+    """Return the usable keys of a set by key id, without keys that have no id or a duplicate id.
 
-    Raises ValueError if it is not a key set, is too large, or has no usable key.
+    Raises:
+        ValueError: the data is not a key set, is too large, or has no usable key.
     """
     document = json.loads(data)
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -94,7 +103,15 @@ def _usable(entry: Mapping[str, Any]) -> Key | None:
 
 @dataclass(slots=True)
 class KeySet:
-    """The key set of one tenant. `clock` is a monotonic clock in seconds."""
+    """The key set of one tenant.
+
+    Args:
+        url: the address of the set.
+        settings: times and limits.
+        client: the HTTP client for fetches.
+        clock: a monotonic clock, in seconds.
+        fetches: the number of fetches so far.
+    """
 
     url: str
     settings: KeySetSettings
@@ -108,7 +125,7 @@ class KeySet:
     _fetching: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> Key | None:
-        """The key of this id; None if the set has none. Raises KeySetUnavailable if there is no set to look in."""
+        """Return the key with this id, or None. Raises KeySetUnavailable if no key set is available."""
         if self._age() >= self.settings.lifetime or key_id not in self._keys:
             await self._refresh()
         if self._age() >= self.settings.lifetime + self.settings.stale_for:
@@ -118,7 +135,7 @@ class KeySet:
 
     @property
     def state(self) -> str:
-        """`ok`, `stale` or `unavailable`, for readiness."""
+        """The state for the readiness check: `ok`, `stale` or `unavailable`."""
         age = self._age()
         if age < self.settings.lifetime:
             return "ok"
@@ -150,7 +167,7 @@ class KeySet:
             async with asyncio.timeout(self.settings.timeout):
                 keys = parse_key_set(await self._download(), self.settings.max_keys)
         except TimeoutError:
-            self._problem = f"no answer within {self.settings.timeout:g} s"
+            self._problem = f"no response within {self.settings.timeout:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             self._problem = f"{type(error).__name__}: {error}"
         else:
@@ -162,7 +179,7 @@ class KeySet:
             if response.status_code != 200:
                 raise ValueError(f"status {response.status_code}")
             if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise ValueError("compressed, though that was not asked for")
+                raise ValueError("compressed, although no compression was accepted")
             data = bytearray()
             async for chunk in response.aiter_bytes():
                 data += chunk

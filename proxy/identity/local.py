@@ -1,4 +1,4 @@
-"""Signing in with the gateway's own means: it verifies the token and keeps the session."""
+"""Login with `provider: local`: the gateway verifies the token and stores the session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.sessions.store import Session, SessionStore, new_session, new_token
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
-    """Lifetimes in hours as configured; `idle_timeout` in seconds, 0 is none."""
+    """Limits of sessions. Lifetimes are in hours, `idle_timeout` is in seconds; 0 means no limit."""
 
     default_hours: float
     max_hours: float
@@ -24,7 +24,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True)
 class LocalProvider:
-    """`provider: local`. The tenants are those of the configuration and no others."""
+    """The login of `provider: local`, with tokens of the configured tenants only."""
 
     tenants: Mapping[str, tuple[TenantSettings, KeySet]]
     default_tenant: str | None
@@ -41,12 +41,20 @@ class LocalProvider:
         user_agent: str,
         instead_of: Sequence[bytes] = (),
     ) -> LoggedIn:
-        """Return a new session for the token's user.
+        """Create a session for the user of a token.
 
-        The sessions of the keys `instead_of` end before it begins, so that they do not count where the number of a
-        user's sessions is limited.
+        Args:
+            token: the identity provider's token.
+            domain: the domain of the tenant; None means the default tenant.
+            hours: the requested lifetime in hours; None means the default.
+            ip: the client's address.
+            user_agent: the client's user agent.
+            instead_of: the keys of sessions that end first, so that they do not count for the limit per user.
 
-        Raises InvalidToken, KeySetUnavailable or StoreError.
+        Raises:
+            InvalidToken: the token was rejected.
+            KeySetUnavailable: the tenant's keys can't be fetched.
+            StoreError: the store is not available.
         """
         name = domain or self.default_tenant
         found = self.tenants.get(name.lower()) if name else None
@@ -80,7 +88,7 @@ class LocalProvider:
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """What a login made. The token is told to the client once and kept nowhere."""
+    """The result of a login. The token is sent to the client once and stored nowhere."""
 
     token: str
     session: Session

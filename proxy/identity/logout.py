@@ -1,7 +1,7 @@
-"""Verifies a logout token (OpenID Connect Back-Channel Logout 1.0, 2.6) with the means that verify an Auth0 token.
+"""Verification of logout tokens (OpenID Connect Back-Channel Logout 1.0, 2.6), with the checks for Auth0 tokens.
 
-The token's `iss` only selects among the configured tenants. An ID token is never taken for a logout token: those have
-no `events`, and a `nonce` is refused.
+The `iss` claim only selects one of the configured tenants. An ID token is never accepted as a logout token: it has no
+`events` claim, and a `nonce` claim is rejected.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from proxy.identity.tokens import (
     InvalidToken,
     TenantSettings,
     check_party,
-    checked_text,
+    decode_verified,
     is_logout_type,
-    verified,
+    required_text,
 )
 from proxy.sessions.store import Logout
 
@@ -31,14 +31,14 @@ _REQUIRED = ("iss", "aud", "iat", "exp", "jti", "events")
 
 
 async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, KeySet]]) -> Logout:
-    """What a logout token tells. Raises InvalidToken, or KeySetUnavailable if the tenant's keys can't be had."""
+    """Return the content of a logout token. Raises InvalidToken, or KeySetUnavailable if the keys can't be fetched."""
     issuer = _issuer(token)
     problem = InvalidToken("wrong issuer")
     for tenant, keys in tenants:
         if tenant.issuer != issuer:
             continue
         try:
-            header, claims = await verified(token, tenant, keys, required=_REQUIRED)
+            header, claims = await decode_verified(token, tenant, keys, required=_REQUIRED)
             return _logout(header, claims, tenant)
         except InvalidToken as error:
             problem = error
@@ -46,7 +46,7 @@ async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, 
 
 
 def _issuer(token: str) -> Any:
-    """Whose token it says it is; nothing is believed of it."""
+    """Return the `iss` claim of a token that is not verified yet."""
     if len(token) > MAX_TOKEN:
         raise InvalidToken("too large")
     try:
@@ -64,10 +64,10 @@ def _logout(header: dict[str, Any], claims: dict[str, Any], tenant: TenantSettin
     if "nonce" in claims:
         raise InvalidToken("not a logout token: it has a nonce")
     check_party(claims, tenant)
-    subject, sid = (checked_text(claims[name], name) if name in claims else "" for name in ("sub", "sid"))
+    subject, sid = (required_text(claims[name], name) if name in claims else "" for name in ("sub", "sid"))
     if not subject and not sid:
         raise InvalidToken("neither sub nor sid")
-    name = f"{tenant.issuer}\0{checked_text(claims['jti'], 'jti')}".encode()
+    name = f"{tenant.issuer}\0{required_text(claims['jti'], 'jti')}".encode()
     try:
         oldest, expires = float(claims["iat"]) + MAX_AGE, float(claims["exp"])
     except OverflowError:

@@ -1,6 +1,6 @@
-"""Verifies an Auth0 token (RFC 7519, RFC 8725). Anything that is not plainly right is refused.
+"""Verification of Auth0 tokens (RFC 7519, RFC 8725). A token that does not pass every check is rejected.
 
-The header's `kid` only selects a key of the tenant's own set; `jwk`, `jku`, `x5u` and `x5c` are never looked at.
+The header's `kid` only selects a key of the tenant's own set; `jwk`, `jku`, `x5u` and `x5c` are ignored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _PROTOCOL_CLAIMS = frozenset(
 
 
 class InvalidToken(Exception):
-    """The token is refused. The text says why, in general terms, and may be told to the client.
+    """The token is rejected. The text gives the reason in general terms and may be sent to the client.
 
-    `account` is issuer and subject, where the signature had proved whose token it is.
+    `account` is issuer and subject, if the signature was valid.
     """
 
     def __init__(self, text: str, account: tuple[str, str] | None = None) -> None:
@@ -35,7 +35,16 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TenantSettings:
-    """A configured tenant; `leeway` in seconds."""
+    """A configured tenant.
+
+    Args:
+        domain: the domain that clients name it by.
+        issuer: the expected `iss` claim.
+        audience: the accepted `aud` claims.
+        algorithms: the accepted signature algorithms.
+        require_verified_email: reject tokens without `email_verified: true`.
+        leeway: the accepted difference between clocks, in seconds.
+    """
 
     domain: str
     issuer: str
@@ -46,17 +55,17 @@ class TenantSettings:
 
 
 async def verify(token: str, tenant: TenantSettings, keys: KeySet) -> Identity:
-    """Who the token speaks of. Raises InvalidToken, or KeySetUnavailable if the tenant's keys can't be had."""
-    header, claims = await verified(token, tenant, keys, required=("exp", "sub", "iss", "aud"))
+    """Return the user of a token. Raises InvalidToken, or KeySetUnavailable if the keys can't be fetched."""
+    header, claims = await decode_verified(token, tenant, keys, required=("exp", "sub", "iss", "aud"))
     if is_logout_type(header.get("typ")) or "events" in claims:
         raise InvalidToken("not a token to sign in with")
     return _identity(claims, tenant)
 
 
-async def verified(
+async def decode_verified(
     token: str, tenant: TenantSettings, keys: KeySet, *, required: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token of this tenant, of whatever kind, with these claims. Raises as `verify`."""
+    """Return header and claims of any token of this tenant that has the required claims. Raises as `verify` does."""
     header = _header(token)
     algorithm, key_id = header.get("alg"), header.get("kid")
     if algorithm not in tenant.algorithms:
@@ -72,12 +81,12 @@ async def verified(
 
 
 def is_logout_type(kind: object) -> bool:
-    """Whether a header's `typ` says that the token is a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
+    """Return True for the `typ` of a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
     return isinstance(kind, str) and kind.lower().removeprefix("application/") == "logout+jwt"
 
 
 def check_party(claims: dict[str, Any], tenant: TenantSettings) -> None:
-    """Raise InvalidToken for a token of several audiences whose authorized party is none of the tenant's."""
+    """Raise InvalidToken for a token with several audiences whose `azp` claim is not an audience of the tenant."""
     audience = claims["aud"]
     if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") not in tenant.audience:
         subject = claims.get("sub")
@@ -85,8 +94,8 @@ def check_party(claims: dict[str, Any], tenant: TenantSettings) -> None:
         raise InvalidToken("wrong authorized party", account)
 
 
-def checked_text(value: Any, name: str) -> str:
-    """A claim that identifies something. Raises InvalidToken if it is not there, empty, or not a text."""
+def required_text(value: Any, name: str) -> str:
+    """Return a claim that must be a text. Raises InvalidToken if it is missing, empty, or not a text."""
     if not isinstance(value, str) or not value:
         raise InvalidToken(f"no {name}")
     if any("\ud800" <= char <= "\udfff" for char in value):
@@ -139,13 +148,13 @@ def _claims(token: str, key: Key, algorithm: str, tenant: TenantSettings, requir
 
 
 def _identity(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
-    subject = checked_text(claims["sub"], "sub")
+    subject = required_text(claims["sub"], "sub")
     check_party(claims, tenant)
     if tenant.require_verified_email and claims.get("email_verified") is not True:
         raise InvalidToken("e-mail address not verified", (tenant.issuer, subject))
     email = _text(claims.get("email"))
     if email.count("@") > 1:
-        email = ""  # whose domain it is would be a matter of opinion
+        email = ""  # the domain of such an address is ambiguous
     names = (_text(claims.get(name)) for name in ("name", "nickname", "email"))
     return Identity(
         issuer=tenant.issuer,

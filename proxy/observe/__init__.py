@@ -1,1 +1,1 @@
-"""What the gateway tells its operator."""
+"""Observability: logs, access log, audit log, metrics and tracing."""

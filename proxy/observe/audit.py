@@ -1,9 +1,9 @@
-"""The audit log: one line per login, refusal, logout, denial and ended session, in a file that shows tampering.
+"""The audit log: one line per login, failed login, logout, denial and ended session, in a tamper-evident file.
 
-Each line carries the hash of the one before (HMAC-SHA256 where a key is configured), so that a line that is changed,
-left out or put in breaks the chain. Several processes share the file; rotated files go on with the same chain. On
-stdout each process has a chain of its own, which its lines name. It refuses nothing: where it can't be written, the log
-says so, and the gateway goes on.
+Each line contains the hash of the previous line (HMAC-SHA256 if a key is configured), so that a changed, removed or
+inserted line breaks the chain. Several processes share the file; rotated files continue the chain. On stdout each
+process has its own chain, which its lines name. If the log can't be written, an error is logged, and the gateway
+continues.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ EVENTS = {
     "auth.sessions": "session.end",
     "auth.backchannel_logout": "logout.backchannel",
 }
-"""What a request to a handler is called in the audit log. `access.denied` is what a rule refused, on any route."""
+"""The event of a request to each handler. A request that an access rule denies, on any route, is `access.denied`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """Where the file is, how large it may grow (bytes), how many old ones are kept, and the key of the chain."""
+    """The file, its maximum size in bytes, the number of rotated files that are kept, and the key for the hashes."""
 
     file: Path
     max_size: int
@@ -48,18 +48,18 @@ class AuditSettings:
 
 
 class AuditError(Exception):
-    """A file whose chain is broken. The text names the file, the line and what is wrong."""
+    """The chain of a file is broken. The text names the file, the line and the cause."""
 
 
 class Audit(ABC):
-    """Appends to a chain."""
+    """A writer of a chain of lines."""
 
     def __init__(self, place: str) -> None:
         self._place = place
         self._failed = False
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line."""
+        """Write one line; log an error if that fails."""
         try:
             self._append(entry)
         except OSError as error:
@@ -75,9 +75,9 @@ class Audit(ABC):
 
 
 class AuditStream(Audit):
-    """Writes to a stream, by default stdout, where nothing can be read again: a chain for each process, and each start.
+    """A writer to a stream, by default stdout, with a new chain per process.
 
-    A line is one write, so that the lines of several processes do not mix.
+    Each line is one write, so that lines of several processes do not mix.
     """
 
     def __init__(self, key: bytes, stream: int = 1) -> None:
@@ -94,7 +94,7 @@ class AuditStream(Audit):
 
 
 class AuditFile(Audit):
-    """Writes to a file, after whatever other processes have written there."""
+    """A writer to a file, which several processes may share."""
 
     def __init__(self, settings: AuditSettings) -> None:
         super().__init__(str(settings.file))
@@ -120,7 +120,7 @@ class AuditFile(Audit):
 
 
 def encode(entry: Mapping[str, Any], previous: str, key: bytes) -> bytes:
-    """A line of the chain: the entry, the hash of the line before, and its own."""
+    """Return a line of the chain: the entry, the hash of the previous line, and its own hash."""
     body = json.dumps({**entry, "previous": previous}, separators=(",", ":"), sort_keys=True)
     return f'{body[:-1]},"hash":"{_hash(body, key)}"}}\n'.encode()
 
@@ -158,10 +158,14 @@ def _rotate(file: Path, keep: int) -> None:
 
 
 def verify(files: Iterable[Path], key: bytes) -> int:
-    """Check the chain through files, oldest first; how many lines. Raises AuditError, or OSError.
+    """Verify the chain in files, oldest first, and return the number of lines.
 
-    Lines that name a chain, as those of stdout do, are held against the lines of that chain. What a chain's first line
-    follows is not asked: older files may be gone.
+    Lines that name a chain, such as those of stdout, are compared with the lines of that chain. The previous hash in
+    the first line of a chain is not checked, because older files may have been deleted.
+
+    Raises:
+        AuditError: a line was changed, removed, inserted or moved.
+        OSError: a file can't be read.
     """
     count = 0
     ends: dict[str, str] = {}
@@ -172,10 +176,12 @@ def verify(files: Iterable[Path], key: bytes) -> int:
             stated = str(found.pop("hash"))
             body = json.dumps(found, separators=(",", ":"), sort_keys=True)
             if not hmac.compare_digest(stated, _hash(body, key)):
-                raise AuditError(f"{where}: this line was changed, or the key is another")
+                raise AuditError(f"{where}: the line was changed, or the key is different")
             name = str(found.get("chain", ""))
             if name in ends and found.get("previous") != ends[name]:
-                raise AuditError(f"{where}: does not follow the line before: lines were left out, put in or moved")
+                raise AuditError(
+                    f"{where}: the line does not follow the previous line: lines were removed, inserted or moved"
+                )
             ends[name], count = stated, count + 1
     return count
 
@@ -186,7 +192,7 @@ def _parsed(line: bytes, where: str) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("hash"), str) or "previous" not in found:
-        raise AuditError(f"{where}: is no line of an audit log")
+        raise AuditError(f"{where}: not a line of an audit log")
     return found
 
 
@@ -196,7 +202,7 @@ def _lines(file: Path) -> Iterator[bytes]:
 
 
 class AuditedLog:
-    """An access log that has what belongs there audited as well. `handlers`: that of each route's pattern."""
+    """An access log that also writes the audit log. `handlers` maps a route's pattern to its handler."""
 
     def __init__(self, log: AccessLog, audit: Audit, handlers: Mapping[str, str]) -> None:
         self._write = log.write
@@ -205,7 +211,7 @@ class AuditedLog:
         self.flush = log.flush
 
     def write(self, line: AccessLine) -> None:
-        """Tell of a request; a few are for the audit log too."""
+        """Write the line of a request; write an audit line if the request is an audit event."""
         self._write(line)
         event = self._events.get(line.route) if line.route is not None else None
         if event is not None and line.method != "GET":
@@ -221,7 +227,7 @@ def _outcome(event: str, line: AccessLine) -> str:
 
 
 def act(event: str, outcome: str, detail: str) -> dict[str, Any]:
-    """An entry of something that was done on the machine itself, as a reload or a command."""
+    """Return the entry of a local event, such as a reload or a command."""
     return {"at": _now(), "event": event, "outcome": outcome, "ip": "local", "detail": detail}
 
 

@@ -1,7 +1,7 @@
-"""What Prometheus is shown: the numbers of this process and, with several workers, of the others too.
+"""The Prometheus text: the metrics of this process and, with several workers, of all workers.
 
-Workers lay their numbers down once a second in a folder that they share; whichever is asked adds them up. Counters of a
-worker that has ended stay there, and one that takes its place goes on from them, so that no counter ever falls.
+Each worker writes its metrics to a shared folder once a second; the worker that serves `/metrics` adds them up. The
+counters of a worker that has ended stay there, and its successor continues them, so that no counter decreases.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from proxy.observe.metrics import FAMILIES, Collected, Family, Histogram, Labels
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SUPERVISOR = "supervisor"
-"""What the process above the workers is called where it lays numbers down: as `worker` of its series."""
+"""The value of the label `worker` for metrics of the supervisor."""
 
 
 class _Shown:
-    """A collector of numbers that are there already."""
+    """A collector that returns given numbers."""
 
     def __init__(self, collected: Collected) -> None:
         self._collected = collected
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, in the order of the table."""
+        """Yield every family, in the order of the table."""
         for name, family in FAMILIES.items():
             series = self._collected.get(name)
             if series:
@@ -39,7 +39,7 @@ class _Shown:
 
 
 def exposition(collected: Collected) -> bytes:
-    """The text that Prometheus reads."""
+    """Return the numbers in the text format of Prometheus."""
     registry = CollectorRegistry()
     registry.register(_Shown(collected))
     return generate_latest(registry)
@@ -72,7 +72,7 @@ def _buckets(family: Family, value: Histogram) -> list[tuple[str, float]]:
 
 
 class Shelf:
-    """Where the processes of one gateway lay their numbers down; `worker` is this one's number or name."""
+    """The shared folder with the metrics of all processes of one gateway; `worker` identifies this one."""
 
     def __init__(self, folder: Path, worker: int | str) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class Shelf:
         self._last = b""
 
     def lay_down(self, collected: Collected) -> None:
-        """Show this worker's numbers to the others. A folder that can't be written to is no reason to stop."""
+        """Write the metrics of this worker for the others. Errors of the file system are ignored."""
         data = _encode(collected)
         if data == self._last:
             return
@@ -92,15 +92,15 @@ class Shelf:
             os.replace(fresh, target)
 
     def of_predecessor(self) -> Collected:
-        """What a worker in this one's place had counted before."""
+        """Return the metrics of the worker that had this number before."""
         return _read(self._folder / f"{self._worker}.json")
 
     def leave_counters(self) -> None:
-        """The worker has ended, in whatever way: what it counted stays, its gauges go."""
+        """Remove the gauges of this worker after it has ended; keep its counters."""
         self.lay_down(counters(self.of_predecessor()))
 
     def with_others(self, mine: Collected) -> Collected:
-        """Everybody's numbers: added up, or each with its `worker`. Nobody is shown less of this one's later on."""
+        """Write the metrics of this worker, and return those of all workers: added up, or with the label `worker`."""
         self.lay_down(mine)
         out: Collected = {}
         parts = {self._worker: mine}

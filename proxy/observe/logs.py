@@ -1,4 +1,4 @@
-"""Structured logs: readable on a terminal, JSON otherwise. No token, cookie or secret query value gets in."""
+"""Structured logs: text on a terminal, JSON otherwise. Tokens, cookies and secret query values are never logged."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def redact_query(query: str) -> str:
 
 
 def printable(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor: control characters in values become escapes, so that no value can forge a line."""
+    """Escape control characters in values, so that a value can't forge a log line; a structlog processor."""
     for name, value in event.items():
         if isinstance(value, str) and name != "exception" and not value.isprintable():
             event[name] = value.encode("unicode_escape").decode("ascii")
     return event
 
 
-class ForgivingStream:
-    """A stream that loses what can't be written, as on a full disk: no request may fail because of its log line."""
+class ErrorIgnoringStream:
+    """A stream that ignores write errors, such as a full disk, so that no request fails because of its log line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write if that is possible."""
+        """Write a text; ignore errors."""
         with contextlib.suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush if that is possible."""
+        """Flush the stream; ignore errors."""
         with contextlib.suppress(OSError):
             self._stream.flush()
 
@@ -62,8 +62,10 @@ _form: dict[str, int] = {"json": False, "level": logging.INFO}
 
 
 def configure(format_: str | None, level: str) -> None:
-    """Set the log up for the process, or anew: for loggers got from now on. Without a format: console on a terminal,
-    JSON elsewhere."""
+    """Configure the log of the process, for loggers that are created from now on.
+
+    `format_` None means console on a terminal, JSON otherwise.
+    """
     console = format_ == "console" or (format_ is None and sys.stderr.isatty())
     _form.update(json=not console, level=_LEVELS[level])
     renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -78,7 +80,7 @@ def configure(format_: str | None, level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, ForgivingStream(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, ErrorIgnoringStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
@@ -86,12 +88,12 @@ def configure(format_: str | None, level: str) -> None:
 
 
 def access_log(*, enabled: bool) -> AccessLog:
-    """The process's access log, in the form that `configure` has set."""
+    """Return the access log, in the format that `configure` has set."""
     if not enabled or _form["level"] > logging.INFO:
         return NoAccessLog()
-    return JsonAccessLog(ForgivingStream(sys.stderr)) if _form["json"] else ConsoleAccessLog(get_logger())
+    return JsonAccessLog(ErrorIgnoringStream(sys.stderr)) if _form["json"] else ConsoleAccessLog(get_logger())
 
 
 def get_logger() -> Any:
-    """The process's logger."""
+    """Return the logger of the process."""
     return structlog.get_logger()

@@ -1,4 +1,4 @@
-"""What this process counts, cheaply: plain numbers per route, shown to Prometheus only when it asks.
+"""The metrics of this process: numbers per route, converted to Prometheus text only when they are requested.
 
 Route labels are patterns of the configuration, never paths that a client sent, so the number of series is bounded.
 """
@@ -26,9 +26,14 @@ DECISIONS = ("allowed", "denied")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric: its type, what it means, its labels, and for a histogram its bounds in seconds.
+    """A metric.
 
-    `summed`: with several workers the values are added up; otherwise each worker shows its own, labelled `worker`.
+    Args:
+        kind: counter, gauge or histogram.
+        help: the meaning.
+        labels: the names of the labels.
+        bounds: the bounds of a histogram, in seconds.
+        summed: True if the values of several workers are added up; False if each has a series with the label `worker`.
     """
 
     kind: Kind
@@ -41,65 +46,65 @@ class Family:
 _UPSTREAM = ("upstream", "url")
 FAMILIES: dict[str, Family] = {
     "noetl_gateway_requests": Family(
-        "counter", "Requests answered, by route pattern, method and status.", ("route", "method", "status")
+        "counter", "Responses, by route pattern, method and status.", ("route", "method", "status")
     ),
     "noetl_gateway_request_duration_seconds": Family(
-        "histogram", "Time from the request's head to the end of its answer.", ("route", "method"), DURATION
+        "histogram", "Time from the request head to the end of the response.", ("route", "method"), DURATION
     ),
     "noetl_gateway_overhead_seconds": Family(
-        "histogram", "The gateway's own part of that: the whole less what was spent upstream.", ("route",), OVERHEAD
+        "histogram", "The duration of requests without the time spent upstream.", ("route",), OVERHEAD
     ),
     "noetl_gateway_login": Family("counter", "Logins, by outcome.", ("outcome",)),
     "noetl_gateway_session_check": Family("counter", "Session checks, by outcome.", ("outcome",)),
     "noetl_gateway_authz": Family("counter", "Decisions of the access rules, by outcome.", ("outcome",)),
-    "noetl_gateway_sessions": Family("gauge", "Sessions in the store, ended ones that are not purged yet included."),
+    "noetl_gateway_sessions": Family("gauge", "Sessions in the store, including expired ones that are not purged yet."),
     "noetl_gateway_connections": Family("gauge", "Open client connections."),
-    "noetl_gateway_connections_limit": Family("gauge", "Most client connections that may be open: max_connections."),
-    "noetl_gateway_connections_refused": Family("counter", "Connections refused by a limit on their number."),
-    "noetl_gateway_malformed_requests": Family("counter", "Request heads that could not be served."),
+    "noetl_gateway_connections_limit": Family("gauge", "Maximum client connections per worker: max_connections."),
+    "noetl_gateway_connections_refused": Family("counter", "Connections rejected because of a limit on their number."),
+    "noetl_gateway_malformed_requests": Family("counter", "Malformed request heads."),
     "noetl_gateway_event_streams": Family("gauge", "Open server-sent-event streams."),
     "noetl_gateway_upstream_requests": Family("counter", "Requests sent upstream, retries included.", _UPSTREAM),
     "noetl_gateway_upstream_responses": Family(
-        "counter", "Upstream's answers, by class of status.", (*_UPSTREAM, "class")
+        "counter", "Responses of the upstream, by class of status.", (*_UPSTREAM, "class")
     ),
     "noetl_gateway_upstream_faults": Family(
-        "counter", "Requests that upstream failed, by how they did.", (*_UPSTREAM, "kind")
+        "counter", "Upstream requests that failed, by kind of fault.", (*_UPSTREAM, "kind")
     ),
-    "noetl_gateway_upstream_retries": Family("counter", "Requests sent again.", ("upstream",)),
+    "noetl_gateway_upstream_retries": Family("counter", "Retries.", ("upstream",)),
     "noetl_gateway_upstream_retries_refused": Family(
-        "counter", "Requests not sent again as the budget of 10 % was spent.", ("upstream",)
+        "counter", "Retries that were not made because the retry budget of 10 % was used up.", ("upstream",)
     ),
     "noetl_gateway_upstream_connections": Family(
-        "gauge", "Connections to upstream, by state: busy or idle.", (*_UPSTREAM, "state")
+        "gauge", "Upstream connections, by state: busy or idle.", (*_UPSTREAM, "state")
     ),
-    "noetl_gateway_upstream_pending": Family("gauge", "Requests waiting for a connection.", _UPSTREAM),
+    "noetl_gateway_upstream_pending": Family("gauge", "Requests that wait for an upstream connection.", _UPSTREAM),
     "noetl_gateway_upstream_circuit": Family(
-        "gauge", "The circuit: 0 closed, 1 half open, 2 open.", _UPSTREAM, summed=False
+        "gauge", "State of the circuit breaker: 0 closed, 1 half open, 2 open.", _UPSTREAM, summed=False
     ),
     "noetl_gateway_upstream_healthy": Family(
-        "gauge", "Whether health checks and ejection leave the url in use.", _UPSTREAM, summed=False
+        "gauge", "1 if the url is in use; 0 if a health check failed or the url is ejected.", _UPSTREAM, summed=False
     ),
-    "noetl_gateway_draining": Family("gauge", "Whether the process is about to end.", summed=False),
-    "noetl_gateway_config_info": Family("gauge", "The configuration in force, by its hash.", ("hash",), summed=False),
+    "noetl_gateway_draining": Family("gauge", "1 while the process drains before it ends.", summed=False),
+    "noetl_gateway_config_info": Family("gauge", "Hash of the current configuration.", ("hash",), summed=False),
     "noetl_gateway_config_loaded_timestamp_seconds": Family(
-        "gauge", "When the configuration in force was loaded.", summed=False
+        "gauge", "Time at which the current configuration was loaded.", summed=False
     ),
     "noetl_gateway_config_last_reload_successful": Family(
-        "gauge", "Whether the last reload was used; 1 before there was one.", summed=False
+        "gauge", "1 if the last reload succeeded, or if there was none.", summed=False
     ),
-    "noetl_gateway_build_info": Family("gauge", "The program's version.", ("version", "python", "aiohttp")),
+    "noetl_gateway_build_info": Family("gauge", "Version of the program.", ("version", "python", "aiohttp")),
 }
 
 
 @dataclass(slots=True)
 class Histogram:
-    """A sum, and how many values fell under each bound; the last count is of those above all."""
+    """The sum of values, and the number of values per bucket; the last bucket is for values above all bounds."""
 
     sum: float
     counts: list[int]
 
     def add(self, other: Histogram) -> None:
-        """Add another's values."""
+        """Add the values of another histogram."""
         self.sum += other.sum
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
 
@@ -109,7 +114,7 @@ Collected = dict[str, dict[Labels, Value]]
 
 
 def add(collected: Collected, name: str, labels: Labels, value: Value) -> None:
-    """Add a value to what is collected of a family."""
+    """Add a value to a series of a family."""
     series = collected.setdefault(name, {})
     known = series.get(labels)
     if isinstance(known, Histogram) and isinstance(value, Histogram):
@@ -121,13 +126,21 @@ def add(collected: Collected, name: str, labels: Labels, value: Value) -> None:
 
 
 def counters(collected: Collected) -> Collected:
-    """What must never fall: all but the gauges."""
+    """Return the counters and histograms, without the gauges."""
     return {name: s for name, s in collected.items() if name in FAMILIES and FAMILIES[name].kind != "gauge"}
 
 
 @dataclass(slots=True)
 class _Request:
-    """The requests of one route, method and status."""
+    """The numbers of one route, method and status.
+
+    Args:
+        count: the number of requests.
+        seconds: the sum of durations.
+        overhead: the sum of durations without the time spent upstream.
+        durations: the number of requests per bucket of `DURATION`.
+        overheads: the number of requests per bucket of `OVERHEAD`.
+    """
 
     count: int = 0
     seconds: float = 0.0
@@ -137,7 +150,7 @@ class _Request:
 
 
 class Metrics:
-    """The numbers of this process. They outlive a reload."""
+    """The numbers of this process. A reload does not reset them."""
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str | None, str, int], _Request] = {}
@@ -147,7 +160,7 @@ class Metrics:
         self._kept: Collected = {}
 
     def observe(self, line: AccessLine) -> None:
-        """Count one answered request."""
+        """Count one request that was answered."""
         known = self._requests.get((line.route, line.method, line.status))
         if known is None:
             known = self._new(line)
@@ -169,13 +182,13 @@ class Metrics:
         return self._requests.setdefault(key, _Request())
 
     def keep(self, collected: Collected) -> None:
-        """Go on from counters of something that is about to go: a replaced upstream, a worker that died."""
+        """Add the counters of an upstream or a worker that ends, so that no counter decreases."""
         for name, series in counters(collected).items():
             for labels, value in series.items():
                 add(self._kept, name, labels, value)
 
     def collect(self) -> Collected:
-        """All that is counted here, every outcome present."""
+        """Return all series; an outcome that did not occur is 0."""
         out: Collected = {}
         for name, series in self._kept.items():
             for labels, value in series.items():
@@ -200,7 +213,7 @@ class Metrics:
 
 
 class MeasuredLog:
-    """An access log that counts each line as well."""
+    """An access log that also counts each request."""
 
     def __init__(self, log: AccessLog, metrics: Metrics) -> None:
         self._write = log.write
@@ -208,6 +221,6 @@ class MeasuredLog:
         self.flush = log.flush
 
     def write(self, line: AccessLine) -> None:
-        """Tell of a request, and count it."""
+        """Count a request and write its line."""
         self._observe(line)
         self._write(line)

@@ -1,7 +1,7 @@
-"""Spans for OpenTelemetry, where `tracing.enabled` asks for them: the request, and in it session, access and upstream.
+"""OpenTelemetry spans for `tracing.enabled`: one per request, with spans for session, access and upstream in it.
 
-Only this module knows OpenTelemetry, which is there with the extra `otel`. Spans carry route patterns, methods and
-statuses; no header, no query and no token.
+Only this module uses OpenTelemetry, which the extra `otel` installs. Spans contain route patterns, methods and
+statuses; they never contain headers, queries or tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_TRACES = 50
 
 
 def is_installed() -> bool:
-    """Whether the packages of the extra are there."""
+    """Return True if the packages of the extra `otel` are installed."""
     try:
         return importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:
@@ -28,7 +28,7 @@ def is_installed() -> bool:
 
 
 class Tracing:
-    """Sends spans to one collector. Export happens in a thread of its own; what can't be sent is dropped."""
+    """Sender of spans to one collector. A separate thread exports them; spans that can't be sent are dropped."""
 
     def __init__(self, endpoint: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -48,7 +48,7 @@ class Tracing:
 
     @contextmanager
     def request(self, method: str, given: dict[str, str]) -> Iterator[Any]:
-        """The span of a request; `given` are its trace headers, which it continues."""
+        """Open the span of a request, which continues the trace of the headers in `given`."""
         from opentelemetry.trace import SpanKind
 
         context = self._propagator.extract(given)
@@ -57,7 +57,7 @@ class Tracing:
             yield span
 
     def end_request(self, span: Any, route: str | None, status: int, request_id: str) -> None:
-        """What is known of a request at its end."""
+        """Add the route, the status and the request id to the span of a request."""
         from opentelemetry.trace import Status, StatusCode
 
         if route is not None:
@@ -107,5 +107,5 @@ class Tracing:
             yield carried.get("traceparent", "").encode("ascii")
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans and stop."""
         self._provider.shutdown()

@@ -1,1 +1,1 @@
-"""Pure decisions: who may do what, and which origins may read an answer. No I/O, no web framework."""
+"""Pure decisions: access rules, rate limits, and origin policies. The modules do no I/O and use no web framework."""

@@ -1,7 +1,7 @@
-"""The access rules: who may execute, view, modify or delete what.
+"""The access rules: which users may execute, view, modify or delete what.
 
-Any matching deny decides, else any matching allow, else the default. Every decision names the rule that made it.
-This module decides and nothing else: it reads no request and knows no session.
+A matching deny rule decides first, then a matching allow rule, then the default. Every decision names its rule. This
+module only decides: it does not read requests or sessions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
 class Action(StrEnum):
-    """What is asked for."""
+    """An action that rules allow or deny."""
 
     EXECUTE = "execute"
     VIEW = "view"
@@ -29,7 +29,7 @@ class Action(StrEnum):
 
     @classmethod
     def of_method(cls, method: str) -> Action:
-        """The action of a proxied request whose route names none."""
+        """Return the action of a forwarded request whose route has no `action`."""
         if method in ("GET", "HEAD"):
             return cls.VIEW
         return cls.DELETE if method == "DELETE" else cls.MODIFY
@@ -37,7 +37,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who is asking. `claims` are those of the verified token; `roles` the token's own and the configured ones."""
+    """A user: `claims` of the verified token; `roles` of the token and of the configuration."""
 
     email: str
     subject: str
@@ -49,7 +49,7 @@ ClaimTest = tuple[str, tuple[Any, ...]]
 
 
 def claim_holds(claims: Mapping[str, Any], test: ClaimTest) -> bool:
-    """Whether the claim has one of the wanted values; a list claim holds if any of its elements does."""
+    """Return True if the claim, or an element of it if it is a list, has one of the wanted values."""
     name, wanted = test
     value = claims.get(name)
     values = value if isinstance(value, list | tuple) else (value,)
@@ -58,7 +58,15 @@ def claim_holds(claims: Mapping[str, Any], test: ClaimTest) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A configured role: everyone, or whoever one of the e-mail globs, subjects or claims names."""
+    """A configured role. A user has it if any of the conditions holds.
+
+    Args:
+        name: the name of the role.
+        everyone: every signed-in user has the role.
+        emails: globs over the e-mail address.
+        subjects: values of the `sub` claim.
+        claims: claims with their accepted values.
+    """
 
     name: str
     everyone: bool
@@ -67,7 +75,7 @@ class Role:
     claims: tuple[ClaimTest, ...]
 
     def held_by(self, email: str, subject: str, claims: Mapping[str, Any]) -> bool:
-        """Whether a user has this role."""
+        """Return True if a user has this role."""
         return (
             self.everyone
             or subject in self.subjects
@@ -78,7 +86,19 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One access rule. `source` is `file:line`. Exactly one of `playbooks` and `paths` is given."""
+    """One access rule. All given conditions on the user must hold.
+
+    Args:
+        source: the place of the rule, as `file:line`.
+        effect: `allow` or `deny`.
+        actions: the actions that the rule applies to.
+        roles: roles of which the user must have one; empty means any user.
+        emails: globs of which the user's e-mail address must match one; empty means any user.
+        claims: claims that the token must have.
+        playbooks: globs over playbook paths; either these or `paths` are given.
+        paths: globs over request paths.
+        methods: request methods, for `paths`; empty means all.
+    """
 
     source: str
     effect: Literal["allow", "deny"]
@@ -91,9 +111,9 @@ class Rule:
     methods: frozenset[str]
 
     def mismatch(self, who: Subject, action: Action) -> str:
-        """Why the rule is not about this user and action; empty if it is."""
+        """Return why the rule does not apply to a user and an action; an empty text if it applies."""
         if action not in self.actions:
-            return f"is not about {action.value}"
+            return f"does not apply to {action.value}"
         if self.roles and not self.roles & who.roles:
             return f"is for role {', '.join(sorted(self.roles))}"
         if self.emails and not (who.email and any(glob.matches(who.email) for glob in self.emails)):
@@ -105,7 +125,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """The request may go on; `rule` is the one that said so (none: the default)."""
+    """The request is allowed by `rule`; None means by the default."""
 
     rule: Rule | None
     because: str
@@ -114,7 +134,7 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The request is refused; `rule` is the one that said so (none: no rule allows it)."""
+    """The request is denied by `rule`; None means that no rule allows it."""
 
     rule: Rule | None
     because: str
@@ -126,16 +146,16 @@ Decision = Allow | Deny
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one rule said, for `explain`. `because` is empty where the rule matches."""
+    """The result of one rule, for `explain`; `because` is empty if the rule matches."""
 
     rule: Rule
     because: str
 
 
 class Permits:
-    """What one user may do: the rules that are about this user, sorted out once.
+    """The rules that apply to one user, selected once.
 
-    `allows` and `allows_playbook` say what `AccessPolicy.on_path` and `on_playbook` decide, without the reason.
+    `allows` and `allows_playbook` return the decisions of `AccessPolicy.on_path` and `on_playbook` without the reason.
     """
 
     __slots__ = ("_default", "_on_paths", "_on_playbooks", "_paths", "_playbooks")
@@ -204,9 +224,9 @@ class AccessPolicy:
         self._path_rules = tuple(rule for rule in rules if rule.paths)
 
     def subject(self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None) -> Subject:
-        """A user with the roles of the token's claim (a list of texts, or one text) and the configured ones.
+        """Return a user with the roles in the token's claim (a list of texts, or one text) and the configured roles.
 
-        A text that could be read as another role, or as several, where roles are listed in one line, is none.
+        A text that would be ambiguous in a comma-separated list of roles is ignored.
         """
         claimed = claims.get(roles_claim) if roles_claim else None
         names = claimed if isinstance(claimed, list) else [claimed]
@@ -215,23 +235,23 @@ class AccessPolicy:
         return Subject(email, subject, frozenset(own | held), claims)
 
     def on_playbook(self, who: Subject, action: Action, playbook: str) -> Decision:
-        """Decide about a playbook, by its path in the catalog."""
+        """Decide on an action on a playbook, which its path in the catalog identifies."""
         return self._decide(self._playbook_verdicts(who, action, playbook))
 
     def on_path(self, who: Subject, action: Action, method: str, path: str) -> Decision:
-        """Decide about a proxied request, by its normalised path."""
+        """Decide on a forwarded request, by its normalised path."""
         return self._decide(self._path_verdicts(who, action, method, path))
 
     def permits(self, who: Subject) -> Permits:
-        """The rules, sorted out for one user."""
+        """Return the rules that apply to one user."""
         return Permits(self.rules, who, default=self._default_allow)
 
     def explain_playbook(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
-        """Every rule's verdict, in the order of the files."""
+        """Return the verdict of every rule, in the order of the files."""
         return self._playbook_verdicts(who, action, playbook)
 
     def explain_path(self, who: Subject, action: Action, method: str, path: str) -> tuple[Verdict, ...]:
-        """Every rule's verdict, in the order of the files."""
+        """Return the verdict of every rule, in the order of the files."""
         return self._path_verdicts(who, action, method, path)
 
     def _playbook_verdicts(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
@@ -239,7 +259,7 @@ class AccessPolicy:
         for rule in self._playbook_rules:
             because = rule.mismatch(who, action)
             if not because and not any(glob.matches(playbook) for glob in rule.playbooks):
-                because = "is about other playbooks"
+                because = "is for other playbooks"
             verdicts.append(Verdict(rule, because))
         return tuple(verdicts)
 
@@ -248,9 +268,9 @@ class AccessPolicy:
         for rule in self._path_rules:
             because = rule.mismatch(who, action)
             if not because and rule.methods and method not in rule.methods:
-                because = f"is not about {method}"
+                because = f"does not apply to {method}"
             if not because and not any(glob.matches(path) for glob in rule.paths):
-                because = "is about other paths"
+                because = "is for other paths"
             verdicts.append(Verdict(rule, because))
         return tuple(verdicts)
 

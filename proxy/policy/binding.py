@@ -1,4 +1,4 @@
-"""Whether a session may be used from where it is used: `sessions.bind`. Pure decisions."""
+"""The check of `sessions.bind`: whether a session is used from the client of its login. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from proxy.policy.ratelimit import address_key
 
 
 class Bind(StrEnum):
-    """What a session is bound to, as it was at the login."""
+    """The properties of the login's client that a session is bound to."""
 
     NONE = "none"
     IP = "ip"
@@ -19,7 +19,8 @@ class Bind(StrEnum):
 def differing(bind: Bind, began: tuple[str, str], now: tuple[str, str]) -> str:
     """What differs from the login, each side an address and a user agent; empty if nothing that matters.
 
-    An IPv6 address is compared by its /64, a user agent as far as it is stored.
+    `began` and `now` are the address and the user agent at the login and of the request. IPv6 addresses are compared by
+    their /64, user agents by their stored part.
     """
     if bind in (Bind.IP, Bind.BOTH) and address_key(began[0]) != address_key(now[0]):
         return "address"

@@ -1,4 +1,4 @@
-"""Cross-origin decisions (Fetch standard, 3.2): which origins may read an answer, and what a preflight is told."""
+"""Cross-origin decisions (Fetch standard, 3.2): which origins may read a response, and the preflight headers."""
 
 from __future__ import annotations
 
@@ -14,25 +14,37 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class OriginError(ValueError):
-    """An origin in the configuration that is not well formed."""
+    """A malformed origin in the configuration."""
 
 
 def check_origin(text: str) -> None:
-    """Raise OriginError unless `text` is `*`, `scheme://host[:port]` or has `*.` for its first label."""
+    """Raise OriginError unless `text` is `*` or `scheme://host[:port]`; the first label of the host may be `*`."""
     if text == "*":
         return
     found = _ORIGIN.fullmatch(text)
     if found is None:
-        raise OriginError("an origin is scheme://host[:port] in lower case, without a path; * only as first label")
+        raise OriginError(
+            "an origin is scheme://host[:port] in lower case, without a path; * is allowed as the first label only"
+        )
     if found[4] == _DEFAULT_PORTS[found[1]]:
-        raise OriginError(f"browsers leave out the default port :{found[4]}; leave it out here too")
+        raise OriginError(f"browsers omit the default port :{found[4]}; remove it")
     if found[2] and "." not in found[3]:
-        raise OriginError("a wildcard needs a domain of at least two labels after it")
+        raise OriginError("a wildcard must be followed by a domain with at least two labels")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorsPolicy:
-    """The compiled `cors` block. Ready header tuples, so that a request only looks its origin up."""
+    """The compiled `cors` block, with headers that are built once.
+
+    Args:
+        any_origin: `*` is an allowed origin.
+        origins: the exact origins.
+        wildcards: the patterns of origins with a wildcard.
+        allow_credentials: browsers may send credentials.
+        preflight: headers of a preflight response.
+        simple: headers of other responses.
+        allow_private_network: private-network preflight requests are allowed.
+    """
 
     any_origin: bool
     origins: frozenset[str]
@@ -66,7 +78,7 @@ class CorsPolicy:
         return (("access-control-allow-origin", self._echo(origin)), *self.simple)
 
     def preflight_headers(self, origin: str, *, private_network: bool) -> Headers | None:
-        """What a preflight is told; None where the origin is refused."""
+        """Return the headers of a preflight response; None if the origin is rejected."""
         if not self.allows(origin):
             return None
         extra = (("access-control-allow-private-network", "true"),)
@@ -90,7 +102,7 @@ def compile_cors(
     max_age: float,
     allow_private_network: bool,
 ) -> CorsPolicy:
-    """Compile a `cors` block. `max_age` is in seconds. The origins have passed `check_origin`."""
+    """Return the compiled `cors` block. `max_age` is in seconds; the origins have passed `check_origin`."""
     credentials: Headers = (("access-control-allow-credentials", "true"),) if allow_credentials else ()
     expose: Headers = (("access-control-expose-headers", ", ".join(exposed)),) if exposed else ()
     return CorsPolicy(

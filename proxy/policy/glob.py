@@ -1,6 +1,7 @@
-"""Globs over paths: `?` one character, `*` any run within a segment, `**` as a whole segment any number of them.
+"""Globs over paths: `?` matches one character, `*` any characters of a segment, `**` any number of segments.
 
-Case-sensitive, anchored at both ends, no escapes and no character classes. `a/**` matches `a` and `a/b/c`.
+Globs are case-sensitive, match the whole text, and have no escapes or character classes. `a/**` matches `a` and
+`a/b/c`.
 """
 
 from __future__ import annotations
@@ -11,27 +12,27 @@ from functools import lru_cache
 
 
 class GlobError(ValueError):
-    """A glob that is not well formed."""
+    """A malformed glob."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """A compiled glob. `matches` takes the text to judge."""
+    """A compiled glob."""
 
     text: str
     _regex: re.Pattern[str] = field(repr=False, compare=False)
     _before: str = field(default="", repr=False, compare=False)
 
     def matches(self, text: str) -> bool:
-        """Whether the whole of `text` matches."""
+        """Return True if the whole text matches."""
         return self._regex.fullmatch(self._before + text) is not None
 
 
 def _compile(text: str, one: str) -> str:
-    """The regular expression of a glob without `**`; `one` is what `?` stands for.
+    """Return the regular expression of a glob without `**`; `one` is the expression for `?`.
 
-    All but the last of the parts that follow a `*` are taken where they first occur, and never elsewhere: that is
-    enough to find a match, and no text can make it try many ways.
+    Each part after a `*`, except the last, matches at its first occurrence only. This is sufficient to find a match,
+    and it prevents backtracking on hostile texts.
     """
     first, *parts = (
         "".join(one if char == "?" else re.escape(char) for char in part)
@@ -46,7 +47,7 @@ def _segment(text: str) -> str:
 
 
 def path_glob(text: str) -> Glob:
-    """Compile a glob over `/`-separated segments. Raises GlobError where `**` is not a whole segment."""
+    """Return a compiled glob over `/`-separated segments. Raises GlobError if `**` is not a whole segment."""
     if not text:
         raise GlobError("an empty pattern matches nothing")
     segments = text.split("/")
@@ -65,16 +66,16 @@ def path_glob(text: str) -> Glob:
 
 
 def text_glob(text: str) -> Glob:
-    """Compile a glob over a text without segments, such as an e-mail address: `*` is any run of characters."""
+    """Return a compiled glob over a text without segments, such as an e-mail address; `*` matches any characters."""
     if not text:
         raise GlobError("an empty pattern matches nothing")
     return Glob(text, re.compile(_compile(text, "."), re.DOTALL))
 
 
 def covers(general: str, special: str) -> bool:
-    """Whether every text that the path glob `special` matches is matched by `general` too.
+    """Return True if the path glob `general` matches every text that `special` matches.
 
-    Sound, not complete: False where it can't tell.
+    The test is sound, but not complete: it may return False although `general` covers `special`.
     """
     if general in (special, "**"):
         return True
@@ -97,22 +98,22 @@ def _covers_segment(general: str, special: str) -> bool:
 
 
 def intersects(one: str, other: str) -> bool:
-    """Whether some text may match both path globs. Never False where one does; may be True where none does."""
-    return _meet(tuple(one.split("/")), tuple(other.split("/")))
+    """Return False if no text can match both path globs. It may return True although no text does."""
+    return _intersect(tuple(one.split("/")), tuple(other.split("/")))
 
 
 @lru_cache(maxsize=4096)
-def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _intersect(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     if not one or not other:
         return all(segment == "**" for segment in one + other)
     if one[0] == "**":
-        return _meet(one[1:], other) or _meet(one, other[1:])
+        return _intersect(one[1:], other) or _intersect(one, other[1:])
     if other[0] == "**":
-        return _meet(one, other[1:]) or _meet(one[1:], other)
-    return _segments_meet(one[0], other[0]) and _meet(one[1:], other[1:])
+        return _intersect(one, other[1:]) or _intersect(one[1:], other)
+    return _segments_intersect(one[0], other[0]) and _intersect(one[1:], other[1:])
 
 
-def _segments_meet(one: str, other: str) -> bool:
+def _segments_intersect(one: str, other: str) -> bool:
     if set("*?") & set(one) and set("*?") & set(other):
         return True
     wild, plain = (one, other) if set("*?") & set(one) else (other, one)

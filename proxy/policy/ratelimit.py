@@ -1,7 +1,7 @@
-"""Rate limits: how many requests a key may make, evenly over time with bursts (GCRA). Pure: the caller brings the time.
+"""Rate limits per key, with bursts (generic cell rate algorithm). Pure: the caller passes the time.
 
-A request that is refused costs nothing. Keys are forgotten when they are not used, and when more than the table holds
-come at once, the ones used longest ago first; those then begin anew.
+A rejected request does not count. The table of keys is bounded: the least recently used keys are removed, and start
+again with a full burst.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_KEYS = 100_000
 
 
 class LimitKey(StrEnum):
-    """Whose requests are counted together."""
+    """Which requests are counted together."""
 
     IP = "ip"
     SESSION = "session"
@@ -28,7 +28,15 @@ class LimitKey(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """`requests` in `period` seconds, and `burst` of them at once."""
+    """A rate limit.
+
+    Args:
+        name: the name in the configuration.
+        requests: the number of requests per period.
+        period: the length of the period, in seconds.
+        burst: the number of requests at once.
+        key: which requests are counted together.
+    """
 
     name: str
     requests: int
@@ -38,26 +46,26 @@ class LimitSettings:
 
     @property
     def policy_field(self) -> str:
-        """The `ratelimit-policy` field (draft-ietf-httpapi-ratelimit-headers, 3)."""
+        """The value of the header `ratelimit-policy` (draft-ietf-httpapi-ratelimit-headers, 3)."""
         return f'"{self.name}";q={self.requests};w={math.ceil(self.period)}'
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request over the limit; `retry_after` in whole seconds."""
+    """The rejection of a request over the limit; `retry_after` is in whole seconds."""
 
     settings: LimitSettings
     retry_after: int
 
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:
-        """The fields of the answer."""
+        """The headers of the response."""
         limit = f'"{self.settings.name}";r=0;t={self.retry_after}'
         return (("ratelimit-policy", self.settings.policy_field), ("ratelimit", limit))
 
 
 class RateLimiter:
-    """Counts the requests of one limit. It remembers, for each key, when its burst would be whole again."""
+    """The state of one limit: for each key, the time at which its full burst is available again."""
 
     __slots__ = ("_each", "_tolerance", "_whole_at", "settings")
 
@@ -68,11 +76,11 @@ class RateLimiter:
         self._whole_at: BoundedCache[Hashable, float] = BoundedCache(max_keys)
 
     def allows(self, key: Hashable, now: float) -> bool:
-        """Whether a request would be allowed; it is not counted."""
+        """Return True if a request would be allowed, without counting it."""
         return (self._whole_at.get(key) or 0.0) - now <= self._tolerance
 
     def take(self, key: Hashable, now: float) -> Refusal | None:
-        """Count a request, or refuse it."""
+        """Count a request and return None, or return the rejection."""
         whole_at = max(self._whole_at.get(key) or 0.0, now)
         wait = whole_at - now - self._tolerance
         if wait > 1e-9:
@@ -82,7 +90,7 @@ class RateLimiter:
 
 
 def address_key(address: str) -> Hashable:
-    """What stands for a client's address: an IPv6 client has a whole /64 to choose from, so that is one key."""
+    """Return the key of a client address. An IPv6 /64 has one key, because a client can use all of its addresses."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Failed logins, slowed down: after so many failures each further try has to wait, twice as long each time. Pure.
+"""Delays after failed logins: after a number of failures each further attempt must wait, twice as long each time. Pure.
 
-Counted by the client's address, and by the account only where the token had proved whose it is: counting by a name
-that anyone can claim would let anyone lock anyone out.
+Failures are counted per client address. They are counted per account only if the token's signature was valid: otherwise
+an attacker could lock any account by sending its name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ MAX_KEYS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class ThrottleSettings:
-    """`after` failures within `window` seconds; then `delay` seconds, doubled with each failure up to `max_delay`."""
+    """A delay of `delay` seconds after `after` failures, doubled with each failure up to `max_delay` seconds; failures
+    count until there was none for `window` seconds."""
 
     after: int
     window: float
@@ -25,7 +26,7 @@ class ThrottleSettings:
 
 
 class Throttle:
-    """What failed lately. A failure counts until nothing has failed for a window."""
+    """The failures of each key."""
 
     __slots__ = ("_failed", "_settings")
 
@@ -34,7 +35,7 @@ class Throttle:
         self._failed: BoundedCache[Hashable, tuple[int, float]] = BoundedCache(max_keys)
 
     def wait(self, key: Hashable, now: float) -> float:
-        """How many seconds the next try has to wait; 0 if none."""
+        """Return the seconds until the next attempt is allowed; 0 if it is allowed now."""
         if not self._settings.after:
             return 0.0
         count, last = self._failed.get(key) or (0, 0.0)
@@ -45,10 +46,10 @@ class Throttle:
         return max(0.0, last + delay - now)
 
     def failed(self, key: Hashable, now: float) -> None:
-        """A try failed."""
+        """Count a failed attempt."""
         count, last = self._failed.get(key) or (0, now)
         self._failed.put(key, (1 if now - last >= self._settings.window else count + 1, now))
 
     def succeeded(self, key: Hashable) -> None:
-        """A try succeeded: what failed before is forgotten."""
+        """Reset the failures of a key after a successful attempt."""
         self._failed.drop(key)

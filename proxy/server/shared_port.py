@@ -1,4 +1,4 @@
-"""A port that several processes share."""
+"""A port that several processes listen on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import socket
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
-    """A socket that holds a port for several processes to share, and takes no connection itself. Raises OSError if
-    another program listens there."""
+    """Return a socket that reserves a port for several processes and accepts no connections itself.
+
+    Raises OSError if another program listens on the port.
+    """
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

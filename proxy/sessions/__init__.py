@@ -1,1 +1,1 @@
-"""Sessions: who is signed in, until when. The stores keep the SHA-256 of a token, never the token."""
+"""Sessions of signed-in users, and their stores. A store holds the SHA-256 of a token, never the token."""

@@ -1,7 +1,7 @@
-"""Sessions in LMDB: lookups are memory reads shared by all processes, `kill -9` at any instant leaves it whole.
+"""Sessions in LMDB. Lookups read memory that all processes share; `kill -9` at any time does not damage the store.
 
-Writes that arrive together share one transaction and one sync. The map grows when it is full. Refuses folders that
-others can read, that are damaged, or that another program made.
+Writes that arrive together share one transaction and one sync. The map grows when it is full. A folder that others can
+read, that is damaged, or that another program created, is rejected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
-from proxy.sessions import trouble
+from proxy.sessions import disk_errors
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
 from proxy.sessions.store import Logout, Session, StoreError
 
@@ -35,7 +35,7 @@ Operation = Callable[[Any], Any]
 
 
 def open_environment(folder: Path) -> tuple[Any, Records]:
-    """Open the store's folder, made with mode 0700 if it is not there. Raises StoreError with what to do."""
+    """Open the folder of the store; create it with mode 0700 if it does not exist. Raises StoreError with a remedy."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _inspect(folder)
@@ -57,30 +57,30 @@ def open_environment(folder: Path) -> tuple[Any, Records]:
 
 
 def _unusable(folder: Path, error: Exception, otherwise: str) -> StoreError:
-    if isinstance(error, OSError) or trouble.of_the_system(error):
-        return StoreError(f"{folder} can't be used: {trouble.told(error)}")
-    return StoreError(f"{folder} {otherwise} ({error}); move it away to start anew")
+    if isinstance(error, OSError) or disk_errors.is_system_error(error):
+        return StoreError(f"{folder} can't be used: {disk_errors.describe(error)}")
+    return StoreError(f"{folder} {otherwise} ({error}); move it away to start with an empty one")
 
 
 def _inspect(folder: Path) -> None:
     mode = stat.S_IMODE(folder.stat().st_mode)
     if mode & 0o077:
-        raise StoreError(f"{folder} can be read by others (mode {mode:04o}); run: chmod 700 {folder}")
+        raise StoreError(f"{folder} can be read by other users (mode {mode:04o}); run: chmod 700 {folder}")
     others = sorted(set(os.listdir(folder)) - _FILES)
     if others:
-        raise StoreError(f"{folder} holds other files ({others[0]}); name an empty folder in sessions.path")
+        raise StoreError(f"{folder} contains other files ({others[0]}); set sessions.path to an empty folder")
 
 
 def _check_length(env: Any, folder: Path) -> None:
-    """A file cut short would end the process at the first read beyond its end; find that out before."""
+    """Raise StoreError for a truncated file: reading beyond its end would crash the process."""
     size = (folder / "data.mdb").stat().st_size
     page = env.stat()["psize"]
     if size % page or size < 2 * page or size < (env.info()["last_pgno"] + 1) * page:
-        raise StoreError(f"{folder} is damaged (data.mdb is cut short); move it away to start anew")
+        raise StoreError(f"{folder} is damaged (data.mdb is truncated); move it away to start with an empty one")
 
 
 class FileStore:
-    """A `SessionStore` in a folder. Reads happen in the event loop's thread, writes in one thread of their own."""
+    """A `SessionStore` in a folder. Reads run in the thread of the event loop, writes in a separate thread."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -102,7 +102,7 @@ class FileStore:
         return self.peek(key)
 
     def peek(self, key: bytes) -> Session | None:
-        """As `get`, without waiting. The same object again, for as long as what is stored is the same."""
+        """Return the session as `get` does, without waiting; the same object while the stored session is unchanged."""
         try:
             with self._env.begin() as txn:
                 data = txn.get(key, db=self._records.sessions)
@@ -131,7 +131,7 @@ class FileStore:
             self._touch_timer = asyncio.get_running_loop().call_later(_TOUCH_DELAY, self._flush_touched)
 
     def _flush_touched(self) -> None:
-        """Write the uses down; until that is done they are still known from here."""
+        """Write the times of use to the store; until that is done, they are read from memory."""
         self._touch_timer = None
         touched = dict(self._touched)
 
@@ -145,7 +145,7 @@ class FileStore:
                     del self._touched[key]
 
         if touched:
-            self._note(note, forget)
+            self._write_in_background(note, forget)
 
     async def end(self, key: bytes) -> bool:
         return bool(await self._write(lambda txn: self._records.drop(txn, key)))
@@ -195,7 +195,7 @@ class FileStore:
         return total + (await self._purge_idle(now, idle_timeout) if idle_timeout else 0)
 
     async def _purge_idle(self, now: float, idle_timeout: float) -> int:
-        """Looks at a few thousand sessions per call and goes on where the last call stopped."""
+        """Check up to 2000 sessions, from where the last call stopped, and delete those that are idle too long."""
 
         def find(txn: Any) -> tuple[list[bytes], bytes]:
             cursor = txn.cursor(db=self._records.sessions)
@@ -221,7 +221,7 @@ class FileStore:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
         if not 0 < len(name) <= _MAX_NAME:
             return
-        self._note(lambda txn: txn.put(name, data, db=self._records.executions))
+        self._write_in_background(lambda txn: txn.put(name, data, db=self._records.executions))
 
     async def execution_owner(self, execution_id: str) -> int | None:
         name = execution_id.encode()
@@ -248,13 +248,13 @@ class FileStore:
                 with self._env.begin(buffers=False) as txn:
                     return find(txn)
             except lmdb.MapResizedError:
-                self._adopt_size()
+                self._use_new_size()
             except lmdb.Error as error:
-                raise StoreError(f"reading {self.folder}: {trouble.told(error)}") from None
+                raise StoreError(f"reading {self.folder}: {disk_errors.describe(error)}") from None
         raise StoreError(f"reading {self.folder}: its size keeps changing")
 
-    def _adopt_size(self) -> None:
-        """Another process made the map larger: use it at its new size."""
+    def _use_new_size(self) -> None:
+        """Use the new size of the map after another process has enlarged it."""
         with self._resize:
             self._env.set_mapsize(0)
 
@@ -262,11 +262,11 @@ class FileStore:
         with self._resize:
             size = self._env.info()["map_size"]
             if size >= _LARGEST_MAP:
-                raise StoreError(f"{self.folder} holds {size} bytes, the most it may")
+                raise StoreError(f"{self.folder} contains {size} bytes, which is the limit")
             self._env.set_mapsize(size * 2)
 
-    def _note(self, operation: Operation, then: Callable[[], object] = lambda: None) -> None:
-        """Write without waiting; a failure is the next reader's to find. `then` is called when that is over."""
+    def _write_in_background(self, operation: Operation, then: Callable[[], object] = lambda: None) -> None:
+        """Write without waiting, and ignore failures. `then` is called when the write has ended."""
         try:
             self._enqueue(operation).add_done_callback(lambda done: (done.cancelled() or done.exception(), then()))
         except StoreError:
@@ -289,7 +289,7 @@ class FileStore:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-            outcomes = await self._outcomes(loop, [operation for operation, _ in batch])
+            outcomes = await self._run_batch(loop, [operation for operation, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 if future.done():
                     continue
@@ -298,14 +298,14 @@ class FileStore:
                 else:
                     future.set_result(outcome)
 
-    async def _outcomes(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
-        """What each operation gave, or the exception it ended in: one that can't be done does not take others along."""
+    async def _run_batch(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
+        """Return the result or the exception of each operation. A failed operation does not affect the others."""
         try:
             return await self._commit_growing(loop, operations)
         except Exception as error:
             if len(operations) == 1:
                 return [error]
-        return [(await self._outcomes(loop, [operation]))[0] for operation in operations]
+        return [(await self._run_batch(loop, [operation]))[0] for operation in operations]
 
     async def _commit_growing(self, loop: asyncio.AbstractEventLoop, operations: list[Operation]) -> list[Any]:
         while True:
@@ -314,9 +314,9 @@ class FileStore:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.MapResizedError:
-                self._adopt_size()
+                self._use_new_size()
             except (lmdb.Error, OSError) as error:
-                raise StoreError(f"writing {self.folder}: {trouble.told(error)}") from None
+                raise StoreError(f"writing {self.folder}: {disk_errors.describe(error)}") from None
 
     def _commit(self, operations: list[Operation]) -> list[Any]:
         with self._resize, self._env.begin(write=True) as txn:

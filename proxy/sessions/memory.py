@@ -1,4 +1,4 @@
-"""Sessions in this process's memory: gone on restart, user ids too. For tests and first steps."""
+"""Sessions in the memory of this process, for tests and first steps. A restart loses sessions and user ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_TICKETS = 100_000
 
 
 class MemoryStore:
-    """A `SessionStore` of dictionaries."""
+    """A `SessionStore` that uses dictionaries."""
 
     def __init__(self) -> None:
         self._sessions: dict[bytes, Session] = {}
@@ -25,10 +25,10 @@ class MemoryStore:
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         if len(self._sessions) >= _MAX_SESSIONS:
-            raise StoreError(f"the memory store holds {_MAX_SESSIONS} sessions; use sessions.store: file")
+            raise StoreError(f"the memory store is full ({_MAX_SESSIONS} sessions); use sessions.store: file")
         person = (session.identity.issuer, session.identity.subject)
         user_id = self._users.setdefault(person, len(self._users) + 1)
-        stored = session.owned_by(user_id)
+        stored = session.with_user_id(user_id)
         keys = self._by_user.setdefault(user_id, {})
         if max_per_user:
             for oldest in list(keys)[: max(0, len(keys) + 1 - max_per_user)]:
@@ -42,7 +42,7 @@ class MemoryStore:
         return self._sessions.get(key)
 
     def peek(self, key: bytes) -> Session | None:
-        """As `get`, without waiting."""
+        """Return the session as `get` does, without waiting."""
         return self._sessions.get(key)
 
     def touch(self, key: bytes, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The tables of the file store, and what one write transaction does to them. No threads and no waiting here."""
+"""The tables of the file store, and the operations on them within one transaction; no threads, no waiting."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Transaction = Any
 
 
 def pack(number: float) -> bytes:
-    """A number of whole seconds, or an id, so that bytes sort as numbers do."""
+    """Return whole seconds, or an id, as bytes that sort like the numbers."""
     return _NUMBER.pack(int(number))
 
 
 def unpack(data: bytes) -> int:
-    """What `pack` made."""
+    """Return the number that `pack` has encoded."""
     return int(_NUMBER.unpack_from(data)[0])
 
 
@@ -33,7 +33,19 @@ def _digest(issuer: str, name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The open tables."""
+    """The open tables.
+
+    Args:
+        meta: the format of the store and the last user id.
+        sessions: key to session.
+        users: digest of issuer and subject to user id.
+        by_user: user id, creation time and key of each session.
+        expiry: time of expiry and key of each session.
+        tickets: ticket to time of expiry and session key.
+        executions: execution id to time and user id.
+        by_sid: digest of issuer and `sid`, and key, of each session that has a `sid`.
+        logouts: name of a logout token that was used, to the time until which it is stored.
+    """
 
     meta: Any
     sessions: Any
@@ -47,17 +59,17 @@ class Records:
 
     @classmethod
     def open(cls, env: Any) -> Records:
-        """Open or create the tables."""
+        """Return the tables of an environment; create those that do not exist."""
         return cls(*(env.open_db(name.encode()) for name in TABLES))
 
     def load(self, txn: Transaction, key: bytes) -> Session | None:
-        """A session by its key."""
+        """Return the session of a key, or None. Raises StoreError."""
         data = txn.get(key, db=self.sessions)
         return None if data is None else Session.decode(data)
 
     def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> Session:
-        """Keep a session under a stable user id; end the user's oldest beyond the limit."""
-        stored = session.owned_by(self._user_id(txn, session))
+        """Store a session with the stable id of its user; end the oldest sessions of the user beyond the limit."""
+        stored = session.with_user_id(self._user_id(txn, session))
         if max_per_user:
             mine = list(self.keys_of_user(txn, stored.user_id))
             for oldest in mine[: max(0, len(mine) + 1 - max_per_user)]:
@@ -84,7 +96,7 @@ class Records:
         return pack(session.user_id) + pack(session.created_at * 1000) + key
 
     def drop(self, txn: Transaction, key: bytes) -> bool:
-        """End a session; whether there was one."""
+        """End a session; return True if it existed."""
         data = txn.pop(key, db=self.sessions)
         if data is None:
             return False
@@ -99,14 +111,14 @@ class Records:
         return True
 
     def touch(self, txn: Transaction, key: bytes, now: float) -> None:
-        """Note that a session was used, if it has not ended."""
+        """Set the time of the last use of a session, if it has not ended."""
         data = txn.get(key, db=self.sessions)
-        seen = None if data is None else Session.seen_again(data, now)
+        seen = None if data is None else Session.encoded_with_use(data, now)
         if seen is not None:
             txn.put(key, seen, db=self.sessions)
 
     def keys_of_user(self, txn: Transaction, user_id: int) -> Iterator[bytes]:
-        """The session keys of a user, oldest first."""
+        """Yield the session keys of a user, oldest first."""
         return self._entries(txn, self.by_user, pack(user_id), 16)
 
     def _entries(self, txn: Transaction, table: Any, prefix: bytes, skipped: int) -> Iterator[bytes]:
@@ -117,27 +129,27 @@ class Records:
             found = cursor.next()
 
     def end_told(self, txn: Transaction, logout: Logout) -> list[Session] | None:
-        """End the sessions that a logout is about; None if it has been told before."""
+        """End the sessions that a logout token names, and return them; None if the token was used before."""
         if txn.get(logout.name, db=self.logouts) is not None:
             return None
         if txn.stat(db=self.logouts)["entries"] < MAX_LOGOUTS:
             txn.put(logout.name, pack(logout.until), db=self.logouts)
         ended = []
-        for key in list(self._named(txn, logout)):
+        for key in list(self._keys_of_logout(txn, logout)):
             session = self.load(txn, key)
             if session is not None and logout.ends(session):
                 self.drop(txn, key)
                 ended.append(session)
         return ended
 
-    def _named(self, txn: Transaction, logout: Logout) -> Iterator[bytes]:
+    def _keys_of_logout(self, txn: Transaction, logout: Logout) -> Iterator[bytes]:
         if not logout.subject:
             return self._entries(txn, self.by_sid, _digest(logout.issuer, logout.sid), 32)
         known = txn.get(_digest(logout.issuer, logout.subject), db=self.users)
         return iter(()) if known is None else self.keys_of_user(txn, unpack(known))
 
     def by_id(self, txn: Transaction, session_id: str) -> bytes | None:
-        """The key of a session by its public id, which is the beginning of the key."""
+        """Return the key of a session by its public id, which is the beginning of the key."""
         try:
             prefix = bytes.fromhex(session_id)
         except ValueError:
@@ -148,9 +160,9 @@ class Records:
         return bytes(cursor.key())
 
     def purge(self, txn: Transaction, now: float, most: int) -> tuple[int, bool]:
-        """Delete at most `most` of what has expired of each kind; how many sessions, and whether there may be more."""
+        """Delete up to `most` expired entries per table; return the number of sessions, and True if more may remain."""
         dead = 0
-        for entry in self._until(txn, self.expiry, now, most):
+        for entry in self._expired(txn, self.expiry, now, most):
             if self._still_alive(txn, entry[8:], now):
                 continue
             self.drop(txn, entry[8:])
@@ -166,14 +178,14 @@ class Records:
         return dead, more
 
     def _still_alive(self, txn: Transaction, key: bytes, now: float) -> bool:
-        """Whether a session whose last second has begun has some of it left; one that can't be read has not."""
+        """Return True if a session has not expired yet within the current second; False if it can't be read."""
         try:
             session = self.load(txn, key)
         except StoreError:
             return False
         return session is not None and session.alive(now, 0)
 
-    def _until(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
+    def _expired(self, txn: Transaction, table: Any, now: float, most: int) -> list[bytes]:
         limit = pack(now)
         found: list[bytes] = []
         for entry in txn.cursor(db=table).iternext(keys=True, values=False):
@@ -183,16 +195,16 @@ class Records:
         return found
 
     def take_ticket(self, txn: Transaction, ticket: bytes, now: float) -> bytes | None:
-        """The session key of a ticket that has not expired, once."""
+        """Delete a ticket, and return its session key if the ticket has not expired."""
         data = txn.pop(ticket, db=self.tickets)
         return bytes(data[8:]) if data is not None and unpack(data) > now else None
 
 
 def prepare(env: Any, records: Records, folder: str) -> None:
-    """Mark a new folder as ours; raise StoreError for somebody else's."""
+    """Write the format to a new folder. Raises StoreError if the folder has another format."""
     with env.begin(write=True) as txn:
         mark = txn.get(b"format", db=records.meta)
         if mark is None and txn.stat(db=records.sessions)["entries"] == 0:
             txn.put(b"format", FORMAT, db=records.meta)
         elif mark != FORMAT:
-            raise StoreError(f"{folder} holds the data of another program or version; name an empty folder")
+            raise StoreError(f"{folder} contains data of another program or version; use an empty folder")

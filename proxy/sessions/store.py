@@ -1,6 +1,6 @@
-"""What a session is, and what every store can do with one.
+"""The session, and the interface of every session store.
 
-Times are aware UTC datetimes outside and seconds since 1970 inside. A store never sees a token, only its key.
+Times are seconds since 1970. A store never receives a token, only its key.
 """
 
 from __future__ import annotations
@@ -17,23 +17,32 @@ _SEEN = b',"last_seen_at":'
 
 
 class StoreError(Exception):
-    """The store can't be used. The text is for the operator."""
+    """The store is not available. The text is for the operator."""
 
 
 def new_token() -> str:
-    """128 random bits as 32 lower-case hexadecimal characters."""
+    """Return a new token: 128 random bits as 32 lower-case hexadecimal characters."""
     return secrets.token_hex(16)
 
 
 def instant(seconds: float) -> str:
-    """Seconds since 1970 as RFC 3339 in UTC with offset."""
+    """Return a time, in seconds since 1970, as RFC 3339 text in UTC with offset."""
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user as a verified token describes one. `claims` are the token's, for roles and rules; `sid` is the provider's
-    own session, where the token named one."""
+    """A user, as described by a verified token.
+
+    Args:
+        issuer: the `iss` claim.
+        subject: the `sub` claim.
+        email: the e-mail address, or an empty text.
+        display_name: the name to show.
+        tenant: the domain of the tenant.
+        claims: the other claims of the token, for roles and rules.
+        sid: the id of the session at the identity provider, or an empty text.
+    """
 
     issuer: str
     subject: str
@@ -46,7 +55,18 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it is stored. `id` is public and not a token; `user_id` is 0 until the store has given one."""
+    """A session, as it is stored.
+
+    Args:
+        id: the public id, which is not a token.
+        user_id: the id of the user; 0 until the store assigns one.
+        identity: the user.
+        created_at: time of creation, in seconds since 1970.
+        expires_at: time of expiry.
+        last_seen_at: time of the last use.
+        ip: the client address of the login.
+        user_agent: the user agent of the login.
+    """
 
     id: str
     user_id: int
@@ -58,11 +78,11 @@ class Session:
     user_agent: str
 
     def alive(self, now: float, idle_timeout: float) -> bool:
-        """Whether the session is valid at `now`; an `idle_timeout` of 0 is none."""
+        """Return True if the session is valid at `now`; an `idle_timeout` of 0 seconds means no timeout."""
         return now < self.expires_at and (not idle_timeout or now - self.last_seen_at < idle_timeout)
 
     def encode(self) -> bytes:
-        """The stored form: without a `sid`, that of versions that knew none."""
+        """Return the stored form. Without a `sid` it is the same as in versions without that field."""
         values = asdict(self)
         if not self.identity.sid:
             del values["identity"]["sid"]
@@ -70,7 +90,7 @@ class Session:
 
     @classmethod
     def decode(cls, data: bytes) -> Session:
-        """Read the stored form. Raises StoreError if it is not one."""
+        """Return the session of a stored form. Raises StoreError if it is malformed."""
         try:
             values = json.loads(data)
             return cls(**{**values, "identity": Identity(**values["identity"])})
@@ -78,10 +98,10 @@ class Session:
             raise StoreError("a stored session can't be read") from None
 
     @staticmethod
-    def seen_again(data: bytes, now: float) -> bytes | None:
-        """The stored form of the same session, used at `now`; None if it was used later, or is no session.
+    def encoded_with_use(data: bytes, now: float) -> bytes | None:
+        """Return the stored form with `now` as the last use; None if it has a later one, or if the form is malformed.
 
-        Nothing is decoded: only texts follow the time, and within a JSON text no quote is bare.
+        The form is not decoded: only texts follow the time, and a quote in a JSON text is always escaped.
         """
         before, mark, after = data.rpartition(_SEEN)
         number, comma, rest = after.partition(b",")
@@ -92,24 +112,29 @@ class Session:
         return None if later or not mark else b"".join((before, mark, repr(now).encode(), comma, rest))
 
     def seen(self, now: float) -> Session:
-        """The same session, used at `now`."""
+        """Return the session with `now` as its last use."""
         return replace(self, last_seen_at=now)
 
-    def owned_by(self, user_id: int) -> Session:
-        """The same session with the user id that the store has given."""
+    def with_user_id(self, user_id: int) -> Session:
+        """Return the session with the user id that the store has assigned."""
         return replace(self, user_id=user_id)
 
 
 def new_session(key: bytes, identity: Identity, *, now: float, lifetime: float, ip: str, user_agent: str) -> Session:
-    """A session that begins now and ends after `lifetime` seconds."""
+    """Return a session that begins at `now` and ends after `lifetime` seconds."""
     return Session(key[:12].hex(), 0, identity, now, now + lifetime, now, ip[:64], user_agent[:MAX_AGENT])
 
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """What an identity provider has told in a logout token (OpenID Connect Back-Channel Logout 1.0, 2.4).
+    """The content of a logout token of an identity provider (OpenID Connect Back-Channel Logout 1.0, 2.4).
 
-    One of `subject` and `sid` may be empty. `name` tells it from others, and is remembered until `until`.
+    Args:
+        issuer: the issuer of the token.
+        subject: the user, or an empty text.
+        sid: the session at the identity provider, or an empty text; one of `subject` and `sid` is given.
+        name: a digest that identifies the token, so that it is used once only.
+        until: the time until which `name` is stored, in seconds since 1970.
     """
 
     issuer: str
@@ -119,7 +144,7 @@ class Logout:
     until: float
 
     def ends(self, session: Session) -> bool:
-        """Whether it ends a session. One of the user's of which no `sid` is known may be the one that is meant."""
+        """Return True if the logout ends this session; that includes sessions of the user without a `sid`."""
         who = session.identity
         if who.issuer != self.issuer or (self.subject and who.subject != self.subject):
             return False
@@ -127,75 +152,75 @@ class Logout:
 
 
 class SessionStore(Protocol):
-    """Sessions, users and tickets, shared by every process that opens the same store.
+    """Sessions, users and tickets, shared by all processes that open the same store.
 
-    When a method that writes returns, what it wrote survives a crash, except `touch` and `remember_execution`,
-    which may lose the last moments. Every method raises StoreError if the store can't be used.
+    When a method that writes returns, its changes survive a crash; only `touch` and `remember_execution` may lose the
+    latest changes. Every method raises StoreError if the store is not available.
     """
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
-        """Keep a new session; gives the user a stable id and ends the user's oldest sessions beyond the limit."""
+        """Store a new session, with the stable id of its user; end the oldest sessions of the user beyond the limit."""
 
     async def get(self, key: bytes) -> Session | None:
-        """The session, also one that has expired; the caller judges."""
+        """Return the session of a key, or None. It may have expired: the caller checks that."""
 
     def touch(self, key: bytes, now: float) -> None:
-        """Note that a session was used. Does not bring an ended one back."""
+        """Set the time of the last use of a session, if it has not ended."""
 
     async def end(self, key: bytes) -> bool:
-        """End a session; whether there was one."""
+        """End a session; return True if it existed."""
 
     async def end_id(self, session_id: str, *, user_id: int | None) -> bool:
-        """End a session by its public id, only if it is this user's (None: anyone's)."""
+        """End a session by its public id, if it belongs to this user (None: to any user)."""
 
     async def end_user(self, user_id: int) -> int:
-        """End all sessions of a user; how many there were."""
+        """End all sessions of a user; return their number."""
 
     async def end_told(self, logout: Logout) -> Sequence[Session] | None:
-        """End the sessions that a logout is about, and return them; None if it has been told before."""
+        """End the sessions that a logout token names, and return them; None if the token was used before."""
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
-        """A user's sessions, oldest first."""
+        """Return the sessions of a user, oldest first."""
 
     async def all(self, limit: int) -> Sequence[Session]:
-        """Sessions of everyone, at most `limit`."""
+        """Return up to `limit` sessions of all users."""
 
     def count(self) -> int:
-        """How many sessions are kept, ended ones that are not purged yet included."""
+        """Return the number of stored sessions, including expired ones that are not purged yet."""
 
     async def purge(self, now: float, idle_timeout: float) -> int:
-        """Delete what has expired; how many sessions."""
+        """Delete everything that has expired; return the number of sessions."""
 
     async def put_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
-        """Keep a ticket for a session."""
+        """Store a ticket for a session."""
 
     async def take_ticket(self, ticket: bytes, now: float) -> bytes | None:
-        """The session key of a ticket, once, and only before it expires."""
+        """Delete a ticket, and return its session key; None if it is unknown or has expired."""
 
     def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
-        """Note who started an execution."""
+        """Store the user who started an execution."""
 
     async def execution_owner(self, execution_id: str) -> int | None:
-        """Who started an execution, as far as is known."""
+        """Return the id of the user who started an execution, or None if it is unknown."""
 
     async def check(self) -> None:
-        """Raise StoreError if the store can't be used just now."""
+        """Raise StoreError if the store is not available."""
 
     async def close(self) -> None:
-        """Finish writing and let go."""
+        """Finish all writes and close the store."""
 
 
 @runtime_checkable
 class LocalSessions(Protocol):
-    """A store whose sessions can be read without waiting."""
+    """A store with a read that does not wait."""
 
     def peek(self, key: bytes) -> Session | None:
-        """As `SessionStore.get`; the same object again, for as long as what is stored is the same."""
+        """Return the session as `SessionStore.get` does; the same object while the stored session is unchanged."""
 
 
 MAX_LOGOUTS = 100_000
-"""How many logouts are remembered at once. Beyond it sessions still end, and a token may be used again within its hour:
-it ends sessions again, and nothing else."""
+"""Maximum number of stored logouts. If there are more, sessions still end, but a logout token can be used again until
+it expires; it can only end sessions again."""
 
 EXECUTIONS_KEPT = 7 * 86400.0
-"""Seconds for which it is remembered who started an execution."""
+"""How long the user who started an execution is stored, in seconds."""

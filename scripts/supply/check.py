@@ -1,10 +1,10 @@
-"""What the gateway is made of, checked: known vulnerabilities and licences. `make audit` runs it.
+"""Check the dependencies for known vulnerabilities and licences. `make audit` runs this script.
 
 usage: check.py SBOM PIP_AUDIT_JSON
 
-SBOM is CycloneDX JSON, as `make sbom` writes it; PIP_AUDIT_JSON what `pip-audit --format json` printed. The exit code
-is 1 for a known vulnerability, or for a licence that is not on the list. Packages that the registry was not able to
-tell about are counted and said to be unchecked: not every index has vulnerability data.
+SBOM is the CycloneDX JSON of `make sbom`; PIP_AUDIT_JSON is the output of `pip-audit --format json`. The exit status is
+1 for a known vulnerability, or for a licence that is not on the list. Packages without vulnerability data in the index
+are counted and reported as not checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ALLOWED = frozenset(
         "Python-2.0", "Unlicense",
     }
 )  # fmt: skip
-"""SPDX ids of licences that an operator may run and pass on without asking us."""
+"""SPDX ids of accepted licences, under which operators may use and distribute the gateway."""
 _NAMES = {
     "apache software license": "Apache-2.0",
     "license :: osi approved :: apache software license": "Apache-2.0",
@@ -37,11 +37,11 @@ _NAMES = {
     "mit license": "MIT",
     "the openldap public license": "OLDAP-2.8",
 }
-"""Other words for them, as packages write them."""
+"""Other names of these licences in package metadata."""
 
 
 def licences(component: Mapping[str, Any]) -> list[str]:
-    """A component's licences as SPDX ids, or in its own words where they are not known ones."""
+    """Return the licences of a component as SPDX ids, or as its own texts if they are unknown."""
     found = []
     for entry in component.get("licenses", []):
         named = entry.get("license", {})
@@ -51,16 +51,16 @@ def licences(component: Mapping[str, Any]) -> list[str]:
 
 
 def allowed(licence: str) -> bool:
-    """Whether a licence, or an SPDX expression of licences, is on the list; of those joined by OR one suffices.
+    """Return True if a licence, or an SPDX expression of licences, is accepted; with OR, one of them is sufficient.
 
-    AND binds more than OR (SPDX 2.3, annex D). What is no expression is on no list.
+    AND has precedence over OR (SPDX 2.3, annex D). A malformed expression is not accepted.
     """
     passes, rest = _any(re.findall(r"[()]|[^\s()]+", licence))
     return passes and not rest
 
 
 def _any(words: list[str]) -> tuple[bool, list[str]]:
-    """Whether one of the choices at the beginning passes, and what follows them."""
+    """Return True if one of the alternatives at the beginning is accepted, and the remaining tokens."""
     passes, rest = _all(words)
     while rest[:1] == ["OR"]:
         other, rest = _all(rest[1:])
@@ -83,16 +83,16 @@ def _one(words: list[str]) -> tuple[bool, list[str]]:
     return passes and rest[:1] == [")"], rest[1:]
 
 
-def refused(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What is wrong with the licences of components."""
+def licence_problems(components: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return the problems with the licences of components."""
     for component in components:
         found = licences(component)
         if not any(map(allowed, found)):
-            yield f"{component['name']}: the licence {' / '.join(found) or 'is not told'} is not on the list"
+            yield f"{component['name']}: the licence {' / '.join(found) or 'is missing'} is not on the list"
 
 
-def audited(report: Mapping[str, Any]) -> tuple[int, int, list[str]]:
-    """How many packages were looked up, how many could not be, and the known vulnerabilities."""
+def audit_results(report: Mapping[str, Any]) -> tuple[int, int, list[str]]:
+    """Return the number of checked and unchecked packages, and the known vulnerabilities."""
     dependencies = report["dependencies"]
     skipped = sum("skip_reason" in one for one in dependencies)
     known = [
@@ -104,16 +104,16 @@ def audited(report: Mapping[str, Any]) -> tuple[int, int, list[str]]:
 
 
 def main(sbom: Path, audit: Path) -> int:
-    """Print the licences and the audit; the exit code."""
+    """Print the licences and the vulnerabilities; return the exit status."""
     components = json.loads(sbom.read_text())["components"]
     for component in sorted(components, key=lambda one: str(one["name"]).lower()):
         print(f"{component['name']:<24} {component['version']:<12} {' / '.join(licences(component))}")
-    problems = list(refused(components))
-    looked_up, skipped, known = audited(json.loads(audit.read_text()))
+    problems = list(licence_problems(components))
+    looked_up, skipped, known = audit_results(json.loads(audit.read_text()))
     print(f"licences: {len(components)} packages, {len(problems)} not on the list")
-    print(f"known vulnerabilities: {len(known)} in {looked_up} packages that were looked up")
+    print(f"known vulnerabilities: {len(known)} in {looked_up} packages that were checked")
     if skipped:
-        print(f"not looked up: {skipped} packages, as this index has no data about them; run it beside PyPI")
+        print(f"not checked: {skipped} packages, because the index has no data on them; use PyPI as the index")
     for problem in (*problems, *known):
         print(f"problem: {problem}")
     return 1 if problems or known else 0

@@ -93,7 +93,7 @@ BREAKS: dict[str, tuple[ModuleType, object, str, object]] = {
     "control characters in an answer pass": (answers, upstream_connection, "_CONTROL", re.compile(rb"(?!)")),
     "a stream ends anywhere": (events, streams.EventStream, "should_end", True),
     "any signature will do": (tokens, jwt, "decode", lambda *_, **__: dict(_ANNA)),
-    "problems show secrets": (configuration, load_module, "without", lambda _, problems: list(problems)),
+    "problems show secrets": (configuration, load_module, "hide_secrets", lambda _, problems: list(problems)),
     "documents have no limits": (documents, documents_module, "check_limits", lambda *_: ""),
     "relayed fields are not sorted": (connections, relay, "request_headers", lambda given, _: given),
 }

@@ -88,7 +88,7 @@ def _full_and_empty_again(programs: Programs, token: str, make_room: Callable[[]
         make_room()
         tokens.append(_log_in(client, token).raise_for_status().json()["session_token"])
     assert (
-        "free some, or name a folder on a larger disk"
+        "free some, or set sessions.path to a larger disk"
         in _logged(programs.gateway, "sessions.unavailable")[-1]["reason"]
     )
     programs.gateway.kill()
@@ -165,8 +165,8 @@ def test_a_read_only_folder_keeps_the_gateway_from_starting_and_loses_nothing(tm
                 for path in (folder / "sessions").iterdir():
                     path.chmod(0o600)
         assert status == 2
-        assert "can't be written" in said
-        assert "another folder in sessions.path" in said
+        assert "it is read-only" in said
+        assert "set sessions.path to another folder" in said
         assert "Traceback" not in said
         programs.gateway.start()
         with httpx.Client(base_url=programs.gateway_url, trust_env=False, timeout=10) as client:

@@ -72,4 +72,4 @@ def test_the_installed_command_works_outside_the_checkout(installed: Path, tmp_p
             timeout=60,
         )
         assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("gateway.yaml: fine")
+    assert run.stdout.startswith("gateway.yaml: valid")

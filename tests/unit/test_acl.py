@@ -175,15 +175,15 @@ def test_explaining_a_playbook_gives_every_rule_with_why_it_does_not_match() -> 
     )
     verdicts = policy(*rules).explain_playbook(who(), Action.VIEW, "a")
     assert [verdict.because for verdict in verdicts] == [
-        "", "is not about view", "is for role dev, ops", "is for other e-mail addresses", "is for other claims",
-        "is about other playbooks",
+        "", "does not apply to view", "is for role dev, ops", "is for other e-mail addresses", "is for other claims",
+        "is for other playbooks",
     ]  # fmt: skip
 
 
 def test_explaining_a_path_gives_every_rule_with_why_it_does_not_match() -> None:
     rules = (rule(paths=("/a",)), rule(paths=("/a",), methods=("POST",)), rule(paths=("/b",)))
     verdicts = policy(*rules).explain_path(who(), Action.VIEW, "GET", "/a")
-    assert [verdict.because for verdict in verdicts] == ["", "is not about GET", "is about other paths"]
+    assert [verdict.because for verdict in verdicts] == ["", "does not apply to GET", "is for other paths"]
 
 
 @pytest.mark.parametrize(

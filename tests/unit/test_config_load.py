@@ -49,31 +49,31 @@ def test_a_file_without_blocks_is_the_defaults(read: Read, text: str) -> None:
         ("server:\n  prot: 1\n", '2:3: server.prot: unknown key (did you mean "port"?)'),
         ("server:\n  zzzzzz: 1\n", "2:3: server.zzzzzz: unknown key"),
         ("servers: {}\n", '1:1: servers: unknown key (did you mean "server"?)'),
-        ("server: {port: abc}\n", "1:16: server.port: needs a whole number"),
-        ("server: {port: 1.5}\n", "1:16: server.port: needs a whole number"),
-        ("server: {port: '80'}\n", "1:16: server.port: needs a whole number"),
-        ("server: {port: 0x50}\n", "1:16: server.port: needs a whole number"),
-        ("server: {port: yes}\n", "1:16: server.port: needs a whole number"),
+        ("server: {port: abc}\n", "1:16: server.port: must be a whole number"),
+        ("server: {port: 1.5}\n", "1:16: server.port: must be a whole number"),
+        ("server: {port: '80'}\n", "1:16: server.port: must be a whole number"),
+        ("server: {port: 0x50}\n", "1:16: server.port: must be a whole number"),
+        ("server: {port: yes}\n", "1:16: server.port: must be a whole number"),
         ("server: {port: 65536}\n", "1:16: server.port: must be at most 65535"),
         ("server: {port: -1}\n", "1:16: server.port: must be at least 0"),
-        ("server:\n  host: 5\n", '2:9: server.host: needs a text; put quotes around it, as "5"'),
-        ("server:\n", "1:8: server: needs a mapping, as key: value"),
-        ("server: [1]\n", "1:9: server: needs a mapping, as key: value"),
-        ("server: {trusted_proxies: 10.0.0.0/8}\n", "1:27: server.trusted_proxies: needs a list, as [a, b]"),
+        ("server:\n  host: 5\n", '2:9: server.host: must be a text; put quotes around it: "5"'),
+        ("server:\n", "1:8: server: must be a mapping, such as key: value"),
+        ("server: [1]\n", "1:9: server: must be a mapping, such as key: value"),
+        ("server: {trusted_proxies: 10.0.0.0/8}\n", "1:27: server.trusted_proxies: must be a list, such as [a, b]"),
         (
             "server: {trusted_proxies: [10.0.0.0/8, nonsense]}\n",
-            '1:40: server.trusted_proxies[1]: "nonsense" is not a network, as 10.0.0.0/8 or ::1/128',
+            '1:40: server.trusted_proxies[1]: "nonsense" is not a network: write it as 10.0.0.0/8 or ::1/128',
         ),
         (
             "server:\n  limits:\n    body_timeout: 30\n",
-            "3:19: server.limits.body_timeout: needs a number with a unit, as 10s or 5m",
+            "3:19: server.limits.body_timeout: must be a number with a unit, such as 10s or 5m",
         ),
         (
             "server:\n  limits:\n    max_body_size: 10MB\n",
             '3:20: server.limits.max_body_size: "10MB" is not a size: write a whole number and a unit,'
-            " as 512B, 16KiB, 10MiB or 1GiB",
+            " such as 512B, 16KiB, 10MiB or 1GiB",
         ),
-        ("graphql: {graphiql: yes}\n", "1:21: graphql.graphiql: needs true or false"),
+        ("graphql: {graphiql: yes}\n", "1:21: graphql.graphiql: must be true or false"),
         (
             "logging: {level: warn}\n",
             '1:18: logging.level: "warn" is not one of debug, info, warning, error (did you mean "warning"?)',
@@ -130,7 +130,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(read: Read) -> N
 
 def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"nowhere\.yaml: can't be read: No such file or directory; name the file with"
+        ConfigError, match=r"nowhere\.yaml: can't be read: No such file or directory; give the file with"
     ):
         load(tmp_path / "nowhere.yaml", {})
 
@@ -141,7 +141,10 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
         ("server:\n\tport: 1\n", "2:1: not valid YAML: found character '\\t' that cannot start any token"),
         ("server: {port: 1\n", "2:1: not valid YAML: expected ',' or '}', but got '<stream end>'"),
         ("a: 1\n b: 2\n", "2:3: not valid YAML: mapping values are not allowed here"),
-        ("server: *nowhere\n", "1:9: not valid YAML: found undefined alias 'nowhere'"),
+        (
+            "server: *nowhere\n",
+            "1:9: not valid YAML: found undefined alias; put quotes around a text that starts with *",
+        ),
         ("server: {}\n---\nserver: {}\n", "2:1: not valid YAML: but found another document"),
         (b"server: {host: \xff}\n", "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff in position 15"),
         ("server: {host: a}\n".encode("utf-16"), "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff"),
@@ -150,15 +153,21 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
         ("- server\n", "1:1: the file must be a mapping of blocks"),
         ("server\n", "1:1: the file must be a mapping of blocks"),
         ("5\n", "1:1: the file must be a mapping of blocks"),
-        ("? [a]\n: 1\n", "1:3: a key must be a plain text"),
-        ("server: !here {port: 1}\n", "1:9: server: the tag !here is not known here"),
+        ("? [a]\n: 1\n", "1:3: a key must be a text"),
+        (
+            "server: !here {port: 1}\n",
+            "1:9: server: a tag is not supported; put quotes around a text that starts with !",
+        ),
         (
             "cors: {allowed_origins: !!set {a}}\n",
-            "1:25: cors.allowed_origins: the tag tag:yaml.org,2002:set is not known",
+            "1:25: cors.allowed_origins: the tag tag:yaml.org,2002:set is not supported",
         ),
-        ("server: {host: !secret x}\n", "1:16: server.host: the tag !secret is not known here"),
+        (
+            "server: {host: !secret x}\n",
+            "1:16: server.host: a tag is not supported; put quotes around a text that starts with !",
+        ),
         ("server: {host: !!python/name:os.system x}\n", "1:16: server.host: the tag tag:yaml.org,2002:python/name:os"),
-        ("server: {host: !!binary aGk=}\n", "1:16: server.host: the tag tag:yaml.org,2002:binary is not known here"),
+        ("server: {host: !!binary aGk=}\n", "1:16: server.host: the tag tag:yaml.org,2002:binary is not supported"),
     ],
 )
 def test_what_is_not_plain_yaml_is_refused(read: Read, text: str | bytes, problem: str) -> None:
@@ -174,7 +183,7 @@ def test_what_is_not_plain_yaml_is_refused(read: Read, text: str | bytes, proble
     ],
 )
 def test_a_key_that_is_there_twice_is_refused(read: Read, text: str, place: str) -> None:
-    assert told(read, text) == [f"gateway.yaml:{place}: the key is there twice; keep one of them"]
+    assert told(read, text) == [f"gateway.yaml:{place}: the key is a duplicate; remove one of them"]
 
 
 def test_an_alias_repeats_what_its_anchor_names(read: Read) -> None:
@@ -196,13 +205,13 @@ def test_a_merge_adds_the_keys_that_are_not_given(read: Read) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("server: &a {<<: *a, port: 1}\n", "server: << can't merge a mapping that has a << itself"),
-        ("server: &a {port: 1}\ncors: {<<: [*a]}\n", "cors: << merges one mapping, given as *alias"),
-        ("server: {<<: 5}\n", "server: << merges one mapping, given as *alias"),
-        ("server: &a {? [x] : 1}\ncors: {<<: *a}\n", "server: a key must be a plain text"),
+        ("server: &a {<<: *a, port: 1}\n", "server: << can't merge a mapping that contains a << itself"),
+        ("server: &a {port: 1}\ncors: {<<: [*a]}\n", "cors: << needs one mapping, given as *alias"),
+        ("server: {<<: 5}\n", "server: << needs one mapping, given as *alias"),
+        ("server: &a {? [x] : 1}\ncors: {<<: *a}\n", "server: a key must be a text"),
         (
             "server: &a {port: 1}\ncors: &b {<<: *a}\nlogging: {<<: *b}\n",
-            "logging: << can't merge a mapping that has a <<",
+            "logging: << can't merge a mapping that contains a <<",
         ),
     ],
 )
@@ -212,7 +221,7 @@ def test_a_merge_that_is_not_plain_is_refused(read: Read, text: str, problem: st
 
 @pytest.mark.parametrize("text", ["server: &a [*a]\n", "server: &a {b: *a}\n", "server: &a {b: [{c: *a}]}\n"])
 def test_an_alias_to_what_it_stands_in_is_refused(read: Read, text: str) -> None:
-    assert any("an alias refers to what it stands in" in line for line in told(read, text))
+    assert any("an alias refers to a value that contains it" in line for line in told(read, text))
 
 
 @pytest.mark.parametrize("wrap", ["[{}]", "{{a: {0}, b: {0}, c: {0}, d: {0}, e: {0}, f: {0}, g: {0}, h: {0}}}"])
@@ -252,10 +261,10 @@ def test_references_are_replaced_in_a_text(read: Read, text: str, environ: Mappi
     ("text", "problem"),
     [
         ("${NAME}", "environment variable NAME is not set; set it, or write ${NAME:-default}"),
-        ("${NA ME}", '"${NA ME}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
-        ("${}", '"${}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
-        ("${1A}", '"${1A}" is not ${NAME}, ${NAME:-default} or ${file:PATH}'),
-        ("${NAME", '"${NAME" has no closing brace (for a literal "${" write "$${")'),
+        ("${NA ME}", "a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("${}", "a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("${1A}", "a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("${NAME", 'a reference has no closing brace (for a literal "${" write "$${")'),
         ("${NAME:-${OTHER}}", "the default of NAME can't be a reference itself"),
         ("${file:}", "can't be read: Is a directory"),
         ("${file:nowhere}", "nowhere can't be read: No such file or directory"),
@@ -300,10 +309,38 @@ def test_a_file_reference_to_a_huge_file_is_refused(read: Read, tmp_path: Path) 
     assert told(read, "server: {host: '${file:huge}'}\n")[0].endswith("huge is larger than 1 MiB")
 
 
-def test_a_wrong_value_from_the_environment_is_told_at_the_reference(read: Read) -> None:
-    assert told(read, "server:\n  port: ${PORT}\n", {"PORT": "many"}) == [
-        'gateway.yaml:2:9: server.port: "many" is not a whole number'
-    ]
+@pytest.mark.parametrize(
+    ("reference", "environ", "source"),
+    [
+        ("${PORT}", {"PORT": "many"}, " (from environment variable PORT)"),
+        ("${PORT:-1}", {"PORT": "many"}, " (from environment variable PORT)"),
+        ("${A}${B}${A}", {"A": "ma", "B": "ny"}, " (from environment variable A, environment variable B)"),
+        ("${PORT:-many}", {}, ""),
+    ],
+)
+def test_problem_of_value_from_the_environment_names_the_variable(
+    read: Read, reference: str, environ: Mapping[str, str], source: str
+) -> None:
+    (line,) = told(read, f"server:\n  port: {reference}\n", environ)
+    assert line.startswith("gateway.yaml:2:9: server.port: ")
+    assert line.endswith(f" is not a whole number{source}")
+
+
+def test_problem_of_value_from_a_file_names_the_file(read: Read, tmp_path: Path) -> None:
+    (line,) = told(read, "server:\n  port: ${file:port.txt}\n", port__txt="many")
+    assert line == 'gateway.yaml:2:9: server.port: "[hidden]" is not a whole number (from file port.txt)'
+
+
+def test_problem_in_included_file_names_the_variable(read: Read) -> None:
+    text = "acl: {rules: [{allow: [view], playbooks: [a]}]}\ninclude: [more.yaml]\n"
+    lines = told(read, text, {"V": "a**"}, more__yaml="acl: {rules: [{allow: [view], playbooks: ['${V}']}]}\n")
+    assert [line.rpartition('"')[2] for line in lines] == [" (from environment variable V)"]
+
+
+def test_override_of_a_list_is_named_although_the_file_has_a_list_too(read: Read) -> None:
+    text = "upstreams:\n  noetl:\n    urls: ['${URL:-http://localhost:8082}']\n"
+    (line,) = told(read, text, {"NOETL_BASE_URL": "nowhere"})
+    assert line.startswith("environment variable NOETL_BASE_URL: upstreams.noetl.urls[0]: must be scheme and host")
 
 
 @pytest.mark.parametrize(
@@ -388,18 +425,21 @@ def test_a_mistake_in_an_included_file_is_told_with_that_file(read: Read) -> Non
 @pytest.mark.parametrize(
     ("part", "problem"),
     [
-        ("server: {}\n", "more.yaml:1:1: server: an included file holds routes and acl.rules only"),
+        ("server: {}\n", "more.yaml:1:1: server: an included file may contain routes and acl.rules only"),
         (
             "route: []\n",
-            'more.yaml:1:1: route: an included file holds routes and acl.rules only (did you mean "routes"?)',
+            'more.yaml:1:1: route: an included file may contain routes and acl.rules only (did you mean "routes"?)',
         ),
-        ("acl: {default: allow}\n", "more.yaml:1:7: acl.default: an included file holds routes and acl.rules only"),
-        ("acl: {roles: {}}\n", "more.yaml:1:7: acl.roles: an included file holds routes and acl.rules only"),
-        ("- a\n", "more.yaml:1:1: an included file holds routes: and acl.rules: only"),
-        ("routes: 5\n", "more.yaml:1:9: routes: needs a list"),
-        ("acl: {rules: {}}\n", "more.yaml:1:14: acl.rules: needs a list"),
+        (
+            "acl: {default: allow}\n",
+            "more.yaml:1:7: acl.default: an included file may contain routes and acl.rules only",
+        ),
+        ("acl: {roles: {}}\n", "more.yaml:1:7: acl.roles: an included file may contain routes and acl.rules only"),
+        ("- a\n", "more.yaml:1:1: an included file may contain routes and acl.rules only"),
+        ("routes: 5\n", "more.yaml:1:9: routes: must be a list"),
+        ("acl: {rules: {}}\n", "more.yaml:1:14: acl.rules: must be a list"),
         ("routes: [\n", "more.yaml:2:1: not valid YAML"),
-        ("include: [other.yaml]\n", "more.yaml:1:1: include: an included file holds routes and acl.rules only"),
+        ("include: [other.yaml]\n", "more.yaml:1:1: include: an included file may contain routes and acl.rules only"),
     ],
 )
 def test_an_included_file_holds_nothing_else(read: Read, part: str, problem: str) -> None:
@@ -416,9 +456,9 @@ def test_an_include_that_matches_no_file_is_a_mistake(read: Read, tmp_path: Path
 @pytest.mark.parametrize(
     ("acl", "problem"),
     [
-        ("acl:", "gateway.yaml:1:5: acl: needs a mapping, as key: value"),
-        ("acl: 5", "gateway.yaml:1:6: acl: needs a mapping, as key: value"),
-        ("acl: {rules: }", "gateway.yaml:1:13: acl.rules: needs a list, as [a, b]"),
+        ("acl:", "gateway.yaml:1:5: acl: must be a mapping, such as key: value"),
+        ("acl: 5", "gateway.yaml:1:6: acl: must be a mapping, such as key: value"),
+        ("acl: {rules: }", "gateway.yaml:1:13: acl.rules: must be a list, such as [a, b]"),
     ],
 )
 def test_included_rules_do_not_hide_that_the_file_itself_is_wrong(read: Read, acl: str, problem: str) -> None:

@@ -34,7 +34,9 @@ def test_a_duration_is_read_as_seconds(text: str, seconds: float) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration: write a number and a unit, as 250ms, 10s, 5m, 8h or 30d"):
+    with pytest.raises(
+        ValueError, match="is not a duration: write a number and a unit, such as 250ms, 10s, 5m, 8h or 30d"
+    ):
         parse_duration(text)
 
 
@@ -68,7 +70,7 @@ def test_a_size_is_read_as_bytes(text: str, count: int) -> None:
 )
 def test_what_is_no_size_is_refused_with_examples(text: str) -> None:
     with pytest.raises(
-        ValueError, match="is not a size: write a whole number and a unit, as 512B, 16KiB, 10MiB or 1GiB"
+        ValueError, match="is not a size: write a whole number and a unit, such as 512B, 16KiB, 10MiB or 1GiB"
     ):
         parse_size(text)
 

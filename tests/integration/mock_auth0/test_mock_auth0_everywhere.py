@@ -29,7 +29,7 @@ async def application() -> AsyncIterator[Upstream]:
 @pytest.fixture
 async def telling(application: Upstream) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a provider that tells the application."""
-    server = Server(load(DEFAULT_FILE).telling(f"http://127.0.0.1:{application.port}/told"))
+    server = Server(load(DEFAULT_FILE).with_logout_uri(f"http://127.0.0.1:{application.port}/told"))
     await server.start()
     async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
         yield client
@@ -67,7 +67,7 @@ async def test_the_users_browser_sessions_end(telling: httpx.AsyncClient) -> Non
 
 
 async def test_an_application_that_is_not_there_is_told_of_as_not_reached(application: Upstream) -> None:
-    server = Server(load(DEFAULT_FILE).telling("http://127.0.0.1:1/told"))
+    server = Server(load(DEFAULT_FILE).with_logout_uri("http://127.0.0.1:1/told"))
     await server.start()
     async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
         assert (await client.post(PATH, data=FORM)).json()["told"][0]["status"] == 0

@@ -83,16 +83,16 @@ def test_every_command_has_help_with_an_example(shell: Shell, path: tuple[str, .
     [
         (("frob",), "noetl-edge: No such command 'frob'."),
         (("serve", "--frob"), "noetl-edge: No such option '--frob'."),
-        (("check", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; name the file with -"),
-        (("serve", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; name the file with -"),
-        (("explain",), "noetl-edge: ask about one thing: --execute PLAYBOOK, --view, --modify, --delete, or --path"),
+        (("check", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; give the file with -"),
+        (("serve", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; give the file with -"),
+        (("explain",), "noetl-edge: give exactly one of --execute PLAYBOOK, --view, --modify, --delete and --path"),
         (("explain", "--execute", "../x"), "noetl-edge: execute is not the path of a playbook"),
         (("explain", "--claim", "x", "--view", "y"), "noetl-edge: --claim x: write NAME=VALUE"),
-        (("routes", "GET"), "noetl-edge: give a method and a path, as: noetl-edge routes GET /noetl/executions"),
-        (("routes", "GET", "/a/../b"), "noetl-edge: /a/../b is answered 400: the path must not contain .."),
+        (("routes", "GET"), "noetl-edge: give a method and a path, such as: noetl-edge routes GET /noetl/executions"),
+        (("routes", "GET", "/a/../b"), "noetl-edge: /a/../b gets 400: the path must not contain .."),
         (("sessions", "list"), "noetl-edge: no session folder at "),
-        (("sessions", "end"), "noetl-edge: say which: a session's id, --user EMAIL, or --all"),
-        (("init",), "noetl-edge: gateway.yaml is there already; name another file, or move it away"),
+        (("sessions", "end"), "noetl-edge: give a session id, --user EMAIL, or --all"),
+        (("init",), "noetl-edge: gateway.yaml exists already; give another file, or move it away"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -128,14 +128,14 @@ def test_check_of_five_mistakes_prints_five_lines_with_line_and_column(shell: Sh
 def test_check_of_a_sound_file_tells_what_it_found(shell: Shell) -> None:
     status, out, err = shell("check")
     assert (status, err) == (0, "")
-    assert out.startswith("gateway.yaml: fine\n")
+    assert out.startswith("gateway.yaml: valid\n")
     assert "2 rules for 1 roles, deny by default" in out
 
 
 def test_check_warns_on_stderr_and_still_exits_0(shell: Shell) -> None:
     Path("gateway.yaml").write_text("server: {host: 0.0.0.0}\n" + GOOD)
     status, out, err = shell("check")
-    assert (status, out.splitlines()[0]) == (0, "gateway.yaml: fine, with 1 warning")
+    assert (status, out.splitlines()[0]) == (0, "gateway.yaml: valid, with 1 warning")
     assert err.startswith("gateway.yaml:1:16: warning: server.host: ")
 
 
@@ -153,7 +153,7 @@ def test_serve_refuses_a_sandbox_tenant_on_a_public_address(shell: Shell) -> Non
     Path("gateway.yaml").write_text(f"server: {{host: 0.0.0.0}}\nauth: {{tenants: [{tenant}]}}\n")
     status, _, err = shell("serve")
     assert status == 2
-    assert err.startswith("gateway.yaml:1:16: server.host: is public while tenant a is a sandbox")
+    assert err.startswith("gateway.yaml:1:16: server.host: is a public address, but tenant a is a sandbox")
 
 
 def test_serve_says_in_one_line_that_the_port_is_in_use(shell: Shell, unused_tcp_port: int) -> None:
@@ -188,7 +188,7 @@ def test_routes_tells_which_route_matches_and_why_not_the_others(shell: Shell) -
     assert "not          /noetl/{path:**}: its path is less specific, or an earlier route is the same" in out
 
 
-@pytest.mark.parametrize(("path", "text"), [("/nope", "404"), ("/health", "405: the path takes GET, HEAD, OPTIONS")])
+@pytest.mark.parametrize(("path", "text"), [("/nope", "404"), ("/health", "405: the path accepts GET, HEAD, OPTIONS")])
 def test_routes_tells_that_nothing_matches(shell: Shell, path: str, text: str) -> None:
     status, out, _ = shell("routes", "DELETE", path)
     assert status == 1
@@ -201,7 +201,7 @@ def test_explain_gives_every_rules_verdict_and_the_deciding_one(shell: Shell) ->
         1,
         [
             "user       a@x.org, roles: dev",
-            "asked      execute on playbook a/secret",
+            "request    execute on playbook a/secret",
             "  gateway.yaml:7  allow [execute] on a/**: allows",
             "  gateway.yaml:8  deny [execute] on a/secret: denies",
             "decision   deny: denied by gateway.yaml:8",
@@ -215,7 +215,7 @@ def test_explain_of_an_allowed_request_exits_0(shell: Shell) -> None:
 
 def test_explain_tells_what_a_foreign_origin_is_told(shell: Shell) -> None:
     _, out, _ = shell("explain", "--as", "a@x.org", "--path", "/health", "--origin", "https://evil.example")
-    assert "origin     https://evil.example is refused" in out
+    assert "origin     https://evil.example is rejected" in out
 
 
 def test_schema_is_json(shell: Shell) -> None:
@@ -267,7 +267,7 @@ def test_sessions_purge_leaves_what_is_valid(shell: Shell) -> None:
 def test_sessions_in_memory_cannot_be_listed_from_here(shell: Shell) -> None:
     Path("gateway.yaml").write_text(GOOD.replace("{path: sessions}", "{store: memory}"))
     assert shell("sessions", "list")[2] == (
-        "noetl-edge: sessions.store is memory: only the running gateway knows its sessions\n"
+        "noetl-edge: sessions.store is memory: only the running gateway can access its sessions\n"
     )
 
 
@@ -296,7 +296,7 @@ def test_check_tells_how_many_documents_are_trusted(shell: Shell) -> None:
     trusted(a="{ version }", b="{ health }")
     status, out, _ = shell("check")
     assert status == 0
-    assert "  documents  2 trusted in documents, and no other runs\n" in out
+    assert "  documents  2 trusted in documents; no other document runs\n" in out
 
 
 def test_check_tells_what_is_wrong_with_trusted_documents_and_where(shell: Shell) -> None:
@@ -315,4 +315,4 @@ def test_check_refuses_a_folder_without_trusted_documents(shell: Shell) -> None:
     trusted()
     status, _, err = shell("check")
     assert status == 2
-    assert err.startswith("gateway.yaml:10:22: graphql.trusted_documents: documents holds neither")
+    assert err.startswith("gateway.yaml:10:22: graphql.trusted_documents: documents contains neither")

@@ -34,7 +34,7 @@ def told(folder: Path, text: str) -> list[str]:
 )
 def test_a_key_for_relays_is_refused_on_a_handlers_route(tmp_path: Path, line: str, key: str) -> None:
     text = f"routes:\n  - {{path: /a, handler: health, {line}}}\n"
-    assert told(tmp_path, text) == [f"2:33: routes[0].{key}: is for routes with an upstream"]
+    assert told(tmp_path, text) == [f"2:33: routes[0].{key}: has an effect only on routes with an upstream"]
 
 
 def test_server_timing_is_for_handlers_too(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_server_timing_is_for_handlers_too(tmp_path: Path) -> None:
     [
         (
             "metrics:\n  allow_from: [10.0.9.0/24, 10.0.9.1/24]\n",
-            '2:29: metrics.allow_from[1]: "10.0.9.1/24" is not a network, as 10.0.0.0/8 or ::1/128',
+            '2:29: metrics.allow_from[1]: "10.0.9.1/24" is not a network: write it as 10.0.0.0/8 or ::1/128',
         ),
         ("metrics: {allow_from: []}\n", "1:23: metrics.allow_from: needs at least one entry"),
         (
             "metrics: {allow_from: [10.0.0.0/8]}\nroutes: [{path: /metrics, handler: metrics}]\n",
-            "1:11: metrics.allow_from: is for the built-in /metrics; write allow_from at your own route of it",
+            "1:11: metrics.allow_from: applies to the built-in /metrics route only; set allow_from on your own route",
         ),
     ],
 )
@@ -87,13 +87,13 @@ def test_who_may_read_the_metrics(tmp_path: Path, text: str, networks: list[str]
     [
         (
             "graphql: {apq: true, trusted_documents: documents}\n",
-            "1:16: graphql.apq: has no use beside trusted_documents, found by hash as they are; leave it out",
+            "1:16: graphql.apq: has no effect with trusted_documents, which are found by hash already; remove it",
         ),
-        ("graphql: {apq_size: 1MiB}\n", "1:11: graphql.apq_size: goes with apq: true"),
+        ("graphql: {apq_size: 1MiB}\n", "1:11: graphql.apq_size: has an effect only with apq: true"),
         ("graphql: {limits: {cost: 1000000}}\n", "1:26: graphql.limits.cost: must be at most 999999"),
         (
             "graphql: {trusted_documents: ''}\n",
-            "1:30: graphql.trusted_documents: must not be empty; name a folder, or leave it out",
+            "1:30: graphql.trusted_documents: must not be empty: name a folder, or remove the key",
         ),
     ],
 )

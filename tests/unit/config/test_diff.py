@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.config.diff import differences, fingerprint
+from proxy.config.load import load
 from proxy.config.model import Gateway
 
 
@@ -55,6 +57,23 @@ def test_a_secret_is_told_to_have_changed_and_never_shown(header: str) -> None:
     (line,) = differences(with_value("hunter2"), with_value("hunter3"))
     assert line.endswith("(a secret) -> (a secret)")
     assert "hunter" not in line
+
+
+@pytest.mark.parametrize("reference", ["${file:value}", "Bearer ${file:value}", "${UPSTREAM_PASSWORD}"])
+def test_value_of_a_header_from_a_secret_source_is_not_shown(tmp_path: Path, reference: str) -> None:
+    def loaded(value: str) -> Gateway:
+        (tmp_path / "value").write_text(value)
+        file = tmp_path / "gateway.yaml"
+        edit = f"{{request: {{set: {{x-upstream: '{reference}', x-plain: p-{value}}}}}}}"
+        upstream = "upstreams: {noetl: {urls: ['http://a']}}"
+        file.write_text(f"{upstream}\nroutes: [{{path: /a, upstream: noetl, headers: {edit}}}]\n")
+        return load(file, {"UPSTREAM_PASSWORD": value}).gateway
+
+    lines = differences(loaded("hunter2"), loaded("hunter3"))
+    assert lines == (
+        "routes[/a].headers.request.set.x-upstream: (a secret) -> (a secret)",
+        "routes[/a].headers.request.set.x-plain: p-hunter2 -> p-hunter3",
+    )
 
 
 def test_many_differences_are_cut_short_with_their_number() -> None:

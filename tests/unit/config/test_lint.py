@@ -40,7 +40,7 @@ def test_the_shipped_file_has_no_warnings() -> None:
 @pytest.mark.parametrize(
     ("text", "start"),
     [
-        ("server: {host: 0.0.0.0}\n", "3:16 server.host: listens beyond this machine without TLS"),
+        ("server: {host: 0.0.0.0}\n", "3:16 server.host: is reachable from other machines without TLS"),
         ("server: {host: 0.0.0.0, trusted_proxies: [10.0.0.0/8]}\n", ""),
         ("sessions: {cookie: {enabled: true, secure: false, same_site: none}}\n", "3:62 sessions.cookie.same_site: b"),
         (
@@ -49,12 +49,15 @@ def test_the_shipped_file_has_no_warnings() -> None:
         ),
         ("routes: [{path: '/{a}', handler: health}, {path: '/{b}', handler: ready}]\n", "3:43 routes[1]: can never ma"),
         ("routes: [{path: /a, handler: health}, {path: /a, host: x.org, handler: ready}]\n", ""),
-        ("routes: [{path: /a%41, handler: health}]\n", '3:10 routes[0]: can never match: "a%41" arrives as "aA"'),
-        ("routes: [{path: /o, upstream: noetl, auth: none}]\n", "3:44 routes[0].auth: auth: none lets requests withou"),
+        ("routes: [{path: /a%41, handler: health}]\n", '3:10 routes[0]: can never match: "a%41" is normalised to "aA"'),
+        (
+            "routes: [{path: /o, upstream: noetl, auth: none}]\n",
+            "3:44 routes[0].auth: auth: none forwards requests withou",
+        ),
         ("routes: [{path: /o, upstream: noetl, auth: none, allow_from: [127.0.0.0/8]}]\n", ""),
         (
             "routes: [{path: /o, upstream: noetl, headers: {request: {set: {x-api-key: abc}}}}]\n",
-            "3:75 routes[0].headers.request.set.x-api-key: a secret in plain text",
+            "3:75 routes[0].headers.request.set.x-api-key: is a secret in plain text",
         ),
         ("routes: [{path: /o, upstream: noetl, headers: {request: {set: {x-api-key: '${K:-v}'}}}}]\n", ""),
     ],
@@ -68,10 +71,13 @@ def test_a_warning_names_the_place(tmp_path: Path, text: str, start: str) -> Non
     ("rule", "because"),
     [
         ("{allow: [view], roles: [ghost], playbooks: [a]}", "nobody has role ghost"),
-        ("{allow: [view], playbooks: [/a]}", 'no playbook\'s path is like "/a"'),
+        ("{allow: [view], playbooks: [/a]}", '"/a" can\'t match the path of a playbook'),
         ("{allow: [view], paths: [/other/x]}", "no route with an upstream serves these paths"),
         ("{allow: [delete], paths: [/noetl/**], methods: [GET]}", "no method of the routes that serve these paths"),
-        ("{allow: [execute], roles: [dev], playbooks: ['a/b']}", "the rule at {file}:6 says the same, and more"),
+        (
+            "{allow: [execute], roles: [dev], playbooks: ['a/b']}",
+            "the rule at {file}:6 has the same effect on all of it",
+        ),
         ("{allow: [view], paths: [/noetl/catalog/list], methods: [POST]}", ""),
         ("{allow: [view], roles: [dev], playbooks: ['a/b']}", ""),
         ("{allow: [execute], playbooks: ['a/b']}", ""),
@@ -80,13 +86,13 @@ def test_a_warning_names_the_place(tmp_path: Path, text: str, start: str) -> Non
 )
 def test_a_rule_that_can_never_decide_is_told_why(tmp_path: Path, rule: str, because: str) -> None:
     found = warnings(tmp_path, f"{ACL}    - {rule}\n")
-    wanted = f"7:7 acl.rules[1]: can never decide: {because.format(file=tmp_path / 'gateway.yaml')}"
+    wanted = f"7:7 acl.rules[1]: has no effect: {because.format(file=tmp_path / 'gateway.yaml')}"
     assert [line[: len(wanted)] for line in found] == ([wanted] if because else [])
 
 
 def test_an_allow_below_a_wider_deny_can_never_decide(tmp_path: Path) -> None:
     found = warnings(tmp_path, ACL + "    - {deny: ['*'], playbooks: ['**']}\n")
-    assert found == [f"6:7 acl.rules[0]: can never decide: the rule at {tmp_path}/gateway.yaml:7 denies all of it"]
+    assert found == [f"6:7 acl.rules[0]: has no effect: the rule at {tmp_path}/gateway.yaml:7 denies all of it"]
 
 
 def test_roles_may_come_from_the_token(tmp_path: Path) -> None:

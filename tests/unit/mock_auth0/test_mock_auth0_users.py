@@ -41,7 +41,7 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
         ("users: [{email: a}]\nclients: []", "users[0].email: must be an email address"),
         ("users: [{email: a@b, password: 12}]\nclients: []", "users[0].password: must be a non-empty string"),
         ("users: [{email: a@b, pasword: x}]\nclients: []", "users[0].pasword: unknown key"),
-        (f"users: [{USER}, {USER}]\nclients: []", "users[1]: a@example.com is listed twice"),
+        (f"users: [{USER}, {USER}]\nclients: []", "users[1]: a@example.com is a duplicate"),
         ("users: [{email: a@b, password: x, claims: {sub: y}}]\nclients: []", "users[0].claims.sub: this claim"),
         (
             "users: [{email: a@b, password: x, claims: {d: 2020-01-01}}]\nclients: []",

@@ -45,7 +45,7 @@ def test_a_time_in_a_workload_stays_text() -> None:
         (HEAD, "workflow: a list of steps"),
         (with_workflow("- a"), "workflow[0]: a mapping"),
         (with_workflow("- desc: x"), "workflow[0].step: a text"),
-        (with_workflow("- step: a\n- step: a"), "workflow[1].step: a is there twice"),
+        (with_workflow("- step: a\n- step: a"), "workflow[1].step: a is a duplicate"),
         (with_workflow("- step: a\n  next: [b]"), "workflow[0].next: no step named b"),
         (with_workflow("- step: a\n  tool: {kind: sandbox, wait: 1s}"), "workflow[0].tool: no setting named wait"),
         (with_workflow("- step: a\n  tool: {kind: sandbox, duration: 9d}"), "workflow[0].tool.duration"),

@@ -64,7 +64,7 @@ def test_whatever_is_done_to_a_line_shows_with_its_place(
 
 
 def test_a_chain_made_without_the_key_does_not_verify(tmp_path: Path) -> None:
-    with pytest.raises(AuditError, match="the key is another"):
+    with pytest.raises(AuditError, match="the key is different"):
         verify([written(tmp_path, 2, b"forged")], b"secret")
 
 
@@ -75,7 +75,7 @@ def test_rotated_files_are_one_chain_and_no_more_are_kept_than_asked_for(tmp_pat
     files = chain(tmp_path / "audit.log")
     assert [file.name for file in files] == ["audit.log.3", "audit.log.2", "audit.log.1", "audit.log"]
     assert verify(files, b"") > 10
-    with pytest.raises(AuditError, match="left out"):
+    with pytest.raises(AuditError, match="lines were removed"):
         verify([files[0], files[2], files[3]], b"")
 
 
@@ -120,7 +120,7 @@ def test_a_line_that_is_left_out_of_a_stream_shows(tmp_path: Path) -> None:
     file = streamed(tmp_path)
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*lines[:2], *lines[3:]]))
-    with pytest.raises(AuditError, match=r"stdout\.log:4: does not follow the line before"):
+    with pytest.raises(AuditError, match=r"stdout\.log:4: the line does not follow the previous line"):
         verify([file], b"")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from proxy.sessions import trouble
+from proxy.sessions import disk_errors
 from proxy.sessions.file import FileStore
 from proxy.sessions.store import StoreError
 from tests.unit.sessions.test_stores import add, left
@@ -37,7 +37,7 @@ async def fill(store: FileStore) -> list[bytes]:
         try:
             keys.append(await add(store, "anna"))
         except StoreError as error:
-            assert "no room left" in str(error)  # noqa: PT017 - how many fit in is not known
+            assert "no space left" in str(error)  # noqa: PT017 - how many fit in is not known
             break
     return keys
 
@@ -48,7 +48,7 @@ async def test_sessions_are_read_on_and_what_is_refused_says_what_to_do(tmp_path
     keys = [await add(store, "anna") for _ in range(5)]
     with disk(state, store.folder):
         keys += await fill(store)
-        with pytest.raises(StoreError, match=r"no room left \(.+\): free some, or name a folder on a larger"):
+        with pytest.raises(StoreError, match=r"no space left \(.+\): free some, or set sessions.path to a larger"):
             await add(store, "anna")
         assert all(await left(store, *keys))
     await store.close()
@@ -79,7 +79,7 @@ async def test_on_a_full_disk_sessions_can_still_be_ended(tmp_path: Path) -> Non
             try:
                 ended.append(await store.end(key))
             except StoreError as error:
-                assert "no room left" in str(error)  # noqa: PT017 - which of them is not known
+                assert "no space left" in str(error)  # noqa: PT017 - which of them is not known
                 ended.append(False)
     assert any(ended)
     assert await left(store, *keys) == [not one for one in ended]
@@ -97,7 +97,7 @@ async def test_where_an_end_can_not_be_written_it_is_refused_and_never_half_done
 
 
 def test_a_folder_that_can_not_be_written_is_not_called_damaged(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"can't be used: no room left") as caught, _no_files():
+    with pytest.raises(StoreError, match=r"can't be used: no space left") as caught, _no_files():
         FileStore(tmp_path / "s")
     assert "move it away" not in str(caught.value)
 
@@ -117,10 +117,10 @@ def _no_files() -> Iterator[None]:
     [
         (OSError(30, "Read-only file system"), "mount it for writing"),
         (OSError(13, "Permission denied"), "give it to the gateway's user"),
-        (OSError(5, "Input/output error"), "the disk fails"),
+        (OSError(5, "Input/output error"), "the disk has failed"),
         (lmdb.PanicError("mdb_txn_begin"), "restart the gateway"),
         (OSError(2, "No such file or directory"), "No such file or directory"),
     ],
 )
 def test_each_trouble_says_what_to_do(error: Exception, said: str) -> None:
-    assert said in trouble.told(error)
+    assert said in disk_errors.describe(error)

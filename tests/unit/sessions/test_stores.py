@@ -166,16 +166,16 @@ def test_a_use_changes_the_time_of_a_stored_session_and_nothing_else(text: str) 
     claims = {"last_seen_at": 3, text: {"last_seen_at": 4, "a": [text, ',"last_seen_at":5,']}}
     who = Identity(ISSUER, text, text, text, "t", claims, text)
     session = Session("00", 1, who, 1000.5, 2000.5, 1000.5, text, text)
-    seen = Session.seen_again(session.encode(), 1234.25)
+    seen = Session.encoded_with_use(session.encode(), 1234.25)
     assert seen is not None
     assert Session.decode(seen) == session.seen(1234.25)
     assert seen == session.seen(1234.25).encode()
-    assert Session.seen_again(seen, 1234.0) is None
+    assert Session.encoded_with_use(seen, 1234.0) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{,"last_seen_at":', b'{,"last_seen_at":x,'])
 def test_what_is_no_session_is_not_used_again(data: bytes) -> None:
-    assert Session.seen_again(data, 1.0) is None
+    assert Session.encoded_with_use(data, 1.0) is None
 
 
 async def test_a_use_is_noted_and_does_not_bring_an_ended_session_back(tmp_path: Path) -> None:
