@@ -24,6 +24,7 @@ from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
 from proxy.observe import logs
 from proxy.server.certificate import CertificateError
+from proxy.server.connection import UnknownAiohttp, check_aiohttp
 from proxy.server.file_watch import Changes
 from proxy.server.shared_port import reserve_port
 from proxy.server.supervisor import Supervisor, ready_note, worker_count
@@ -42,6 +43,10 @@ def serve(config: Path, watch: bool) -> None:
     The configuration is checked first, with its acl.tests; if there is a mistake, the gateway does not start. A reload
     with a mistake changes nothing.
     """
+    try:
+        check_aiohttp()
+    except UnknownAiohttp as error:
+        raise Failed(str(error)) from None
     compiled = load_configuration(config)
     settings = compiled.loaded.gateway
     logs.configure(settings.logging.format, settings.logging.level)

@@ -97,3 +97,12 @@ def access_log(*, enabled: bool) -> AccessLog:
 def get_logger() -> Any:
     """Return the logger of the process."""
     return structlog.get_logger()
+
+
+def place_of(error: BaseException) -> str:
+    """Return the type of an exception and where it was raised, without its text, which may hold a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace is not None else ""
+    return f"{type(error).__name__}{place}"

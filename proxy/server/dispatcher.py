@@ -80,12 +80,16 @@ class ClientSide(Client, Protocol):
 
 
 class Dispatcher:
-    """Serves one gateway. `in_flight` requests are under way; `on_idle` is called when the last one ends."""
+    """Serves one gateway. `in_flight` requests are under way; `on_idle` is called when the last one ends.
 
-    def __init__(self, gateway: Gateway) -> None:
+    `begun` counts the requests that began on the fast path, `handed_over` those of them that left it.
+    """
+
+    def __init__(self, gateway: Gateway, *, fast: bool = True, log: AccessLog | None = None) -> None:
+        """Serve a gateway. Without `fast` all requests use the streaming path; `log` replaces the access log."""
         config = gateway.compiled.loaded.gateway
         self.gateway = gateway
-        self.in_flight = 0
+        self.in_flight = self.begun = self.handed_over = 0
         self.on_idle: Callable[[], None] | None = None
         self.known_fields: BoundedCache[bytes, RequestFields] = BoundedCache(_KNOWN_FIELDS, _KNOWN_FIELDS_BYTES)
         self._limits = config.server.limits
@@ -95,10 +99,10 @@ class Dispatcher:
         self._cookie = config.sessions.cookie.name if config.sessions.cookie.enabled else None
         self._default_cors = gateway.compiled.cors
         self._sessions = gateway.principals
-        self._fast = gateway.principals.local
+        self._fast = fast and gateway.principals.local
         self._routes = gateway.routes
         self._heads = OwnHeads(gateway.security, HSTS if gateway.security else ())
-        self._access_log: AccessLog = access_log(enabled=config.logging.access)
+        self._access_log: AccessLog = log or access_log(enabled=config.logging.access)
         if gateway.audit is not None:
             handlers = {e.pattern.text: e.route.block.handler or "" for e in gateway.compiled.routes.entries}
             self._access_log = AuditedLog(self._access_log, gateway.audit, handlers)
@@ -152,6 +156,7 @@ class Dispatcher:
         address, scheme = fields.client(client.peer, self._trusted)
         head = RequestHead(method, path, query, fields, address, scheme)
         self.in_flight += 1
+        self.begun += 1
         principal = None
         try:
             principal = admit(service.guards, head, self._sessions).principal
@@ -167,6 +172,7 @@ class Dispatcher:
     def hand_over(self, client: Client, handover: Handover) -> None:
         """Let the streaming path go on with a request of the fast path."""
         self.in_flight -= 1
+        self.handed_over += 1
         client.hand_over(handover)
 
     def respond(self, exchange: Exchange, client: Client, response: Response, *, close: bool) -> None:

@@ -22,7 +22,7 @@ from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
 from proxy.observe.exposition import SUPERVISOR, Shelf
-from proxy.observe.logs import configure, get_logger
+from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected
 from proxy.server.worker import FORWARDED, HURRY
 
@@ -219,6 +219,10 @@ class Supervisor:
             for problem in error.problems:
                 log.error("reload.problem", problem=str(problem))
             log.error("reload.refused", problems=len(error.problems), still=fingerprint(self._gateway()))
+            return
+        except Exception as error:  # its text may hold a value of the configuration
+            self._show_reload(0)
+            log.error("reload.refused", reason=place_of(error), still=fingerprint(self._gateway()))
             return
         told = differences(self._gateway(), compiled.loaded.gateway)
         self.compiled = compiled

@@ -19,9 +19,10 @@ from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.gateway import Gateway, open_store, session_folder
+from proxy.observe.access import AccessLog
 from proxy.observe.audit import act
 from proxy.observe.exposition import Shelf
-from proxy.observe.logs import configure, get_logger
+from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected, add, counters
 from proxy.process import Process
 from proxy.server.certificate import Certificate
@@ -46,13 +47,23 @@ Load = Callable[[], Compiled]
 class Serving:
     """The gateway of this process; `supervised`, if the number of such processes is another's business."""
 
-    def __init__(self, compiled: Compiled, store: SessionStore, *, supervised: bool = False) -> None:
+    def __init__(
+        self,
+        compiled: Compiled,
+        store: SessionStore,
+        *,
+        supervised: bool = False,
+        fast: bool = True,
+        log: AccessLog | None = None,
+    ) -> None:
+        """Make the gateway of a process. `fast` and `log` are those of `Dispatcher`."""
         config = compiled.loaded.gateway
         self._started_with = config.server
         self._fixed = [name for name in _FIXED if name != "workers" or not supervised]
         self.process = Process()
         self.process.measures.sources.append(self._measure)
-        self.current = Dispatcher(Gateway(compiled, store, self.process))
+        self._fast, self._log = fast, log
+        self.current = Dispatcher(Gateway(compiled, store, self.process), fast=fast, log=log)
         self._in_use = [self.current]
         self.limits = ConnectionLimits(config.server.limits, compiled.trusted_proxies)
         self.listener = Listener(self.current, self.limits)
@@ -98,6 +109,10 @@ class Serving:
             self.reloads.failed()
             log.error("reload.refused", reason=str(error), still=self.reloads.fingerprint)
             return False
+        except Exception as error:  # its text may hold a value of the configuration
+            self.reloads.failed()
+            log.error("reload.refused", reason=place_of(error), still=self.reloads.fingerprint)
+            return False
         self.reloads.succeeded(fingerprint(compiled.loaded.gateway))
         audit = self.current.gateway.audit
         if audit is not None:
@@ -108,19 +123,24 @@ class Serving:
     def _use(self, compiled: Compiled) -> tuple[str, ...]:
         old, config = self.current, compiled.loaded.gateway
         before = old.gateway.compiled.loaded.gateway
-        if self.certificate is not None and config.server.tls is not None:
-            self.certificate.use(config.server.tls, compiled.loaded.file.parent)
         gateway = Gateway(compiled, self._store(compiled), self.process, old.gateway)
-        gateway.start()
+        try:
+            changed = differences(before, config)
+            if self.certificate is not None and config.server.tls is not None:
+                self.certificate.use(config.server.tls, compiled.loaded.file.parent)
+        except Exception:
+            self._later(gateway.close_what_is_left([server.gateway for server in self._in_use]))
+            raise
         if config.logging != before.logging:
             configure(config.logging.format, config.logging.level)
-        server = Dispatcher(gateway)
+        server = Dispatcher(gateway, fast=self._fast, log=self._log)
+        gateway.start()
         self.limits.limits, self.limits.trusted = config.server.limits, compiled.trusted_proxies
         self.current = self.listener.dispatcher = server
         self._in_use.append(server)
         self._later(self._end(old, gateway))
         self._tell_of_restart(config.server)
-        return differences(before, config)
+        return changed
 
     def _tell_of_restart(self, wanted: Server) -> None:
         """Say what this process can't change to, at each reload for as long as it runs otherwise."""
@@ -159,7 +179,7 @@ class Serving:
         self._later(self.reload(load))
 
     def _later(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(_logged(work))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
 
@@ -312,7 +332,7 @@ async def run(compiled: Compiled, how: Running) -> None:
     background: list[asyncio.Task[None]] = []
     try:
         host, port = await serving.listen(config.host, config.port if how.port is None else how.port, shared=how.shared)
-        background = [asyncio.create_task(work) for work in _background(serving, how)]
+        background = [asyncio.create_task(_repeated(work)) for work in _background(serving, how)]
         how.ready(host, port)
         await stop.asked.wait()
         get_logger().info("gateway.stopping", connections=len(serving.listener.connections))
@@ -354,14 +374,32 @@ def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
     stop.asked.set()
 
 
-def _background(serving: Serving, how: Running) -> list[Coroutine[Any, Any, None]]:
-    work = [serving.purge(), serving.process.drain.end_with_sessions(serving.session_lives)]
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
+    """Do some work; an error is logged without its text, which may hold a value of the configuration."""
+    try:
+        await work
+    except Exception as error:
+        get_logger().error("task.failed", reason=place_of(error))
+
+
+async def _repeated(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do work that goes on until it is cancelled; after an error, do it again."""
+    while True:
+        await _logged(work())
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _background(serving: Serving, how: Running) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    work: list[Callable[[], Coroutine[Any, Any, None]]] = [
+        serving.purge,
+        lambda: serving.process.drain.end_with_sessions(serving.session_lives),
+    ]
     if serving.certificate is not None:
-        work.append(serving.certificate.watch())
+        work.append(serving.certificate.watch)
     if how.numbers is not None:
-        work.append(serving.lay_numbers_down())
+        work.append(serving.lay_numbers_down)
     if how.watch:
-        work.append(_watch(serving, how.load))
+        work.append(lambda: _watch(serving, how.load))
     return work
 
 
