@@ -43,7 +43,7 @@ class Client(Protocol):
     def cut(self) -> None:
         """Close at once, so that nobody takes a part for the whole."""
 
-    def serve(self, request: FastRequest) -> None:
+    def serve(self, request: FastExchange) -> None:
         """Note the request that is under way on the fast path."""
 
     def finished(self, *, close: bool) -> None:
@@ -53,14 +53,20 @@ class Client(Protocol):
         """Let the streaming path go on with a request of the fast path. Nothing has been sent to the client."""
 
 
-class FastRequest(Protocol):
-    """A request under way on the fast path."""
+class Completion(Protocol):
+    """What ends requests on the fast path; the dispatcher."""
 
-    def client_left(self) -> None:
-        """Release the upstream: the client has gone."""
+    def respond(self, exchange: FastExchange, response: Response) -> None:
+        """Send a response of the gateway's own, and complete the request."""
 
-    def client_blocked(self, blocked: bool) -> None:
-        """Hold back, or go on: the client stopped reading, or reads again."""
+    def fail(self, exchange: FastExchange, error: Exception) -> None:
+        """Send the response to a request that ended in an error, and complete it."""
+
+    def complete(self, exchange: Exchange) -> None:
+        """Write the access line of a request, and count it."""
+
+    def hand_over(self, client: Client, handover: Handover) -> None:
+        """Let the streaming path go on with a request. Nothing has been sent to the client."""
 
 
 class ClientLeft(ConnectionError):
@@ -84,30 +90,33 @@ class Exchange:
     """The facts of one request. Times are of `time.perf_counter`, in seconds; `service` is None without a route."""
 
     __slots__ = (
-        "denied", "detail", "head", "params", "principal", "request_id", "service", "started", "status",
-        "traceparent", "upstream_seconds",
+        "_traceparent", "denied", "detail", "head", "params", "principal", "request_id", "service", "started", "status",
+        "upstream_seconds",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        head: RequestHead,
-        service: Service | None,
-        params: Mapping[str, str],
-        principal: Principal | None,
-        started: float,
-    ) -> None:
-        fields = head.fields
+    def __init__(self, head: RequestHead, service: Service | None, params: Mapping[str, str], started: float) -> None:
         self.head = head
         self.service = service
         self.params = params
-        self.principal = principal
+        self.principal: Principal | None = None
         self.started = started
-        self.request_id = fields.request_id or new_request_id()
-        self.traceparent = fields.traceparent or new_traceparent()
+        self.request_id = head.fields.request_id or new_request_id()
+        self._traceparent = head.fields.traceparent
         self.upstream_seconds = 0.0
         self.status = 499
         self.detail = ""
         self.denied = False
+
+    @property
+    def traceparent(self) -> bytes:
+        """The client's trace if it is well formed, else a new one."""
+        if not self._traceparent:
+            self._traceparent = new_traceparent()
+        return self._traceparent
+
+    @traceparent.setter
+    def traceparent(self, value: bytes) -> None:
+        self._traceparent = value
 
     @property
     def who(self) -> Principal:
@@ -137,13 +146,14 @@ class Exchange:
 
     def ending(self, cors: bytes, *, dated: bool, close: bool) -> bytes:
         """Return the last fields of a response's head: those that differ from request to request."""
-        return b"%bx-request-id: %b\r\n%b%b%b" % (
-            cors,
-            self.request_id,
-            self._server_timing() if self.service is not None and self.service.server_timing else b"",
-            b"" if dated else date_line(),
-            b"connection: close\r\n" if close else b"",
-        )
+        timing = b""
+        if self.service is not None and self.service.server_timing:
+            timing = self._server_timing()
+        if dated and not close:
+            return b"%bx-request-id: %b\r\n%b" % (cors, self.request_id, timing)
+        date = b"" if dated else date_line()
+        last = b"connection: close\r\n" if close else b""
+        return b"%bx-request-id: %b\r\n%b%b%b" % (cors, self.request_id, timing, date, last)
 
     def _server_timing(self) -> bytes:
         """Return where the time went so far, in milliseconds (W3C Server Timing, 2)."""
@@ -151,6 +161,47 @@ class Exchange:
         own = (time.perf_counter() - self.started) * 1000 - upstream
         value = f"upstream;dur={upstream:.2f}, gateway;dur={max(0.0, own):.2f}"
         return field_line(b"server-timing", value.encode())
+
+
+class FastExchange(Exchange):
+    """A request on the fast path; it has arrived whole.
+
+    Args:
+        client: the connection.
+        completion: ends the request.
+        request_body: its body.
+    """
+
+    __slots__ = ("client", "close", "completion", "request_body")
+
+    def __init__(
+        self,
+        head: RequestHead,
+        service: Service | None,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        request_body: bytes,
+    ) -> None:
+        Exchange.__init__(self, head, service, params, started)
+        self.client = client
+        self.completion = completion
+        self.request_body = request_body
+        self.close = head.fields.close
+
+    def begin(self) -> Handover | None:
+        """Begin to serve the request, which has passed its guards; it may be answered before this returns.
+
+        Returns a Handover for what the fast path can't do. Raises what refuses the request.
+        """
+        raise NotImplementedError
+
+    def client_left(self) -> None:
+        """Release the upstream: the client has gone."""
+
+    def client_blocked(self, blocked: bool) -> None:
+        """Hold back, or go on: the client stopped reading, or reads again."""
 
 
 class RequestContext(Exchange):

@@ -8,8 +8,8 @@ sends nothing and waits for nothing, but for a session store that is not local (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from proxy.errors import Forbidden, Unauthorized
 from proxy.http.client_address import Network, in_networks
@@ -41,13 +41,15 @@ class RouteGuards:
     checks_origin: bool
     plants_cookie: bool
     own_origin: Origin | None
+    before_session: bool = field(init=False)
+    behind_session: bool = field(init=False)
 
-
-class Admission(NamedTuple):
-    """A request that passed the guards of its route."""
-
-    guards: RouteGuards
-    principal: Principal | None
+    def __post_init__(self) -> None:
+        """Note whether any guard has to look at a request before, and behind, its session."""
+        needs_session = self.limit is not None and self.limit.needs_session
+        before = self.checks_origin or bool(self.allow_from) or (self.limit is not None and not needs_session)
+        object.__setattr__(self, "before_session", before)
+        object.__setattr__(self, "behind_session", bool(self.roles) or needs_session)
 
 
 class Sessions(Protocol):
@@ -60,8 +62,8 @@ class Sessions(Protocol):
         """Return the principal of a live session."""
 
 
-def admit(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Admission:
-    """Apply all guards of a route to a request.
+def admit(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Principal | None:
+    """Apply all guards of a route to a request; return the signed-in user, if there is one.
 
     Raises:
         Forbidden: a foreign origin, an address that is not in `allow_from`, or no role that the route requires.
@@ -69,20 +71,29 @@ def admit(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Admissi
         Unauthorized: no live session where one is required, or one that is bound to another client.
         StoreError: the session store can't be used.
     """
-    check_connection(guards, head)
+    if guards.before_session:
+        check_connection(guards, head)
     principal = None
     if guards.session is not NO_SESSION:
-        principal = sessions.find(head.fields.credentials, head.address, head.fields.user_agent)
-    return admit_principal(guards, head, principal)
+        fields = head.fields
+        principal = sessions.find(fields.credentials, head.address, fields.user_agent)
+        if principal is None and guards.session is REQUIRED:
+            raise Unauthorized
+    if guards.behind_session:
+        check_principal(guards, head, principal)
+    return principal
 
 
-async def admit_waiting(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Admission:
+async def admit_waiting(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Principal | None:
     """Do as `admit`, where the session store may have to wait."""
     check_connection(guards, head)
     principal = None
     if guards.session is not NO_SESSION:
         principal = await sessions.fetch(head.fields.credentials, head.address, head.fields.user_agent)
-    return admit_principal(guards, head, principal)
+        if principal is None and guards.session is REQUIRED:
+            raise Unauthorized
+    check_principal(guards, head, principal)
+    return principal
 
 
 def check_connection(guards: RouteGuards, head: RequestHead) -> None:
@@ -96,17 +107,14 @@ def check_connection(guards: RouteGuards, head: RequestHead) -> None:
         limit.count(head.address, b"", None, guards.pattern)
 
 
-def admit_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> Admission:
+def check_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> None:
     """Apply the guards that need to know the user. Raises as `admit`."""
-    if principal is None and guards.session == REQUIRED:
-        raise Unauthorized
     if guards.roles and not (principal is not None and guards.roles & principal.subject.roles):
         raise Forbidden(detail=f"route {guards.pattern} requires a role")
     limit = guards.limit
     if limit is not None and limit.needs_session:
         session, user_id = (principal.key, principal.user_id) if principal is not None else (b"", None)
         limit.count(head.address, session, user_id, guards.pattern)
-    return Admission(guards, principal)
 
 
 def _check_origin(guards: RouteGuards, head: RequestHead, origin: str) -> None:

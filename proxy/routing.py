@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -66,16 +66,14 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(text, tuple(segments), tuple(names), rest)
 
 
-@dataclass(frozen=True, slots=True)
-class Found(Generic[T]):
+class Found(NamedTuple, Generic[T]):
     """The route that serves a request, with the values of the path's parameters."""
 
     route: T
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(NamedTuple):
     """No route serves the request: `no-path`, or the path is known and `allow` lists its methods."""
 
     because: Literal["no-path", "no-method"]
@@ -89,6 +87,10 @@ class _Leaf(Generic[T]):
 
 @dataclass(slots=True)
 class _Node(Generic[T]):
+    """What may follow a part of a path. `exact` of a root are the leaves of patterns without parameters, by path: a
+    path that equals one has no more specific pattern."""
+
+    exact: dict[str, _Leaf[T]] = field(default_factory=dict)
     literals: dict[str, _Node[T]] = field(default_factory=dict)
     parameter: _Node[T] | None = None
     end: _Leaf[T] | None = None
@@ -108,7 +110,7 @@ class Entry(Generic[T]):
 class RouteTable(Generic[T]):
     """Finds the route of a request. Of two entries that serve the very same requests the first one wins."""
 
-    __slots__ = ("_any", "_hosts", "_wildcards", "entries")
+    __slots__ = ("_any", "_hosts", "_roots", "_wildcards", "entries")
 
     def __init__(self, entries: Iterable[Entry[T]]) -> None:
         self.entries = tuple(entries)
@@ -118,6 +120,7 @@ class RouteTable(Generic[T]):
         for entry in self.entries:
             for host in entry.hosts or ("",):
                 _insert(self._root(host), entry)
+        self._roots = () if self._hosts or self._wildcards else (self._any,)
 
     def _root(self, host: str) -> _Node[T]:
         if not host:
@@ -127,17 +130,17 @@ class RouteTable(Generic[T]):
         return self._hosts.setdefault(host.lower(), _Node())
 
     def find(self, host: str, method: str, path: str) -> Found[T] | Missing:
-        """The route for a host (without port, lower case), a method and a normalised path."""
-        segments = tuple(path[1:].split("/"))
-        for root in self._candidates(host):
-            leaf = _walk(root, segments, 0, ())
+        """Return the route for a host (without port, lower case), a method and a normalised path."""
+        for root in self._roots if self._roots else self._candidates(host):
+            leaf = root.exact.get(path)
             if leaf is not None:
-                return _pick(leaf[0], method, leaf[1])
+                return _pick(leaf, method, ())
+            found = _walk(root, path, 1, ())
+            if found is not None:
+                return _pick(found[0], method, found[1])
         return Missing("no-path")
 
     def _candidates(self, host: str) -> tuple[_Node[T], ...]:
-        if not self._hosts and not self._wildcards:
-            return (self._any,)
         exact = self._hosts.get(host)
         label, _, domain = host.partition(".")
         parent = self._wildcards.get(domain) if label else None
@@ -145,6 +148,7 @@ class RouteTable(Generic[T]):
 
 
 def _insert(node: _Node[T], entry: Entry[T]) -> None:
+    root = node
     for segment in entry.pattern.segments:
         if segment is None:
             if node.parameter is None:
@@ -154,27 +158,36 @@ def _insert(node: _Node[T], entry: Entry[T]) -> None:
             node = node.literals.setdefault(segment, _Node())
     if entry.pattern.rest is None:
         node.end = leaf = node.end or _Leaf()
+        if None not in entry.pattern.segments:
+            root.exact[entry.pattern.text] = leaf
     else:
         node.rest = leaf = node.rest or _Leaf()
     for method in entry.methods:
         leaf.methods.setdefault(method, (entry.pattern.names, entry.route))
 
 
-def _walk(
-    node: _Node[T], segments: tuple[str, ...], index: int, values: tuple[str, ...]
-) -> tuple[_Leaf[T], tuple[str, ...]] | None:
-    if index == len(segments):
+def _walk(node: _Node[T], path: str, at: int, values: tuple[str, ...]) -> tuple[_Leaf[T], tuple[str, ...]] | None:
+    """Return the leaf for the part of a path that begins at `at`, behind a slash, with the parameters' values."""
+    if at > len(path):
         if node.end is not None:
             return node.end, values
         return (node.rest, (*values, "")) if node.rest is not None else None
-    segment = segments[index]
-    child = node.literals.get(segment)
-    found = _walk(child, segments, index + 1, values) if child is not None else None
-    if found is None and node.parameter is not None and segment:
-        found = _walk(node.parameter, segments, index + 1, (*values, segment))
+    found = None
+    if node.literals or node.parameter is not None:
+        cut = path.find("/", at)
+        end = len(path) if cut < 0 else cut
+        segment = path[at:end]
+        child = node.literals.get(segment)
+        if child is not None:
+            found = _walk(child, path, end + 1, values)
+        if found is None and node.parameter is not None and segment:
+            found = _walk(node.parameter, path, end + 1, (*values, segment))
     if found is None and node.rest is not None:
-        return node.rest, (*values, "/".join(segments[index:]))
+        return node.rest, (*values, path[at:])
     return found
+
+
+_NO_PARAMS: Mapping[str, str] = {}
 
 
 def _pick(leaf: _Leaf[T], method: str, values: tuple[str, ...]) -> Found[T] | Missing:
@@ -183,7 +196,7 @@ def _pick(leaf: _Leaf[T], method: str, values: tuple[str, ...]) -> Found[T] | Mi
         chosen = leaf.methods.get("GET")
     if chosen is None:
         return Missing("no-method", _allow(leaf.methods))
-    return Found(chosen[1], dict(zip(chosen[0], values, strict=True)))
+    return Found(chosen[1], dict(zip(chosen[0], values, strict=True)) if values else _NO_PARAMS)
 
 
 def _allow(methods: Iterable[str]) -> tuple[str, ...]:

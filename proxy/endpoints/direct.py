@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
-from proxy.exchange import Exchange, Handover
+from proxy.exchange import Client, Completion, Exchange, FastExchange
+from proxy.http.request import RequestHead
 from proxy.http.response import Response
-from proxy.services import Arrival, Service
+from proxy.services import Service
+
+Answer = Callable[[Exchange, bytes], Response]
 
 
-@dataclass(frozen=True, slots=True)
 class DirectEndpoint:
     """Serves one of the gateway's own endpoints. `answer` makes the response of a request and its body."""
 
-    answer: Callable[[Exchange, bytes], Response]
+    __slots__ = ("answer",)
 
-    def begin(self, arrival: Arrival, service: Service) -> Handover | None:
-        """Answer a request."""
-        exchange = Exchange(arrival.head, service, arrival.params, arrival.principal, arrival.started)
-        try:
-            response = self.answer(exchange, arrival.body)
-        except Exception as error:
-            arrival.completion.fail(exchange, arrival.client, error, close=arrival.close)
-            return None
-        arrival.completion.respond(exchange, arrival.client, response, close=arrival.close)
-        return None
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def exchange(
+        self,
+        head: RequestHead,
+        service: Service,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        body: bytes,
+    ) -> FastExchange:
+        """Return the exchange of a request."""
+        exchange = DirectExchange(head, service, params, started, client, completion, body)
+        exchange.answer = self.answer
+        return exchange
+
+
+class DirectExchange(FastExchange):
+    """A request that is answered at once."""
+
+    __slots__ = ("answer",)
+
+    answer: Answer
+
+    def begin(self) -> None:
+        """Answer the request."""
+        self.completion.respond(self, self.answer(self, self.request_body))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from graphql import ExecutionResult
@@ -18,15 +18,15 @@ from proxy.bounded import BoundedCache
 from proxy.endpoints.deadlines import Deadlines
 from proxy.endpoints.graphql import GraphqlHandler, graphql_response, is_denied, log_errors, timed_out
 from proxy.errors import BadGateway, BadRequest
-from proxy.exchange import Exchange, Handover
+from proxy.exchange import Client, Completion, Exchange, FastExchange, Handover
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context
 from proxy.http.json import parse_json, require_json
-from proxy.http.request import RequestFields
+from proxy.http.request import RequestFields, RequestHead
 from proxy.noetl.api import MAX_ANSWER, Answer
 from proxy.noetl.stepwise import OtherCall, StepwiseApi, UpstreamCall
-from proxy.services import Arrival, Service
+from proxy.services import Service
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
@@ -53,18 +53,30 @@ class FastGraphql:
         self.deadlines = Deadlines(handler.settings.timeout)
         self._ready: BoundedCache[bytes, Ready] = BoundedCache(_KEPT_BODIES, _KEPT_BYTES)
 
-    def begin(self, arrival: Arrival, service: Service) -> Handover | None:
-        """Begin to run an operation; hand over what is not a plain one."""
-        exchange = FastOperation(self, arrival, service)
-        media = self._media(arrival.head.fields) if arrival.head.method == "POST" and not arrival.head.query else None
-        if media is None or arrival.principal is None:
-            return Handover(exchange)
-        require_json(arrival.head.fields)
-        ready = self._ready.get(arrival.body) or self._prepare(arrival.body)
-        if ready is None:
-            return Handover(exchange)
-        exchange.run(ready, media)
-        return None
+    def exchange(
+        self,
+        head: RequestHead,
+        service: Service,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        body: bytes,
+    ) -> FastExchange:
+        """Return the exchange of a request."""
+        return OperationExchange(self, head, service, params, started, client, completion, body)
+
+    def prepare(self, head: RequestHead, body: bytes) -> tuple[Ready, str] | None:
+        """Return what a request asks for, ready to run, and the media type to answer with; None if it is not plain.
+
+        Raises UnsupportedMediaType.
+        """
+        media = self._media(head.fields) if head.method == "POST" and not head.query else None
+        if media is None:
+            return None
+        require_json(head.fields)
+        ready = self._ready[body] or self._prepare(body)
+        return None if ready is None else (ready, media)
 
     def _media(self, fields: RequestFields) -> str | None:
         """Return the media type to answer with; None for the streaming path, which says what is wrong."""
@@ -98,38 +110,48 @@ class FastGraphql:
         )
 
 
-class FastOperation(Exchange):
+class OperationExchange(FastExchange):
     """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
 
     __slots__ = (
-        "_call", "_chunks", "_client", "_close", "_completion", "_connection", "_coroutine", "_head", "_media",
-        "_route", "_sent_at", "_size", "_task",
+        "_call", "_chunks", "_connection", "_coroutine", "_head", "_media", "_route", "_sent_at", "_size", "_task",
     )  # fmt: skip
 
-    def __init__(self, route: FastGraphql, arrival: Arrival, service: Service) -> None:
-        super().__init__(arrival.head, service, arrival.params, arrival.principal, arrival.started)
+    def __init__(
+        self,
+        route: FastGraphql,
+        head: RequestHead,
+        service: Service,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        body: bytes,
+    ) -> None:
+        FastExchange.__init__(self, head, service, params, started, client, completion, body)
         self._route = route
-        self._client = arrival.client
-        self._completion = arrival.completion
-        self._close = arrival.close
         self._coroutine: Coroutine[Call, Any, ExecutionResult] | None = None
         self._connection: UpstreamConnection | None = None
         self._task: asyncio.Task[Answer] | None = None
         self._sent_at = 0.0
 
-    def run(self, ready: Ready, media: str) -> None:
-        """Run the plan until it waits for the upstream, or to its end."""
-        self._media = media
+    def begin(self) -> Handover | None:
+        """Run the plan until it waits for the upstream, or to its end; hand over what is not a plain operation."""
+        prepared = self._route.prepare(self.head, self.request_body) if self.principal is not None else None
+        if prepared is None:
+            return Handover(self)
+        ready, self._media = prepared
         self._coroutine = ready.run(self._route.context(self))
-        self._client.serve(self)
+        self.client.serve(self)
         self._route.deadlines.add(self)
         self._resume(None)
+        return None
 
     def client_left(self) -> None:
         """Release the upstream: the client has gone."""
         self._stop()
         self.detail = "the client left"
-        self._completion.complete(self)
+        self.completion.complete(self)
 
     def client_blocked(self, blocked: bool) -> None:
         """Do nothing: a response goes out in one write."""
@@ -163,7 +185,7 @@ class FastOperation(Exchange):
             self._finish(done.value)
         except Exception as error:
             self._route.deadlines.discard(self)
-            self._completion.fail(self, self._client, error, close=self._close)
+            self.completion.fail(self, error)
         else:
             self._sent_at = time.perf_counter()
             self._send(call)
@@ -256,6 +278,6 @@ class FastOperation(Exchange):
             status = answer.json_status if self._media == JSON else answer.status
             response = graphql_response(answer.body, status, self._media)
         except Exception as error:
-            self._completion.fail(self, self._client, error, close=self._close)
+            self.completion.fail(self, error)
             return
-        self._completion.respond(self, self._client, response, close=self._close)
+        self.completion.respond(self, response)

@@ -57,14 +57,35 @@ def text_lines(fields: Sequence[tuple[str, str]]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
 
 
-def request_head(method: str, target: str, authority: bytes, *lines: bytes) -> bytes:
-    """Return a request's head for an upstream; `lines` are whole fields, each with its line end."""
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (
-        method.encode(),
-        target.encode("latin-1"),
-        authority,
-        b"".join(lines),
-    )
+def request_head(
+    method: str,
+    target: str,
+    authority: bytes,
+    framing: bytes,
+    lines: bytes,
+    identity: bytes,
+    request_id: bytes,
+    traceparent: bytes,
+) -> bytes:
+    """Return the head of a request to an upstream. Every way upstream makes it here.
+
+    Args:
+        method: of the request.
+        target: path and query.
+        authority: the upstream's host and port.
+        framing: the line of the body's length or coding; empty for no body.
+        lines: the forwarded fields, each with its line end.
+        identity: the lines of the identity and forwarding fields.
+        request_id: the request's id; empty for a request of the gateway's own.
+        traceparent: its trace; empty likewise.
+    """
+    if not request_id:
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n" % (
+            method.encode(), target.encode(), authority, framing, lines, identity,
+        )  # fmt: skip
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bx-request-id: %b\r\ntraceparent: %b\r\n\r\n" % (
+        method.encode(), target.encode(), authority, framing, lines, identity, request_id, traceparent,
+    )  # fmt: skip
 
 
 class RequestPlan:

@@ -76,21 +76,26 @@ class OwnHeads:
         hsts: the fields that are added besides to responses over https.
     """
 
-    __slots__ = ("_hsts", "_security", "_starts")
+    __slots__ = ("_hsts", "_json", "_security", "_starts")
 
     def __init__(self, security: Fields, hsts: Fields) -> None:
         self._security = security
         self._hsts = hsts
         self._starts: dict[tuple[int, Fields, str], bytes] = {}
+        self._json: dict[str, bytes] = {}
 
     def start(self, response: Response, scheme: str) -> bytes:
         """Return the status line and the fields that do not differ from request to request."""
+        if response.fields is JSON_FIELDS and response.status == 200 and scheme in self._json:
+            return self._json[scheme]
         key = (response.status, response.fields, scheme)
         start = self._starts.get(key)
         if start is None:
             start = self._make(response, scheme)
             if len(response.fields) <= 2 and len(self._starts) < 256:
                 self._starts[key] = start
+            if response.fields is JSON_FIELDS and response.status == 200:
+                self._json[scheme] = start
         return start
 
     def _make(self, response: Response, scheme: str) -> bytes:

@@ -72,19 +72,6 @@ class LocalProvider:
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)
         return LoggedIn(session_token, session)
 
-    def alive(self, session: Session) -> bool:
-        """Return whether a session is valid now."""
-        return session.alive(time.time(), self.settings.idle_timeout)
-
-    def note_use(self, key: bytes, session: Session) -> None:
-        """Note that a session is used; the store is told only now and then."""
-        now = time.time()
-        if now - session.last_seen_at > self._touch_after():
-            self.store.touch(key, now)
-
-    def _touch_after(self) -> float:
-        return min(60.0, self.settings.idle_timeout / 10) if self.settings.idle_timeout else 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -74,11 +75,12 @@ class Principals:
         roles_claims: Mapping[str, str | None],
         metrics: SessionChecks,
     ) -> None:
-        self._provider = provider
         self._store = provider.store
         self._peek = provider.store.peek if isinstance(provider.store, LocalSessions) else None
         self._policy = policy
         self._bind = bind
+        self._idle = provider.settings.idle_timeout
+        self._touch_after = min(60.0, self._idle / 10) if self._idle else 60.0
         self._roles_claims = roles_claims
         self._checks = metrics.session_checks
         self._known: BoundedCache[bytes, Principal] = BoundedCache(_MAX_PRINCIPALS)
@@ -90,7 +92,7 @@ class Principals:
 
     def of_session(self, key: bytes, session: Session) -> Principal:
         """Return the principal of a session."""
-        known = self._known.get(key) if key else None
+        known = self._known[key] if key else None
         if known is not None and known.session is session:
             return known
         identity = session.identity
@@ -115,8 +117,17 @@ class Principals:
             except StoreError:
                 self._checks["error"] += 1
                 raise
-            if session is not None and self._provider.alive(session):
-                return self._admit(key, session, address, user_agent)
+            if session is None:
+                continue
+            now = time.time()
+            if session.alive(now, self._idle):
+                if self._bind is not Bind.NONE:
+                    self._check_binding(session, address, user_agent)
+                if now - session.last_seen_at > self._touch_after:
+                    self._store.touch(key, now)
+                self._checks["valid"] += 1
+                known = self._known[key]
+                return known if known is not None and known.session is session else self.of_session(key, session)
         self._checks["invalid" if credentials.presented else "missing"] += 1
         return None
 
@@ -130,24 +141,24 @@ class Principals:
             except StoreError:
                 self._checks["error"] += 1
                 raise
-            if session is not None and self._provider.alive(session):
-                return self._admit(key, session, address, user_agent)
+            now = time.time()
+            if session is not None and session.alive(now, self._idle):
+                self._check_binding(session, address, user_agent)
+                if now - session.last_seen_at > self._touch_after:
+                    self._store.touch(key, now)
+                self._checks["valid"] += 1
+                return self.of_session(key, session)
         self._checks["invalid" if credentials.presented else "missing"] += 1
         return None
 
-    def _admit(self, key: bytes, session: Session, address: str, user_agent: str) -> Principal:
-        if self._bind is not Bind.NONE:
-            agent = user_agent[:MAX_AGENT]
-            what = differing(self._bind, (session.ip, session.user_agent), (address, agent))
-            if what:
-                self._checks["invalid"] += 1
-                detail = f"session {session.id} of user {session.user_id} is bound to another {what}"
-                raise WrongBinding(detail=detail)
-        self._provider.note_use(key, session)
-        self._checks["valid"] += 1
-        return self.of_session(key, session)
+    def _check_binding(self, session: Session, address: str, user_agent: str) -> None:
+        """Raise WrongBinding if a session is used from elsewhere than it is bound to."""
+        what = differing(self._bind, (session.ip, session.user_agent), (address, user_agent[:MAX_AGENT]))
+        if what:
+            self._checks["invalid"] += 1
+            raise WrongBinding(detail=f"session {session.id} of user {session.user_id} is bound to another {what}")
 
     async def still_alive(self, key: bytes) -> bool:
         """Return whether a session is still alive. Raises StoreError."""
         session = await self._store.get(key)
-        return session is not None and self._provider.alive(session)
+        return session is not None and session.alive(time.time(), self._idle)

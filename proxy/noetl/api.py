@@ -14,7 +14,7 @@ import yaml
 
 from proxy.bounded import BoundedCache
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
-from proxy.http.header_plan import field_line, text_lines
+from proxy.http.header_plan import text_lines
 from proxy.http.json import read_json, write_json
 from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
@@ -80,11 +80,12 @@ class OnBehalf:
     `waited` adds up the seconds that calls took.
     """
 
-    __slots__ = ("lines", "session", "traceparent", "waited")
+    __slots__ = ("identity", "request_id", "session", "traceparent", "waited")
 
     def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
         """`identity` are whole lines, as `http.identity_headers` makes them."""
-        self.lines = identity + field_line(b"x-request-id", request_id)
+        self.identity = identity
+        self.request_id = request_id
         self.traceparent = traceparent
         self.session = session
         self.waited = 0.0
@@ -101,8 +102,16 @@ class NoetlApi:
     def outgoing(self, method: str, target: str, body: Any, on_behalf: OnBehalf) -> OutgoingRequest:
         """Return a request with a JSON body, or with none (`body` is None), ready to send."""
         data = None if body is None else json_body(body)
-        lines = on_behalf.lines + (_ACCEPT if data is None else _ACCEPT_AND_SEND)
-        return OutgoingRequest(method, target, lines, on_behalf.traceparent, data, session=on_behalf.session)
+        return OutgoingRequest(
+            method,
+            target,
+            _ACCEPT if data is None else _ACCEPT_AND_SEND,
+            on_behalf.identity,
+            on_behalf.request_id,
+            on_behalf.traceparent,
+            data,
+            session=on_behalf.session,
+        )
 
     async def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Answer:
         """Send any request with a JSON body; return its status and the response's body. Raises what the client does."""
@@ -154,11 +163,11 @@ class NoetlApi:
 
     def known_path(self, execution_id: str) -> str | None:
         """Return the playbook of an execution, if it is in the cache."""
-        return self.known.paths.get(execution_id)
+        return self.known.paths[execution_id]
 
     def known_catalog_path(self, catalog_id: str) -> str | None:
         """Return the path that a catalog id belongs to, if it is in the cache."""
-        return self.known.catalog.get(catalog_id)
+        return self.known.catalog[catalog_id]
 
     def note_started(self, body: bytes, playbook: str | None) -> str | None:
         """Return the execution that the response to a start names, and cache its playbook; None if it started none."""

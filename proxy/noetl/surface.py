@@ -17,6 +17,7 @@ from proxy.policy.acl import Action
 
 _ID = re.compile(r"[0-9]{1,20}")
 _WORD = re.compile(r"[A-Za-z_-]+")
+_USUAL_EXECUTION = re.compile(r"/api/executions/([0-9]{1,20})(?:/([a-z]*))?")
 _BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|(?:^|/)\.\.?(?:/|$)|^/|/$|//|^\s|\s$")
 
 
@@ -34,6 +35,11 @@ JUDGED_BY_BODY = frozenset({Kind.EXECUTE, Kind.RESOURCE})
 """The playbook stands in the request's body, which must be JSON."""
 STARTS = frozenset({Kind.EXECUTE, Kind.RERUN})
 """The response names a new execution."""
+
+
+def needs_json(kind: Kind, *, has_body: bool) -> bool:
+    """Return whether the body of a request must be JSON for it to be judged, or forwarded as what it was judged on."""
+    return kind in JUDGED_BY_BODY or (kind is Kind.RERUN and has_body)
 
 
 class Judged(NamedTuple):
@@ -60,32 +66,30 @@ def classify(method: str, api_path: str, action: Action | None) -> Judged:
     Raises:
         NotFound: a malformed execution id.
     """
-    wanted = action or Action.of_method(method)
-    segments = api_path.lower().split("/")
-    if "" in segments:
-        segments = [segment for segment in segments if segment]
-    if segments[:1] != ["api"]:
-        return Judged(Kind.PATH, wanted)
-    rest = segments[1:]
+    found = _USUAL_EXECUTION.fullmatch(api_path)
+    if found is not None:
+        return _execution(method, found[1], found[2] or "", action)
+    segments = [segment for segment in api_path.lower().split("/") if segment]
+    rest = segments[1:] if segments[:1] == ["api"] else []
     if method == "POST" and rest == ["execute"]:
         return _EXECUTE
     if method == "POST" and rest == ["catalog", "resource"]:
         return _RESOURCE
     if len(rest) >= 2 and rest[0] == "executions":
-        return _execution(method, rest[1:], action)
-    return Judged(Kind.PATH, wanted)
+        if _ID.fullmatch(rest[1]):
+            return _execution(method, rest[1], "/".join(rest[2:]), action)
+        if not _WORD.fullmatch(rest[1]):
+            raise NotFound("Execution not found")
+    return Judged(Kind.PATH, action or Action.of_method(method))
 
 
-def _execution(method: str, rest: list[str], action: Action | None) -> Judged:
-    execution_id = rest[0]
-    if not _ID.fullmatch(execution_id):
-        if _WORD.fullmatch(execution_id):
-            return Judged(Kind.PATH, action or Action.of_method(method))
-        raise NotFound("Execution not found")
-    if method == "POST" and rest[1:] == ["rerun"]:
-        return Judged(Kind.RERUN, Action.EXECUTE, execution_id)
-    if method == "POST" and rest[1:] == ["cancel"]:
-        return Judged(Kind.EXECUTION, Action.EXECUTE, execution_id)
+def _execution(method: str, execution_id: str, tail: str, action: Action | None) -> Judged:
+    """Return what a request about one execution is judged on; `tail` is the path behind its id."""
+    if tail and method == "POST":
+        if tail == "rerun":
+            return Judged(Kind.RERUN, Action.EXECUTE, execution_id)
+        if tail == "cancel":
+            return Judged(Kind.EXECUTION, Action.EXECUTE, execution_id)
     return Judged(Kind.EXECUTION, Action.of_method(method), execution_id)
 
 

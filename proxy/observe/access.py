@@ -86,29 +86,26 @@ class JsonAccessLog:
         self._prefix = ""
 
     def write(self, line: AccessLine) -> None:
-        detail = f', "detail": {_quoted(line.detail)}' if line.detail else ""
-        user = "null" if line.user_id is None else line.user_id
-        route = "null" if line.route is None else _quoted(line.route)
+        method, path, route, status, ms, upstream_ms, user_id, ip, request_id, detail, _ = line
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         text = (
-            f'{{"event": "request", "level": "info", "timestamp": "{self._now()}", "method": {_quoted(line.method)}, '
-            f'"path": {_quoted(line.path)}, "route": {route}, "status": {line.status}, "ms": {line.ms:.2f}, '
-            f'"upstream_ms": {line.upstream_ms:.2f}, "user_id": {user}, "ip": {_quoted(line.ip)}, '
-            f'"request_id": "{line.request_id}"{detail}}}\n'
+            f'{{"event": "request", "level": "info", "timestamp": "{self._prefix}.{int((now - second) * 1000):03d}Z", '
+            f'"method": {_quoted(method)}, "path": {_quoted(path)}, '
+            f'"route": {"null" if route is None else _quoted(route)}, "status": {status}, "ms": {ms:.2f}, '
+            f'"upstream_ms": {upstream_ms:.2f}, "user_id": {"null" if user_id is None else user_id}, '
+            f'"ip": {_quoted(ip)}, "request_id": "{request_id}"'
         )
+        text += f', "detail": {_quoted(detail)}}}\n' if detail else "}\n"
         self._lines.append(text)
         self._size += len(text)
         if self._size >= _FLUSH_SIZE:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
-
-    def _now(self) -> str:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
 
     def flush(self) -> None:
         if self._timer is not None:

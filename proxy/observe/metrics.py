@@ -161,11 +161,12 @@ class Metrics:
 
     def observe(self, line: AccessLine) -> None:
         """Count one request that was answered."""
-        known = self._requests.get((line.route, line.method, line.status))
+        method, _, route, status, ms, upstream_ms, *_ = line
+        known = self._requests.get((route, method, status))
         if known is None:
             known = self._new(line)
-        seconds = line.ms / 1000
-        own = seconds - line.upstream_ms / 1000
+        seconds = ms / 1000
+        own = seconds - upstream_ms / 1000
         known.count += 1
         known.seconds += seconds
         known.overhead += own

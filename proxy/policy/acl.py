@@ -16,6 +16,7 @@ from proxy.bounded import BoundedCache
 from proxy.policy.glob import Glob
 
 _MAX_DECISIONS = 32
+_MAX_DECIDED = 4096
 _ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
@@ -167,15 +168,15 @@ class Permits:
         self._paths = (_by_action(paths, "deny"), _by_action(paths, "allow"))
         self._playbooks = (_by_action(playbooks, "deny"), _by_action(playbooks, "allow"))
         self._default = default
-        self._on_paths: BoundedCache[tuple[Action, str, str], bool] = BoundedCache(_MAX_DECISIONS)
-        self._on_playbooks: BoundedCache[tuple[Action, str], bool] = BoundedCache(_MAX_DECISIONS)
+        self._on_paths: BoundedCache[tuple[Action, str, str], bool] = BoundedCache(_MAX_DECISIONS, _MAX_DECIDED)
+        self._on_playbooks: BoundedCache[tuple[Action, str], bool] = BoundedCache(_MAX_DECISIONS, _MAX_DECIDED)
 
     def allows(self, action: Action, method: str, path: str) -> bool:
         """Return whether the request is allowed. The decisions used last are cached."""
-        known = self._on_paths.get((action, method, path))
+        known = self._on_paths[action, method, path]
         if known is None:
             known = self._decide_path(action, method, path)
-            self._on_paths.put((action, method, path), known)
+            self._on_paths.put((action, method, path), known, len(path))
         return known
 
     def _decide_path(self, action: Action, method: str, path: str) -> bool:
@@ -190,10 +191,10 @@ class Permits:
 
     def allows_playbook(self, action: Action, playbook: str) -> bool:
         """Return whether the action on the playbook is allowed. The decisions used last are cached."""
-        known = self._on_playbooks.get((action, playbook))
+        known = self._on_playbooks[action, playbook]
         if known is None:
             known = self._decide(action, playbook)
-            self._on_playbooks.put((action, playbook), known)
+            self._on_playbooks.put((action, playbook), known, len(playbook))
         return known
 
     def _decide(self, action: Action, playbook: str) -> bool:

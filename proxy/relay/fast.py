@@ -8,20 +8,20 @@ decision.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from proxy.exchange import Exchange, Handover
+from proxy.exchange import Client, Completion, FastExchange, Handover
 from proxy.http.header_plan import request_head
 from proxy.http.json import require_json
+from proxy.http.request import RequestHead
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import JUDGED_BY_BODY, STARTS, Judged, Kind
+from proxy.noetl.surface import STARTS, Judged, Kind, needs_json
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
-from proxy.relay.relayed import RelayedRoute, client_head
-from proxy.services import Arrival, Service
+from proxy.relay.relayed import RelayedRoute, client_head, cors_lines
+from proxy.services import Service
 from proxy.upstream.client import error_of
-from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.receiver import Fault
 
@@ -29,79 +29,92 @@ _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 _NO_JUDGEMENT = Judged(Kind.PATH, Action.VIEW)
 
 
-@dataclass(frozen=True, slots=True)
-class FastRelay:
-    """Serves one relayed route on the fast path."""
-
-    route: RelayedRoute
-
-    def begin(self, arrival: Arrival, service: Service) -> Handover | None:
-        """Begin to serve a request; return a Handover where more than a kept connection is needed."""
-        route, head, body, principal = self.route, arrival.head, arrival.body, arrival.principal
-        exchange = FastExchange(route, arrival, service)
-        path = route.rewrite.apply(head.path, arrival.params)
-        judged, authorized = _NO_JUDGEMENT, _ALLOWED
-        if principal is not None:
-            judged = route.judge(head.method, path)
-            kind = judged.kind
-            if kind in JUDGED_BY_BODY or (kind is Kind.RERUN and body):
-                require_json(head.fields)
-            found = route.authorizer.authorize_known(principal, judged, head.method, head.path, body)
-            if found is None:
-                return Handover(exchange)
-            authorized = found
-        target = path + head.query
-        lines = head.fields.forwarded(route.request_plan)
-        key = route.balance_key(target, lines, principal)
-        connection = route.upstream.balancer.take_idle(head.method, key)
-        if connection is None:
-            return Handover(exchange, authorized)
-        framing_line = b"content-length: %d\r\n" % len(body) if body or head.method in _WITH_LENGTH else b""
-        request_id = exchange.request_id
-        request = request_head(
-            head.method,
-            target,
-            connection.authority,
-            framing_line,
-            lines,
-            exchange.identity(),
-            b"x-request-id: %b\r\ntraceparent: %b\r\n" % (request_id, exchange.traceparent),
-        )
-        exchange.send(connection, request + body if body else request, judged, authorized)
-        return None
-
-
 _ALLOWED = Authorized(None)
 
 
-class FastExchange(Exchange):
+class FastRelay:
+    """Serves one relayed route on the fast path."""
+
+    __slots__ = ("route",)
+
+    def __init__(self, route: RelayedRoute) -> None:
+        self.route = route
+
+    def exchange(
+        self,
+        head: RequestHead,
+        service: Service,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        body: bytes,
+    ) -> FastExchange:
+        """Return the exchange of a request."""
+        return RelayExchange(self.route, head, service, params, started, client, completion, body)
+
+
+class RelayExchange(FastExchange):
     """A relayed request under way on the fast path, and the receiver of its response."""
 
     __slots__ = (
-        "_authorized", "_body", "_client", "_close", "_completion", "_connection", "_framing", "_head", "_judged",
-        "_route", "_sent_at", "_stream", "_written",
+        "_authorized", "_body", "_connection", "_framing", "_head", "_judged", "_route", "_sent_at", "_stream",
+        "_written",
     )  # fmt: skip
 
-    def __init__(self, route: RelayedRoute, arrival: Arrival, service: Service) -> None:
-        super().__init__(arrival.head, service, arrival.params, arrival.principal, arrival.started)
+    def __init__(
+        self,
+        route: RelayedRoute,
+        head: RequestHead,
+        service: Service,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        body: bytes,
+    ) -> None:
+        FastExchange.__init__(self, head, service, params, started, client, completion, body)
         self._route = route
-        self._client = arrival.client
-        self._completion = arrival.completion
-        self._close = arrival.close
+        self._judged, self._authorized = _NO_JUDGEMENT, _ALLOWED
         self._head: ResponseHead | None = None
-        self._body: list[bytes] = []
+        self._body: bytes | list[bytes] = b""
         self._written = False
         self._stream: EventStream | None = None
 
-    def send(self, connection: UpstreamConnection, request: bytes, judged: Judged, authorized: Authorized) -> None:
-        """Send the request upstream."""
+    def begin(self) -> Handover | None:
+        """Authorize the request and send it upstream; return a Handover where more than a look is needed."""
+        route, head, body, principal = self._route, self.head, self.request_body, self.principal
+        method, fields = head.method, head.fields
+        path = route.rewrite.apply(head.path, self.params)
+        if principal is not None:
+            judged = self._judged = route.judge(method, path)
+            if needs_json(judged.kind, has_body=bool(body)):
+                require_json(fields)
+            authorized = route.authorizer.authorize_known(principal, judged, method, head.path, body)
+            if authorized is None:
+                return Handover(self)
+            self._authorized = authorized
+        target = path + head.query
+        lines = fields.forwarded(route.request_plan)
+        balancer = route.upstream.balancer
+        key = None if balancer.key is None else route.balance_key(target, lines, principal)
+        connection = balancer.take_idle(method, key)
+        if connection is None:
+            return Handover(self, self._authorized)
+        length = b"content-length: %d\r\n" % len(body) if body or method in _WITH_LENGTH else b""
+        request = request_head(
+            method, target, connection.authority, length, lines, self.identity(), self.request_id, self.traceparent
+        )
         self._connection = connection
-        self._judged = judged
-        self._authorized = authorized
         self._sent_at = time.perf_counter()
-        self._client.serve(self)
-        deadline = connection.now() + self._route.timeout
-        connection.begin(self, request, head_only=self.head.method == "HEAD", deadline=deadline)
+        self.client.serve(self)
+        connection.begin(
+            self,
+            request + body if body else request,
+            head_only=method == "HEAD",
+            deadline=connection.now() + route.timeout,
+        )
+        return None
 
     def client_left(self) -> None:
         """Release the upstream: the client has gone."""
@@ -133,7 +146,12 @@ class FastExchange(Exchange):
         self.status = head.status
 
     def on_body(self, data: bytes) -> None:
-        self._body.append(data)
+        if not self._body:
+            self._body = data
+        elif isinstance(self._body, list):
+            self._body.append(data)
+        else:
+            self._body = [self._body, data]
 
     def on_batch(self) -> None:
         if self._judged.kind in STARTS and not self._written and self._holds_little():
@@ -143,11 +161,16 @@ class FastExchange(Exchange):
         self._forward_body()
         if self._stream is not None and self._stream.should_end:
             self._end_events()
-        elif self._client.blocked():
+        elif self.client.blocked():
             self._connection.pause()
 
+    def _cors(self) -> bytes:
+        head = self.head
+        return b"" if head.fields.origin is None else cors_lines(self._route.spec.cors, head)
+
     def _holds_little(self) -> bool:
-        return sum(map(len, self._body)) <= self._route.max_started
+        arrived = self._body if isinstance(self._body, list) else [self._body]
+        return sum(map(len, arrived)) <= self._route.max_started
 
     def _begin_response(self) -> None:
         head = self._head
@@ -155,19 +178,22 @@ class FastExchange(Exchange):
         self._written = True
         how = self._framing = framing(self.head.method, head.status, head.length, http_1_0=False)
         planned = client_head(self._route.response_plan, head)
-        ending = self.ending(self._route.cors_lines(self.head), dated=planned.dated, close=self._close)
-        self._client.send(b"%b%b%b\r\n" % (planned.lines, how.line, ending))
+        ending = self.ending(self._cors(), dated=planned.dated, close=self.close)
+        self.client.send(b"%b%b%b\r\n" % (planned.lines, how.line, ending))
         if how.chunked and is_event_stream(head.headers):
             session = self.principal.key if self.principal is not None else b""
             self._stream = self._route.drain.open(self._end_events, session)
 
     def _forward_body(self) -> None:
         if self._body:
-            data = b"".join(self._body)
-            self._body.clear()
+            data = self._take_body()
             if self._stream is not None:
                 self._stream.forwarded(data)
-            self._client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._framing.chunked else data)
+            self.client.send(b"%x\r\n%b\r\n" % (len(data), data) if self._framing.chunked else data)
+
+    def _take_body(self) -> bytes:
+        body, self._body = self._body, b""
+        return b"".join(body) if isinstance(body, list) else body
 
     def _end_events(self) -> None:
         """End an event stream between two events, with the process or with its session."""
@@ -177,40 +203,40 @@ class FastExchange(Exchange):
         self._connection.abandon(self)
         farewell = stream.farewell()
         last = b"%x\r\n%b\r\n" % (len(farewell), farewell) if farewell else b""
-        self._client.send(last + b"0\r\n\r\n")
+        self.client.send(last + b"0\r\n\r\n")
         self.detail = "" if farewell else "the session ended"
         self._complete()
-        self._client.finished(close=True)
+        self.client.finished(close=True)
 
     def on_end(self) -> None:
         head = self._head
         assert head is not None  # noqa: S101 - the end follows the head
         now = time.perf_counter()
         self.upstream_seconds += now - self._sent_at
-        close = self._close = self._close or self._completion.draining
+        close = self.close = self.close or self._route.drain.started
         if self._written:
             self._forward_body()
             if self._framing.chunked:
-                self._client.send(b"0\r\n\r\n")
+                self.client.send(b"0\r\n\r\n")
         else:
-            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            body = self._take_body()
             if self._judged.kind in STARTS and head.status < 300:
                 self._route.note_started(self.who, body, self._authorized)
             planned = client_head(self._route.response_plan, head)
-            ending = self.ending(self._route.cors_lines(self.head), dated=planned.dated, close=close)
+            ending = self.ending(self._cors(), dated=planned.dated, close=close)
             if head.length is None and self.head.method != "HEAD":
                 ending = b"content-length: %d\r\n%b" % (len(body), ending)
-            self._client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
-        self._completion.complete(self)
+            self.client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
+        self.completion.complete(self)
         if self._stream is not None:
             self._stream.close()
-        self._client.finished(close=close)
+        self.client.finished(close=close)
 
     def on_fault(self, fault: Fault) -> None:
         if self._written:
             self.detail = f"upstream broke off: {fault}"
             self._complete()
-            self._client.cut()
+            self.client.cut()
             return
         upstream = self._route.upstream
         state = upstream.retry_state(self.head.method, whole=True)
@@ -219,15 +245,15 @@ class FastExchange(Exchange):
             return
         self.upstream_seconds += time.perf_counter() - self._sent_at
         error = error_of(fault, upstream.name, self._route.timeout)
-        self._completion.fail(self, self._client, error, close=self._close)
+        self.completion.fail(self, error)
 
     def _hand_over(self, handover: Handover) -> None:
         self.upstream_seconds += time.perf_counter() - self._sent_at
-        self._completion.hand_over(self._client, handover)
+        self.completion.hand_over(self.client, handover)
 
     def _complete(self) -> None:
         if self.upstream_seconds == 0.0:
             self.upstream_seconds = time.perf_counter() - self._sent_at
         if self._stream is not None:
             self._stream.close()
-        self._completion.complete(self)
+        self.completion.complete(self)

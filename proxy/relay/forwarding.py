@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from proxy.exchange import RequestContext
-from proxy.http.header_plan import field_line
 from proxy.http.json import require_json
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import JUDGED_BY_BODY, Judged, Kind
+from proxy.noetl.surface import Judged, needs_json
 from proxy.relay.event_streams import is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head
 from proxy.upstream.client import Body, OutgoingRequest
@@ -17,9 +16,8 @@ from proxy.upstream.response import BodyBroken, UpstreamResponse
 async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged) -> tuple[bytes | None, Authorized]:
     """Raise unless the request may go on; return its body, where that had to be read, and what it was judged on."""
     who, body = context.principal, None
-    if judged.kind in JUDGED_BY_BODY or judged.kind is Kind.RERUN:
-        if context.body.exists or judged.kind is not Kind.RERUN:
-            require_json(context.head.fields)
+    if needs_json(judged.kind, has_body=context.body.exists):
+        require_json(context.head.fields)
         body = await context.body.read(route.spec.max_body_size)
     if who is None:
         return body, Authorized(None)
@@ -46,16 +44,12 @@ def outgoing(
 ) -> OutgoingRequest:
     """Return the request to send upstream. `handshake` are further fields, of a WebSocket handshake."""
     head = context.head
-    lines = (
-        head.fields.forwarded(route.request_plan),
-        context.identity(),
-        field_line(b"x-request-id", context.request_id),
-        handshake,
-    )
     return OutgoingRequest(
         head.method,
         path + head.query,
-        b"".join(lines),
+        head.fields.forwarded(route.request_plan) + handshake,
+        context.identity(),
+        context.request_id,
         context.traceparent,
         body,
         length,

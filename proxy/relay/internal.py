@@ -13,7 +13,6 @@ from typing import Any
 from proxy.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge
 from proxy.exchange import Exchange
 from proxy.guards import admit_waiting
-from proxy.http.header_plan import field_line
 from proxy.http.json import read_json
 from proxy.http.request import RequestFields, RequestHead
 from proxy.http.target import PathError, normalise_path
@@ -59,7 +58,7 @@ class InternalRequests:
         Raises what the same request from outside would be answered with.
         """
         head = self._head(outer, method, endpoint, body)
-        exchange = Exchange(head, None, {}, None, time.perf_counter())
+        exchange = Exchange(head, None, {}, time.perf_counter())
         exchange.request_id, exchange.traceparent = outer.request_id, outer.traceparent
         try:
             return await self._send(exchange, b"" if body is None else json_body(body))
@@ -94,7 +93,7 @@ class InternalRequests:
         if isinstance(found, Missing) or route is None:
             raise Forbidden(detail=f"no route to NoETL serves {head.method} {head.path}")
         exchange.service, exchange.params = found.route, found.params
-        who = exchange.principal = (await admit_waiting(found.route.guards, head, self._principals)).principal
+        who = exchange.principal = await admit_waiting(found.route.guards, head, self._principals)
         path = route.rewrite.apply(head.path, found.params)
         if len(data) > route.spec.max_body_size:
             raise PayloadTooLarge(detail=f"{len(data)} bytes, {route.spec.max_body_size} allowed")
@@ -104,11 +103,12 @@ class InternalRequests:
             judged = route.judge(head.method, path)
             authorized = await route.authorizer.authorize(who, judged, head.method, head.path, data, on_behalf)
         start = time.perf_counter()
-        lines = head.fields.forwarded(route.request_plan) + exchange.identity()
         wanted = OutgoingRequest(
             head.method,
             path + head.query,
-            lines + field_line(b"x-request-id", exchange.request_id),
+            head.fields.forwarded(route.request_plan),
+            exchange.identity(),
+            exchange.request_id,
             exchange.traceparent,
             data if data or head.method in _WITH_LENGTH else None,
             session=who.key if who is not None else b"",

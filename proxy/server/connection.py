@@ -23,7 +23,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
 from proxy.errors import GatewayError, HeadTooLarge, RequestTimeout, Unavailable
-from proxy.exchange import ClientLeft, FastRequest, Handover
+from proxy.exchange import ClientLeft, FastExchange, Handover
 from proxy.http.request import Peer
 from proxy.relay.websocket import Tunnel
 from proxy.server.connection_limits import ConnectionLimits, bare_response, error_of
@@ -99,7 +99,7 @@ class ClientConnection(RequestHandler):
         self._head_bytes = 0
         self._head_deadline: asyncio.TimerHandle | None = None
         self._slow_reader: SlowReader | None = None
-        self._fast: FastRequest | None = None
+        self._fast: FastExchange | None = None
         self._offered: bytes | tuple[RawRequestMessage, StreamReader] = b""
         self._parsed = False
         self._handover: Handover | None = None
@@ -169,7 +169,7 @@ class ClientConnection(RequestHandler):
         end = data.find(b"\r\n\r\n")
         line_end = data.find(b"\r\n")
         dispatcher = self._listener.dispatcher
-        fields = dispatcher.known_fields.get(data[line_end + 2 : end]) if 0 < line_end < end else None
+        fields = dispatcher.known_fields[data[line_end + 2 : end]] if 0 < line_end < end else None
         if fields is None or self._paused or self._close or end > self.limits.limits.max_header_size:
             return False
         found = _REQUEST_LINE.fullmatch(data[:line_end].decode("latin-1"))
@@ -226,7 +226,7 @@ class ClientConnection(RequestHandler):
         self._listener.dispatcher.begin_parsed(self, message.method, message.path, message.raw_headers, body, data)
         return True
 
-    def serve(self, request: FastRequest) -> None:
+    def serve(self, request: FastExchange) -> None:
         """Note the request that is under way on the fast path."""
         self._fast = request
 

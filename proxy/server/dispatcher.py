@@ -25,21 +25,22 @@ from proxy.errors import (
     RequestTimeout,
     Unavailable,
 )
-from proxy.exchange import Client, ClientLeft, Exchange, Handover, RequestContext, ResponseWriter
+from proxy.exchange import Client, ClientLeft, Exchange, FastExchange, Handover, RequestContext, ResponseWriter
 from proxy.gateway import Gateway
-from proxy.guards import Admission, admit, admit_waiting
+from proxy.guards import admit, admit_waiting
 from proxy.http.body import Content, RequestBody
 from proxy.http.header_plan import RawFields
 from proxy.http.request import Peer, RequestFields, RequestHead
 from proxy.http.response import HSTS, OwnHeads, Response, error_response
 from proxy.http.target import Target, read_target
+from proxy.identity.principal import Principal
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.audit import AuditedLog
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.observe.metrics import MeasuredLog
 from proxy.relay.relayed import cors_lines
 from proxy.routing import Missing
-from proxy.services import Arrival, Service
+from proxy.services import Service
 from proxy.sessions.store import StoreError
 
 _KNOWN_FIELDS = 4096
@@ -111,11 +112,6 @@ class Dispatcher:
         self._log = get_logger()
         gateway.internal.record = self._write_access
 
-    @property
-    def draining(self) -> bool:
-        """Whether the process is about to end, so that connections close after their response."""
-        return self._drain.started
-
     # The fast path
 
     def begin_parsed(
@@ -157,14 +153,12 @@ class Dispatcher:
         head = RequestHead(method, path, query, fields, address, scheme)
         self.in_flight += 1
         self.begun += 1
-        principal = None
+        exchange = service.fast.exchange(head, service, found.params, started, client, self, body)
         try:
-            principal = admit(service.guards, head, self._sessions).principal
-            arrival = Arrival(head, found.params, principal, body, fields.close, client, self, started)
-            handover = service.fast.begin(arrival, service)
+            exchange.principal = admit(service.guards, head, self._sessions)
+            handover = exchange.begin()
         except Exception as error:
-            exchange = Exchange(head, service, found.params, principal, started)
-            self.fail(exchange, client, error, close=fields.close)
+            self.fail(exchange, error)
             return
         if handover is not None:
             self.hand_over(client, handover)
@@ -175,17 +169,17 @@ class Dispatcher:
         self.handed_over += 1
         client.hand_over(handover)
 
-    def respond(self, exchange: Exchange, client: Client, response: Response, *, close: bool) -> None:
+    def respond(self, exchange: FastExchange, response: Response) -> None:
         """Send a response of the gateway's own, and complete the request."""
-        close = close or self._drain.started
+        close = exchange.close or self._drain.started
         exchange.status = response.status
-        client.send(self._own_response(exchange, response, close=close))
+        exchange.client.send(self._own_response(exchange, response, close=close))
         self.complete(exchange)
-        client.finished(close=close)
+        exchange.client.finished(close=close)
 
-    def fail(self, exchange: Exchange, client: Client, error: Exception, *, close: bool) -> None:
+    def fail(self, exchange: FastExchange, error: Exception) -> None:
         """Send the response to a request that ended in an error, and complete it."""
-        self.respond(exchange, client, self._refusal(exchange, error), close=close)
+        self.respond(exchange, self._refusal(exchange, error))
 
     def complete(self, exchange: Exchange) -> None:
         """Write the access line of a request, and count it."""
@@ -218,7 +212,7 @@ class Dispatcher:
             fields = RequestFields(incoming.raw_headers, self._cookie)
             address, scheme = fields.client(client.peer, self._trusted)
             head = RequestHead(incoming.method, "", "", fields, address, scheme)
-            exchange = Exchange(head, None, {}, None, time.perf_counter())
+            exchange = Exchange(head, None, {}, time.perf_counter())
         fields = exchange.head.fields
         chunked = fields.value(b"transfer-encoding") is not None
         body = RequestBody(
@@ -288,10 +282,10 @@ class Dispatcher:
         if isinstance(found, Missing):
             raise NotFound if found.because == "no-path" else MethodNotAllowed(found.allow)
         context.service, context.params = found.route, found.params
-        context.principal = (await self._admit(context, found.route)).principal
+        context.principal = await self._admit(context, found.route)
         return await found.route.handler(context)
 
-    async def _admit(self, context: RequestContext, service: Service) -> Admission:
+    async def _admit(self, context: RequestContext, service: Service) -> Principal | None:
         if self._tracing is None:
             return await admit_waiting(service.guards, context.head, self._sessions)
         with self._tracing.step("session"):
@@ -337,12 +331,15 @@ class Dispatcher:
         return error_response(error, exchange.request_id)
 
     def _own_response(self, exchange: Exchange, response: Response, *, close: bool) -> bytes:
-        cors = exchange.service.guards.cors if exchange.service is not None else self._default_cors
-        lines = cors_lines(cors, exchange.head)
-        if cors.varies and not any(name == "vary" and "origin" in value for name, value in response.fields):
-            lines += b"vary: origin\r\n"
+        head, lines = exchange.head, b""
+        if head.method != "OPTIONS":  # a preflight's response has these fields already
+            cors = exchange.service.guards.cors if exchange.service is not None else self._default_cors
+            if head.fields.origin is not None:
+                lines = cors_lines(cors, head)
+            if cors.varies:
+                lines += b"vary: origin\r\n"
         ending = exchange.ending(lines, dated=False, close=close)
-        return self._heads.bytes(response, exchange.head.method, exchange.head.scheme, ending)
+        return self._heads.bytes(response, head.method, head.scheme, ending)
 
     def flush_log(self) -> None:
         """Write the access lines that are still collected."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
-from proxy.http.header_plan import CHUNKED, field_line, request_head
+from proxy.http.header_plan import CHUNKED, request_head
 from proxy.observe.tracing import Tracing
 from proxy.upstream.balance import Balancer, CircuitOpen, Endpoint
 from proxy.upstream.connection import UpstreamConnection
@@ -36,7 +36,9 @@ class OutgoingRequest:
     Args:
         method: of the request.
         target: path and query.
-        lines: its fields, each with its line end, but for `host`, framing and `traceparent`.
+        lines: the forwarded fields, each with its line end.
+        identity: the lines of the identity and forwarding fields.
+        request_id: its id.
         traceparent: its trace.
         body: its body; None for no body at all.
         length: the length of a streamed body; None if it is not known, then the body goes out in chunks.
@@ -47,6 +49,8 @@ class OutgoingRequest:
     method: str
     target: str
     lines: bytes
+    identity: bytes = b""
+    request_id: bytes = b""
     traceparent: bytes = b""
     body: Body = None
     length: int | None = None
@@ -71,8 +75,16 @@ class OutgoingRequest:
             framing = b"content-length: %d\r\n" % len(self.body)
         elif self.body is not None:
             framing = CHUNKED if self.length is None else b"content-length: %d\r\n" % self.length
-        trace = field_line(b"traceparent", self.traceparent) if self.traceparent else b""
-        return request_head(self.method, self.target, authority, framing, self.lines, trace)
+        return request_head(
+            self.method,
+            self.target,
+            authority,
+            framing,
+            self.lines,
+            self.identity,
+            self.request_id,
+            self.traceparent,
+        )
 
 
 _Begun = tuple[UpstreamResponse, UpstreamConnection, "asyncio.Task[None] | None"]

@@ -43,7 +43,7 @@ class KnownHeads:
     def find(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """Return a known head and the bytes that follow it. `data` must begin where a response begins."""
         end = data.find(_END) + 4
-        head = self._heads.get(data[:end])
+        head = self._heads[data[:end]]
         return None if head is None else (head, data[end:])
 
     def keep(self, data: bytes, head: ResponseHead) -> None:

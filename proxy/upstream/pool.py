@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -74,6 +75,8 @@ class Pool:
         self._open: set[UpstreamConnection] = set()
         self._waiting: deque[asyncio.Future[UpstreamConnection]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.now: Callable[[], float] = self._first_now
+        """The event loop's clock, in seconds."""
         self._sweeper: asyncio.TimerHandle | None = None
         shortest = min(settings.response_timeout, settings.idle_timeout)
         self._sweep_every = min(0.5, max(0.01, shortest / 4))
@@ -89,9 +92,8 @@ class Pool:
         """Requests that wait for a connection."""
         return len(self._waiting)
 
-    def now(self) -> float:
-        """The event loop's clock."""
-        return self._loop.time() if self._loop is not None else self._start().time()
+    def _first_now(self) -> float:
+        return self._start().time()
 
     def answered(self, status: int, *, probe: bool = False) -> None:
         """A request was answered. 502, 503 and 504 are failures of what stands behind."""
@@ -208,9 +210,12 @@ class Pool:
             wanted.set_result(done.result())
 
     def release(self, connection: UpstreamConnection) -> None:
-        """An exchange ended cleanly."""
+        """Keep a connection whose exchange ended cleanly, or give it to a request that waits."""
         connection.idle_since = self.now()
-        self._hand_on(connection)
+        if self._waiting or self._closed or not connection.usable:
+            self._hand_on(connection)
+        else:
+            self._idle.append(connection)
 
     def _hand_on(self, connection: UpstreamConnection) -> None:
         while self._waiting and connection.usable:
@@ -232,6 +237,7 @@ class Pool:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._sweeper = self._loop.call_later(self._sweep_every, self._sweep)
         return self._loop
 
