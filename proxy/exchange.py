@@ -89,23 +89,19 @@ class Handover(NamedTuple):
 class Exchange:
     """The facts of one request. Times are of `time.perf_counter`, in seconds; `service` is None without a route."""
 
-    __slots__ = (
-        "_traceparent", "denied", "detail", "head", "params", "principal", "request_id", "service", "started", "status",
-        "upstream_seconds",
-    )  # fmt: skip
+    principal: Principal | None = None
+    upstream_seconds = 0.0
+    status = 499
+    detail = ""
+    denied = False
 
     def __init__(self, head: RequestHead, service: Service | None, params: Mapping[str, str], started: float) -> None:
         self.head = head
         self.service = service
         self.params = params
-        self.principal: Principal | None = None
         self.started = started
         self.request_id = head.fields.request_id or new_request_id()
         self._traceparent = head.fields.traceparent
-        self.upstream_seconds = 0.0
-        self.status = 499
-        self.detail = ""
-        self.denied = False
 
     @property
     def traceparent(self) -> bytes:
@@ -172,23 +168,29 @@ class FastExchange(Exchange):
         request_body: its body.
     """
 
-    __slots__ = ("client", "close", "completion", "request_body")
+    service: Service
 
     def __init__(
         self,
         head: RequestHead,
-        service: Service | None,
+        service: Service,
         params: Mapping[str, str],
         started: float,
         client: Client,
         completion: Completion,
         request_body: bytes,
     ) -> None:
-        Exchange.__init__(self, head, service, params, started)
+        self.head = head
+        self.service = service
+        self.params = params
+        self.started = started
+        fields = head.fields
+        self.request_id = fields.request_id or new_request_id()
+        self._traceparent = fields.traceparent
         self.client = client
         self.completion = completion
         self.request_body = request_body
-        self.close = head.fields.close
+        self.close = fields.close
 
     def begin(self) -> Handover | None:
         """Begin to serve the request, which has passed its guards; it may be answered before this returns.
@@ -214,13 +216,13 @@ class RequestContext(Exchange):
         handover: what the fast path left of it, if it began there.
     """
 
-    __slots__ = ("body", "handover", "writer")
-
     def __init__(
         self, exchange: Exchange, body: RequestBody, writer: ResponseWriter, handover: Handover | None
     ) -> None:
-        for name in Exchange.__slots__:
-            setattr(self, name, getattr(exchange, name))
+        super().__init__(exchange.head, exchange.service, exchange.params, exchange.started)
+        self.principal = exchange.principal
+        self.request_id, self._traceparent = exchange.request_id, exchange._traceparent
+        self.upstream_seconds = exchange.upstream_seconds
         self.body = body
         self.writer = writer
         self.handover = handover

@@ -34,7 +34,7 @@ from proxy.identity.principal import Principals
 from proxy.identity.tokens import TenantSettings
 from proxy.noetl.api import KnownFacts, NoetlApi
 from proxy.noetl.authorize import Authorizer
-from proxy.observe.audit import STDOUT, Audit, AuditFile, AuditSettings, AuditStream
+from proxy.observe.audit import EVENTS, STDOUT, Audit, AuditFile, AuditSettings, AuditStream
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
 from proxy.policy.binding import Bind
@@ -207,7 +207,7 @@ class Gateway:
             route = None
         else:
             handler, fast, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
-        service = Service(spec, guards, handler, fast, largest, spec.block.server_timing)
+        service = Service(spec, guards, handler, fast, largest, spec.block.server_timing, name in EVENTS)
         if route is not None and route.api is not None:
             self._relayed[id(service)] = route
         return service

@@ -37,7 +37,7 @@ class Service:
     """One route, compiled.
 
     `handler` serves it on the streaming path, `fast` on the fast path (None: it can't), `max_body` is the largest body
-    in bytes that the fast path takes.
+    in bytes that the fast path accepts; `audited`: its requests are entries of the audit log.
     """
 
     spec: RouteSpec
@@ -46,3 +46,4 @@ class Service:
     fast: FastHandler | None
     max_body: int
     server_timing: bool
+    audited: bool = False

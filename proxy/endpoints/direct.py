@@ -39,8 +39,6 @@ class DirectEndpoint:
 class DirectExchange(FastExchange):
     """A request that is answered at once."""
 
-    __slots__ = ("answer",)
-
     answer: Answer
 
     def begin(self) -> None:

@@ -64,7 +64,9 @@ class FastGraphql:
         body: bytes,
     ) -> FastExchange:
         """Return the exchange of a request."""
-        return OperationExchange(self, head, service, params, started, client, completion, body)
+        exchange = OperationExchange(head, service, params, started, client, completion, body)
+        exchange.route = self
+        return exchange
 
     def prepare(self, head: RequestHead, body: bytes) -> tuple[Ready, str] | None:
         """Return what a request asks for, ready to run, and the media type to answer with; None if it is not plain.
@@ -113,37 +115,24 @@ class FastGraphql:
 class OperationExchange(FastExchange):
     """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
 
-    __slots__ = (
-        "_call", "_chunks", "_connection", "_coroutine", "_head", "_media", "_route", "_sent_at", "_size", "_task",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        route: FastGraphql,
-        head: RequestHead,
-        service: Service,
-        params: Mapping[str, str],
-        started: float,
-        client: Client,
-        completion: Completion,
-        body: bytes,
-    ) -> None:
-        FastExchange.__init__(self, head, service, params, started, client, completion, body)
-        self._route = route
-        self._coroutine: Coroutine[Call, Any, ExecutionResult] | None = None
-        self._connection: UpstreamConnection | None = None
-        self._task: asyncio.Task[Answer] | None = None
-        self._sent_at = 0.0
+    route: FastGraphql
+    _coroutine: Coroutine[Call, Any, ExecutionResult] | None = None
+    _connection: UpstreamConnection | None = None
+    _task: asyncio.Task[Answer] | None = None
+    _sent_at = 0.0
+    _head: ResponseHead | None = None
+    _media: str
+    _call: UpstreamCall
 
     def begin(self) -> Handover | None:
         """Run the plan until it waits for the upstream, or to its end; hand over what is not a plain operation."""
-        prepared = self._route.prepare(self.head, self.request_body) if self.principal is not None else None
+        prepared = self.route.prepare(self.head, self.request_body) if self.principal is not None else None
         if prepared is None:
             return Handover(self)
         ready, self._media = prepared
-        self._coroutine = ready.run(self._route.context(self))
+        self._coroutine = ready.run(self.route.context(self))
         self.client.serve(self)
-        self._route.deadlines.add(self)
+        self.route.deadlines.add(self)
         self._resume(None)
         return None
 
@@ -159,10 +148,10 @@ class OperationExchange(FastExchange):
     def timed_out(self) -> None:
         """End the operation: it takes longer than it may."""
         self._stop()
-        self._finish(timed_out(self._route.deadlines.seconds))
+        self._finish(timed_out(self.route.deadlines.seconds))
 
     def _stop(self) -> None:
-        self._route.deadlines.discard(self)
+        self.route.deadlines.discard(self)
         coroutine, self._coroutine = self._coroutine, None
         if coroutine is not None:
             coroutine.close()
@@ -184,7 +173,7 @@ class OperationExchange(FastExchange):
         except StopIteration as done:
             self._finish(done.value)
         except Exception as error:
-            self._route.deadlines.discard(self)
+            self.route.deadlines.discard(self)
             self.completion.fail(self, error)
         else:
             self._sent_at = time.perf_counter()
@@ -196,7 +185,7 @@ class OperationExchange(FastExchange):
             call.task.add_done_callback(self._answered)
             return
         self._call = call
-        wanted, client = call.wanted, self._route.api.client
+        wanted, client = call.wanted, self.route.api.client
         balancer = client.balancer
         key = balancer.key(wanted.target, wanted.lines, wanted.session) if balancer.key is not None else None
         connection = balancer.take_idle(wanted.method, key)
@@ -204,7 +193,7 @@ class OperationExchange(FastExchange):
             self._ask(None)
             return
         self._connection = connection
-        self._head: ResponseHead | None = None
+        self._head = None
         self._chunks: list[bytes] = []
         self._size = 0
         body = wanted.body if isinstance(wanted.body, bytes) else b""
@@ -214,7 +203,7 @@ class OperationExchange(FastExchange):
 
     def _ask(self, retry: RetryState | None) -> None:
         call = self._call
-        sending = self._route.api.exchange(call.wanted, call.on_behalf, retry)
+        sending = self.route.api.exchange(call.wanted, call.on_behalf, retry)
         self._task = asyncio.get_running_loop().create_task(sending)
         self._task.add_done_callback(self._answered)
 
@@ -227,7 +216,7 @@ class OperationExchange(FastExchange):
     # ResponseReceiver
 
     def on_head(self, head: ResponseHead) -> None:
-        client = self._route.api.client
+        client = self.route.api.client
         if head.status in client.retries.statuses and self._connection is not None:
             state = client.retry_state(self._call.wanted.method, whole=True)
             if state.again_after_status(head.status, self._connection.watch):
@@ -255,7 +244,7 @@ class OperationExchange(FastExchange):
             self._resume((head.status, b"".join(self._chunks)))
 
     def on_fault(self, fault: Fault) -> None:
-        client = self._route.api.client
+        client = self.route.api.client
         if self._head is not None:
             self._resume(BadGateway(detail=str(fault)))
             return
@@ -269,7 +258,7 @@ class OperationExchange(FastExchange):
     # The response
 
     def _finish(self, result: ExecutionResult) -> None:
-        self._route.deadlines.discard(self)
+        self.route.deadlines.discard(self)
         try:
             answer, behind = answered(result)
             if behind:

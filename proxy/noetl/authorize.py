@@ -10,7 +10,7 @@ from typing import NamedTuple
 from proxy.errors import Forbidden, NotFound
 from proxy.http.json import parse_json
 from proxy.identity.principal import Principal
-from proxy.noetl.api import NoetlApi, OnBehalf
+from proxy.noetl.api import KnownFacts, NoetlApi, OnBehalf
 from proxy.noetl.surface import Judged, Kind, named_playbook
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import AccessPolicy, Action, Decision
@@ -48,6 +48,7 @@ class Authorizer:
         self.policy = policy
         self._store = store
         self._api = api
+        self._paths = api.known.paths if api is not None else KnownFacts().paths
         self._outcomes = outcomes
         self._tracing = tracing
 
@@ -98,7 +99,7 @@ class Authorizer:
             named = named_playbook(kind, parse_json(body))
             playbook = named.path or self._need_api().known_catalog_path(named.catalog_id or "")
         else:
-            playbook = self._need_api().known_path(judged.execution_id)
+            playbook = self._paths[judged.execution_id]
         if playbook is None:
             return None
         if who.permits.allows_playbook(judged.action, playbook):

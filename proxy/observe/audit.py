@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.access import AccessLine
 from proxy.observe.logs import get_logger
 
 START = "0" * 64
@@ -201,19 +201,15 @@ def _lines(file: Path) -> Iterator[bytes]:
         yield from stream
 
 
-class AuditedLog:
-    """An access log that also writes the audit log. `handlers` maps a route's pattern to its handler."""
+class AuditTrail:
+    """Writes the entries of requests to an audit log."""
 
-    def __init__(self, log: AccessLog, audit: Audit, handlers: Mapping[str, str]) -> None:
-        self._write = log.write
+    def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._events = {pattern: EVENTS[name] for pattern, name in handlers.items() if name in EVENTS}
-        self.flush = log.flush
 
-    def write(self, line: AccessLine) -> None:
-        """Write the line of a request; write an audit line if the request is an audit event."""
-        self._write(line)
-        event = self._events.get(line.route) if line.route is not None else None
+    def write(self, line: AccessLine, handler: str | None) -> None:
+        """Write the entry of a request, if it is one for the audit log: by its handler, or as it was denied."""
+        event = EVENTS.get(handler or "")
         if event is not None and line.method != "GET":
             self._audit.append(_entry(event, _outcome(event, line), line))
         elif line.denied:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from proxy.observe.access import AccessLine, AccessLog
+from proxy.observe.access import AccessLine
 
 Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[str, ...]
@@ -211,17 +211,3 @@ class Metrics:
             "noetl_gateway_session_check": self.session_checks,
             "noetl_gateway_authz": self.decisions,
         }
-
-
-class MeasuredLog:
-    """An access log that also counts each request."""
-
-    def __init__(self, log: AccessLog, metrics: Metrics) -> None:
-        self._write = log.write
-        self._observe = metrics.observe
-        self.flush = log.flush
-
-    def write(self, line: AccessLine) -> None:
-        """Count a request and write its line."""
-        self._observe(line)
-        self._write(line)

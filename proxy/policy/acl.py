@@ -31,9 +31,10 @@ class Action(StrEnum):
     @classmethod
     def of_method(cls, method: str) -> Action:
         """Return the action of a forwarded request whose route has no `action`."""
-        if method in ("GET", "HEAD"):
-            return cls.VIEW
-        return cls.DELETE if method == "DELETE" else cls.MODIFY
+        return _OF_METHOD.get(method, cls.MODIFY)
+
+
+_OF_METHOD = {"GET": Action.VIEW, "HEAD": Action.VIEW, "DELETE": Action.DELETE}
 
 
 @dataclass(frozen=True, slots=True)

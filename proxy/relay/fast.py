@@ -14,14 +14,15 @@ from proxy.exchange import Client, Completion, FastExchange, Handover
 from proxy.http.header_plan import request_head
 from proxy.http.json import require_json
 from proxy.http.request import RequestHead
-from proxy.http.response import framing
+from proxy.http.response import Framing, framing
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import STARTS, Judged, Kind, needs_json
+from proxy.noetl.surface import JUDGED_BY_BODY, STARTS, Judged, Kind, needs_json
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head, cors_lines
 from proxy.services import Service
 from proxy.upstream.client import error_of
+from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.receiver import Fault
 
@@ -51,44 +52,33 @@ class FastRelay:
         body: bytes,
     ) -> FastExchange:
         """Return the exchange of a request."""
-        return RelayExchange(self.route, head, service, params, started, client, completion, body)
+        exchange = RelayExchange(head, service, params, started, client, completion, body)
+        exchange.route = self.route
+        return exchange
 
 
 class RelayExchange(FastExchange):
     """A relayed request under way on the fast path, and the receiver of its response."""
 
-    __slots__ = (
-        "_authorized", "_body", "_connection", "_framing", "_head", "_judged", "_route", "_sent_at", "_stream",
-        "_written",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        route: RelayedRoute,
-        head: RequestHead,
-        service: Service,
-        params: Mapping[str, str],
-        started: float,
-        client: Client,
-        completion: Completion,
-        body: bytes,
-    ) -> None:
-        FastExchange.__init__(self, head, service, params, started, client, completion, body)
-        self._route = route
-        self._judged, self._authorized = _NO_JUDGEMENT, _ALLOWED
-        self._head: ResponseHead | None = None
-        self._body: bytes | list[bytes] = b""
-        self._written = False
-        self._stream: EventStream | None = None
+    route: RelayedRoute
+    _judged = _NO_JUDGEMENT
+    _authorized = _ALLOWED
+    _head: ResponseHead | None = None
+    _body: bytes | list[bytes] = b""
+    _written = False
+    _stream: EventStream | None = None
+    _framing: Framing
+    _connection: UpstreamConnection
+    _sent_at: float
 
     def begin(self) -> Handover | None:
         """Authorize the request and send it upstream; return a Handover where more than a look is needed."""
-        route, head, body, principal = self._route, self.head, self.request_body, self.principal
+        route, head, body, principal = self.route, self.head, self.request_body, self.principal
         method, fields = head.method, head.fields
         path = route.rewrite.apply(head.path, self.params)
         if principal is not None:
             judged = self._judged = route.judge(method, path)
-            if needs_json(judged.kind, has_body=bool(body)):
+            if (body or judged.kind in JUDGED_BY_BODY) and needs_json(judged.kind, has_body=bool(body)):
                 require_json(fields)
             authorized = route.authorizer.authorize_known(principal, judged, method, head.path, body)
             if authorized is None:
@@ -135,9 +125,9 @@ class RelayExchange(FastExchange):
     # ResponseReceiver
 
     def on_head(self, head: ResponseHead) -> None:
-        retries = self._route.upstream.retries
+        retries = self.route.upstream.retries
         if head.status in retries.statuses:
-            state = self._route.upstream.retry_state(self.head.method, whole=True)
+            state = self.route.upstream.retry_state(self.head.method, whole=True)
             if state.again_after_status(head.status, self._connection.watch):
                 self._connection.abandon(self)
                 self._hand_over(Handover(self, self._authorized, state))
@@ -166,23 +156,23 @@ class RelayExchange(FastExchange):
 
     def _cors(self) -> bytes:
         head = self.head
-        return b"" if head.fields.origin is None else cors_lines(self._route.spec.cors, head)
+        return b"" if head.fields.origin is None else cors_lines(self.route.spec.cors, head)
 
     def _holds_little(self) -> bool:
         arrived = self._body if isinstance(self._body, list) else [self._body]
-        return sum(map(len, arrived)) <= self._route.max_started
+        return sum(map(len, arrived)) <= self.route.max_started
 
     def _begin_response(self) -> None:
         head = self._head
         assert head is not None  # noqa: S101 - a batch follows the head
         self._written = True
         how = self._framing = framing(self.head.method, head.status, head.length, http_1_0=False)
-        planned = client_head(self._route.response_plan, head)
+        planned = client_head(self.route.response_plan, head)
         ending = self.ending(self._cors(), dated=planned.dated, close=self.close)
         self.client.send(b"%b%b%b\r\n" % (planned.lines, how.line, ending))
         if how.chunked and is_event_stream(head.headers):
             session = self.principal.key if self.principal is not None else b""
-            self._stream = self._route.drain.open(self._end_events, session)
+            self._stream = self.route.drain.open(self._end_events, session)
 
     def _forward_body(self) -> None:
         if self._body:
@@ -213,7 +203,7 @@ class RelayExchange(FastExchange):
         assert head is not None  # noqa: S101 - the end follows the head
         now = time.perf_counter()
         self.upstream_seconds += now - self._sent_at
-        close = self.close = self.close or self._route.drain.started
+        close = self.close = self.close or self.route.drain.started
         if self._written:
             self._forward_body()
             if self._framing.chunked:
@@ -221,8 +211,8 @@ class RelayExchange(FastExchange):
         else:
             body = self._take_body()
             if self._judged.kind in STARTS and head.status < 300:
-                self._route.note_started(self.who, body, self._authorized)
-            planned = client_head(self._route.response_plan, head)
+                self.route.note_started(self.who, body, self._authorized)
+            planned = client_head(self.route.response_plan, head)
             ending = self.ending(self._cors(), dated=planned.dated, close=close)
             if head.length is None and self.head.method != "HEAD":
                 ending = b"content-length: %d\r\n%b" % (len(body), ending)
@@ -238,13 +228,13 @@ class RelayExchange(FastExchange):
             self._complete()
             self.client.cut()
             return
-        upstream = self._route.upstream
+        upstream = self.route.upstream
         state = upstream.retry_state(self.head.method, whole=True)
         if self._head is None and state.again_after_fault(fault.kind, self._connection.watch):
             self._hand_over(Handover(self, self._authorized, state))
             return
         self.upstream_seconds += time.perf_counter() - self._sent_at
-        error = error_of(fault, upstream.name, self._route.timeout)
+        error = error_of(fault, upstream.name, self.route.timeout)
         self.completion.fail(self, error)
 
     def _hand_over(self, handover: Handover) -> None:

@@ -35,9 +35,8 @@ from proxy.http.response import HSTS, OwnHeads, Response, error_response
 from proxy.http.target import Target, read_target
 from proxy.identity.principal import Principal
 from proxy.observe.access import AccessLine, AccessLog
-from proxy.observe.audit import AuditedLog
+from proxy.observe.audit import AuditTrail
 from proxy.observe.logs import access_log, get_logger, redact_query
-from proxy.observe.metrics import MeasuredLog
 from proxy.relay.relayed import cors_lines
 from proxy.routing import Missing
 from proxy.services import Service
@@ -104,11 +103,8 @@ class Dispatcher:
         self._routes = gateway.routes
         self._heads = OwnHeads(gateway.security, HSTS if gateway.security else ())
         self._access_log: AccessLog = log or access_log(enabled=config.logging.access)
-        if gateway.audit is not None:
-            handlers = {e.pattern.text: e.route.block.handler or "" for e in gateway.compiled.routes.entries}
-            self._access_log = AuditedLog(self._access_log, gateway.audit, handlers)
-        if config.metrics.enabled:
-            self._access_log = MeasuredLog(self._access_log, gateway.process.measures.metrics)
+        self._audit = AuditTrail(gateway.audit) if gateway.audit is not None else None
+        self._observe = gateway.process.measures.metrics.observe if config.metrics.enabled else None
         self._log = get_logger()
         gateway.internal.record = self._write_access
 
@@ -360,4 +356,8 @@ class Dispatcher:
             exchange.detail,
             exchange.denied,
         )
+        if self._observe is not None:
+            self._observe(line)
         self._access_log.write(line)
+        if self._audit is not None and (exchange.denied or (service is not None and service.audited)):
+            self._audit.write(line, service.spec.block.handler if service is not None else None)

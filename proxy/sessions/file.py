@@ -27,6 +27,7 @@ _LARGEST_MAP = 64 * 1024**3
 _BATCH = 256
 _MAX_WAITING = 20_000
 _TOUCH_DELAY = 1.0
+_OWNERS_DELAY = 0.05
 _MAX_DECODED = 20_000
 _MAX_NAME = 64
 _FILES = {"data.mdb", "lock.mdb"}
@@ -91,6 +92,8 @@ class FileStore:
         self._writer: asyncio.Task[None] | None = None
         self._touched: dict[bytes, float] = {}
         self._touch_timer: asyncio.TimerHandle | None = None
+        self._owners: dict[bytes, bytes] = {}
+        self._owners_timer: asyncio.TimerHandle | None = None
         self._idle_cursor = b""
         self._decoded: dict[bytes, tuple[bytes, float | None, Session]] = {}
 
@@ -219,15 +222,34 @@ class FileStore:
 
     def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
-        if not 0 < len(name) <= _MAX_NAME:
+        if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING:
             return
-        self._write_in_background(lambda txn: txn.put(name, data, db=self._records.executions))
+        self._owners[name] = data
+        if self._owners_timer is None:
+            self._owners_timer = asyncio.get_running_loop().call_later(_OWNERS_DELAY, self._flush_owners)
+
+    def _flush_owners(self) -> None:
+        """Write the owners of executions to the store; until that is done, they are read from memory."""
+        self._owners_timer = None
+        owners = dict(self._owners)
+
+        def note(txn: Any) -> None:
+            for name, data in owners.items():
+                txn.put(name, data, db=self._records.executions)
+
+        def forget() -> None:
+            for name, data in owners.items():
+                if self._owners.get(name) == data:
+                    del self._owners[name]
+
+        if owners:
+            self._write_in_background(note, forget)
 
     async def execution_owner(self, execution_id: str) -> int | None:
         name = execution_id.encode()
         if not 0 < len(name) <= _MAX_NAME:
             return None
-        data = self._read(lambda txn: txn.get(name, db=self._records.executions))
+        data = self._owners.get(name) or self._read(lambda txn: txn.get(name, db=self._records.executions))
         return None if data is None else unpack(data[8:])
 
     async def check(self) -> None:
@@ -237,6 +259,9 @@ class FileStore:
         if self._touch_timer is not None:
             self._touch_timer.cancel()
             self._flush_touched()
+        if self._owners_timer is not None:
+            self._owners_timer.cancel()
+            self._flush_owners()
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
         self._executor.shutdown(wait=True)

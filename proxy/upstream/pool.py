@@ -212,7 +212,7 @@ class Pool:
     def release(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange ended cleanly, or give it to a request that waits."""
         connection.idle_since = self.now()
-        if self._waiting or self._closed or not connection.usable:
+        if self._waiting or self._closed:
             self._hand_on(connection)
         else:
             self._idle.append(connection)
