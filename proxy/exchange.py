@@ -1,4 +1,4 @@
-"""One request on its way through the gateway: its head, who sends it, and what has become of it so far.
+"""One request on its way through the gateway: its head, its user, the route that serves it, and its outcome.
 
 Both transports carry one: the fast path in a subclass that receives the upstream's response, the streaming path in a
 `RequestContext` with the request's body and a writer for the response.
@@ -7,10 +7,13 @@ Both transports carry one: the fast path in a subclass that receives the upstrea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
+from proxy.config.compile import RouteSpec
 from proxy.errors import GatewayError
+from proxy.guards import RouteGuards
 from proxy.http.body import RequestBody
 from proxy.http.date import date_line
 from proxy.http.header_plan import field_line
@@ -23,9 +26,6 @@ from proxy.identity.principal import Principal
 from proxy.noetl.api import OnBehalf
 from proxy.noetl.authorize import Authorized
 from proxy.upstream.retry import RetryState
-
-if TYPE_CHECKING:
-    from proxy.services import Service
 
 
 class Client(Protocol):
@@ -276,6 +276,42 @@ class ResponseWriter:
 
 Result = Response | None
 """What a handler returns: a response of the gateway's own, or None if it has written one itself."""
+
+
+Handler = Callable[[RequestContext], Awaitable[Result]]
+
+
+class FastHandler(Protocol):
+    """Serves requests of one route on the fast path."""
+
+    def exchange(
+        self,
+        head: RequestHead,
+        service: Service,
+        params: Mapping[str, str],
+        started: float,
+        client: Client,
+        completion: Completion,
+        body: bytes,
+    ) -> FastExchange:
+        """Return the exchange of a request; see `FastExchange`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Service:
+    """One route, compiled.
+
+    `handler` serves it on the streaming path, `fast` on the fast path (None: it can't), `max_body` is the largest body
+    in bytes that the fast path accepts; `audited`: its requests are entries of the audit log.
+    """
+
+    spec: RouteSpec
+    guards: RouteGuards
+    handler: Handler
+    fast: FastHandler | None
+    max_body: int
+    server_timing: bool
+    audited: bool = False
 
 
 def joined(details: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from proxy.endpoints.graphiql import load_page
 from proxy.endpoints.graphql import GraphqlHandler
 from proxy.endpoints.health import OpsHandlers
 from proxy.endpoints.metrics import MetricsHandler, measure_upstreams
+from proxy.exchange import FastHandler, Handler, Service
 from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
 from proxy.guards import NO_SESSION, OPTIONAL, REQUIRED, RouteGuards
@@ -45,10 +46,9 @@ from proxy.relay.fast import FastRelay
 from proxy.relay.handler import RelayHandler
 from proxy.relay.internal import InternalRequests
 from proxy.relay.relayed import RelayedRoute
-from proxy.relay.rewrite import Rewrite
 from proxy.relay.websocket import WebSocketRelay
+from proxy.rewrite import Rewrite
 from proxy.routing import Entry, RouteTable, parse_pattern
-from proxy.services import FastHandler, Handler, Service
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import SessionStore

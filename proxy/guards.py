@@ -17,6 +17,7 @@ from proxy.http.credentials import Credentials
 from proxy.http.origin import Origin, origin_of, read_origin
 from proxy.http.request import SAFE_METHODS, RequestHead
 from proxy.identity.principal import Principal
+from proxy.policy.acl import lacks_role
 from proxy.policy.cors import CorsPolicy
 from proxy.rate_limits import RateLimit
 
@@ -109,7 +110,7 @@ def check_connection(guards: RouteGuards, head: RequestHead) -> None:
 
 def check_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> None:
     """Apply the guards that need to know the user. Raises as `admit`."""
-    if guards.roles and not (principal is not None and guards.roles & principal.subject.roles):
+    if lacks_role(guards.roles, frozenset() if principal is None else principal.subject.roles):
         raise Forbidden(detail=f"route {guards.pattern} requires a role")
     limit = guards.limit
     if limit is not None and limit.needs_session:

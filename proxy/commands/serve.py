@@ -23,8 +23,8 @@ from proxy.config.lint import lint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
 from proxy.observe import logs
+from proxy.server.aiohttp_release import UnknownAiohttp, check_aiohttp
 from proxy.server.certificate import CertificateError
-from proxy.server.connection import UnknownAiohttp, check_aiohttp
 from proxy.server.file_watch import Changes
 from proxy.server.shared_port import reserve_port
 from proxy.server.supervisor import Supervisor, ready_note, worker_count

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from proxy.config.builtin import HANDLERS
 from proxy.config.later import Later
-from proxy.config.model import Gateway, RouteBlock, RuleBlock
+from proxy.config.model import Gateway, RouteBlock
+from proxy.config.model_acl import RuleBlock
 from proxy.config.problems import Path, Problem, suggest
 from proxy.config.yamlfile import Document
 from proxy.http.header_edits import Direction, edit_problems

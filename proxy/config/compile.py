@@ -10,7 +10,8 @@ from typing import Any
 from proxy.config.block import RELAYED
 from proxy.config.builtin import HANDLERS
 from proxy.config.load import Loaded
-from proxy.config.model import Cors, RateLimitBlock, RouteBlock, RuleBlock
+from proxy.config.model import Cors, RateLimitBlock, RouteBlock
+from proxy.config.model_acl import RuleBlock
 from proxy.config.problems import Place
 from proxy.policy.acl import AccessPolicy, Action, ClaimTest, Role, Rule
 from proxy.policy.cors import CorsPolicy, compile_cors

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.model import Gateway, RoleBlock
+from proxy.config.model import Gateway
+from proxy.config.model_acl import RoleBlock
 from proxy.config.problems import Path, Problem, key_of
 from proxy.config.secret_names import is_secret_name
 from proxy.http.target import normalise_path

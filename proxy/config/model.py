@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from proxy.config.block import Block, Methods, Verb, env
+from proxy.config.block import Block, Methods, env
 from proxy.config.later import Later
+from proxy.config.model_acl import Acl
 from proxy.config.model_identity import Auth, Sessions
 from proxy.config.model_upstreams import Upstream
 from proxy.config.types import (
-    Claims,
     Duration,
     Flag,
     FromEnvironment,
@@ -110,51 +110,6 @@ class Cors(Block):
     exposed_headers: Texts = Field(("x-request-id",), description="Response headers that scripts may read.")
     max_age: Duration = Field(600.0, description="How long browsers may cache a preflight response.")
     allow_private_network: Flag = Field(False, description="Allow private-network preflight requests.")
-
-
-class RoleBlock(Block):
-    emails: Texts = Field((), description="Globs over the e-mail address.")
-    subjects: Texts = Field((), description="Values of the `sub` claim.")
-    claims: Claims = Field(default_factory=dict, description="Claims of the token: name and value, or list of values.")
-    everyone: Flag = Field(False, description="If true, every signed-in user has the role.")
-
-
-class RuleBlock(Block):
-    allow: Annotated[tuple[Verb, ...], ListOf] = Field((), description="Actions that the rule allows.")
-    deny: Annotated[tuple[Verb, ...], ListOf] = Field((), description="Actions that the rule denies.")
-    roles: Texts = Field((), description="Users who have any of these roles.")
-    emails: Texts = Field((), description="Users whose e-mail address matches any of these globs.")
-    claims: Claims = Field(default_factory=dict, description="Users whose token has all of these claims.")
-    playbooks: Texts = Field((), description="Globs over the playbook path.")
-    paths: Texts = Field((), description="Globs over the normalised request path.")
-    methods: Methods = Field((), description="With `paths`: the rule applies to these methods only.")
-
-
-class TestSubject(Block):
-    email: Text = Field("", description="E-mail address of the user.")
-    roles: Texts = Field((), description="Roles in the token.")
-    claims: dict[str, Any] = Field(default_factory=dict, description="Claims of the token.")
-
-
-class AclTest(Block):
-    as_: TestSubject = Field(alias="as", description="The user.")
-    execute: Text | None = Field(None, description="Playbook to execute.")
-    view: Text | None = Field(None, description="Playbook to view.")
-    modify: Text | None = Field(None, description="Playbook to modify.")
-    delete: Text | None = Field(None, description="Playbook to delete.")
-    request: Text | None = Field(None, description="A request, such as `GET /noetl/executions`.")
-    expect: Literal["allow", "deny"] = Field(description="The expected decision.")
-
-
-class Acl(Block):
-    roles: dict[str, RoleBlock] = Field(default_factory=dict, description="The roles and their members.")
-    default: Literal["allow", "deny"] = Field("deny", description="The decision if no rule matches.")
-    rules: Annotated[tuple[RuleBlock, ...], ListOf] = Field(
-        (), description="The access rules; their order has no effect."
-    )
-    tests: Annotated[tuple[AclTest, ...], ListOf] = Field(
-        (), description="Tests of the rules, run by `check` and before the configuration is used."
-    )
 
 
 class GraphqlLimits(Block):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from proxy.exchange import Client, Completion, Exchange, FastExchange
+from proxy.exchange import Client, Completion, Exchange, FastExchange, Service
 from proxy.http.request import RequestHead
 from proxy.http.response import Response
-from proxy.services import Service
 
 Answer = Callable[[Exchange, bytes], Response]
 

@@ -18,7 +18,7 @@ from proxy.bounded import BoundedCache
 from proxy.endpoints.deadlines import Deadlines
 from proxy.endpoints.graphql import GraphqlHandler, graphql_response, is_denied, log_errors, timed_out
 from proxy.errors import BadGateway, BadRequest
-from proxy.exchange import Client, Completion, Exchange, FastExchange, Handover
+from proxy.exchange import Client, Completion, Exchange, FastExchange, Handover, Service
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context
@@ -26,7 +26,6 @@ from proxy.http.json import parse_json, require_json
 from proxy.http.request import RequestFields, RequestHead
 from proxy.noetl.api import MAX_ANSWER, Answer
 from proxy.noetl.stepwise import OtherCall, StepwiseApi, UpstreamCall
-from proxy.services import Service
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead

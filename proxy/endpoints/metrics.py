@@ -6,9 +6,8 @@ import contextlib
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Protocol
-
-import aiohttp
 
 from proxy import __version__
 from proxy.config.compile import Compiled
@@ -46,7 +45,7 @@ class Measures:
     def here(self, gateway: Measured) -> Collected:
         """This process's own numbers."""
         out = self.metrics.collect()
-        add(out, "noetl_gateway_build_info", (__version__, platform.python_version(), aiohttp.__version__), 1)
+        add(out, "noetl_gateway_build_info", (__version__, platform.python_version(), version("aiohttp")), 1)
         measure_upstreams(gateway.upstreams.values(), out)
         with contextlib.suppress(StoreError):
             add(out, "noetl_gateway_sessions", (), gateway.store.count())

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.model import AclTest
+from proxy.config.model_acl import AclTest
 from proxy.config.problems import Problem, key_of
 from proxy.errors import NotFound
 from proxy.http.target import PathError, normalise_path
 from proxy.noetl.surface import Kind, classify
-from proxy.policy.acl import Action, Allow, Decision, Deny, Subject, Verdict
-from proxy.relay.rewrite import Rewrite
+from proxy.policy.acl import Action, Allow, Decision, Deny, Subject, Verdict, lacks_role
+from proxy.rewrite import Rewrite
 from proxy.routing import Found, Missing, parse_pattern
 
 _RELAYED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -73,7 +73,7 @@ def _on_route(compiled: Compiled, who: Subject, method: str, path: str, found: F
         return Outcome(Allow(None, f"handler {spec.block.handler} asks no access rule for the path"), (), spec)
     if spec.block.auth == "none":
         return Outcome(Allow(None, "the route has auth: none, so no rule is asked"), (), spec)
-    if spec.require_roles and not spec.require_roles & who.roles:
+    if lacks_role(spec.require_roles, who.roles):
         needed = ", ".join(sorted(spec.require_roles))
         return Outcome(Deny(None, f"the route requires role {needed}"), (), spec)
     action = spec.action or Action.of_method(method)

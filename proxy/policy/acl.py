@@ -47,6 +47,11 @@ class Subject:
     claims: Mapping[str, Any]
 
 
+def lacks_role(required: frozenset[str], held: frozenset[str]) -> bool:
+    """Return whether a route requires roles of which a user has none."""
+    return bool(required) and not required & held
+
+
 ClaimTest = tuple[str, tuple[Any, ...]]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from proxy.exchange import Client, Completion, FastExchange, Handover
+from proxy.exchange import Client, Completion, FastExchange, Handover, Service
 from proxy.http.header_plan import request_head
 from proxy.http.json import require_json
 from proxy.http.request import RequestHead
@@ -20,7 +20,6 @@ from proxy.noetl.surface import JUDGED_BY_BODY, STARTS, Judged, Kind, needs_json
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head, cors_lines
-from proxy.services import Service
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Service
 from proxy.guards import admit_waiting
 from proxy.http.json import read_json
 from proxy.http.request import RequestFields, RequestHead
@@ -21,7 +21,6 @@ from proxy.noetl.api import MAX_ANSWER, json_body
 from proxy.noetl.surface import STARTS
 from proxy.relay.relayed import RelayedRoute
 from proxy.routing import Missing, RouteTable
-from proxy.services import Service
 from proxy.upstream.client import OutgoingRequest
 
 _KEPT = frozenset({b"host", b"authorization", b"x-session-token", b"cookie", b"user-agent", b"tracestate"})

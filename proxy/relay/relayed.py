@@ -15,7 +15,7 @@ from proxy.noetl.surface import Judged, Kind, classify
 from proxy.policy.acl import Action
 from proxy.policy.cors import CorsPolicy
 from proxy.relay.event_streams import Drain
-from proxy.relay.rewrite import Rewrite
+from proxy.rewrite import Rewrite
 from proxy.sessions.store import SessionStore
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.heads import ResponseHead

@@ -10,58 +10,40 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from enum import Enum, auto
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
-import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
-from aiohttp.web_server import Server
 
 from proxy.errors import GatewayError, HeadTooLarge, RequestTimeout, Unavailable
 from proxy.exchange import ClientLeft, FastExchange, Handover
 from proxy.http.request import Peer
 from proxy.relay.websocket import Tunnel
-from proxy.server.connection_limits import ConnectionLimits, bare_response, error_of
+from proxy.server.aiohttp_release import parser_error
+from proxy.server.client_transport import ClientTransport
+from proxy.server.connection_limits import ConnectionLimits, bare_response
+from proxy.server.connection_state import NEXT, State
 from proxy.server.dispatcher import Dispatcher, Incoming
+from proxy.server.parsed_message import is_all, whole_body
 from proxy.server.slow_client import SlowReader
 
-KNOWN_AIOHTTP = "3.14."
-"""The releases of aiohttp whose inside this module is written for."""
 _LINE_ENDS = 1024
 _HELD = 64 * 1024
-_SMALL_BODY = 64 * 1024
 _LINGER = 10.0
 _REQUEST_LINE = re.compile(
     r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_~!$&'()*+,;=:@./-]*)(\?[!\"$-~]*)? HTTP/1\.1"
 )
 
 
-class State(Enum):
-    """What a connection is doing."""
+class Connections(Protocol):
+    """What all connections have in common; see `listener.Listener`."""
 
-    IDLE = auto()
-    HEAD = auto()
-    STREAMING = auto()
-    FAST = auto()
-    TUNNEL = auto()
-    CLOSING = auto()
-
-
-_NEXT = {
-    State.IDLE: {State.HEAD, State.STREAMING, State.FAST, State.CLOSING},
-    State.HEAD: {State.IDLE, State.STREAMING, State.FAST, State.CLOSING},
-    State.STREAMING: {State.IDLE, State.HEAD, State.TUNNEL, State.CLOSING},
-    State.FAST: {State.IDLE, State.STREAMING, State.CLOSING},
-    State.TUNNEL: {State.CLOSING},
-    State.CLOSING: set(),
-}
-"""The transitions. HEAD: a part of a request's head has arrived. STREAMING: aiohttp's loop has a request, until its
-response is sent and its body has arrived. FAST: a request is under way on the fast path."""
+    limits: ConnectionLimits
+    dispatcher: Dispatcher
 
 
 class Outcome(NamedTuple):
@@ -70,7 +52,7 @@ class Outcome(NamedTuple):
     keep_alive: bool
 
 
-class ClientConnection(RequestHandler):
+class ClientConnection(ClientTransport, RequestHandler):
     """One client connection."""
 
     __slots__ = (
@@ -78,10 +60,10 @@ class ClientConnection(RequestHandler):
         "_held", "_listener", "_offered", "_parsed", "_slow_reader", "_state", "_tunnel", "limits", "peer",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, listener: Connections, *, loop: asyncio.AbstractEventLoop) -> None:
         limits = listener.limits.limits
         super().__init__(
-            listener,
+            cast(Any, listener),
             loop=loop,
             access_log=None,  # type: ignore[arg-type]
             keepalive_timeout=limits.idle_timeout,
@@ -110,7 +92,7 @@ class ClientConnection(RequestHandler):
         self._tunnel: Tunnel | None = None
 
     def _become(self, state: State) -> None:
-        if state not in _NEXT[self._state] and state is not self._state:
+        if state not in NEXT[self._state] and state is not self._state:
             raise RuntimeError(f"a connection can't go from {self._state.name} to {state.name}")
         self._state = state
 
@@ -275,24 +257,12 @@ class ClientConnection(RequestHandler):
             self.transport.resume_reading()
         self.data_received(held)
 
-    # What the client is sent
-
-    def send(self, data: bytes) -> None:
-        """Write to the client, if it is still there."""
-        if self.transport is not None:
-            self.transport.write(data)
-
     async def drain(self) -> None:
         """Wait until the client reads on. Raises ClientLeft."""
         if not self.connected:
             raise ClientLeft("the client left")
         if self._paused:
             await self._drain_helper()
-
-    @property
-    def connected(self) -> bool:
-        """Whether the client is still there."""
-        return self.transport is not None and not self.transport.is_closing()
 
     def blocked(self) -> bool:
         """Return whether the client does not read just now."""
@@ -313,14 +283,6 @@ class ClientConnection(RequestHandler):
         self._tunnel = tunnel
         early, self._message_tail = self._message_tail, b""
         return early
-
-    def hold_back(self, held: bool) -> None:
-        """Stop reading from the client, or read on."""
-        if self.transport is not None and not self.transport.is_closing():
-            if held:
-                self.transport.pause_reading()
-            else:
-                self.transport.resume_reading()
 
     # The streaming path: aiohttp's loop
 
@@ -411,7 +373,7 @@ class ClientConnection(RequestHandler):
         incoming = Incoming(
             message.method,
             message.path,
-            message.version,
+            (message.version.major, message.version.minor),
             message.raw_headers,
             message.should_close or self._upgraded or self._close,
             None if payload is EMPTY_PAYLOAD else payload,
@@ -429,7 +391,7 @@ class ClientConnection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer a request that the parser refused."""
-        error = error_of(exc)
+        error = parser_error(exc)
         self.limits.note_malformed(error, exc, self.peer.address)
         if self.transport is not None:
             bare_response(self.transport, error, close=False)
@@ -481,13 +443,14 @@ class ClientConnection(RequestHandler):
 
     def _head_unfinished(self, size: int) -> None:
         """Note a part of a head: it has a deadline from its first byte, and a size."""
+        limits = self.limits.limits
         if self._state is not State.HEAD:
             self._become(State.HEAD)
             self._head_bytes = 0
-            self._head_deadline = self._loop.call_later(self.limits.limits.header_timeout, self._head_too_slow)
+            self._head_deadline = self._loop.call_later(limits.header_timeout, self._head_too_slow)
         self._head_bytes += size
-        if self._head_bytes > self.limits.limits.max_header_size + _LINE_ENDS:
-            self._give_up(HeadTooLarge(detail="the request head is too large"))
+        if self._head_bytes > limits.max_header_size + _LINE_ENDS:
+            self._reject(HeadTooLarge(detail="the request head is too large"))
 
     def _stop_head_deadline(self) -> None:
         if self._head_deadline is not None:
@@ -497,61 +460,13 @@ class ClientConnection(RequestHandler):
     def _head_too_slow(self) -> None:
         self._head_deadline = None
         if self._state is State.HEAD:
-            self._give_up(RequestTimeout(detail="the request head came too slowly"))
+            self._reject(RequestTimeout(detail="the request head came too slowly"))
 
-    def _give_up(self, error: GatewayError) -> None:
+    def _reject(self, error: GatewayError) -> None:
+        """Answer a head that can't be served, and close."""
         self._stop_head_deadline()
         self._state = State.CLOSING
         self.limits.note_malformed(error, None, self.peer.address)
         if self.transport is not None:
             bare_response(self.transport, error)
         self.force_close()
-
-
-def whole_body(payload: StreamReader) -> bytes | None:
-    """Return the body of a request, left where it is; None if it is not small, or not all of it has arrived."""
-    if payload is EMPTY_PAYLOAD:
-        return b""
-    if type(payload) is not StreamReader or not payload.is_eof() or payload.exception() is not None:
-        return None
-    return b"".join(payload._buffer) if payload.total_bytes <= _SMALL_BODY and not payload._buffer_offset else None
-
-
-def is_all(data: bytes, body: bytes, message: RawRequestMessage, *, begins: bool) -> bool:
-    """Return whether a message that was read from these bytes ends where they end: the parser is between two.
-
-    Where it does not begin with them, they may begin within the blank line that ends its head; what is found then is
-    one in the body, or behind it.
-    """
-    if message.chunked or (not begins and data[:1] in (b"\r", b"\n")):
-        return False
-    return data.find(b"\r\n\r\n") + 4 + len(body) == len(data)
-
-
-class UnknownAiohttp(Exception):
-    """The installed aiohttp is not a release that this module is written for."""
-
-
-def check_aiohttp() -> None:
-    """Raise UnknownAiohttp unless the installed aiohttp is one that is known."""
-    if not aiohttp.__version__.startswith(KNOWN_AIOHTTP):
-        raise UnknownAiohttp(
-            f"aiohttp {aiohttp.__version__} is installed, and noetl-edge is written for {KNOWN_AIOHTTP}x; "
-            f"run: pip install 'aiohttp=={KNOWN_AIOHTTP}*'"
-        )
-
-
-class Listener(Server):
-    """Makes client connections. `dispatcher` is that of the configuration in force."""
-
-    def __init__(self, dispatcher: Dispatcher, limits: ConnectionLimits) -> None:
-        super().__init__(self._answer, handler_cancellation=True)  # type: ignore[arg-type]
-        self.limits = limits
-        self.dispatcher = dispatcher
-
-    async def _answer(self, request: web.BaseRequest) -> Outcome:
-        return await cast(ClientConnection, request.protocol).answer(request)
-
-    def __call__(self) -> RequestHandler:
-        """Return a new connection; called by the event loop for each that is accepted."""
-        return ClientConnection(self, loop=self._loop)

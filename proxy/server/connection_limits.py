@@ -11,11 +11,9 @@ import re
 from collections import Counter
 from http import HTTPStatus
 
-from aiohttp.http_exceptions import LineTooLong
-
 from proxy.config.compile import Network
 from proxy.config.model import ServerLimits
-from proxy.errors import BadRequest, GatewayError, HeadTooLarge, UriTooLong
+from proxy.errors import GatewayError
 from proxy.http.client_address import in_networks
 from proxy.http.date import date_line
 from proxy.http.request_id import new_request_id
@@ -70,22 +68,11 @@ class ConnectionLimits:
     def note_malformed(self, error: GatewayError, exc: BaseException | None, address: str) -> None:
         """Count a head that can't be served; one short line, without anything that the client sent."""
         self.malformed += 1
-        found = _GENERIC.match(_text(exc))
+        found = _GENERIC.match(str(getattr(exc, "message", exc or "")))
         reason = found[0].strip() if found else ""
         get_logger().info(
             "request.malformed", status=error.status, reason=reason or error.detail, ip=address, count=self.malformed
         )
-
-
-def _text(exc: BaseException | None) -> str:
-    return str(getattr(exc, "message", exc or ""))
-
-
-def error_of(exc: BaseException | None) -> GatewayError:
-    """What aiohttp's parser found, as one of our errors. It keeps the target, and nothing else, in a bytearray."""
-    if isinstance(exc, LineTooLong):
-        return UriTooLong() if isinstance(exc.args[0], bytearray) else HeadTooLarge()
-    return HeadTooLarge() if "too many headers" in _text(exc).lower() else BadRequest("Malformed request")
 
 
 def bare_response(transport: asyncio.Transport, error: GatewayError, *, close: bool = True) -> None:

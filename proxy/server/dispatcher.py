@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from aiohttp.http_writer import HttpVersion, HttpVersion10, HttpVersion11
-
 from proxy.bounded import BoundedCache
 from proxy.errors import (
     BadRequest,
@@ -25,7 +23,7 @@ from proxy.errors import (
     RequestTimeout,
     Unavailable,
 )
-from proxy.exchange import Client, ClientLeft, Exchange, FastExchange, Handover, RequestContext, ResponseWriter
+from proxy.exchange import Client, ClientLeft, Exchange, FastExchange, Handover, RequestContext, ResponseWriter, Service
 from proxy.gateway import Gateway
 from proxy.guards import admit, admit_waiting
 from proxy.http.body import Content, RequestBody
@@ -39,14 +37,13 @@ from proxy.observe.audit import AuditTrail
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.relay.relayed import cors_lines
 from proxy.routing import Missing
-from proxy.services import Service
 from proxy.sessions.store import StoreError
 
 _KNOWN_FIELDS = 4096
 _KNOWN_FIELDS_BYTES = 8 * 1024**2
 _MAX_BLOCK = 4096
 _MAX_REST = 1024 * 1024
-_VERSIONS = (HttpVersion10, HttpVersion11)
+_HTTP_1_0, _HTTP_1_1 = (1, 0), (1, 1)
 _NOT_FAST = Handover(None)
 _TRACED = Handover(None, traced=True)
 
@@ -56,7 +53,7 @@ class Incoming(NamedTuple):
 
     method: str
     target: str
-    version: HttpVersion
+    version: tuple[int, int]
     raw_headers: RawFields
     should_close: bool
     content: Content | None
@@ -219,7 +216,7 @@ class Dispatcher:
             self._limits.min_rate,
             client.send,
         )
-        writer = ResponseWriter(client, http_1_0=incoming.version == HttpVersion10, close=incoming.should_close)
+        writer = ResponseWriter(client, http_1_0=incoming.version == _HTTP_1_0, close=incoming.should_close)
         return RequestContext(exchange, body, writer, handover)
 
     async def _answer(self, client: ClientSide, incoming: Incoming, context: RequestContext) -> Answered:
@@ -266,10 +263,10 @@ class Dispatcher:
         if context.service is not None:
             return await context.service.handler(context)
         head = context.head
-        if incoming.version not in _VERSIONS:
+        if incoming.version not in (_HTTP_1_0, _HTTP_1_1):
             raise BadRequest("HTTP version not supported")
         path, query = self._read_head(head.method, incoming.target, head.fields)
-        if not head.fields.authority and head.fields.value(b"host") is None and incoming.version == HttpVersion11:
+        if not head.fields.authority and head.fields.value(b"host") is None and incoming.version == _HTTP_1_1:
             raise BadRequest("Host header missing")
         head = context.head = head._replace(path=path, query=query)
         if head.method == "OPTIONS":

@@ -25,11 +25,13 @@ from proxy.observe.exposition import Shelf
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected, add, counters
 from proxy.process import Process
+from proxy.server.background import logged, repeated
 from proxy.server.certificate import Certificate
-from proxy.server.connection import Listener
 from proxy.server.connection_limits import ConnectionLimits
 from proxy.server.dispatcher import Dispatcher
 from proxy.server.file_watch import Changes
+from proxy.server.lifecycle import Reloads, Stop
+from proxy.server.listener import Listener
 from proxy.sessions.store import SessionStore, StoreError
 
 _PURGE_SECONDS = 30.0
@@ -179,7 +181,7 @@ class Serving:
         self._later(self.reload(load))
 
     def _later(self, work: Coroutine[Any, Any, object]) -> None:
-        task = asyncio.create_task(_logged(work))
+        task = asyncio.create_task(logged(work))
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
 
@@ -263,23 +265,6 @@ def _place_of_sessions(compiled: Compiled) -> Path | None:
     return None if compiled.loaded.gateway.sessions.store == "memory" else session_folder(compiled)
 
 
-@dataclass(slots=True)
-class Reloads:
-    """Which configuration is in force, since when, and whether the last reload worked."""
-
-    fingerprint: str
-    at: float
-    last_ok: bool = True
-
-    def succeeded(self, fingerprint: str) -> None:
-        """A new configuration is in force."""
-        self.fingerprint, self.at, self.last_ok = fingerprint, time.time(), True
-
-    def failed(self) -> None:
-        """The old configuration stays."""
-        self.last_ok = False
-
-
 @dataclass(frozen=True, slots=True)
 class Running:
     """How a process is to run. `parent`: a file descriptor that ends when the process above is gone; `numbers`: the
@@ -293,27 +278,6 @@ class Running:
     worker: int = 0
     numbers: Path | None = None
     parent: int | None = None
-
-
-class Stop:
-    """How the process has been asked to end."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self.patient = True
-
-    def by_signal(self, name: int) -> None:
-        """A signal to the only process: the first says to end, the second to end at once."""
-        if self.asked.is_set():
-            self.at_once.set()
-        self.patient = self.patient and name == signal.SIGTERM
-        self.asked.set()
-
-    def hurry(self) -> None:
-        """End at once."""
-        self.asked.set()
-        self.at_once.set()
 
 
 async def run(compiled: Compiled, how: Running) -> None:
@@ -332,7 +296,7 @@ async def run(compiled: Compiled, how: Running) -> None:
     background: list[asyncio.Task[None]] = []
     try:
         host, port = await serving.listen(config.host, config.port if how.port is None else how.port, shared=how.shared)
-        background = [asyncio.create_task(_repeated(work)) for work in _background(serving, how)]
+        background = [asyncio.create_task(repeated(work)) for work in _background(serving, how)]
         how.ready(host, port)
         await stop.asked.wait()
         get_logger().info("gateway.stopping", connections=len(serving.listener.connections))
@@ -372,21 +336,6 @@ def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
     loop.remove_reader(parent)
     get_logger().error("worker.orphaned")
     stop.asked.set()
-
-
-async def _logged(work: Coroutine[Any, Any, object]) -> None:
-    """Do some work; an error is logged without its text, which may hold a value of the configuration."""
-    try:
-        await work
-    except Exception as error:
-        get_logger().error("task.failed", reason=place_of(error))
-
-
-async def _repeated(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do work that goes on until it is cancelled; after an error, do it again."""
-    while True:
-        await _logged(work())
-        await asyncio.sleep(_WATCH_SECONDS)
 
 
 def _background(serving: Serving, how: Running) -> list[Callable[[], Coroutine[Any, Any, None]]]:
