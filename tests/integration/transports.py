@@ -113,13 +113,12 @@ async def served(folder: Path, ask: Ask, *, fast: bool, times: int = 4, more: st
     async with one_transport(folder, fast=fast, more=more) as (gateway, upstream, seen):
         token = await gateway.session(ask.email)
         warm = Ask("warm", "GET", "/noetl/warm", fields=("authorization: Bearer TOKEN",))
-        line = Line(gateway.port)
+        line = CountedLine(gateway, seen.fast)
         await line.ask(warm.bytes(await gateway.session()))
+        seen.fast.clear()
         for _ in range(times):
             upstream.seen.clear()
-            before = gateway.served_fast
             first, fields, body = await line.ask(ask.bytes(token), head_only=ask.method == "HEAD")
-            seen.fast.append(gateway.served_fast > before)
             seen.answers.append((first, sorted(filter(_is_stable, fields)), _stable(body)))
             seen.upstream += [await _sent(request) for request in upstream.seen]
         line.close()
@@ -152,6 +151,22 @@ class Line:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+class CountedLine(Line):
+    """A client's connection that notes for each request whether the fast path served it."""
+
+    def __init__(self, gateway: Running, fast: list[bool]) -> None:
+        super().__init__(gateway.port)
+        self._gateway = gateway
+        self._fast = fast
+
+    async def ask(self, request: bytes, *, head_only: bool = False) -> tuple[str, list[str], bytes]:
+        """As in `Line`."""
+        before = self._gateway.served_fast
+        answer = await super().ask(request, head_only=head_only)
+        self._fast.append(self._gateway.served_fast > before)
+        return answer
 
 
 def _is_stable(line: str) -> bool:

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - data in lines
-"""Bytes of a client's, through a whole gateway without sockets: its parser, both lanes, the rules, the upstream's side.
+"""Bytes of a client's, through a whole gateway without sockets: its parser, both transports, the rules, the upstream's side.
 
 Input: how to cut (one byte), whether an upstream connection is warm (one byte), then what the client sends, where
 `TOKEN` stands for the session. However it is cut, the same requests arrive, each one that the rules allow, told as the
@@ -104,7 +104,7 @@ class World:
 
     def send(self, data: bytes, cut: int, *, warm: bool) -> tuple[Seen, list[Arrived]]:
         """Send bytes on one connection, and see that what came of them is in order."""
-        before = self.serving.admissions.malformed
+        before = self.serving.limits.malformed
         with capture_logs() as logged:
             came = self.loop.run_until_complete(self._send(data.replace(b"TOKEN", self.token.encode()), cut, warm))
         assert not self.loop.failures, self.loop.failures
@@ -115,7 +115,7 @@ class World:
         statuses = read_answers(came, [(line.method, line.status) for line in self.told.lines])
         assert 500 not in statuses, came[:300]
         seen = tuple((o.method, o.target, o.body) for o in self.upstream.arrived if not _LOOKED_UP.match(o.target))
-        malformed = self.serving.admissions.malformed > before
+        malformed = self.serving.limits.malformed > before
         return Seen(seen, tuple(statuses), malformed), list(self.upstream.arrived)
 
     async def _send(self, data: bytes, cut: int, warm: bool) -> bytes:

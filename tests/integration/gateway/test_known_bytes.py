@@ -13,11 +13,11 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from proxy.relay.fast import FastLane
+from proxy.relay.fast import FAST_LANE_TODO
 from proxy.server.connection import Connection
 from proxy.server.dispatcher import Dispatcher
 from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, hello
-from tests.integration.lanes import Line
+from tests.integration.transports import Line
 
 
 @asynccontextmanager
@@ -39,7 +39,7 @@ def asking(target: str, token: str) -> bytes:
     return f"GET {target} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {token}\r\n\r\n".encode()
 
 
-def lane(gateway: Running) -> FastLane:
+def lane(gateway: Running) -> FAST_LANE_TODO:
     found = gateway.server.lane
     assert found is not None
     return found
@@ -237,7 +237,7 @@ async def test_known_bytes_behind_an_answer_that_closes_are_no_request(
         assert [request.path for request in upstream.seen] == ["/api/executions/1"]
 
 
-async def test_a_known_request_that_the_lane_gives_up_is_sent_once_more_and_answered(tmp_path: Path) -> None:
+async def test_a_known_request_that_the_fast_path_gives_up_is_sent_once_more_and_answered(tmp_path: Path) -> None:
     async with remembered(tmp_path) as (gateway, upstream, line, data, _):
         upstream_of = gateway.server.gateway.upstreams["noetl"]
 
