@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -22,12 +22,12 @@ from structlog.testing import capture_logs
 from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.http.credentials import key_of
-from proxy.server.connection import Connection
+from proxy.server.connection import ClientConnection
 from proxy.server.worker import Serving
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, new_session, new_token
 from tests.attack import smuggling, test_paths, ways
-from tests.attack.battle import Told
+from tests.attack.battle import SearchedLog
 from tests.attack.noetl import runs, says
 from tests.attack.recorder import Arrived
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
@@ -83,7 +83,7 @@ class World:
     def __init__(self) -> None:
         self.upstream = Upstream(says)
         self.loop = Loop(self.upstream)
-        self.told = Told()
+        self.told = SearchedLog()
         self._folder = tempfile.TemporaryDirectory(prefix="noetl-edge-fuzz-")
         file = Path(self._folder.name) / "gateway.yaml"
         file.write_text(TENANT + RULES + MORE)
@@ -91,12 +91,9 @@ class World:
         self.serving: Serving = self.loop.run_until_complete(self._start(file))
 
     async def _start(self, file: Path) -> Serving:
-        serving = Serving(compile_config(load(file, {})), MemoryStore())
+        serving = Serving(compile_config(load(file, {})), MemoryStore(), log=self.told)
         server, key = serving.current, key_of(self.token)
-        server._access_log = self.told
-        assert server.lane is not None
         assert key is not None
-        server.lane.means = replace(server.lane.means, log=self.told)
         who = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost")
         session = new_session(key, who, now=1e9, lifetime=1e10, ip="127.0.0.1", user_agent="fuzz")
         await server.gateway.store.create(key, session.seen(1e11), max_per_user=0)
@@ -131,7 +128,7 @@ class World:
 
     async def _talk(self, parts: list[bytes]) -> bytes:
         came = bytearray()
-        connection = cast(Connection, self.serving.listener())
+        connection = cast(ClientConnection, self.serving.listener())
         wire = Wire(connection, came.extend)
         connection.connection_made(wire)
         for part in parts:

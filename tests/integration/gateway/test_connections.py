@@ -13,7 +13,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.server.connection import lane_supported, whole_body
+from proxy.server.connection import UnknownAiohttp, check_aiohttp, whole_body
 from tests.integration.harness import PATIENCE, behind_gateway, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
@@ -178,20 +178,20 @@ async def test_a_client_that_does_not_read_is_cut_at_the_deadline(tmp_path: Path
 
 
 @pytest.mark.parametrize("version", ["3.13.2", "4.0.0"])
-def test_an_aiohttp_that_is_not_known_serves_by_the_ordinary_path(
-    version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_aiohttp_is_refused_with_its_remedy(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiohttp.__version__", version)
-    assert not lane_supported()
+    with pytest.raises(UnknownAiohttp, match=rf"aiohttp {version} is installed.*pip install"):
+        check_aiohttp()
 
 
-def test_this_aiohttp_has_the_inside_that_the_fast_path_relies_on() -> None:
+def test_this_aiohttp_has_the_inside_that_connections_rely_on() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    assert lane_supported()
+    check_aiohttp()
     assert {
         "_waiter", "_messages", "_request_count", "_payload_parser", "_upgraded", "_message_tail", "_force_close",
         "_close", "_keepalive_handle", "_next_keepalive_close_time", "_keepalive_timeout", "_request_in_progress",
         "_handler_waiter", "_buffer_paused", "_max_msg_queue_size", "_paused", "_parser", "transport",
+        "_current_request", "_lingering_time",
     } <= slots  # fmt: skip
     assert callable(RequestHandler._process_keepalive)
     assert callable(HttpRequestParser.message_consumed)
@@ -241,7 +241,7 @@ async def test_a_body_that_is_not_small_is_left_alone() -> None:
     assert await body_in(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 70000\r\n\r\n" + b"a" * 70000) is None
 
 
-async def test_a_large_head_goes_the_ordinary_way_also_when_the_lane_is_warm(tmp_path: Path) -> None:
+async def test_a_large_head_is_431_also_when_a_connection_upstream_is_kept(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path) as (gateway, _):
         headers = await gateway.bearer()
         async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
