@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,16 @@ class KeptLog:
 
     def flush(self) -> None:
         """Do nothing: the lines are there."""
+
+
+def answered(lines: Sequence[AccessLine]) -> list[AccessLine]:
+    """The lines of requests that came from clients, without those that a `proxyRequest` made before its own line."""
+    pairs = zip(lines, [*lines[1:], None], strict=False)
+    return [
+        line
+        for line, after in pairs
+        if after is None or after.request_id != line.request_id or not after.path.startswith("/graphql")
+    ]
 
 
 async def hello(request: web.BaseRequest) -> web.StreamResponse:

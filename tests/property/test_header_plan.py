@@ -1,4 +1,4 @@
-"""What is forwarded upstream: nothing of one connection, nobody's credentials, no forged identity; the rest as it came."""
+"""What is forwarded: nothing of one connection, no credentials, no forged identity; the rest byte for byte."""
 
 from __future__ import annotations
 

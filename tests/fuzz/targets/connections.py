@@ -32,7 +32,7 @@ from tests.attack.noetl import runs, says
 from tests.attack.recorder import Arrived
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
 from tests.fuzz.strict import read_answers
-from tests.integration.harness import TENANT
+from tests.integration.harness import TENANT, answered
 
 MAX_SIZE = 4096
 WORDS = (
@@ -109,7 +109,7 @@ class World:
         if data.count(b"TOKEN") == len(_CARRIERS.findall(data)):
             assert self.token.encode() not in came, came
             assert self.token not in repr((logged, self.told.lines)), (logged, self.told.lines)
-        statuses = read_answers(came, [(line.method, line.status) for line in self.told.lines])
+        statuses = read_answers(came, [(line.method, line.status) for line in answered(self.told.lines)])
         assert 500 not in statuses, came[:300]
         seen = tuple((o.method, o.target, o.body) for o in self.upstream.arrived if not _LOOKED_UP.match(o.target))
         malformed = self.serving.limits.malformed > before

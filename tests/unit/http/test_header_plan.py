@@ -10,6 +10,7 @@ from proxy.http.headers import connection_options
 from proxy.http.location import Locations
 
 KEPT = ("accept", "text/plain")
+NO_EDITS = HeaderEdits()
 Fields = list[tuple[str, str]]
 
 
@@ -25,12 +26,12 @@ def raw(fields: Fields) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
 
 
-def request_headers(fields: Fields, cookie: str = "token", edits: HeaderEdits = HeaderEdits()) -> Fields:
+def request_headers(fields: Fields, cookie: str = "token", edits: HeaderEdits = NO_EDITS) -> Fields:
     """The fields that go upstream."""
     return parsed(RequestPlan(edits, cookie).lines(raw(fields)))
 
 
-def response_headers(fields: Fields, edits: HeaderEdits = HeaderEdits()) -> Fields:
+def response_headers(fields: Fields, edits: HeaderEdits = NO_EDITS) -> Fields:
     """The fields that the client gets."""
     plan = ResponsePlan(edits, vary_origin=False, no_store=False, session_cookie="token", locations=Locations())
     lowered = [(name.lower(), value) for name, value in raw(fields)]
