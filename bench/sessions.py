@@ -19,8 +19,8 @@ from bench.programs import BenchError, Program, two_cores
 from bench.report import bullets, columns
 from bench.run import programs, say
 from bench.servers import gateway, mock_auth0
-from proxy.sessions.file import FileStore
 from proxy.http.credentials import key_of
+from proxy.sessions.file import FileStore
 from proxy.sessions.store import Identity, new_session, new_token
 
 FEW = 10

@@ -129,7 +129,7 @@ class Sessions(Block):
     bind: Literal["none", "ip", "user_agent", "both"] = Field(
         "none",
         description="Bind a session to the client address (IPv6: the /64) or the user agent of its login, or both; a "
-        "request from elsewhere gets 401 and is logged in the audit log. Requests then do not use the fast path. With "
+        "request from elsewhere gets 401 and is logged in the audit log. With "
         "`ip`, users who change networks must sign in again; behind a proxy it needs `server.trusted_proxies`.",
     )
     cookie: Cookie = Field(default_factory=Cookie, description="Session cookies for browsers.")

@@ -111,7 +111,11 @@ class RequestPlan:
             like = lowered.replace(b"_", b"-")
             if like in _NEVER_FORWARDED or like.startswith(_REQUEST_PREFIXES) or like in self._edited:
                 continue
-            if lowered in options or (like is not lowered and like != lowered and like.startswith(b"x-")):
+            if (
+                lowered in options
+                or like in options
+                or (like is not lowered and like != lowered and like.startswith(b"x-"))
+            ):
                 continue
             if lowered == _COOKIE:
                 others = without_cookie(value, self._cookie)

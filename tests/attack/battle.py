@@ -6,14 +6,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.observe.access import AccessLine
+from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.exposition import exposition
 from tests.attack.recorder import Recorder, recording
-from tests.integration.harness import RULES, TENANT, Running, gateway_running
-from tests.integration.lanes import count_taken
+from tests.integration.harness import FAST, RULES, TENANT, KeptLog, Running, gateway_running
 from tests.secretsearch import RUN
 
 LIMITS = "limits: {header_timeout: 0.4s, body_timeout: 0.4s, idle_timeout: 5s}"
@@ -24,19 +23,13 @@ _WAIT = 0.05
 _PATIENCE = 5.0
 
 
-class Told:
-    """An access log that is kept."""
-
-    def __init__(self) -> None:
-        self.lines: list[AccessLine] = []
+class SearchedLog(KeptLog):
+    """An access log that keeps its lines, which are searched for secrets."""
 
     def write(self, line: AccessLine) -> None:
         """Keep a line."""
-        self.lines.append(line)
+        super().write(line)
         RUN.came_out("a line of the access log", repr(line))
-
-    def flush(self) -> None:
-        """Nothing is collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +61,10 @@ class Battle:
 
     gateway: Running
     upstream: Recorder
-    told: Told
-    taken: list[bool]
+    told: SearchedLog
     attacker: str
     victim: str
+    _fast_before: int = 0
 
     async def warm(self) -> None:
         """See that an upstream connection is there to be used."""
@@ -82,7 +75,12 @@ class Battle:
         """Begin anew."""
         self.upstream.clear()
         self.told.lines.clear()
-        self.taken.clear()
+        self._fast_before = self.gateway.served_fast
+
+    @property
+    def served_fast(self) -> int:
+        """How many requests the fast path has served since the last `forget`."""
+        return self.gateway.served_fast - self._fast_before
 
     async def send(self, data: bytes, *, victim: bool = True) -> Outcome:
         """Send bytes of the attacker's, then, on the same connection, a request of the victim's; all that came back."""
@@ -138,21 +136,16 @@ async def battle(
     more: str = "",
     tenant: str = TENANT,
     own_log: bool = True,
+    fast: bool = FAST,
 ) -> AsyncIterator[Battle]:
     """A gateway before a recording upstream. Without `own_log` its access log is the process's."""
     async with recording() as upstream:
         text = f"server: {{{server}}}\n{tenant}{rules}{more}".replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")
         if "upstreams:" not in more:
             text += f"\nupstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n"
-        async with gateway_running(folder, text) as gateway:
-            told, taken = Told(), list[bool]()
-            if own_log:
-                gateway.server._access_log = told
-            lane = gateway.server.lane
-            assert lane is not None
-            if own_log:
-                lane.means = replace(lane.means, log=told)
-            count_taken(lane, taken)
+        told = SearchedLog()
+        log: AccessLog | None = told if own_log else None
+        async with gateway_running(folder, text, fast=fast, log=log) as gateway:
             attacker, victim = await gateway.session("attacker@staff.test"), await gateway.session("victim@staff.test")
-            yield Battle(gateway, upstream, told, taken, attacker, victim)
+            yield Battle(gateway, upstream, told, attacker, victim)
             RUN.came_out("the metrics", exposition(gateway.serving.process.measures.all(gateway.server.gateway)))

@@ -96,7 +96,7 @@ async def test_no_error_tells_what_an_upstream_said(
         async with behind_gateway(tmp_path) as (gateway, behind):
             behind.answer = UPSTREAMS[upstream]
             for name, query in QUERIES.items():
-                for turn in ("first", "in the lane"):
+                for turn in ("first", "on the fast path"):
                     told = await errors_of(gateway, query)
                     counts.check(f"{upstream}, {name}, {turn}", not inside(told), told[:300])
 

@@ -19,7 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from tests.attack.table import Tally
 from tests.integration.harness import RULES, Running, gateway_running, upstream_running
-from tests.unit.test_tokens import claims, encoded, key_entries, token
+from tests.unit.identity.test_tokens import claims, encoded, key_entries, token
 
 ISSUER = "http://localhost:1/"
 FLOOD, AT_ONCE = 10_000, 20

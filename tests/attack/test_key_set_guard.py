@@ -22,7 +22,7 @@ from proxy.identity.tokens import InvalidToken
 from proxy.sessions.memory import MemoryStore
 from tests.attack.table import Tally
 from tests.secretsearch import RUN
-from tests.unit.test_tokens import STRANGER, TENANT, encoded, key_entries, token
+from tests.unit.identity.test_tokens import STRANGER, TENANT, encoded, key_entries, token
 
 LIFETIME, COOLDOWN, STALE = 600.0, 30.0, 3600.0
 GOOD = json.dumps({"keys": key_entries()}).encode()

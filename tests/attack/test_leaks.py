@@ -29,7 +29,7 @@ async def found(folder: Path, data: bytes, *, warm: bool = False) -> list[str]:
         RUN.forget_places()
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_a_token_in_a_secret_parameter_is_in_no_line(tmp_path: Path, warm: bool) -> None:
     assert await found(tmp_path, ASKED, warm=warm) == []
 

@@ -25,7 +25,7 @@ from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable, parse
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from tests.attack.table import Tally
 from tests.secretsearch import RUN, SHORTEST
-from tests.unit.test_tokens import (
+from tests.unit.identity.test_tokens import (
     EC_KEY,
     ED_KEY,
     ISSUER,

@@ -12,9 +12,8 @@ import pytest
 
 from proxy.config import load as load_module
 from proxy.graphql import documents as documents_module
-from proxy.http import headers as upstream_headers
+from proxy.http import header_plan
 from proxy.relay import event_streams as streams
-from proxy.relay import handler as relay
 from proxy.upstream import connection as upstream_connection
 from tests.fuzz import one, registry, run
 from tests.fuzz.memory import pieces
@@ -86,16 +85,20 @@ def test_pieces_put_together_are_the_whole(seed: int) -> None:
     assert b"".join(pieces(b"abcdefgh" * 20, seed)) == b"abcdefgh" * 20
 
 
+def _all_lines(fields: header_plan.RawFields) -> bytes:
+    return b"".join(header_plan.field_line(name, value) for name, value in fields)
+
+
 _ANNA = {"iss": "https://tenant.test/", "sub": "anna", "aud": "web", "exp": 32503680000}
 BREAKS: dict[str, tuple[ModuleType, object, str, object]] = {
     "escapes are not read": (heads, heads, "normalise_path", lambda raw: raw),
-    "a field of ours passes": (heads, upstream_headers, "_NOT_PASSED", frozenset({"host"})),
+    "a field of the gateway's passes": (heads, header_plan, "_NEVER_FORWARDED", frozenset({b"host"})),
     "control characters in an answer pass": (answers, upstream_connection, "_CONTROL", re.compile(rb"(?!)")),
     "a stream ends anywhere": (events, streams.EventStream, "should_end", True),
     "any signature will do": (tokens, jwt, "decode", lambda *_, **__: dict(_ANNA)),
     "problems show secrets": (configuration, load_module, "hide_secrets", lambda _, problems: list(problems)),
     "documents have no limits": (documents, documents_module, "check_limits", lambda *_: ""),
-    "relayed fields are not sorted": (connections, relay, "request_headers", lambda given, _: given),
+    "all fields are forwarded": (connections, header_plan.RequestPlan, "lines", lambda _, fields: _all_lines(fields)),
 }
 
 

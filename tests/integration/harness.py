@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.http.credentials import key_of
+from proxy.observe.access import AccessLine, AccessLog
 from proxy.server.dispatcher import Dispatcher
 from proxy.server.worker import Serving
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import Identity, new_session, new_token
+from proxy.sessions.store import Identity, SessionStore, new_session, new_token
 from tests.secretsearch import RUN
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -31,6 +33,35 @@ acl:
     - {allow: ["*"], roles: [staff], paths: ["/noetl/**", "/ws/**"]}
     - {allow: ["*"], roles: [staff], playbooks: ["**"]}
 """
+
+
+FAST, STREAMING = True, False
+TRANSPORTS = pytest.mark.parametrize("fast", [FAST, STREAMING], ids=["fast path", "streaming path"])
+"""A test that runs with the fast path and without; it has a parameter `fast`."""
+
+
+class KeptLog:
+    """An access log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[AccessLine] = []
+
+    def write(self, line: AccessLine) -> None:
+        """Keep a line."""
+        self.lines.append(line)
+
+    def flush(self) -> None:
+        """Do nothing: the lines are there."""
+
+
+def answered(lines: Sequence[AccessLine]) -> list[AccessLine]:
+    """The lines of requests that came from clients, without those that a `proxyRequest` made before its own line."""
+    pairs = zip(lines, [*lines[1:], None], strict=False)
+    return [
+        line
+        for line, after in pairs
+        if after is None or after.request_id != line.request_id or not after.path.startswith("/graphql")
+    ]
 
 
 async def hello(request: web.BaseRequest) -> web.StreamResponse:
@@ -83,6 +114,11 @@ class Running:
         return self.serving.current
 
     @property
+    def served_fast(self) -> int:
+        """How many requests the fast path has served, or is about to."""
+        return self.server.begun - self.server.handed_over
+
+    @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
@@ -117,16 +153,28 @@ class Running:
 
 
 @asynccontextmanager
-async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
-    """A gateway of this configuration, with sessions in memory, on a free port."""
+async def gateway_running(
+    folder: Path, text: str, *, fast: bool = FAST, log: AccessLog | None = None, store: SessionStore | None = None
+) -> AsyncIterator[Running]:
+    """A gateway of this configuration on a free port, with its background work.
+
+    Args:
+        folder: where its configuration is written.
+        text: the configuration.
+        fast: False for a gateway that uses the streaming path only.
+        log: replaces the access log.
+        store: keeps the sessions; without one they are in memory.
+    """
     file = folder / "gateway.yaml"
     file.write_text(text)
-    serving = Serving(compile_config(load(file, {})), MemoryStore())
+    serving = Serving(compile_config(load(file, {})), store or MemoryStore(), fast=fast, log=log)
     _, port = await serving.listen("127.0.0.1", 0)
+    watching = asyncio.create_task(serving.process.drain.end_with_sessions(serving.session_lives))
     client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))
     try:
         yield Running(serving, port, client)
     finally:
+        watching.cancel()
         await client.close()
         serving.stop_listening()
         await serving.finish(0.5, patient=False)
@@ -135,16 +183,28 @@ async def gateway_running(folder: Path, text: str) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def behind_gateway(
-    folder: Path, *, server: str = "", auth: str = "", more: str = ""
+    folder: Path,
+    *,
+    server: str = "",
+    auth: str = "",
+    more: str = "",
+    rules: str = RULES,
+    fast: bool = FAST,
+    log: AccessLog | None = None,
+    store: SessionStore | None = None,
 ) -> AsyncIterator[tuple[Running, Upstream]]:
-    """A gateway before a fresh upstream: `server` and `auth` go into those blocks, `more` are further blocks."""
+    """A gateway before a fresh upstream: `server` and `auth` go into those blocks, `more` are further blocks.
+
+    `UPSTREAM` in `more` is the upstream's url. The rest is as in `gateway_running`.
+    """
     async with upstream_running() as upstream:
         tenant = TENANT.replace("auth: {", f"auth: {{{auth}, ") if auth else TENANT
-        text = f"server: {{{server}}}\n{tenant}{RULES}"
+        text = f"server: {{{server}}}\n{tenant}{rules}"
         if "upstreams:" not in more:
             text += f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n"
-        async with gateway_running(folder, text + more.replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")) as up:
-            yield up, upstream
+        text += more.replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")
+        async with gateway_running(folder, text, fast=fast, log=log, store=store) as gateway:
+            yield gateway, upstream
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -200,7 +200,7 @@ async def test_a_kept_connection_is_served_while_draining_and_ready_says_so(tmp_
         assert await gateway.ended() == 0
 
 
-@pytest.mark.parametrize("path", ["/health", "/noetl/x"], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("path", ["/health", "/noetl/x"], ids=["streaming path", "fast path"])
 async def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path, path: str) -> None:
     async with gateway_process(tmp_path, server="shutdown_grace: 60s") as gateway:
         gateway.upstream.answer = answer
@@ -215,7 +215,7 @@ async def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path, path: str
             half.close()
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_an_event_stream_is_told_when_to_come_back(tmp_path: Path, warm: bool) -> None:
     async with gateway_process(tmp_path) as gateway:
         gateway.upstream.answer = answer

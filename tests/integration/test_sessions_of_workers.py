@@ -1,4 +1,4 @@
-"""A session's end, wherever it is told, is known to every worker at once, in either lane."""
+"""A session's end, wherever it is told, is known to every worker at once, in either transport."""
 
 from __future__ import annotations
 

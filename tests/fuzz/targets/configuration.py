@@ -77,10 +77,10 @@ def seeds() -> Iterator[bytes]:
     """The file that is delivered, and those of the tests."""
     yield (_ROOT / "gateway.yaml").read_bytes()
     from tests.attack import test_access, test_advisories, test_injection
-    from tests.integration import harness, lanes
+    from tests.integration import harness, transports
 
     upstream = "upstreams: {noetl: {urls: ['http://localhost:8082']}}\n"
-    yield (harness.TENANT + harness.RULES + lanes.MORE + upstream).encode()
+    yield (harness.TENANT + harness.RULES + transports.MORE + upstream).encode()
     yield (test_injection.WITH_ROLES + test_access.RULES + upstream).encode()
     yield (test_advisories.RULES + test_advisories.ROUTES + upstream).encode()
     for text in (

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - data in lines
-"""Bytes of a client's, through a whole gateway without sockets: its parser, both lanes, the rules, the upstream's side.
+"""Bytes of a client's, through a whole gateway without sockets: its parser, both transports, the rules, the upstream's side.
 
 Input: how to cut (one byte), whether an upstream connection is warm (one byte), then what the client sends, where
 `TOKEN` stands for the session. However it is cut, the same requests arrive, each one that the rules allow, told as the
@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -22,17 +22,17 @@ from structlog.testing import capture_logs
 from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.http.credentials import key_of
-from proxy.server.connection import Connection
+from proxy.server.connection import ClientConnection
 from proxy.server.worker import Serving
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, new_session, new_token
 from tests.attack import smuggling, test_paths, ways
-from tests.attack.battle import Told
+from tests.attack.battle import SearchedLog
 from tests.attack.noetl import runs, says
 from tests.attack.recorder import Arrived
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
 from tests.fuzz.strict import read_answers
-from tests.integration.harness import TENANT
+from tests.integration.harness import TENANT, answered
 
 MAX_SIZE = 4096
 WORDS = (
@@ -83,7 +83,7 @@ class World:
     def __init__(self) -> None:
         self.upstream = Upstream(says)
         self.loop = Loop(self.upstream)
-        self.told = Told()
+        self.told = SearchedLog()
         self._folder = tempfile.TemporaryDirectory(prefix="noetl-edge-fuzz-")
         file = Path(self._folder.name) / "gateway.yaml"
         file.write_text(TENANT + RULES + MORE)
@@ -91,12 +91,9 @@ class World:
         self.serving: Serving = self.loop.run_until_complete(self._start(file))
 
     async def _start(self, file: Path) -> Serving:
-        serving = Serving(compile_config(load(file, {})), MemoryStore())
+        serving = Serving(compile_config(load(file, {})), MemoryStore(), log=self.told)
         server, key = serving.current, key_of(self.token)
-        server._access_log = self.told
-        assert server.lane is not None
         assert key is not None
-        server.lane.means = replace(server.lane.means, log=self.told)
         who = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost")
         session = new_session(key, who, now=1e9, lifetime=1e10, ip="127.0.0.1", user_agent="fuzz")
         await server.gateway.store.create(key, session.seen(1e11), max_per_user=0)
@@ -104,7 +101,7 @@ class World:
 
     def send(self, data: bytes, cut: int, *, warm: bool) -> tuple[Seen, list[Arrived]]:
         """Send bytes on one connection, and see that what came of them is in order."""
-        before = self.serving.admissions.malformed
+        before = self.serving.limits.malformed
         with capture_logs() as logged:
             came = self.loop.run_until_complete(self._send(data.replace(b"TOKEN", self.token.encode()), cut, warm))
         assert not self.loop.failures, self.loop.failures
@@ -112,10 +109,10 @@ class World:
         if data.count(b"TOKEN") == len(_CARRIERS.findall(data)):
             assert self.token.encode() not in came, came
             assert self.token not in repr((logged, self.told.lines)), (logged, self.told.lines)
-        statuses = read_answers(came, [(line.method, line.status) for line in self.told.lines])
+        statuses = read_answers(came, [(line.method, line.status) for line in answered(self.told.lines)])
         assert 500 not in statuses, came[:300]
         seen = tuple((o.method, o.target, o.body) for o in self.upstream.arrived if not _LOOKED_UP.match(o.target))
-        malformed = self.serving.admissions.malformed > before
+        malformed = self.serving.limits.malformed > before
         return Seen(seen, tuple(statuses), malformed), list(self.upstream.arrived)
 
     async def _send(self, data: bytes, cut: int, warm: bool) -> bytes:
@@ -131,7 +128,7 @@ class World:
 
     async def _talk(self, parts: list[bytes]) -> bytes:
         came = bytearray()
-        connection = cast(Connection, self.serving.listener())
+        connection = cast(ClientConnection, self.serving.listener())
         wire = Wire(connection, came.extend)
         connection.connection_made(wire)
         for part in parts:

@@ -64,7 +64,7 @@ def run(data: bytes) -> None:
     assert not stream.should_end
     drain.start()
     for part in pieces(data[1:], data[0]):
-        stream.passed(part)
+        stream.forwarded(part)
         passed += part
         check(stream, passed)
     fields = [(b"content-type", data[1:].partition(b"\n")[0].strip())]

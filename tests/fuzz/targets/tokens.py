@@ -27,7 +27,17 @@ from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable, parse
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from proxy.sessions.store import Identity
 from tests.attack.test_tokens import forgeries
-from tests.unit.test_tokens import EC_KEY, ED_KEY, ISSUER, RSA_KEY, RSA_PEM, STRANGER, claims, encoded, key_entries
+from tests.unit.identity.test_tokens import (
+    EC_KEY,
+    ED_KEY,
+    ISSUER,
+    RSA_KEY,
+    RSA_PEM,
+    STRANGER,
+    claims,
+    encoded,
+    key_entries,
+)
 
 MAX_SIZE = 2048
 WORDS = (

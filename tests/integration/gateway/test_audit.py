@@ -1,4 +1,4 @@
-"""What gets into the audit log, from either lane."""
+"""What gets into the audit log, from either transport."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_refused_login_a_denial_and_a_logout_are_told_and_nothing_else(t
     assert verify([tmp_path / "audit.log"], b"") == 3
 
 
-async def test_a_denial_in_graphql_is_told_from_either_lane(tmp_path: Path) -> None:
+async def test_a_denial_in_graphql_is_told_from_either_transport(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
         eve = await gateway.bearer("eve@else.test")
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""`POST /api/auth/backchannel-logout`: what an identity provider is answered, and what it ends, in both lanes."""
+"""`POST /api/auth/backchannel-logout`: what an identity provider is answered, and what it ends, in both transports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiohttp import web
 
 from proxy.identity.logout import EVENT
 from tests.integration.harness import RULES, Running, gateway_running, upstream_running
-from tests.unit.test_tokens import claims, key_entries, token
+from tests.unit.identity.test_tokens import claims, key_entries, token
 
 ISSUER = "http://localhost:1/"
 PATH = "/api/auth/backchannel-logout"
@@ -72,9 +72,8 @@ def audited(folder: Path) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("path", ["/noetl/x", "/api/auth/me"])
-async def test_a_logout_of_the_user_ends_all_sessions_at_once_in_either_lane(tmp_path: Path, path: str) -> None:
+async def test_a_logout_of_the_user_ends_all_sessions_at_once_in_either_transport(tmp_path: Path, path: str) -> None:
     async with federated(tmp_path) as gateway:
-        assert gateway.server.lane is not None
         mine, also_mine, other = [await sign_in(gateway, sub=who) for who in ("anna", "anna", "ben")]
         for _ in range(3):
             assert await statuses(gateway, path, mine, also_mine, other) == [200, 200, 200]

@@ -65,17 +65,22 @@ async def test_from_elsewhere_a_session_is_401_and_from_where_it_began_it_goes_o
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES[:3])
-async def test_without_binding_both_lanes_serve_a_session_from_anywhere(tmp_path: Path, method: str, path: str) -> None:
+async def test_without_binding_both_transports_serve_a_session_from_anywhere(
+    tmp_path: Path, method: str, path: str
+) -> None:
     async with bound(tmp_path, "none") as (gateway, token):
-        assert gateway.server.lane is not None
         for _ in range(3):
             assert await status(gateway, token, method, path, THERE, "other") == 200
 
 
 @pytest.mark.parametrize("bind", ["ip", "user_agent", "both"])
-async def test_a_gateway_that_binds_sessions_has_no_fast_lane(tmp_path: Path, bind: str) -> None:
-    async with bound(tmp_path, bind) as (gateway, _):
-        assert gateway.server.lane is None
+async def test_bound_sessions_are_checked_on_the_fast_path(tmp_path: Path, bind: str) -> None:
+    async with bound(tmp_path, bind) as (gateway, token):
+        await status(gateway, token, "GET", "/noetl/x")
+        before = gateway.served_fast
+        assert await status(gateway, token, "GET", "/noetl/x") == 200
+        assert await status(gateway, token, "GET", "/noetl/x", THERE, "other") == 401
+        assert gateway.served_fast == before + 2
 
 
 async def test_elsewhere_validate_says_no_and_what_else_takes_a_token_is_401(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.server.connection import lane_supported, whole_body
+from proxy.server.connection import UnknownAiohttp, check_aiohttp, whole_body
 from tests.integration.harness import PATIENCE, behind_gateway, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
@@ -34,7 +34,7 @@ async def test_a_head_in_two_parts_within_the_deadline_is_served(tmp_path: Path)
     async with behind_gateway(tmp_path) as (gateway, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(HEAD)
-        await eventually(lambda: gateway.serving.admissions.open == 1)
+        await eventually(lambda: gateway.serving.limits.open == 1)
         writer.write(b"connection: close\r\n\r\n")
         async with asyncio.timeout(PATIENCE):
             answer = await reader.read()
@@ -63,10 +63,10 @@ async def test_an_idle_connection_is_closed_without_an_answer(tmp_path: Path) ->
 async def test_a_connection_beyond_max_connections_is_answered_503(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, server="limits: {max_connections: 1}") as (gateway, _):
         _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
-        await eventually(lambda: gateway.serving.admissions.open == 1)
+        await eventually(lambda: gateway.serving.limits.open == 1)
         answer = await gateway.raw(b"")
         first.close()
-        await eventually(lambda: gateway.serving.admissions.open == 0)
+        await eventually(lambda: gateway.serving.limits.open == 0)
         served = await gateway.raw(HEAD + b"connection: close\r\n\r\n")
     assert (status_of(answer), status_of(served)) == (503, 200)
 
@@ -74,7 +74,7 @@ async def test_a_connection_beyond_max_connections_is_answered_503(tmp_path: Pat
 async def test_a_connection_beyond_max_connections_per_ip_is_answered_503(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, server="limits: {max_connections_per_ip: 1}") as (gateway, _):
         _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
-        await eventually(lambda: gateway.serving.admissions.open == 1)
+        await eventually(lambda: gateway.serving.limits.open == 1)
         answer = await gateway.raw(b"")
         first.close()
     assert status_of(answer) == 503
@@ -84,7 +84,7 @@ async def test_a_trusted_proxy_has_no_limit_per_address(tmp_path: Path) -> None:
     server = "limits: {max_connections_per_ip: 1}, trusted_proxies: [127.0.0.0/8]"
     async with behind_gateway(tmp_path, server=server) as (gateway, _):
         _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
-        await eventually(lambda: gateway.serving.admissions.open == 1)
+        await eventually(lambda: gateway.serving.limits.open == 1)
         answer = await gateway.raw(HEAD + b"connection: close\r\n\r\n")
         first.close()
     assert status_of(answer) == 200
@@ -123,7 +123,7 @@ async def test_a_malformed_request_is_one_short_line_in_the_log(
     async with behind_gateway(tmp_path) as (gateway, _):
         await gateway.raw(b"GET /events?session_token=c0ffee HTTP/9.9\r\nhost: a\r\n\r\n")
         await gateway.raw(HEAD + b"authorization: Bearer c0ffee\x00\r\n\r\n")
-        assert gateway.serving.admissions.malformed == 2
+        assert gateway.serving.limits.malformed == 2
     printed = "".join(capsys.readouterr())
     assert printed.count("request.malformed") == 2
     assert "c0ffee" not in printed
@@ -152,7 +152,7 @@ async def test_a_compressed_body_is_not_decompressed(tmp_path: Path) -> None:
     assert bodies == [b"not gzip at all"]
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_a_client_that_does_not_read_is_cut_at_the_deadline(tmp_path: Path, warm: bool) -> None:
     async def flood(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -167,31 +167,31 @@ async def test_a_client_that_does_not_read_is_cut_at_the_deadline(tmp_path: Path
             async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
                 await answer.read()
         upstream.answer = flood
-        before = gateway.serving.admissions.open
+        before = gateway.serving.limits.open
         _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
         request = f"GET /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: {headers['authorization']}\r\n\r\n"
         writer.write(request.encode())
         await eventually(lambda: len(upstream.seen) == 1 + warm)
-        await eventually(lambda: gateway.serving.admissions.open == before)
+        await eventually(lambda: gateway.serving.limits.open == before)
         await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
         writer.transport.abort()
 
 
 @pytest.mark.parametrize("version", ["3.13.2", "4.0.0"])
-def test_an_aiohttp_that_is_not_known_serves_by_the_ordinary_path(
-    version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_aiohttp_is_refused_with_its_remedy(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiohttp.__version__", version)
-    assert not lane_supported()
+    with pytest.raises(UnknownAiohttp, match=rf"aiohttp {version} is installed.*pip install"):
+        check_aiohttp()
 
 
-def test_this_aiohttp_has_the_inside_that_the_lane_relies_on() -> None:
+def test_this_aiohttp_has_the_inside_that_connections_rely_on() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    assert lane_supported()
+    check_aiohttp()
     assert {
         "_waiter", "_messages", "_request_count", "_payload_parser", "_upgraded", "_message_tail", "_force_close",
         "_close", "_keepalive_handle", "_next_keepalive_close_time", "_keepalive_timeout", "_request_in_progress",
         "_handler_waiter", "_buffer_paused", "_max_msg_queue_size", "_paused", "_parser", "transport",
+        "_current_request", "_lingering_time",
     } <= slots  # fmt: skip
     assert callable(RequestHandler._process_keepalive)
     assert callable(HttpRequestParser.message_consumed)
@@ -241,7 +241,7 @@ async def test_a_body_that_is_not_small_is_left_alone() -> None:
     assert await body_in(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 70000\r\n\r\n" + b"a" * 70000) is None
 
 
-async def test_a_large_head_goes_the_ordinary_way_also_when_the_lane_is_warm(tmp_path: Path) -> None:
+async def test_a_large_head_is_431_also_when_a_connection_upstream_is_kept(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path) as (gateway, _):
         headers = await gateway.bearer()
         async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:

@@ -23,7 +23,7 @@ async def ticks(request: web.BaseRequest) -> web.StreamResponse:
     return response
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_an_event_is_passed_on_before_the_next_one_is_there(tmp_path: Path, warm: bool) -> None:
     more = asyncio.Event()
 
@@ -50,7 +50,7 @@ async def test_an_event_is_passed_on_before_the_next_one_is_there(tmp_path: Path
                 assert await stream.content.read() == b"data: two\n\n"
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_an_event_stream_ends_with_its_session(
     tmp_path: Path, warm: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""GraphQL in the fast lane, where things go wrong or come at an odd time."""
+"""GraphQL in the fast path, where things go wrong or come at an odd time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.endpoints import fast_graphql
 from proxy.graphql.plans import Ready
 from tests.integration.harness import PATIENCE, Running, Upstream, eventually
-from tests.integration.lanes import MORE, ODD, RUNNING, Line, Seen, noetl, one_lane
+from tests.integration.transports import MORE, ODD, RUNNING, CountedLine, Line, Seen, noetl, one_transport
 
 QUERY = "query ($id: String!) { executionStatus(executionId: $id) { status } }"
 MUTATION = 'mutation { executePlaybook(name: "team/flow") { id } }'
@@ -24,7 +24,7 @@ LIMITS = "upstreams: {noetl: {urls: ['UPSTREAM'], response_timeout: 150ms, idle_
 
 
 def post(token: str, query: str = QUERY, variables: Any = None) -> bytes:
-    """A request for the lane."""
+    """A request for the fast path."""
     body = json.dumps({"query": query, "variables": {"id": RUNNING} if variables is None else variables})
     return f"POST /graphql HTTP/1.1\r\n{FIELDS}content-length: {len(body)}\r\n\r\n{body}".replace(
         "TOKEN", token
@@ -34,11 +34,11 @@ def post(token: str, query: str = QUERY, variables: Any = None) -> bytes:
 @asynccontextmanager
 async def warm(folder: Path, more: str = MORE) -> AsyncIterator[tuple[Running, Upstream, Seen, Line, str]]:
     """A gateway that has seen both documents and keeps a connection upstream, and a client that is signed in."""
-    async with one_lane(folder, fast=True, more=more) as (gateway, upstream, seen):
-        token, line = await gateway.session(), Line(gateway.port)
+    async with one_transport(folder, fast=True, more=more) as (gateway, upstream, seen):
+        token, line = await gateway.session(), CountedLine(gateway, seen.fast)
         for query in (QUERY, MUTATION, QUERY):
             await line.ask(post(token, query))
-        assert seen.taken[-1]
+        assert seen.fast[-1]
         upstream.seen.clear()
         yield gateway, upstream, seen, line, token
         line.close()
@@ -67,18 +67,18 @@ async def test_an_operation_over_its_time_is_answered_then(tmp_path: Path) -> No
     async with warm(tmp_path, more) as (_, upstream, seen, line, token):
         upstream.answer = hang
         _, _, body = await line.ask(post(token))
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert json.loads(body)["data"] is None
     assert "path" not in error_of(body)
     assert error_of(body)["extensions"] == {"code": "UPSTREAM_TIMEOUT", "status": 504}
-    assert seen.told[-1][6] == "GraphQL operation over 0.1 s"
+    assert seen.logged[-1][6] == "GraphQL operation over 0.1 s"
 
 
 async def test_an_upstream_over_its_time_is_an_error_of_the_field(tmp_path: Path) -> None:
     async with warm(tmp_path, LIMITS) as (_, upstream, seen, line, token):
         upstream.answer = hang
         _, _, body = await line.ask(post(token))
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert error_of(body)["path"] == ["executionStatus"]
     assert error_of(body)["extensions"] == {"code": "UPSTREAM_TIMEOUT", "status": 504}
 
@@ -88,7 +88,7 @@ async def test_an_upstream_that_resets_is_an_error_of_the_field(tmp_path: Path) 
         gateway.server.gateway.upstreams["noetl"].pool._idle[-1].served = 0  # not a kept connection gone stale
         upstream.answer = reset
         _, _, body = await line.ask(post(token))
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert error_of(body)["extensions"] == {"code": "UPSTREAM_UNAVAILABLE", "status": 502}
 
 
@@ -102,7 +102,7 @@ async def test_a_query_on_a_connection_gone_stale_is_sent_again(tmp_path: Path) 
         upstream.answer = once
         _, _, body = await line.ask(post(token))
         assert len(upstream.seen) == 2
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert json.loads(body) == {"data": {"executionStatus": {"status": "running"}}}
 
 
@@ -111,7 +111,7 @@ async def test_a_mutation_on_a_connection_gone_stale_is_not_sent_again(tmp_path:
         upstream.answer = reset
         _, _, body = await line.ask(post(token, MUTATION))
         assert len(upstream.seen) == 1
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert error_of(body)["extensions"]["status"] == 502
 
 
@@ -122,7 +122,7 @@ async def test_without_a_kept_connection_one_is_opened(tmp_path: Path) -> None:
             connection.close()
         await eventually(lambda: pool.size == 0)
         _, _, body = await line.ask(post(token))
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert json.loads(body) == {"data": {"executionStatus": {"status": "running"}}}
 
 
@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path, kept: 
         await asyncio.wait([asking])
         line.close()
         await eventually(lambda: pool.busy == 0)
-        await eventually(lambda: seen.told[-1][3] == 499)
+        await eventually(lambda: seen.logged[-1][3] == 499)
 
 
 async def test_an_answer_that_comes_as_the_client_leaves_is_nobody_s(tmp_path: Path) -> None:
@@ -154,10 +154,10 @@ async def test_an_answer_that_comes_as_the_client_leaves_is_nobody_s(tmp_path: P
         asking.cancel()
         await asyncio.wait([asking])
         line.close()
-        await eventually(lambda: seen.told[-1][3] == 499)
-        lines = len(seen.told)
+        await eventually(lambda: seen.logged[-1][3] == 499)
+        lines = len(seen.logged)
         exchange._resume((200, b"{}"))
-        assert len(seen.told) == lines
+        assert len(seen.logged) == lines
 
 
 async def test_requests_that_come_meanwhile_wait_their_turn(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ async def test_our_own_fault_is_a_500_with_its_stack_in_the_log(
     assert json.loads(body)["error"] == "Internal server error"
     assert again == "HTTP/1.1 200 OK"
     assert "a mistake of ours" in "".join(capsys.readouterr())
-    assert seen.taken[-2:] == [True, True]
+    assert seen.fast[-2:] == [True, True]
 
 
 async def test_a_body_seen_before_is_not_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ async def test_a_body_seen_before_is_not_parsed_again(tmp_path: Path, monkeypatc
     async with warm(tmp_path) as (_, _, seen, line, token):
         monkeypatch.setattr(fast_graphql, "parse_json", fail)
         _, _, body = await line.ask(post(token))
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert b"running" in body
 
 
@@ -235,7 +235,7 @@ async def test_a_session_that_ended_is_not_served_by_what_is_kept_ready(tmp_path
         await gateway.server.gateway.store.end_user(1)
         first, _, _ = await line.ask(post(token))
     assert first == "HTTP/1.1 401 Unauthorized"
-    assert not seen.taken[-1]
+    assert not seen.fast[-1]
 
 
 async def test_small_bodies_of_relays_are_not_sent_twice(tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ async def test_small_bodies_of_relays_are_not_sent_twice(tmp_path: Path) -> None
         request = f"POST /noetl/things HTTP/1.1\r\n{FIELDS}content-length: 2\r\n\r\n{{}}".replace("TOKEN", token)
         first, _, _ = await line.ask(request.encode())
         assert len(upstream.seen) == 1
-    assert seen.taken[-1]
+    assert seen.fast[-1]
     assert first == "HTTP/1.1 502 Bad Gateway"
 
 
-async def test_the_session_of_an_operation_that_the_lane_gives_back_is_counted_once(tmp_path: Path) -> None:
+async def test_the_session_of_an_operation_that_the_fast_path_gives_back_is_counted_once(tmp_path: Path) -> None:
     query = "query ($id: String!) { executionStatus(executionId: $id) { variables } }"
     async with warm(tmp_path) as (gateway, _, seen, line, token):
         for _ in range(2):
@@ -256,17 +256,17 @@ async def test_the_session_of_an_operation_that_the_lane_gives_back_is_counted_o
         checks = gateway.server.gateway.process.measures.metrics.session_checks
         before = checks["valid"]
         assert (await line.ask(post(token, query, {"id": ODD})))[0] == "HTTP/1.1 400 Bad Request"
-        assert seen.taken[-1]
+        assert seen.fast[-1]
         assert checks["valid"] == before + 1
 
 
-async def test_an_operation_that_the_lane_gives_back_keeps_its_id(tmp_path: Path) -> None:
+async def test_an_operation_that_the_fast_path_gives_back_keeps_its_id(tmp_path: Path) -> None:
     query = "query ($id: String!) { executionStatus(executionId: $id) { variables } }"
     async with warm(tmp_path) as (_, upstream, seen, line, token):
         await line.ask(post(token, query, {"id": ODD}))
         upstream.seen.clear()
         _, fields, body = await line.ask(post(token, query, {"id": ODD}))
-        assert seen.taken[-1]
+        assert seen.fast[-1]
         told = {request.headers["x-request-id"] for request in upstream.seen}
         assert told == {json.loads(body)["request_id"]}
         assert f"x-request-id: {told.pop()}" in [field.lower() for field in fields]

@@ -22,7 +22,7 @@ from proxy.http.credentials import key_of
 from proxy.server.worker import Serving
 from proxy.sessions.store import Identity, SessionStore, StoreError, new_session, new_token
 from tests.integration.harness import PATIENCE, RULES, TENANT, Upstream, eventually, upstream_running
-from tests.integration.lanes import Line
+from tests.integration.transports import Line
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ async def test_a_folder_that_comes_back_while_it_is_in_use_is_not_opened_twice(g
     assert is_open(await gateway.reload("a"))
 
 
-async def test_a_request_in_the_fast_lane_keeps_its_store_open(gateway: Running) -> None:
+async def test_a_request_in_the_fast_path_keeps_its_store_open(gateway: Running) -> None:
     release = asyncio.Event()
 
     async def slow(request: web.BaseRequest) -> web.StreamResponse:

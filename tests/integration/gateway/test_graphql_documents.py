@@ -160,7 +160,7 @@ async def test_a_persisted_query_works_by_get(tmp_path: Path) -> None:
         assert await get(gateway, short) == (200, ANSWER)
 
 
-async def test_a_document_that_the_lane_has_served_is_persisted_all_the_same(tmp_path: Path) -> None:
+async def test_a_document_that_the_fast_path_has_served_is_persisted_all_the_same(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, more=APQ) as (gateway, _):
         for _ in range(3):
             await post(gateway, {"query": ME})

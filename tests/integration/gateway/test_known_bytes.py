@@ -5,25 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
-from proxy.relay.fast import FastLane
-from proxy.server.connection import Connection
-from proxy.server.dispatcher import Dispatcher
-from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, hello
-from tests.integration.lanes import Line
+from proxy.observe.access import AccessLine, AccessLog
+from tests.integration.harness import PATIENCE, KeptLog, Running, Upstream, behind_gateway, hello
+from tests.integration.transports import Line
 
 
 @asynccontextmanager
-async def remembered(folder: Path, *, server: str = "") -> AsyncIterator[tuple[Running, Upstream, Line, bytes, str]]:
+async def remembered(
+    folder: Path, *, log: AccessLog | None = None
+) -> AsyncIterator[tuple[Running, Upstream, Line, bytes, str]]:
     """A gateway that knows the bytes of a request, the connection that they came on, the bytes, and their token."""
-    async with behind_gateway(folder, server=server) as (gateway, upstream):
+    async with behind_gateway(folder, log=log) as (gateway, upstream):
         token = await gateway.session()
         data = asking("/noetl/things", token)
         line = Line(gateway.port)
@@ -39,14 +38,9 @@ def asking(target: str, token: str) -> bytes:
     return f"GET {target} HTTP/1.1\r\nhost: gateway.test\r\nauthorization: Bearer {token}\r\n\r\n".encode()
 
 
-def lane(gateway: Running) -> FastLane:
-    found = gateway.server.lane
-    assert found is not None
-    return found
-
-
 def known(gateway: Running) -> int:
-    return len(lane(gateway)._known)
+    """How many field blocks are known by their bytes."""
+    return len(gateway.server.known_fields)
 
 
 async def pieces(port: int, *parts: bytes, source: str = "127.0.0.1") -> bytes:
@@ -77,19 +71,14 @@ async def until_quiet(reader: asyncio.StreamReader) -> bytes:
     return came
 
 
-async def test_bytes_that_came_before_are_not_parsed_again(tmp_path: Path) -> None:
+async def test_bytes_that_came_before_are_not_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise AssertionError("parsed again")
+
     async with remembered(tmp_path) as (gateway, upstream, line, data, _):
-        found = []
-        taken = lane(gateway).again
-
-        def counted(*arguments: object) -> object:
-            found.append(taken(*arguments))  # type: ignore[arg-type]
-            return found[-1]
-
-        setattr(lane(gateway), "again", counted)  # noqa: B010 - mypy allows no other way
+        monkeypatch.setattr(gateway.server, "begin_parsed", fail)
         assert (await line.ask(data))[0] == "HTTP/1.1 200 OK"
         assert len(upstream.seen) == 1
-        assert found[0] is not None
 
 
 async def test_an_ended_session_is_401_though_its_bytes_are_known(tmp_path: Path) -> None:
@@ -167,36 +156,19 @@ async def test_known_bytes_twice_in_one_piece_are_two_requests(tmp_path: Path) -
         assert len(upstream.seen) == 2
 
 
-async def test_bytes_that_come_once_are_not_kept(tmp_path: Path) -> None:
-    async with remembered(tmp_path) as (gateway, _, line, _, token):
+async def test_requests_that_differ_in_their_target_share_one_entry(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, upstream, line, _, token):
         for number in range(20):
             await line.ask(asking(f"/noetl/things/{number}", token))
         assert known(gateway) == 1
+        assert [request.path for request in upstream.seen] == [f"/api/things/{number}" for number in range(20)]
 
 
-async def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
-    async with remembered(tmp_path) as (gateway, _, _, data, _):
-        plain, message = lane(gateway)._known[data]
-        for number in range(10_000):
-            for _ in range(2):
-                lane(gateway)._remember(b"%d" % number, plain, message)
-        assert known(gateway) <= 1024
-        assert len(lane(gateway)._seen_once) <= 4096
-        lane(gateway)._remember(bytes(5000), plain, message)
-        lane(gateway)._remember(bytes(5000), plain, message)
-        assert bytes(5000) not in lane(gateway)._known
-
-
-async def test_what_is_kept_is_bounded_in_bytes_too(tmp_path: Path) -> None:
-    """What is made of a request takes a dozen times the memory of its bytes."""
-    async with remembered(tmp_path) as (gateway, _, _, data, _):
-        plain, message = lane(gateway)._known[data]
-        most = 0
-        for number in range(1000):
-            for _ in range(2):
-                lane(gateway)._remember(b"%4000d" % number, plain, message)
-            most = max(most, sum(map(len, lane(gateway)._known)))
-        assert 2**19 < most <= 2**20
+async def test_a_large_field_block_is_not_kept(tmp_path: Path) -> None:
+    async with remembered(tmp_path) as (gateway, _, line, _, token):
+        large = asking("/noetl/things", token)[:-2] + b"x-large: " + b"a" * 5000 + b"\r\n\r\n"
+        assert (await line.ask(large))[0] == "HTTP/1.1 200 OK"
+        assert known(gateway) == 1
 
 
 async def test_a_request_in_two_pieces_is_served_beside_known_bytes(tmp_path: Path) -> None:
@@ -219,25 +191,32 @@ async def test_known_bytes_within_a_head_are_part_of_it_whatever_the_body_before
         assert [request.path for request in upstream.seen] == ["/api/first", "/api/other"]
 
 
-async def test_known_bytes_behind_an_answer_that_closes_are_no_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with remembered(tmp_path) as (gateway, upstream, line, data, token):
-        connection = cast(Connection, gateway.serving.listener.connections[-1])
-        told = Dispatcher._write_access
+class _Hooked(KeptLog):
+    """An access log that calls something for each line."""
 
-        def arriving(*arguments: Any) -> None:
-            """The known bytes are read after the answer, before aiohttp's loop has heard of its end."""
-            told(*arguments)
+    hook: Callable[[], None] | None = None
+
+    def write(self, line: AccessLine) -> None:
+        if self.hook is not None:
+            self.hook()
+
+
+async def test_known_bytes_behind_an_answer_that_closes_are_no_request(tmp_path: Path) -> None:
+    """They are read after the response, before aiohttp's loop has heard of its end."""
+    log = _Hooked()
+    async with remembered(tmp_path, log=log) as (gateway, upstream, line, data, token):
+        connection = gateway.serving.listener.connections[-1]
+
+        def arrive() -> None:
             asyncio.get_running_loop().call_soon(connection.data_received, data)
 
-        monkeypatch.setattr(Dispatcher, "_write_access", arriving)
+        log.hook = arrive
         closing = asking("/noetl/executions/1", token).replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         assert (await line.ask(closing))[0] == "HTTP/1.1 403 Forbidden"
         assert [request.path for request in upstream.seen] == ["/api/executions/1"]
 
 
-async def test_a_known_request_that_the_lane_gives_up_is_sent_once_more_and_answered(tmp_path: Path) -> None:
+async def test_a_known_request_that_the_fast_path_gives_up_is_sent_once_more_and_answered(tmp_path: Path) -> None:
     async with remembered(tmp_path) as (gateway, upstream, line, data, _):
         upstream_of = gateway.server.gateway.upstreams["noetl"]
 

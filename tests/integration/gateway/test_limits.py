@@ -1,4 +1,4 @@
-"""Rate limits and failed logins, over sockets, on both lanes."""
+"""Rate limits and failed logins, over sockets, on both transports."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def get(gateway: Running, path: str = "/noetl/x", method: str = "GET", **h
         return answer.status, await answer.text()
 
 
-async def test_requests_go_round_on_both_lanes(tmp_path: Path) -> None:
+async def test_requests_go_round_on_both_transports(tmp_path: Path) -> None:
     async with behind(tmp_path, 3) as (gateway, upstreams):
         headers = await gateway.bearer()
         for _ in range(30):
@@ -193,7 +193,7 @@ async def test_more_than_may_wait_get_503_at_once(tmp_path: Path) -> None:
         assert [(await held)[0], (await waiting)[0]] == [200, 200]
 
 
-async def test_a_retry_after_the_fast_lane_goes_to_another_url(tmp_path: Path) -> None:
+async def test_a_retry_after_the_fast_path_goes_to_another_url(tmp_path: Path) -> None:
     async with behind(tmp_path, 2, "balance: consistent_hash, hash_on: session") as (gateway, upstreams):
         headers = await gateway.bearer()
         await get(gateway, **headers)

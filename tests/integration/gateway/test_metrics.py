@@ -25,7 +25,7 @@ async def numbers(gateway: Running) -> dict[str, float]:
     }
 
 
-async def test_requests_of_both_lanes_are_counted(tmp_path: Path) -> None:
+async def test_requests_of_both_transports_are_counted(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path) as (gateway, _):
         headers = await gateway.bearer()
         for _ in range(5):
@@ -98,7 +98,7 @@ async def test_a_foreign_address_is_refused(tmp_path: Path) -> None:
             assert answer.status == 403
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_time_spent_waiting_for_an_upstream_that_fails_is_not_our_own(tmp_path: Path, warm: bool) -> None:
     async def hang(request: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(PATIENCE)

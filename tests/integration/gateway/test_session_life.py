@@ -97,7 +97,7 @@ async def test_a_wish_for_more_hours_is_shortened(tmp_path: Path) -> None:
 
 
 @LANES
-async def test_past_its_last_second_a_session_is_401_in_either_lane(tmp_path: Path, path: str) -> None:
+async def test_past_its_last_second_a_session_is_401_in_either_transport(tmp_path: Path, path: str) -> None:
     async with behind_gateway(tmp_path) as (gateway, _):
         alive, over = await stored(gateway, lifetime=60), await stored(gateway, lifetime=-1)
         for _ in range(3):
@@ -105,7 +105,7 @@ async def test_past_its_last_second_a_session_is_401_in_either_lane(tmp_path: Pa
 
 
 @LANES
-async def test_unused_for_too_long_a_session_is_401_in_either_lane(tmp_path: Path, path: str) -> None:
+async def test_unused_for_too_long_a_session_is_401_in_either_transport(tmp_path: Path, path: str) -> None:
     more = "sessions: {store: memory, idle_timeout: 1m}\n"
     async with behind_gateway(tmp_path, more=more) as (gateway, _):
         used, unused = await stored(gateway, lifetime=600, seen=55), await stored(gateway, lifetime=600, seen=61)
@@ -127,7 +127,7 @@ async def test_use_keeps_a_session_from_being_idle_and_does_not_lengthen_it(tmp_
 
 
 @LANES
-async def test_a_logout_ends_the_session_in_either_lane(tmp_path: Path, path: str) -> None:
+async def test_a_logout_ends_the_session_in_either_transport(tmp_path: Path, path: str) -> None:
     async with behind_gateway(tmp_path) as (gateway, _):
         token = await gateway.session()
         for _ in range(3):

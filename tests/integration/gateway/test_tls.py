@@ -30,7 +30,7 @@ async def peer_name(gateway: Running, authority: Authority) -> str:
         writer.close()
 
 
-async def test_requests_over_tls_are_served_on_both_lanes(tmp_path: Path) -> None:
+async def test_requests_over_tls_are_served_on_both_transports(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path)
     authority.issue(tmp_path, "one.test")
     async with behind_gateway(tmp_path, server=SERVER) as (gateway, upstream):

@@ -52,7 +52,7 @@ async def collecting() -> AsyncIterator[Collector]:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_a_well_formed_traceparent_is_passed_on(tmp_path: Path, warm: bool) -> None:
     async with behind_gateway(tmp_path) as (gateway, upstream):
         headers = {**await gateway.bearer(), "traceparent": GIVEN}
@@ -63,7 +63,7 @@ async def test_a_well_formed_traceparent_is_passed_on(tmp_path: Path, warm: bool
 
 
 @pytest.mark.parametrize("given", [{}, {"traceparent": "nonsense"}], ids=["none", "malformed"])
-@pytest.mark.parametrize("warm", [False, True], ids=["ordinary path", "fast lane"])
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
 async def test_without_one_a_traceparent_is_made(tmp_path: Path, given: dict[str, str], warm: bool) -> None:
     async with behind_gateway(tmp_path) as (gateway, upstream):
         headers = {**await gateway.bearer(), **given}

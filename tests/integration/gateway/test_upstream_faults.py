@@ -1,5 +1,5 @@
 """An upstream that misbehaves in every way: the documented status, no hang, no connection leaked, nothing sent twice
-that may have been acted on. Each fault meets the ordinary path first, and the fast lane on a kept connection."""
+that may have been acted on. Each fault meets the streaming path first, and the fast path on a kept connection."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_no_other_document_runs(tmp_path: Path, text: str) -> None:
     assert documents.known(text) is None
 
 
-def test_the_fast_lane_finds_trusted_documents_only(tmp_path: Path) -> None:
+def test_the_fast_path_finds_trusted_documents_only(tmp_path: Path) -> None:
     documents = library(tmp_path, status__graphql=STATUS)
     assert documents.known(STATUS) is not None
     assert documents.known("{ version }") is None

@@ -163,4 +163,4 @@ def test_where_every_circuit_is_open_the_wait_is_told() -> None:
     ],
 )
 def test_a_hash_looks_at_what_hash_on_names(hash_on: str, target: str, expected: bytes | None) -> None:
-    assert hash_key(hash_on)(target, [("x-shard", "7")], b"key") == expected
+    assert hash_key(hash_on)(target, b"x-shard: 7\r\n", b"key") == expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.unit.test_threat_model import ROOT, TEST, names_in
+from tests.unit.docs.test_threat_model import ROOT, TEST, names_in
 
 PAGE = (ROOT / "docs" / "sessions.md").read_text("utf-8")
 ROW = re.compile(r"^\| (7\.\d\.\d) (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)

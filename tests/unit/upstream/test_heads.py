@@ -7,19 +7,20 @@ from typing import cast
 
 import pytest
 
-from proxy.upstream.connection import NEVER
-from proxy.upstream.heads import Head
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.heads import ResponseHead
 from proxy.upstream.pool import Pool, PoolSettings
-from tests.unit.test_upstream_connection import Sink, Wire
+from proxy.upstream.retry import NEVER
+from tests.unit.upstream.test_connection import Receiver, Wire
 
 SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\n"
 
 
-class Noting(Sink):
-    """A sink that keeps the heads."""
+class Noting(Receiver):
+    """A receiver that keeps the heads."""
 
-    def on_head(self, head: Head) -> None:
+    def on_head(self, head: ResponseHead) -> None:
         super().on_head(head)
         self.head = head
 
@@ -29,16 +30,16 @@ class Line:
 
     def __init__(self, pool: Pool) -> None:
         self.wire = Wire()
-        self.connection = Connection(pool)
+        self.connection = UpstreamConnection(pool)
         self.connection.connection_made(cast(asyncio.Transport, self.wire))
 
     def ask(self, *parts: bytes, head_only: bool = False) -> Noting:
-        """What a request's sink is told when the answer comes in these parts."""
-        sink = Noting()
-        self.connection.begin(sink, b"", head_only=head_only, deadline=NEVER)
+        """What a request's receiver is given when the answer comes in these parts."""
+        receiver = Noting()
+        self.connection.begin(receiver, b"", head_only=head_only, deadline=NEVER)
         for part in parts:
             self.connection.data_received(part)
-        return sink
+        return receiver
 
 
 @pytest.fixture
@@ -56,9 +57,10 @@ async def line(pool: Pool) -> Line:
 
 
 async def test_an_answer_with_a_known_head_is_given_in_full(line: Line) -> None:
-    sink = line.ask(HEAD + b"again")
-    assert (sink.status, sink.body, sink.ended, sink.fault) == (200, b"again", True, None)
-    assert sink.head.known
+    known = line.ask(HEAD + b"again").head
+    receiver = line.ask(HEAD + b"other")
+    assert (receiver.status, receiver.body, receiver.ended, receiver.fault) == (200, b"other", True, None)
+    assert receiver.head is known
     assert not line.wire.closed
 
 
@@ -71,32 +73,32 @@ async def test_each_answer_is_counted(line: Line, pool: Pool) -> None:
 @pytest.mark.parametrize("at", range(1, len(HEAD) + 5))
 async def test_it_does_not_matter_how_the_bytes_are_cut(line: Line, at: int) -> None:
     data = HEAD + b"again"
-    sink = line.ask(data[:at], data[at:])
-    assert (sink.status, sink.body, sink.ended, sink.fault) == (200, b"again", True, None)
+    receiver = line.ask(data[:at], data[at:])
+    assert (receiver.status, receiver.body, receiver.ended, receiver.fault) == (200, b"again", True, None)
     assert not line.wire.closed
 
 
 async def test_more_than_the_body_is_no_answer_that_is_known(line: Line) -> None:
-    sink = line.ask(HEAD + b"again" + HEAD + b"extra")
-    assert (sink.body, sink.ended) == (b"again", True)
+    receiver = line.ask(HEAD + b"again" + HEAD + b"extra")
+    assert (receiver.body, receiver.ended) == (b"again", True)
     assert line.wire.closed
 
 
 async def test_a_known_head_within_a_body_is_body(line: Line) -> None:
     inner = HEAD + b"inner"
     outer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (2 * len(inner))
-    sink = line.ask(outer, inner, inner)
-    assert (sink.body, sink.ended) == (2 * inner, True)
+    receiver = line.ask(outer, inner, inner)
+    assert (receiver.body, receiver.ended) == (2 * inner, True)
 
 
 async def test_a_known_head_after_an_interim_answer_is_the_answer(line: Line) -> None:
-    sink = line.ask(b"HTTP/1.1 103 Early Hints\r\n\r\n", HEAD + b"again")
-    assert (sink.status, sink.body, sink.ended) == (200, b"again", True)
+    receiver = line.ask(b"HTTP/1.1 103 Early Hints\r\n\r\n", HEAD + b"again")
+    assert (receiver.status, receiver.body, receiver.ended) == (200, b"again", True)
 
 
 async def test_a_known_head_answers_a_head_request_without_a_body(line: Line) -> None:
-    sink = line.ask(HEAD, head_only=True)
-    assert (sink.status, sink.body, sink.ended) == (200, b"", True)
+    receiver = line.ask(HEAD, head_only=True)
+    assert (receiver.status, receiver.body, receiver.ended) == (200, b"", True)
     assert (line.ask(HEAD + b"again").body, line.wire.closed) == (b"again", False)
 
 
@@ -119,4 +121,4 @@ async def test_heads_that_are_kept_are_bounded(pool: Pool) -> None:
     line = Line(pool)
     for number in range(1000):
         line.ask(b"HTTP/1.1 200 OK\r\nx: %d\r\ncontent-length: 0\r\n\r\n" % number)
-    assert 0 < len(pool.heads) <= 256
+    assert 0 < len(pool.heads) <= 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import BadRequest
-from proxy.noetl.authorize import playbook_name
+from proxy.noetl.surface import playbook_name
 
 
 @pytest.mark.parametrize("name", ["a", "a/b", "a b/c.d", "a..b", "é/漢", "a" * 512, "a/b@1", "%2e%2e/a"])

@@ -8,17 +8,18 @@ from typing import cast
 import pytest
 
 from proxy.upstream.balance import Balance, Balancer, Endpoint
-from proxy.upstream.client import UpstreamClient
-from proxy.upstream.connection import NEVER
-from proxy.upstream.heads import Head
+from proxy.upstream.client import OutgoingRequest, UpstreamClient
+from proxy.upstream.connection import UpstreamConnection
+from proxy.upstream.heads import ResponseHead
 from proxy.upstream.pool import Pool, PoolSettings
 from proxy.upstream.receiver import Fault
+from proxy.upstream.retry import NEVER
 
 SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
 
 
-class Sink:
-    """Notes what it is told."""
+class Receiver:
+    """Notes what it is given."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -26,7 +27,7 @@ class Sink:
         self.ended = False
         self.fault: Fault | None = None
 
-    def on_head(self, head: Head) -> None:
+    def on_head(self, head: ResponseHead) -> None:
         self.status = head.status
 
     def on_body(self, data: bytes) -> None:
@@ -57,57 +58,57 @@ class Wire:
         return self.closed
 
 
-def answered_with(data: bytes) -> Sink:
-    """What a request's sink is told when the answer comes in one piece."""
-    connection, sink = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink()
+def answered_with(data: bytes) -> Receiver:
+    """What a request's receiver is given when the answer comes in one piece."""
+    connection, receiver = UpstreamConnection(Pool("http://upstream", SETTINGS, None, None)), Receiver()
     connection.connection_made(cast(asyncio.Transport, Wire()))
-    connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
+    connection.begin(receiver, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
     connection.data_received(data)
-    return sink
+    return receiver
 
 
 @pytest.mark.parametrize("size", [1000, 200_000, 1_000_000])
 async def test_a_body_that_arrives_with_the_head_does_not_make_the_head_too_large(size: int) -> None:
-    sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
-    assert (sink.status, len(sink.body), sink.ended, sink.fault) == (200, size, True, None)
+    receiver = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
+    assert (receiver.status, len(receiver.body), receiver.ended, receiver.fault) == (200, size, True, None)
 
 
 async def test_a_head_over_the_limit_is_refused_also_in_one_piece() -> None:
     fields = b"".join(b"x-%d: %b\r\n" % (number, b"y" * 1000) for number in range(70))
-    sink = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + fields + b"\r\n")
-    assert sink.fault is not None
-    assert not sink.ended
+    receiver = answered_with(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n" + fields + b"\r\n")
+    assert receiver.fault is not None
+    assert not receiver.ended
 
 
 @pytest.mark.parametrize("rest", [b"more", b"HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", b"\x00"])
 @pytest.mark.parametrize("together", [True, False], ids=["in one piece", "in two"])
 async def test_what_follows_a_whole_answer_takes_nothing_from_it(rest: bytes, together: bool) -> None:
-    connection, sink, wire = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink(), Wire()
+    connection, receiver, wire = UpstreamConnection(Pool("http://upstream", SETTINGS, None, None)), Receiver(), Wire()
     connection.connection_made(cast(asyncio.Transport, wire))
-    connection.begin(sink, b"HEAD / HTTP/1.1\r\n\r\n", head_only=True, deadline=NEVER)
+    connection.begin(receiver, b"HEAD / HTTP/1.1\r\n\r\n", head_only=True, deadline=NEVER)
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
     for part in [head + rest] if together else [head, rest]:
         connection.data_received(part)
-    assert (sink.status, sink.ended, sink.fault, wire.closed) == (200, True, None, True)
+    assert (receiver.status, receiver.ended, receiver.fault, wire.closed) == (200, True, None, True)
 
 
 async def test_an_upgrade_to_nothing_is_no_answer() -> None:
     """Its message has ended, so that the connection would be the next request's while a tunnel writes on it."""
-    connection, sink = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink()
+    connection, receiver = UpstreamConnection(Pool("http://upstream", SETTINGS, None, None)), Receiver()
     connection.connection_made(cast(asyncio.Transport, Wire()))
-    connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER, upgrade=True)
+    connection.begin(receiver, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER, upgrade=True)
     connection.data_received(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-    assert (sink.status, sink.ended, sink.fault is not None) == (0, False, True)
+    assert (receiver.status, receiver.ended, receiver.fault is not None) == (0, False, True)
 
 
 async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool, wire = Pool("http://upstream", SETTINGS, None, None), Wire()
-    connection = Connection(pool)
+    connection = UpstreamConnection(pool)
     connection.connection_made(cast(asyncio.Transport, wire))
 
-    async def acquire(*, repeatable: bool) -> Connection:
+    async def acquire(method: str) -> UpstreamConnection:
         return connection
 
     monkeypatch.setattr(pool, "acquire", acquire)
@@ -115,26 +116,26 @@ async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_
     balancer = Balancer((Endpoint(pool, None, alone=True),), Balance.ROUND_ROBIN, None)
 
     async def first() -> None:
-        async with UpstreamClient("upstream", balancer).request("GET", "/", []):
+        async with UpstreamClient("upstream", balancer).request(OutgoingRequest("GET", "/", b"")):
             pytest.fail("it was given up")
 
     given_up = asyncio.create_task(first())
     async with asyncio.timeout(5):
-        while connection.sink is None:  # noqa: ASYNC110 - it takes a turn or two of the loop
+        while connection.receiver is None:  # noqa: ASYNC110 - it takes a turn or two of the loop
             await asyncio.sleep(0)
     # In one turn of the loop: the answer, the next request on that connection, and the first client leaves.
     connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-    following = Sink()
+    following = Receiver()
     connection.begin(following, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
     given_up.cancel()
     await asyncio.wait([given_up])
-    assert (connection.sink, wire.closed) == (following, False)
+    assert (connection.receiver, wire.closed) == (following, False)
 
 
 async def test_a_connection_whose_answer_says_close_in_a_trailer_is_not_used_again() -> None:
-    connection, sink, wire = Connection(Pool("http://upstream", SETTINGS, None, None)), Sink(), Wire()
+    connection, receiver, wire = UpstreamConnection(Pool("http://upstream", SETTINGS, None, None)), Receiver(), Wire()
     connection.connection_made(cast(asyncio.Transport, wire))
-    connection.begin(sink, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
+    connection.begin(receiver, b"GET / HTTP/1.1\r\n\r\n", head_only=False, deadline=NEVER)
     head, body = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\nconnection: close\r\n\r\n"
     connection.data_received(head + body)
-    assert (sink.body, sink.ended, wire.closed) == (b"ok", True, True)
+    assert (receiver.body, receiver.ended, wire.closed) == (b"ok", True, True)

@@ -13,7 +13,7 @@ from proxy.identity.jwks import KeySet
 from proxy.identity.logout import EVENT, MAX_AGE, read_logout_token
 from proxy.identity.tokens import InvalidToken, verify
 from proxy.sessions.store import Logout
-from tests.unit.test_tokens import ISSUER, STRANGER, TENANT, claims, keys, token
+from tests.unit.identity.test_tokens import ISSUER, STRANGER, TENANT, claims, keys, token
 
 __all__ = ["keys"]
 Read = Callable[..., Awaitable[Logout]]

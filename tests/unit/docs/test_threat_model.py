@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.attack.table import table
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "threat-model.md").read_text("utf-8")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 ROW = re.compile(r"^\| (?!claim |---)(.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""One request at two gateways, with the fast lane and without, and all that can be seen of how each served it."""
+"""One request at two gateways, with the fast path and without, and all that can be seen of how each served it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import web
 
 from proxy.observe.access import AccessLine
-from proxy.relay.fast import FastLane
-from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
+from tests.integration.harness import PATIENCE, KeptLog, Running, Upstream, behind_gateway
 
 MORE = """
 corsAllowedOrigins: ["http://ours.test"]
@@ -61,14 +59,14 @@ async def noetl(request: web.BaseRequest) -> web.StreamResponse:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request. `fields` may use TOKEN; `taken` says whether the lane serves it once it is warm."""
+    """A request. `fields` may use TOKEN; `fast`: the fast path serves it once a connection upstream is kept."""
 
     name: str
     method: str = "POST"
     target: str = "/graphql"
     body: str = ""
     fields: tuple[str, ...] = ("authorization: Bearer TOKEN", "content-type: application/json")
-    taken: bool = True
+    fast: bool = True
     email: str = "anna@staff.test"
 
     def bytes(self, token: str) -> bytes:
@@ -82,71 +80,42 @@ class Ask:
 
 @dataclass
 class Seen:
-    """What came back, what the upstream was sent, and what the log was told, each without what differs by nature."""
+    """What came back, , each without what differs by nature."""
 
     answers: list[tuple[str, list[str], bytes]] = field(default_factory=list)
     upstream: list[tuple[str, str, list[tuple[str, str]], bytes]] = field(default_factory=list)
-    told: list[tuple[Any, ...]] = field(default_factory=list)
-    taken: list[bool] = field(default_factory=list)
+    logged: list[tuple[Any, ...]] = field(default_factory=list)
+    fast: list[bool] = field(default_factory=list)
 
 
-class _Log:
+class _Log(KeptLog):
     def __init__(self, seen: Seen) -> None:
+        super().__init__()
         self._seen = seen
 
     def write(self, line: AccessLine) -> None:
-        self._seen.told.append(
+        self._seen.logged.append(
             (line.method, line.path, line.route, line.status, line.user_id, line.ip, line.detail, len(line.request_id))
         )
 
-    def flush(self) -> None:
-        pass
-
-
-def count_taken(lane: FastLane, taken: list[bool]) -> None:
-    """Note for each request that a lane is offered whether it takes it."""
-    take, again = lane.take, lane.again
-
-    def counted_take(*arguments: Any) -> Any:
-        exchange = take(*arguments)
-        taken.append(exchange is not None)
-        return exchange
-
-    def counted_again(*arguments: Any) -> Any:
-        found = again(*arguments)
-        if found is not None:
-            taken.append(True)
-        return found
-
-    setattr(lane, "take", counted_take)  # noqa: B010 - mypy allows no other way
-    setattr(lane, "again", counted_again)  # noqa: B010
-
 
 @asynccontextmanager
-async def one_lane(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterator[tuple[Running, Upstream, Seen]]:
-    """A gateway with the fast lane or without."""
+async def one_transport(folder: Path, *, fast: bool, more: str = MORE) -> AsyncIterator[tuple[Running, Upstream, Seen]]:
+    """A gateway with the fast path or without."""
     seen = Seen()
-    with pytest.MonkeyPatch.context() as patch:
-        if not fast:
-            patch.setattr("proxy.server.dispatcher.lane_supported", lambda: False)
-        async with behind_gateway(folder, more=more) as (gateway, upstream):
-            upstream.answer = noetl
-            log = _Log(seen)
-            gateway.server._access_log = log
-            lane = gateway.server.lane
-            if lane is not None:
-                lane.means = replace(lane.means, log=log)
-                count_taken(lane, seen.taken)
-            yield gateway, upstream, seen
+    async with behind_gateway(folder, more=more, fast=fast, log=_Log(seen)) as (gateway, upstream):
+        upstream.answer = noetl
+        yield gateway, upstream, seen
 
 
 async def served(folder: Path, ask: Ask, *, fast: bool, times: int = 4, more: str = MORE) -> Seen:
     """Ask some times on one connection, as far as it is kept: first parsed, in the end known by its bytes."""
-    async with one_lane(folder, fast=fast, more=more) as (gateway, upstream, seen):
+    async with one_transport(folder, fast=fast, more=more) as (gateway, upstream, seen):
         token = await gateway.session(ask.email)
         warm = Ask("warm", "GET", "/noetl/warm", fields=("authorization: Bearer TOKEN",))
-        line = Line(gateway.port)
+        line = CountedLine(gateway, seen.fast)
         await line.ask(warm.bytes(await gateway.session()))
+        seen.fast.clear()
         for _ in range(times):
             upstream.seen.clear()
             first, fields, body = await line.ask(ask.bytes(token), head_only=ask.method == "HEAD")
@@ -182,6 +151,22 @@ class Line:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+class CountedLine(Line):
+    """A client's connection that notes for each request whether the fast path served it."""
+
+    def __init__(self, gateway: Running, fast: list[bool]) -> None:
+        super().__init__(gateway.port)
+        self._gateway = gateway
+        self._fast = fast
+
+    async def ask(self, request: bytes, *, head_only: bool = False) -> tuple[str, list[str], bytes]:
+        """As in `Line`."""
+        before = self._gateway.served_fast
+        answer = await super().ask(request, head_only=head_only)
+        self._fast.append(self._gateway.served_fast > before)
+        return answer
 
 
 def _is_stable(line: str) -> bool:

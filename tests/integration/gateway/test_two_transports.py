@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - one request a line
-"""The fast lane and the ordinary path serve the same: answers, what upstream is sent, and what the log is told."""
+"""The fast path and the streaming path serve the same: responses, requests upstream and access lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.graphql.http import hash_of
-from tests.integration.lanes import BROKEN, ENDED, MORE, ODD, RUNNING, TRACE, Ask, Seen, served
+from tests.integration.transports import BROKEN, ENDED, MORE, ODD, RUNNING, TRACE, Ask, Seen, served
 
 FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error endTime"
 STATUS = f"query Poll($id: String!) {{ executionStatus(executionId: $id) {{ __typename {FIELDS} durationSeconds }} }}"
@@ -25,13 +25,13 @@ def poll(execution_id: object) -> str:
     return body(STATUS, id=execution_id)
 
 
-def query(name: str, text: str, *more: str, taken: bool = True, email: str = "anna@staff.test") -> Ask:
-    return Ask(name, body=text, fields=(BEARER, TYPE, *more), taken=taken, email=email)
+def query(name: str, text: str, *more: str, fast: bool = True, email: str = "anna@staff.test") -> Ask:
+    return Ask(name, body=text, fields=(BEARER, TYPE, *more), fast=fast, email=email)
 
 
 HASHED = {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash_of(STATUS)}}}
 MUTATION = 'mutation ($v: JSON) { executePlaybook(name: "team/flow", variables: $v) { executionId name status } }'
-TAKEN = [
+SERVED_FAST = [
     query("a running execution", poll(RUNNING)),
     query("an ended execution", poll(ENDED)),
     query("an unknown execution", poll("999")),
@@ -77,78 +77,78 @@ TAKEN = [
     Ask("a relayed DELETE", "DELETE", "/noetl/things/1", fields=(BEARER,)),
     Ask("a relayed HEAD", "HEAD", "/noetl/things", fields=(BEARER,)),
     Ask("a relayed GET with a look-alike of nothing", "GET", "/noetl/things", fields=(BEARER, "x-requested-with: x")),
+    query("a content-encoding", poll(RUNNING), "content-encoding: gzip"),
+    Ask("another type", body=poll(RUNNING), fields=(BEARER, "content-type: text/plain")),
+    Ask("a session cookie", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", TYPE)),
+    Ask("a session cookie and a foreign origin", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", BEARER, TYPE, "origin: http://evil.test")),
+    Ask("execute, judged by the playbook", target="/noetl/execute", body='{"path": "team/flow"}'),
+    Ask("Execute, spelled otherwise", target="/noetl/Execute/", body='{"path": "team/flow"}'),
+    Ask("a resource, judged by the playbook", target="/noetl/catalog/resource", body='{"path": "a"}'),
+    Ask("an execution, judged by its playbook", target="/noetl/executions/100/cancel", body="{}"),
+    Ask("a POST that is not allowed", target="/noetl/things", body="{}", email="eve@other.test"),
 ]  # fmt: skip
-LEFT = [
-    query("a document without a plan", body("query ($x: Boolean!) { version @skip(if: $x) me { email } }", x=False), taken=False),
-    query("introspection", body("{ __schema { queryType { name } } }"), taken=False),
-    query("a document that is wrong", body("{ nothing }"), taken=False),
-    query("two root fields of a query", body('{ version me { email } }'), taken=False),
-    query("a resolver that waits for a deadline", body("{ health }"), taken=False),
-    query("proxyRequest", body('mutation { proxyRequest(input: {method: "GET", endpoint: "/api/x"}) { status data } }'), taken=False),
-    query("no document", "{}", taken=False),
-    query("a hash of a document", json.dumps({**HASHED, "variables": {"id": RUNNING}}), taken=False),
-    query("a document with its hash", json.dumps({**HASHED, "query": STATUS, "variables": {"id": RUNNING}}), taken=False),
-    query("a document with another's hash", json.dumps({**HASHED, "query": "{ version }"}), taken=False),
-    query("a documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "variables": {"id": RUNNING}}), taken=False),
-    query("a document and a documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "query": STATUS}), taken=False),
-    query("a document over the cost", body("{ a: playbooks { name } " * 10 + "}"), taken=False),
-    query("a document over the size", body("{ version }" + " " * 70_000), taken=False),
-    query("a document of the worst", body("{ me { " + "email " * 990 + "} }"), taken=False),
-    query("not JSON", "{", taken=False),
-    query("the same key twice", '{"query": "{ version }", "query": "{ version }"}', taken=False),
-    query("a batch", "[" + body("{ version }") + "]", taken=False),
-    query("an accept that nothing meets", poll(RUNNING), "accept: image/png", taken=False),
-    query("a content-encoding", poll(RUNNING), "content-encoding: gzip", taken=False),
-    query("an expectation", poll(RUNNING), "expect: 100-continue", taken=False),
-    query("a body that is too large", body("{ version }", x="a" * 9000), taken=False),
-    Ask("another type", body=poll(RUNNING), fields=(BEARER, "content-type: text/plain"), taken=False),
-    Ask("no session", body=poll(RUNNING), fields=(TYPE,), taken=False),
-    Ask("a session that is none", body=poll(RUNNING), fields=("authorization: Bearer " + "0" * 32, TYPE), taken=False),
-    Ask("a session cookie", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", TYPE), taken=False),
-    Ask("a session cookie and a foreign origin", body=poll(RUNNING), fields=("cookie: session_token=TOKEN", BEARER, TYPE, "origin: http://evil.test"), taken=False),
-    Ask("a query string", target="/graphql?x=1", body=poll(RUNNING), taken=False),
-    Ask("a GET of a query by cookie", "GET", "/graphql?query={version}", fields=("cookie: session_token=TOKEN",), taken=False),
-    Ask("a deliberate GET of a query by cookie", "GET", "/graphql?query={version}", fields=("cookie: session_token=TOKEN", "x-requested-with: x"), taken=False),
-    Ask("a GET of a query", "GET", "/graphql?query={version}", fields=(BEARER,), taken=False),
-    Ask("a chunked body", body="7\r\n" + '{"a":1}' + "\r\n0\r\n\r\n", target="/noetl/things", fields=(BEARER, "transfer-encoding: chunked"), taken=False),
-    Ask("execute, judged by the playbook", target="/noetl/execute", body='{"path": "team/flow"}', taken=False),
-    Ask("Execute, spelled otherwise", target="/noetl/Execute/", body='{"path": "team/flow"}', taken=False),
-    Ask("a resource, judged by the playbook", target="/noetl/catalog/resource", body='{"path": "a"}', taken=False),
-    Ask("an execution, judged by its playbook", target="/noetl/executions/100/cancel", body="{}", taken=False),
-    Ask("a POST that is not allowed", target="/noetl/things", body="{}", email="eve@other.test", taken=False),
+HANDED_OVER = [
+    query("a document without a plan", body("query ($x: Boolean!) { version @skip(if: $x) me { email } }", x=False), fast=False),
+    query("introspection", body("{ __schema { queryType { name } } }"), fast=False),
+    query("a document that is wrong", body("{ nothing }"), fast=False),
+    query("two root fields of a query", body('{ version me { email } }'), fast=False),
+    query("a resolver that waits for a deadline", body("{ health }"), fast=False),
+    query("proxyRequest", body('mutation { proxyRequest(input: {method: "GET", endpoint: "/api/x"}) { status data } }'), fast=False),
+    query("no document", "{}", fast=False),
+    query("a hash of a document", json.dumps({**HASHED, "variables": {"id": RUNNING}}), fast=False),
+    query("a document with its hash", json.dumps({**HASHED, "query": STATUS, "variables": {"id": RUNNING}}), fast=False),
+    query("a document with another's hash", json.dumps({**HASHED, "query": "{ version }"}), fast=False),
+    query("a documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "variables": {"id": RUNNING}}), fast=False),
+    query("a document and a documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "query": STATUS}), fast=False),
+    query("a document over the cost", body("{ a: playbooks { name } " * 10 + "}"), fast=False),
+    query("a document over the size", body("{ version }" + " " * 70_000), fast=False),
+    query("a document of the worst", body("{ me { " + "email " * 990 + "} }"), fast=False),
+    query("not JSON", "{", fast=False),
+    query("the same key twice", '{"query": "{ version }", "query": "{ version }"}', fast=False),
+    query("a batch", "[" + body("{ version }") + "]", fast=False),
+    query("an accept that nothing meets", poll(RUNNING), "accept: image/png", fast=False),
+    query("an expectation", poll(RUNNING), "expect: 100-continue", fast=False),
+    query("a body that is too large", body("{ version }", x="a" * 9000), fast=False),
+    Ask("no session", body=poll(RUNNING), fields=(TYPE,), fast=False),
+    Ask("a session that is none", body=poll(RUNNING), fields=("authorization: Bearer " + "0" * 32, TYPE), fast=False),
+    Ask("a query string", target="/graphql?x=1", body=poll(RUNNING), fast=False),
+    Ask("a GET of a query by cookie", "GET", "/graphql?query={version}", fields=("cookie: session_token=TOKEN",), fast=False),
+    Ask("a deliberate GET of a query by cookie", "GET", "/graphql?query={version}", fields=("cookie: session_token=TOKEN", "x-requested-with: x"), fast=False),
+    Ask("a GET of a query", "GET", "/graphql?query={version}", fields=(BEARER,), fast=False),
+    Ask("a chunked body", body="7\r\n" + '{"a":1}' + "\r\n0\r\n\r\n", target="/noetl/things", fields=(BEARER, "transfer-encoding: chunked"), fast=False),
 ]  # fmt: skip
 
 
 TRUSTED = [
     query("a trusted document", poll(RUNNING)),
-    query("a trusted document, spelled otherwise", body(STATUS + " ", id=RUNNING), taken=False),
-    query("a document that is not trusted", body("{ me { email } }"), taken=False),
-    query("a trusted documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "variables": {"id": RUNNING}}), taken=False),
-    query("a trusted hash", json.dumps({**HASHED, "variables": {"id": RUNNING}}), taken=False),
-    query("the hash of a trusted document on another", json.dumps({**HASHED, "query": "{ me { email } }"}), taken=False),
-    query("introspection that is not trusted", body("{ __schema { queryType { name } } }"), taken=False),
+    query("a trusted document, spelled otherwise", body(STATUS + " ", id=RUNNING), fast=False),
+    query("a document that is not trusted", body("{ me { email } }"), fast=False),
+    query("a trusted documentId", json.dumps({"documentId": f"sha256:{hash_of(STATUS)}", "variables": {"id": RUNNING}}), fast=False),
+    query("a trusted hash", json.dumps({**HASHED, "variables": {"id": RUNNING}}), fast=False),
+    query("the hash of a trusted document on another", json.dumps({**HASHED, "query": "{ me { email } }"}), fast=False),
+    query("introspection that is not trusted", body("{ __schema { queryType { name } } }"), fast=False),
 ]  # fmt: skip
 
 
-def same(fast: Seen, ordinary: Seen) -> None:
+def same(fast: Seen, streaming: Seen) -> None:
     """All that can be seen is the same."""
-    assert fast.answers == ordinary.answers
-    assert fast.upstream == ordinary.upstream
-    assert fast.told == ordinary.told
-    assert ordinary.taken == []
+    assert fast.answers == streaming.answers
+    assert fast.upstream == streaming.upstream
+    assert fast.logged == streaming.logged
+    assert not any(streaming.fast)
 
 
 @pytest.mark.parametrize("ask", TRUSTED, ids=lambda ask: ask.name)
-async def test_both_lanes_serve_trusted_documents_and_no_other(tmp_path: Path, ask: Ask) -> None:
+async def test_both_transports_serve_trusted_documents_and_no_other(tmp_path: Path, ask: Ask) -> None:
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "status.graphql").write_text(STATUS)
     more = MORE.replace("graphql: {", "graphql: {trusted_documents: documents, ")
     fast = await served(tmp_path, ask, fast=True, more=more)
     same(fast, await served(tmp_path, ask, fast=False, more=more))
-    assert fast.taken[-1] == ask.taken
+    assert fast.fast[-1] == ask.fast
 
 
-async def test_both_lanes_serve_persisted_queries_the_same(tmp_path: Path) -> None:
+async def test_both_transports_serve_persisted_queries_the_same(tmp_path: Path) -> None:
     more = MORE.replace("graphql: {", "graphql: {apq: true, ")
     for keys in ({"query": STATUS}, {}):
         ask = query("persisted", json.dumps({**HASHED, **keys, "variables": {"id": RUNNING}}))
@@ -156,9 +156,9 @@ async def test_both_lanes_serve_persisted_queries_the_same(tmp_path: Path) -> No
         same(fast, await served(tmp_path, ask, fast=False, more=more))
 
 
-@pytest.mark.parametrize("ask", TAKEN + LEFT, ids=lambda ask: ask.name)
-async def test_both_lanes_serve_the_same(tmp_path: Path, ask: Ask) -> None:
+@pytest.mark.parametrize("ask", SERVED_FAST + HANDED_OVER, ids=lambda ask: ask.name)
+async def test_both_transports_serve_the_same(tmp_path: Path, ask: Ask) -> None:
     fast = await served(tmp_path, ask, fast=True)
-    ordinary = await served(tmp_path, ask, fast=False)
-    same(fast, ordinary)
-    assert fast.taken[-1] == ask.taken
+    streaming = await served(tmp_path, ask, fast=False)
+    same(fast, streaming)
+    assert fast.fast[-1] == ask.fast
