@@ -66,13 +66,13 @@ format: .venv/.ready  ## let ruff format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure beside nginx and haproxy; BENCH="--quick" for a rough look
-	@scripts/need.sh nginx:nginx-light wrk:wrk haproxy:haproxy
+bench: setup  ## measure beside nginx; BENCH="quick --only mix" for a rough look
+	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure beside other GraphQL servers
 	@scripts/need.sh nginx:nginx-light wrk:wrk node:nodejs
-	@$(BIN)/python -m bench graphql $(BENCH)
+	@$(BIN)/python -m bench run --only graphql $(BENCH)
 
 bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
 	@scripts/need.sh node:nodejs npm:npm
@@ -92,12 +92,14 @@ bench-idle: setup  ## 10,000 idle connections: memory for each, and the latency 
 	@$(BIN)/python -m bench idle $(BENCH)
 
 bench-large: setup  ## 1 GiB down and 1 GiB up: intact, and with how much memory
+	@scripts/need.sh nginx:nginx-light
 	@$(BIN)/python -m bench large $(BENCH)
 
 bench-sessions: setup  ## 100,000 stored sessions: the start with them, and a lookup beside one among 10
+	@scripts/need.sh nginx:nginx-light
 	@$(BIN)/python -m bench sessions $(BENCH)
 
-profile: setup  ## where the gateway's time goes under load; BENCH="--only executionStatus"
+profile: setup  ## where the gateway's time goes under load: a flame graph, or a list with BENCH="--only status --top"
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench profile $(BENCH)
 
