@@ -66,13 +66,13 @@ format: .venv/.ready  ## format the code with ruff
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure, compared with nginx and haproxy; BENCH="--quick" for an overview
-	@scripts/need.sh nginx:nginx-light wrk:wrk haproxy:haproxy
+bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview
+	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure, compared with other GraphQL servers
 	@scripts/need.sh nginx:nginx-light wrk:wrk node:nodejs
-	@$(BIN)/python -m bench graphql $(BENCH)
+	@$(BIN)/python -m bench run --only graphql $(BENCH)
 
 bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
 	@scripts/need.sh node:nodejs npm:npm
@@ -92,12 +92,14 @@ bench-idle: setup  ## measure 10,000 idle connections: memory, and the latency o
 	@$(BIN)/python -m bench idle $(BENCH)
 
 bench-large: setup  ## measure 1 GiB down and 1 GiB up: integrity and memory
+	@scripts/need.sh nginx:nginx-light
 	@$(BIN)/python -m bench large $(BENCH)
 
 bench-sessions: setup  ## measure 100,000 stored sessions: start-up time and lookup time
+	@scripts/need.sh nginx:nginx-light
 	@$(BIN)/python -m bench sessions $(BENCH)
 
-profile: setup  ## profile the gateway under load; BENCH="--only executionStatus"
+profile: setup  ## profile the gateway under load: a flame graph, or a list with BENCH="--only status --top"
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench profile $(BENCH)
 

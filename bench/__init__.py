@@ -1,1 +1,1 @@
-"""Measures the gateway side by side with what an operator would otherwise run. `python -m bench --help`."""
+"""Measures the gateway beside nginx and others. See `python -m bench --help` and docs/performance.md."""

@@ -1,127 +1,167 @@
-"""The command line: `python -m bench --quick`, `python -m bench compare a.json b.json`.
+"""The command line: `python -m bench quick --only mix`, `python -m bench compare a.json b.json`.
 
-Exit 0 with a report, 1 if the measurement failed or something got worse, 2 if it can't start. Starts all it needs on
-127.0.0.1, and stops it again, also on ctrl-C.
+Exit code 0 with a report, 1 if the measurement failed or something got worse, 2 if it can't start. Starts all it needs
+on 127.0.0.1, and stops it again, also on ctrl-C.
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Any
 
-from bench import commands
-from bench.programs import BenchError, Missing
-from bench.run import OUT
-from bench.scenarios import NAMES
+import click
 
-_COMMANDS = ("run", "compare", "gate", "show", "profile", "graphql", "workers", "idle", "large", "sessions")
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+from bench import idle, large, machine, profiling, report, sessions, workers
+from bench.compare import Verdict, compare
+from bench.contenders import CONDITIONS, testbed
+from bench.latency import measure as measure_latencies
+from bench.measure import Rounds, pairs_of
+from bench.programs import ROOT, BenchError, MissingProgram, find_program, two_cores
+from bench.results import Results, Settings, load
+from bench.scenarios import LABELS, NAMES, QUICK, RELAYING, RIVALS, TRACED, SignedIn, scenarios
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what is asked for."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or (given[0] not in _COMMANDS and given[0] not in ("-h", "--help")):
-        given.insert(0, "run")
-    options = parser().parse_args(given)
-    signal.signal(signal.SIGTERM, _leave)
-    try:
-        code: int = options.do(options)
-    except Missing as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    except (BenchError, OSError) as error:
-        print(f"bench: failed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
-    return code
+_OUT = ROOT / "var" / "bench"
+_CONTENDERS = (*RELAYING, TRACED)
+# The other GraphQL servers have to be installed first.
+DEFAULT_NAMES = tuple(name for name in NAMES if name != "graphql")
+FILE = click.Path(path_type=Path)
+POSITIVE = click.IntRange(min=1)
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
-    top = argparse.ArgumentParser(prog="python -m bench", description="Measure noetl-edge beside what else there is.")
-    commands_ = top.add_subparsers(metavar="COMMAND", required=True)
-    _comparisons(commands_)
-    _of_files(commands_)
-    _of_the_gateway_alone(commands_)
-    return top
+class Bench(click.Group):
+    """Commands whose errors are lines and exit codes. Without a command it is `run`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(
+            ctx, args if args and (args[0] in self.commands or args[0] == "--help") else ["run", *args]
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        try:
+            return super().invoke(ctx)
+        except (BenchError, OSError) as error:
+            print(f"bench: {'' if isinstance(error, MissingProgram) else 'failed: '}{error}", file=sys.stderr)
+            ctx.exit(2 if isinstance(error, MissingProgram) else 1)
 
 
-def _comparisons(subparsers: Subparsers) -> None:
-    run = subparsers.add_parser("run", help="measure beside nginx and haproxy (the default)")
-    _measuring(run)
-    run.add_argument("--only", choices=NAMES, action="append", metavar="SCENARIO", help=" or ".join(NAMES))
-    run.add_argument("--quick", action="store_true", help="few contenders and rates: a rough look in under a minute")
-    run.add_argument("--no-latency", action="store_true", help="peaks only")
-    run.set_defaults(do=commands.run)
-    graphql = subparsers.add_parser("graphql", help="executionStatus beside other GraphQL servers")
-    _measuring(graphql)
-    graphql.set_defaults(do=commands.graphql)
-    gate = subparsers.add_parser("gate", help="for CI: a quick run, exit 1 if it is worse than the baseline")
-    gate.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the JSON file of a run")
-    gate.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the reports go (var/bench)")
-    gate.set_defaults(do=commands.gate)
+@click.group(cls=Bench)
+def main() -> None:
+    """Measure noetl-edge beside others."""
 
 
-def _of_files(subparsers: Subparsers) -> None:
-    compare = subparsers.add_parser("compare", help="what changed between two runs; exit 1 if anything got worse")
-    compare.add_argument("before", type=Path)
-    compare.add_argument("after", type=Path)
-    compare.set_defaults(do=commands.compare)
-    show = subparsers.add_parser("show", help="print the report of a JSON file again")
-    show.add_argument("file", type=Path)
-    show.add_argument("--markdown", action="store_true", help="only the tables, for docs/performance.md")
-    show.add_argument("--html", type=Path, metavar="FILE", help="write the page instead")
-    show.set_defaults(do=commands.show)
+def measuring(rounds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of a measurement to a command."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in (
+            click.option(
+                "--json", "file", type=FILE, help="Where the results go; a new file in var/bench if not given."
+            ),
+            click.option("--also", type=click.Choice(_CONTENDERS), multiple=True, help="Measure this contender too."),
+            click.option("--connections", type=POSITIVE, default=32, show_default=True),
+            click.option("--rounds", type=POSITIVE, default=rounds, show_default=True),
+            click.option("--seconds", type=POSITIVE, default=1, show_default=True, help="Length of a measurement."),
+            click.option("--only", type=click.Choice(NAMES), multiple=True, help="Measure this scenario only."),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-def _of_the_gateway_alone(subparsers: Subparsers) -> None:
-    profile = subparsers.add_parser("profile", help="where the gateway's time goes in a scenario")
-    profile.add_argument("--seconds", type=positive, metavar="N", default=10, help="length of the recording (10)")
-    profile.add_argument("--only", choices=NAMES, metavar="SCENARIO", default="relay", help="another one than relay")
-    profile.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the picture goes (var/bench)")
-    profile.set_defaults(do=commands.profile)
-    several = subparsers.add_parser("workers", help="N workers on N cores beside one on one")
-    several.add_argument("--workers", type=positive, metavar="N", default=2, help="how many (2)")
-    several.set_defaults(do=commands.several_workers)
-    idle = subparsers.add_parser("idle", help="what idle connections cost in memory, and the active ones in latency")
-    idle.add_argument("--connections", type=positive, metavar="N", default=10_000, help="how many (10000)")
-    idle.set_defaults(do=commands.idle_connections)
-    large = subparsers.add_parser("large", help="a large download and upload: intact, and with how much memory")
-    large.add_argument("--mib", type=positive, metavar="N", default=1024, help="size of each (1024)")
-    large.set_defaults(do=commands.large_bodies)
-    sessions = subparsers.add_parser("sessions", help="many stored sessions: the start with them, and a lookup")
-    sessions.add_argument("--count", type=positive, metavar="N", default=100_000, help="how many (100000)")
-    sessions.set_defaults(do=commands.stored_sessions)
+@main.command()
+@measuring(rounds=5)
+@click.option("--latency/--no-latency", default=True, help="Measure latencies at half load too.")
+def run(**options: Any) -> None:
+    """Measure all scenarios beside nginx and others, with latencies (the default)."""
+    _run(_CONTENDERS, **options)
 
 
-def _measuring(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seconds", type=positive, metavar="N", help="length of a measurement (1)")
-    command.add_argument("--rounds", type=positive, metavar="N", help="how often each is measured (5; --quick: 3)")
-    command.add_argument("--connections", type=positive, metavar="N", default=32, help="open connections (32)")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the JSON file there too")
-    command.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="where the reports go (var/bench)")
+@main.command()
+@measuring(rounds=3)
+def quick(**options: Any) -> None:
+    """Have a rough look: few contenders, no latencies."""
+    _run(QUICK, latency=False, **options)
 
 
-def positive(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
+def _run(
+    contenders: Collection[str],
+    *,
+    only: Sequence[str],
+    also: Collection[str],
+    seconds: int,
+    rounds: int,
+    connections: int,
+    latency: bool,
+    file: Path | None,
+) -> None:
+    settings = Settings(seconds, rounds, connections, *two_cores())
+    names = only or DEFAULT_NAMES
+    programs = {"nginx": find_program("nginx", "nginx-light"), "wrk": find_program("wrk", "wrk")}
+    surroundings, begun = machine.machine(), datetime.now(UTC).isoformat(timespec="seconds")
+    taking_part = {name for each in scenarios(SignedIn()) if each.name in names for name in each.requests}
+    wanted = taking_part & {*contenders, *also, *RIVALS}
+    with testbed(settings.core, settings.other_core) as running:
+        running.start(wanted, many_users="mix_many_users" in names)
+        chosen = [scenario for scenario in scenarios(running.who) if scenario.name in names]
+        measured = Rounds(pairs_of(chosen, running), running.upstream, settings)
+        tables = measured.run()
+        failures = [f"{pair}: {why}" for pair, why in measured.failures.items()]
+        delays, late = measure_latencies(measured.good, tables, settings) if latency else ([], [])
+    missing = [f"{LABELS[name]} was not found" for name in sorted(wanted - set(running.contenders))]
+    conditions = (*(() if contenders == QUICK else CONDITIONS), *missing)
+    versions = machine.versions(programs)
+    results = Results(begun, surroundings, versions, settings, tables, tuple(delays), conditions, (*failures, *late))
+    print(f"\n{report.report(results)}\n")
+    if file is None:
+        _OUT.mkdir(parents=True, exist_ok=True)
+        file = _OUT / f"run-{begun.partition('+')[0].replace(':', '').replace('-', '')}.json"
+    file.write_text(results.to_json())
+    print(f"Written: {file}")
+    sys.exit(1 if results.failures else 0)
 
 
-def _leave(number: int, _: FrameType | None) -> None:
-    # An exception, so that the programs are stopped on the way out.
-    raise SystemExit(128 + number)
+@main.command("compare")
+@click.argument("before", type=FILE)
+@click.argument("after", type=FILE)
+def compare_files(before: Path, after: Path) -> None:
+    """Print what changed between two runs; exit code 1 if anything got worse."""
+    changes = compare(load(before), load(after))
+    print(report.comparison(changes))
+    sys.exit(1 if any(change.verdict is Verdict.WORSE for change in changes) else 0)
 
+
+@main.command()
+@click.argument("file", type=FILE)
+@click.option("--markdown", is_flag=True)
+def show(file: Path, markdown: bool) -> None:
+    """Print the report of a results file."""
+    print(report.report(load(file), report.MARKDOWN if markdown else report.TEXT))
+
+
+@main.command()
+@click.option("--only", type=click.Choice(NAMES), default="mix", show_default=True, help="The scenario.")
+@click.option("--seconds", type=POSITIVE, default=10, show_default=True, help="Length of the recording.")
+@click.option("--top", is_flag=True, help="Print the functions that take the most time instead.")
+def profile(only: str, seconds: int, top: bool) -> None:
+    """Record a flame graph of the gateway in a scenario with py-spy."""
+    print(profiling.profile(only, seconds, _OUT, top=top))
+
+
+def _add(name: str, text: str, measure: Callable[[int], str], size: int) -> None:
+    count = click.option("--count", type=POSITIVE, default=size, show_default=True)
+    main.command(name, help=text)(count(lambda count: print(f"\n{measure(count)}")))
+
+
+_add("workers", "Measure several workers on as many cores beside one on one.", workers.run, 2)
+_add("idle", "Measure the memory of idle connections, and the latency of active ones beside them.", idle.run, 10_000)
+_add("large", "Send so many MiB down and up: intact, and with how much memory.", large.run, 1024)
+_add("sessions", "Measure the start with so many stored sessions, and a lookup.", sessions.run, 100_000)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main(prog_name="python -m bench")

@@ -1,7 +1,7 @@
-"""What idle keep-alive connections cost: memory for each, and the latency of those that are active beside them.
+"""What idle keep-alive connections cost: memory for each, and the latency of the active ones beside them.
 
-The active load is measured without the idle connections, with them, and without them again, so that what the machine
-does meanwhile is not taken for their doing.
+The active load is measured without the idle connections, with them, and without them again, so that a change of the
+machine is not attributed to them.
 """
 
 from __future__ import annotations
@@ -10,148 +10,91 @@ import contextlib
 import resource
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
-from bench import latency, wrk
-from bench.latency import HALF, Trial, merged
-from bench.measure import Pair, judge
-from bench.memory import resident
-from bench.openloop import Outcome
-from bench.programs import BenchError, Missing, find, two_cores
-from bench.report import bullets, columns
-from bench.results import Delay, Settings
-from bench.run import programs, say
-from bench.scenarios import EDGE, scenarios
+from bench import latency, report, requests, wrk
+from bench.contenders import testbed
+from bench.measure import Pair, pairs_of
+from bench.programs import BenchError, MissingProgram, Program, resident_bytes, say, two_cores
+from bench.results import Latency, Settings
+from bench.scenarios import EDGE, Scenario, scenarios
 
 GOAL_KIB, HARMED = 12, 1.1
-_PASSES = 3
-_SPARE_FILES = 512
-_TIMEOUT = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Bytes of the gateway before and while it holds `count` connections, and the delays of the active ones."""
-
-    count: int
-    before: int
-    held: int
-    without: Delay
-    beside: Delay
-    again: Delay
+_PASSES, _SPARE_FILES, _TIMEOUT = 3, 512, 10
 
 
 def run(count: int) -> str:
-    """Measure with `count` idle connections. Raises BenchError or Missing."""
-    _allow_files(count)
-    nginx, wrk_path = find("nginx", "nginx-light"), find("wrk", "wrk")
+    """Measure with `count` idle connections and return the report. Raises BenchError."""
+    _allow_files(count + _SPARE_FILES)
     settings = Settings(1, 1, 32, *two_cores())
-    with programs(settings.core, settings.other_core) as field:
-        room = {"limits": f"{{max_connections: {count + _SPARE_FILES}, idle_timeout: 1h}}"}
-        field.start_gateway(nginx, room)
-        relay = next(one for one in scenarios(field.credentials) if one.name == "relay")
-        pair = Pair(relay, field.contenders[EDGE])
-        size = relay.asks[EDGE].verify(pair.contender.url)
-        result, _ = wrk.run(wrk_path, pair.shot(), seconds=2, connections=32, cores=settings.other_core)
-        judge(result, size)
-        trial = Trial(pair, HALF, EDGE, HALF * result.rate)
-        without = _passes(trial, settings, "without")
-        pids = pair.contender.programs[0].pids()
-        before = resident(pids)
-        with _connections(count, trial):
-            held = resident(pids)
-            beside = _passes(trial, settings, f"beside {count} idle connections")
-        again = _passes(trial, settings, "without them again")
-    return report(Finding(count, before, held, without, beside, again))
+    limits = {"max_connections": count + _SPARE_FILES, "idle_timeout": "1h"}
+    with testbed(settings.core, settings.other_core) as running:
+        gateway = running.start_gateway(running.upstream, overrides={"server": {"limits": limits}})
+        running.contenders[EDGE] = gateway
+        running.sign_in(gateway)
+        polls = next(each for each in scenarios(running.who) if each.name == "status").requests[EDGE]
+        (pair,) = pairs_of([Scenario("status", "", {EDGE: polls})], running)
+        requests.verify(polls, gateway.url)
+        # The first run warms the gateway up.
+        loads = [wrk.run(gateway, pair.file, seconds=2, connections=32, cores=settings.other_core) for _ in range(2)]
+        rate = loads[-1].rate / 2
+        phases = [_phase("without", pair, rate, settings)]
+        before = resident_bytes(gateway.pids())
+        with _connections(count, gateway, polls[0].to_bytes("127.0.0.1")):
+            held = resident_bytes(gateway.pids())
+            phases.append(_phase("beside them", pair, rate, settings))
+        phases.append(_phase("without again", pair, rate, settings))
+    return table(count, before, held, phases)
 
 
-def _allow_files(count: int) -> None:
-    """Let this process, and the gateway after it, open as many files. Raises Missing."""
+def _allow_files(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count + _SPARE_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        raise Missing(f"{count} connections need {wanted} open files, {hard} are allowed: raise the hard ulimit -n")
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        raise MissingProgram(f"{wanted} open files are needed, {hard} are allowed: raise the hard limit (ulimit -n)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-def _passes(trial: Trial, settings: Settings, what: str) -> Delay:
-    outcomes: list[Outcome] = []
-    for number in range(_PASSES):
-        outcomes.append(latency.run(trial, settings, seed=number + 1))
-        say(f"pass {number + 1}/{_PASSES} at {trial.rate:.0f} req/s, {what}")
-    return merged(trial, outcomes)
+def _phase(name: str, pair: Pair, rate: float, settings: Settings) -> Latency:
+    say(f"{rate:.0f} req/s {name}")
+    passes = [latency.one_pass(pair, rate, settings, seed=number + 1) for number in range(_PASSES)]
+    return replace(latency.merged(pair, rate, passes), scenario=name)
 
 
 @contextlib.contextmanager
-def _connections(count: int, trial: Trial) -> Iterator[None]:
-    """Hold connections that have each had an answer, and see at the end that all of them are still open."""
-    port = trial.pair.contender.programs[0].port
-    request = latency.request_bytes(trial.pair.shot()).encode("latin-1")
-    held: list[socket.socket] = []
-    try:
+def _connections(count: int, gateway: Program, request: bytes) -> Iterator[None]:
+    """Hold connections that have each had a response. Raises BenchError if one of them is closed meanwhile."""
+    with contextlib.ExitStack() as stack:
+        held = []
         for _ in range(count):
-            held.append(socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT))
+            held.append(socket.create_connection(("127.0.0.1", gateway.port), timeout=_TIMEOUT))
+            stack.enter_context(held[-1])
             _ask(held[-1], request)
-        say(f"{count} connections are open, and idle after an answer each")
         yield
-        for one in (held[0], held[count // 2], held[-1]):
-            _ask(one, request)
-        closed = sum(_closed(one) for one in held)
-        if closed:
-            raise BenchError(f"the gateway has closed {closed} of {count} idle connections")
-    finally:
-        for one in held:
-            one.close()
+        for connection in held:
+            _ask(connection, request)
 
 
 def _ask(connection: socket.socket, request: bytes) -> None:
     connection.sendall(request)
-    head = connection.recv(65536)
-    if not head.startswith(b"HTTP/1.1 200 "):
-        raise BenchError(f"an idle connection was answered {head[:40]!r}")
-    # The body may come by itself: the answer ends with the outer brace.
-    while not head.endswith(b"}}"):
-        more = connection.recv(65536)
-        if not more:
-            raise BenchError("an idle connection was closed in the middle of an answer")
-        head += more
+    received = b""
+    # The JSON of a status ends with the only closing brace but one.
+    while not received.endswith(b'"}'):
+        part = connection.recv(65536)
+        received += part
+        if not part or not received.startswith(b"HTTP/1.1 200 "):
+            raise BenchError(f"an idle connection was closed or failed: {received[:40]!r}")
 
 
-def _closed(connection: socket.socket) -> bool:
-    connection.setblocking(False)
-    try:
-        return connection.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-
-
-def report(found: Finding) -> str:
-    """What they cost, and whether it keeps the promise."""
-    each = (found.held - found.before) / found.count / 1024
-    calm = [*found.without.p99_passes_ms, *found.again.p99_passes_ms]
-    harmed = min(found.beside.p99_passes_ms) > HARMED * max(calm)
-    memory = [
-        ["", "memory before", "with them", "for each", f"goal: < {GOAL_KIB} KiB"],
-        [
-            f"{found.count} idle connections", f"{found.before / 2**20:.1f} MiB", f"{found.held / 2**20:.1f} MiB",
-            f"{each:.2f} KiB", "met" if each < GOAL_KIB else "not met",
-        ],
-    ]  # fmt: skip
-    delays = [["active connections", "req/s", "p50 ms", "p99 ms", "p99 by pass", "goal: p99 unharmed"]]
-    phases = ("without", found.without), ("beside them", found.beside), ("without again", found.again)
-    for name, delay in phases:
-        verdict = ("not met" if harmed else "met") if delay is found.beside else ""
-        delays.append([
-            name, f"{delay.rate:.0f}", f"{delay.at(50):.2f}", f"{delay.at(99):.2f}",
-            f"{min(delay.p99_passes_ms):.2f}-{max(delay.p99_passes_ms):.2f}", verdict,
-        ])  # fmt: skip
-    how = (
-        "memory is the gateway's resident set; what the kernel holds for a socket is not in it",
-        "each idle connection has had an answer to an authenticated relay request; at the end all were still open",
-        "active: 32 connections, open loop, half of the peak measured before",
-        f"harmed means that every pass beside them is over {HARMED:g} times the slowest pass without them",
-    )
-    return "\n\n".join((columns(memory), columns(delays), bullets(how)))
+def table(count: int, before: int, held: int, phases: list[Latency]) -> str:
+    """Return the report."""
+    each = (held - before) / count / 1024
+    without, beside, again = phases
+    harmed = min(beside.p99_ms) > HARMED * max(*without.p99_ms, *again.p99_ms)
+    lines = [
+        f"{count} idle connections: {before / 2**20:.1f} MiB before, {held / 2**20:.1f} MiB with them, {each:.2f} KiB "
+        f"each; goal < {GOAL_KIB} KiB: {report.met(each < GOAL_KIB)}",
+        f"p99 of the active connections: {'HARMED' if harmed else 'unharmed'} (harmed: every pass beside them is "
+        f"over {HARMED:g} times the slowest pass without them)",
+        "memory is the gateway's resident set, without what the kernel holds for a socket",
+    ]
+    return f"{report.latencies(phases)}\n\n{report.bullets(lines)}"

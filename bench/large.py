@@ -1,113 +1,105 @@
-"""Whether large bodies arrive intact, both ways, and how much memory the gateway takes for them."""
+"""Whether large bodies arrive intact, both ways, and how much memory the gateway takes for them.
+
+`python -m bench.large PORT` is the upstream. Every MiB differs, so that a lost, doubled or misplaced one changes the
+hash.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import json
+import random
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 
-from bench.bulk import MIB, blocks, digest
-from bench.memory import forget_peak, peak, resident
-from bench.programs import BenchError, Program, WrongAnswer, free_port, two_cores
-from bench.report import bullets, columns
-from bench.run import programs
-from bench.scenarios import Credentials
+import httpx
+from aiohttp import web
 
-GOAL_MIB = 20
-_TIMEOUT = 120
-_LIMITS = {"limits": "{max_body_size: 1024GiB}"}
+from bench import report
+from bench.contenders import testbed
+from bench.programs import Program, WrongResponse, free_port, peak_bytes, reset_peak, resident_bytes, two_cores
+
+MIB, GOAL_MIB, _TIMEOUT = 1024 * 1024, 20, 120
+_NOISE = random.Random(7).randbytes(MIB - 8)
+_OVERRIDES = {"server": {"limits": {"max_body_size": "1024GiB"}}}
+_NOTES = (
+    "growth is the peak of the resident set as the kernel recorded it (VmHWM), less the resident set before",
+    "the speed is limited by the Python programs at both ends, which hash every byte",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """A body that has arrived intact. `growth` is the most memory at any instant less that before, in bytes."""
+def blocks(mebibytes: int) -> Iterator[bytes]:
+    """Return a body of so many MiB, piece by piece."""
+    return (number.to_bytes(8, "big") + _NOISE for number in range(mebibytes))
 
-    way: str
-    mebibytes: int
-    seconds: float
-    before: int
-    growth: int
+
+def sha256(pieces: Iterable[bytes]) -> str:
+    """Return the hash of a body."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def run(mebibytes: int) -> str:
-    """Send a body each way, and say what it took. Raises BenchError, also if one is not what was sent."""
+    """Send a body each way and return the report. Raises BenchError, also if a body was changed."""
     core, other = two_cores()
-    expected = digest(mebibytes)
-    with programs(core, other) as field:
-        port = free_port()
-        command = (sys.executable, "-m", "bench.bulk", str(port))
-        url = f"http://127.0.0.1:{port}/api/health"
-        upstream = field.run(Program("upstream", command, url, field.folder / "bulk.log", other))
-        gateway, who = field.gateway(upstream, server=_LIMITS)
-        down = _measured("download", gateway, who, mebibytes, expected)
-        up = _measured("chunked upload", gateway, who, mebibytes, expected)
-    return report([down, up])
+    expected = sha256(blocks(mebibytes))
+    with testbed(core, other) as running:
+        command = (sys.executable, "-m", "bench.large", str(port := free_port()))
+        upstream = Program("upstream", command, port, running.folder / "large.log", other, "/api/health")
+        gateway = running.start_gateway(running.run(upstream), overrides=_OVERRIDES)
+        running.sign_in(gateway)
+        headers = running.who.fields()
+        with httpx.Client(base_url=gateway.url, headers=headers, timeout=_TIMEOUT, trust_env=False) as client:
+
+            def download() -> str:
+                with client.stream("GET", f"/noetl/bulk/{mebibytes}") as response:
+                    return sha256(response.raise_for_status().iter_bytes())
+
+            def upload() -> str:
+                return client.post("/noetl/bulk", content=blocks(mebibytes)).raise_for_status().text
+
+            rows = [
+                _measured(gateway, "download", mebibytes, expected, download),
+                _measured(gateway, "chunked upload", mebibytes, f"chunked {expected}", upload),
+            ]
+    heads = ["", "size", "seconds", "MiB/s", "memory before", "growth", f"goal: < {GOAL_MIB} MiB"]
+    return f"{report.grid(heads, rows)}\n\n{report.bullets(_NOTES)}"
 
 
-def _measured(way: str, gateway: Program, who: Credentials, mebibytes: int, expected: str) -> Transfer:
+def _measured(gateway: Program, way: str, mebibytes: int, expected: str, transfer: Callable[[], str]) -> list[str]:
     pids = gateway.pids()
-    before, begun = resident(pids), time.perf_counter()
-    forget_peak(pids)
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=_TIMEOUT)
-    headers = {"authorization": f"Bearer {who.session_token}"}
-    try:
-        got = (_down if way == "download" else _up)(connection, headers, mebibytes)
-    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-        raise WrongAnswer(f"{way}: {type(error).__name__}: {error}\n{gateway.tail()}") from None
-    finally:
-        connection.close()
-    seconds = time.perf_counter() - begun
-    if got != expected:
-        raise WrongAnswer(f"{way}: what arrived is not what was sent: {got} instead of {expected}")
-    return Transfer(way, mebibytes, seconds, before, peak(pids) - before)
+    before, begun = resident_bytes(pids), time.perf_counter()
+    reset_peak(pids)
+    received = transfer()
+    seconds, growth = time.perf_counter() - begun, (peak_bytes(pids) - before) / MIB
+    if received != expected:
+        raise WrongResponse(f"{way}: the body was changed: {received} instead of {expected}")
+    return [
+        way, f"{mebibytes} MiB", f"{seconds:.1f}", f"{mebibytes / seconds:.0f}", f"{before / MIB:.1f} MiB",
+        f"{growth:.1f} MiB", report.met(growth < GOAL_MIB),
+    ]  # fmt: skip
 
 
-def _down(connection: http.client.HTTPConnection, headers: dict[str, str], mebibytes: int) -> str:
-    connection.request("GET", f"/noetl/bulk/{mebibytes}", headers=headers)
-    answer = connection.getresponse()
-    _expect_200(answer.status)
-    found = hashlib.sha256()
-    while data := answer.read(MIB):
-        found.update(data)
-    return found.hexdigest()
+async def serve(request: web.Request) -> web.StreamResponse:
+    """Respond as the upstream: with a body, or with the hash of the one received and its framing."""
+    if request.method == "POST":
+        digest = hashlib.sha256()
+        async for data in request.content.iter_any():
+            digest.update(data)
+        return web.Response(text=f"{request.headers.get('transfer-encoding')} {digest.hexdigest()}")
+    response = web.StreamResponse()
+    size = request.path.rpartition("/")[2]
+    mebibytes = int(size) if size.isdecimal() else 0
+    response.content_length = mebibytes * MIB
+    await response.prepare(request)
+    for block in blocks(mebibytes):
+        await response.write(block)
+    return response
 
 
-def _up(connection: http.client.HTTPConnection, headers: dict[str, str], mebibytes: int) -> str:
-    sent = {**headers, "transfer-encoding": "chunked"}
-    connection.request("POST", "/noetl/bulk", body=blocks(mebibytes), headers=sent, encode_chunked=True)
-    answer = connection.getresponse()
-    _expect_200(answer.status)
-    told = json.loads(answer.read())
-    if not told["chunked"]:
-        raise ValueError("it reached the upstream in another form than in chunks")
-    return str(told["sha256"])
-
-
-def _expect_200(status: int) -> None:
-    if status != 200:
-        raise BenchError(f"the gateway answered {status}")
-
-
-def report(transfers: list[Transfer]) -> str:
-    """What it took, and whether it keeps the promise."""
-    rows = [["", "size", "hash", "seconds", "MiB/s", "memory before", "growth", f"goal: < {GOAL_MIB} MiB"]]
-    for one in transfers:
-        rows.append([
-            one.way,
-            f"{one.mebibytes} MiB",
-            "same",
-            f"{one.seconds:.1f}",
-            f"{one.mebibytes / one.seconds:.0f}",
-            f"{one.before / MIB:.1f} MiB",
-            f"{one.growth / MIB:.1f} MiB",
-            "met" if one.growth < GOAL_MIB * MIB else "not met",
-        ])  # fmt: skip
-    how = (
-        "growth is the resident set's highest mark during the transfer (VmHWM, kept by the kernel, so no sample can "
-        "miss it) less the resident set before; the gateway had served a login only",
-        "the speed is limited by the Python programs at both ends, which hash what they send and get",
-    )
-    return columns(rows) + "\n\n" + bullets(how)
+if __name__ == "__main__":
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", serve)
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)

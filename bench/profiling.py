@@ -1,102 +1,66 @@
-"""Where the gateway's time goes under load: py-spy's samples as a flame graph, and the functions that take the most."""
+"""Where the gateway's time goes in a scenario: py-spy records it under load."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path
 
-from bench import wrk
-from bench.flamegraph import Stacks, flamegraph, package_times, parse, self_times, total_time
-from bench.measure import Pair, judge
-from bench.programs import BenchError, Missing, bound_to, find, two_cores
-from bench.report import columns
-from bench.run import programs, say, shown
-from bench.scenarios import EDGE, scenarios
+from bench import report, wrk
+from bench.contenders import testbed
+from bench.measure import pairs_of
+from bench.programs import BenchError, find_program, pinned, say, two_cores
+from bench.scenarios import EDGE, Scenario, scenarios
 
-_TOP, _TOP_PACKAGES = 25, 12
-# What a document that was seen before must not cost.
-_DOCUMENTS = ("parse (graphql/language/parser.py)", "validate (graphql/validation/validate.py)")
-_SAMPLES_PER_SECOND = 250
-_CONNECTIONS = 32
-_LEAD_SECONDS = 2
-_EXTRA_SECONDS = 30
-_IDLE_THREAD = "sessions"
+# The thread that writes sessions, while it has nothing to write.
+_IDLE = "_worker (concurrent/futures/thread.py)"
+_TOP, _SAMPLES_PER_SECOND, _CONNECTIONS, _EXTRA_SECONDS = 40, 250, 32, 30
 
 
-def profile(scenario: str, seconds: int, folder: Path) -> str:
-    """Record, write `profile-<scenario>.svg`, and say what took the time. Raises BenchError or Missing."""
-    nginx, wrk_path, spy = find("nginx", "nginx-light"), find("wrk", "wrk"), _spy()
+def profile(name: str, seconds: int, folder: Path, *, top: bool = False) -> str:
+    """Record a scenario. Return the path of the flame graph, or with `top` the functions that take the most time.
+
+    Raises:
+        BenchError: a program failed or is not installed.
+    """
+    spy = find_program("py-spy", "py-spy, or run make setup", str(Path(sys.executable).parent))
     core, other = two_cores()
-    with programs(core, other) as field:
-        field.start_gateway(nginx)
-        chosen = next(one for one in scenarios(field.credentials) if one.name == scenario)
-        pair = Pair(chosen, field.contenders[EDGE])
-        size = chosen.asks[EDGE].verify(pair.contender.url)
-        say(f"recording {pair.who} for {seconds} s")
-        with _recording(spy, pair.contender.programs[0].pid, seconds, other) as raw:
-            load = seconds + 2 * _LEAD_SECONDS
-            result, _ = wrk.run(wrk_path, pair.shot(), seconds=load, connections=_CONNECTIONS, cores=other)
-            judge(result, size)
-    stacks = parse(raw.pop(), without_thread=_IDLE_THREAD)
-    if not stacks:
-        raise BenchError("py-spy saw nothing at work")
     folder.mkdir(parents=True, exist_ok=True)
-    title = f"noetl-edge, {scenario}: {result.rate:.0f} req/s while {_SAMPLES_PER_SECOND} samples a second were taken"
-    file = folder / f"profile-{scenario}.svg"
-    file.write_text(flamegraph(stacks, title))
-    return f"{title}\n\n{top(stacks)}\n\nWritten: {shown(file)}"
-
-
-def _spy() -> str:
-    beside = Path(sys.executable).with_name("py-spy")
-    path = str(beside) if beside.exists() else shutil.which("py-spy")
-    if path is None:
-        raise Missing("py-spy was not found: run make setup")
-    return path
-
-
-@contextmanager
-def _recording(spy: str, pid: int, seconds: int, core: int) -> Iterator[list[str]]:
-    """Record while the body runs; afterwards the list holds py-spy's raw output."""
-    found: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="noetl-edge-profile-") as folder:
-        raw = Path(folder) / "raw.txt"
-        # Threads are told apart so that one can be left out; idle ones are left out by py-spy, as far as it can tell.
+    file = folder / f"profile-{name}.{'txt' if top else 'svg'}"
+    with testbed(core, other) as running:
+        running.start((), many_users=name == "mix_many_users")
+        chosen = next(each for each in scenarios(running.who) if each.name == name)
+        (pair,) = pairs_of([Scenario(name, chosen.title, {EDGE: chosen.requests[EDGE]})], running)
+        gateway = pair.program
+        wrk.run(gateway, pair.file, seconds=1, connections=_CONNECTIONS, cores=other)
         command = [
-            *bound_to(core), spy, "record", "--pid", str(pid), "--duration", str(seconds), "--rate",
-            str(_SAMPLES_PER_SECOND), "--format", "raw", "--threads", "--output", str(raw),
+            *pinned(other), spy, "record", "--pid", str(gateway.pid), "--duration", str(seconds), "--format",
+            "raw" if top else "flamegraph", "--rate", str(_SAMPLES_PER_SECOND), "--output", str(file),
         ]  # fmt: skip
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        try:
-            yield found
+        say(f"recording {name} for {seconds} s")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            load = wrk.run(gateway, pair.file, seconds=seconds + 2, connections=_CONNECTIONS, cores=other)
             output, _ = process.communicate(timeout=_EXTRA_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-        if process.returncode != 0 or not raw.exists():
+        if process.returncode != 0:
             raise BenchError(f"py-spy failed: {output.strip()[-300:]}")
-        found.append(raw.read_text())
+    title = f"{name}: {load.rate:.0f} req/s while it was recorded"
+    return f"{title}\n\n{most(file.read_text())}" if top else f"{title}\nWritten: {file}"
 
 
-def top(stacks: Stacks) -> str:
-    """The functions and packages that took the most, and what parsing and validating took."""
-    total = sum(stacks.values())
-    parts = [
-        _shares("function", self_times(stacks), total, _TOP),
-        _shares("package", package_times(stacks), total, _TOP_PACKAGES),
-        _shares("GraphQL documents", {name: total_time(stacks, name) for name in _DOCUMENTS}, total, len(_DOCUMENTS)),
-    ]
-    return "\n\n".join(parts)
-
-
-def _shares(title: str, times: Mapping[str, int], total: int, most: int) -> str:
-    found = sorted(times.items(), key=lambda item: -item[1])[:most]
-    return columns([[title, "of all samples"], *([name, f"{count / total:.1%}"] for name, count in found)])
+def most(raw: str) -> str:
+    """Return the functions that were on top of the stack, and those that were anywhere in it, by their share."""
+    own, total = Counter[str](), Counter[str]()
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        # "name (path.py:12)": all lines of a function are counted together.
+        functions = [frame.rpartition(":")[0] + ")" if ":" in frame else frame for frame in stack.split(";")]
+        if functions[-1] == _IDLE:
+            continue
+        own[functions[-1]] += int(count)
+        total.update({function: int(count) for function in functions})
+    every = sum(own.values()) or 1
+    return "\n\n".join(
+        report.grid(["", title], [[name, f"{count / every:.1%}"] for name, count in counts.most_common(_TOP)])
+        for title, counts in (("itself", own), ("with what it calls", total))
+    )

@@ -1,28 +1,32 @@
-"""Programs as processes: found, started on a core of their own, watched, and stopped by the pid we started.
+"""Processes of a measurement: found, pinned to cores, observed through /proc, and stopped by their id.
 
-Everything listens on free ports of 127.0.0.1. A program that this one leaves behind, because it was killed, is told
-by the kernel to end, where util-linux's `setpriv` is there to ask for that.
+Every program listens on a free port of 127.0.0.1. If this process is killed, the kernel ends the programs (util-linux's
+`setpriv`, where it is installed).
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
-_START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+_START_SECONDS, _STOP_SECONDS = 30.0, 10.0
 _TICKS = os.sysconf("SC_CLK_TCK")
-_FOREIGN = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NOETL_", "ROUTER_")
+_CONFIGURING = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NATS_", "NOETL_", "ROUTER_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -31,27 +35,44 @@ Cores = int | str
 
 
 class BenchError(Exception):
-    """The measurement can't go on; the text is what the user is told."""
+    """The measurement can't continue; the text is shown to the user."""
 
 
-class WrongAnswer(BenchError):
-    """An answer was not the right one, or there was none; the text says whose."""
+class WrongResponse(BenchError):
+    """A response is missing or not the expected one."""
 
 
-class Missing(BenchError):
+class MissingProgram(BenchError):
     """A program has to be installed first."""
 
 
-def find(name: str, package: str) -> str:
-    """The path of a program, also where only root has it on the PATH. Raises Missing."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
+def find_program(name: str, package: str, extra: str = "") -> str:
+    """Return the path of a program, searched in PATH, the sbin folders and `extra`. Raises MissingProgram."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}:{extra}")
     if path is None:
-        raise Missing(f"{name} was not found: install it (Debian: apt-get install {package})")
+        raise MissingProgram(f"{name} was not found: install it (Debian: apt-get install {package})")
     return path
 
 
+def say(line: str) -> None:
+    """Print progress, apart from the report."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other bench of this user runs on the machine, since two would measure each other."""
+    with Path(tempfile.gettempdir(), f"noetl-edge-bench-{os.getuid()}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another bench to end")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on now."""
+    """Return a port of 127.0.0.1 on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -59,30 +80,28 @@ def free_port() -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what would configure the programs."""
+    """Return this process's environment without variables that would configure the programs."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(_FOREIGN) and name.lower() not in _PROXIES
+        if not name.startswith(_CONFIGURING) and name.lower() not in _PROXIES
     }
 
 
 def two_cores() -> tuple[int, int]:
-    """The core of what is measured and the core of everything else; the same one if there is no other."""
+    """Return the core of the contender and the core of everything else; the same one twice if there is only one."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[0], cores[min(1, len(cores) - 1)]
 
 
-def bound_to(cores: Cores) -> list[str]:
-    """The words before a command that keep it on its cores, and end it when this process is gone."""
-    words = []
-    if shutil.which("setpriv"):
-        words += ["setpriv", "--pdeathsig", "TERM", "--"]
-    return [*words, find("taskset", "util-linux"), "-c", str(cores)]
+def pinned(cores: Cores) -> list[str]:
+    """Return the words before a command that pin it to cores and end it together with this process."""
+    words = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    return [*words, find_program("taskset", "util-linux"), "-c", str(cores)]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Return once `condition` holds. Raises BenchError naming `what` after `seconds`."""
+    """Return once `condition` holds. Raises BenchError that names `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -92,24 +111,26 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 @dataclass(slots=True)
 class Program:
-    """One program: its command, the address that tells it is ready, its cores, and the file it writes to.
+    """One program, which listens on `port` of 127.0.0.1.
 
-    `grows` are files that it fills with a line per request; they are emptied between measurements.
+    Args:
+        ready: the path that responds once it is ready; None if it is ready when it accepts connections.
+        log: the file that receives its output.
+        environment: variables added to the clean environment.
+        growing: files that receive a line per request; `trim` empties them.
+        helpers: programs on other cores that it needs for a request; their CPU time is reported separately.
     """
 
     name: str
-    command: tuple[str, ...]
-    ready_url: str
+    command: Sequence[str]
+    port: int
     log: Path
     cores: Cores
+    ready: str | None = "/"
     environment: Mapping[str, str] = field(default_factory=dict)
-    grows: tuple[Path, ...] = ()
+    growing: tuple[Path, ...] = ()
+    helpers: tuple[Program, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return httpx.URL(self.ready_url).port or 80
 
     @property
     def url(self) -> str:
@@ -118,16 +139,16 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Its process. Raises BenchError if it does not run."""
+        """The id of its process. Raises BenchError if it is not running."""
         if self._process is None:
-            raise BenchError(f"{self.name} does not run")
+            raise BenchError(f"{self.name} is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Start and wait until it answers. Raises BenchError with the end of its output."""
+        """Start it and wait until it responds. Raises BenchError with the end of its output."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*bound_to(self.cores), *self.command],
+                [*pinned(self.cores), *self.command],
                 cwd=ROOT,
                 env={**clean_environment(), **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -135,13 +156,16 @@ class Program:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_until(self._answers, _START_SECONDS, f"{self.name} answers")
+        wait_until(self._responds, _START_SECONDS, f"start of {self.name}")
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         self.check()
         try:
-            return httpx.get(self.ready_url, timeout=2, trust_env=False).status_code < 500
-        except httpx.TransportError:
+            if self.ready is not None:
+                return httpx.get(self.url + self.ready, timeout=2, trust_env=False).status_code < 500
+            socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
+            return True
+        except (httpx.TransportError, OSError):
             return False
 
     def check(self) -> None:
@@ -151,7 +175,7 @@ class Program:
             raise BenchError(f"{self.name} ended with exit code {code}:\n{self.tail()}")
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL after a deadline."""
+        """Send SIGTERM, and SIGKILL after a deadline."""
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -163,33 +187,60 @@ class Program:
             process.wait()
 
     def tail(self, lines: int = 15) -> str:
-        """The end of what it printed."""
+        """Return the last lines of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
     def trim(self) -> None:
-        """Empty the files that grow with each request."""
-        for path in self.grows:
+        """Empty the growing files."""
+        for path in self.growing:
             os.truncate(path, 0)
 
     def pids(self) -> list[int]:
-        """It and its children. Raises BenchError if it does not run."""
+        """Return the ids of its process and of all descendants. Raises BenchError if it is not running."""
         return _family(self.pid)
 
     def cpu_seconds(self) -> float:
-        """CPU seconds that it and its children have used so far."""
-        return sum(cpu_seconds(pid) for pid in self.pids())
+        """Return the CPU seconds that it and its descendants have used so far."""
+        return sum(map(cpu_seconds, self.pids()))
 
 
 def _family(pid: int) -> list[int]:
-    found = [pid]
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += _family(int(child))
-    return found
+    children = [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in task.read_text().split()]
+    return [pid, *(each for child in children for each in _family(child))]
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU seconds that a process has used so far."""
-    # The name, in parentheses, may hold anything; the fields are counted from after it.
+    """Return the CPU seconds that a process has used so far (proc(5), /proc/pid/stat)."""
+    # The name, in parentheses, may contain any character; the fields are counted from its end.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def idle_seconds(cores: Cores) -> float:
+    """Return the seconds since boot in which cores were idle, added up (proc(5), /proc/stat)."""
+    lines = dict(line.split(maxsplit=1) for line in Path("/proc/stat").read_text().splitlines())
+    fields = [lines[f"cpu{core}"].split() for core in str(cores).split(",")]
+    return sum(int(each[3]) + int(each[4]) for each in fields) / _TICKS
+
+
+def resident_bytes(pids: Sequence[int]) -> int:
+    """Return the bytes that processes hold in memory now."""
+    return sum(_memory(pid, "VmRSS") for pid in pids)
+
+
+def peak_bytes(pids: Sequence[int]) -> int:
+    """Return the most bytes that processes held in memory since `reset_peak`, as the kernel recorded it."""
+    return sum(_memory(pid, "VmHWM") for pid in pids)
+
+
+def reset_peak(pids: Sequence[int]) -> None:
+    """Reset the recorded peak of memory."""
+    for pid in pids:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _memory(pid: int, name: str) -> int:
+    found = re.search(rf"^{name}:\s+([0-9]+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    if found is None:
+        raise BenchError(f"the memory of process {pid} can't be read")
+    return int(found[1]) * 1024

@@ -1,91 +1,140 @@
-"""A run's results, or a comparison, as text for a terminal or as Markdown for the documentation. Pure."""
+"""Results and comparisons as text for a terminal or as Markdown. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 
-from bench import tables
+from tabulate import tabulate
+
+from bench.compare import Change
 from bench.goals import findings
-from bench.results import Results
-from bench.verdict import Judgement
+from bench.results import Latency, Results, Sample, Table
+from bench.scenarios import AUTH_REQUEST, FLOOR, LABELS, MERCURIUS
+from bench.stats import Spread, by_cpu, middle, ratios, remark
 
-_WIDTH = 118
+TEXT, MARKDOWN = "simple", "github"
+_BASES = (AUTH_REQUEST, FLOOR, MERCURIUS)
+_WIDTH, _LATE = 118, 0.01
 
 
-def text(results: Results) -> str:
-    """The whole report."""
-    parts = ["\n".join(tables.surroundings(results))]
+def report(results: Results, style: str = TEXT) -> str:
+    """Return the whole report."""
+    parts = [
+        ", ".join(f"{name} {version}" for name, version in {**results.versions, **results.machine}.items()),
+    ]
     if results.failures:
         parts.append("FAILED, and in no table:\n" + bullets(results.failures))
-    if disturbed := tables.disturbance(results):
-        parts.append("Measure again on a quiet machine:\n" + bullets(disturbed))
     for table in results.tables:
-        both = [rows for rows in (tables.rates(table), tables.ratio_rows(table)) if rows]
-        parts.append(f"{table.scenario}: {table.title}\n" + "\n\n".join(columns(rows) for rows in both))
-    for scenario in dict.fromkeys(delay.scenario for delay in results.delays):
-        parts.append(f"{scenario}: latency by rate of arrival\n{columns(tables.delays(results, scenario))}")
-    if promised := tables.goals(findings(results)):
-        note = "\n\n" + bullets([BASELINE]) if tables.TUNED in promised[0] else ""
-        parts.append(f"Goals:\n{columns(promised)}{note}")
-    if limits := tables.what_limited(results):
-        parts.append("What was the limit, where it was not the contender's own core:\n" + bullets(limits))
-    parts.append("How it was measured:\n" + bullets(tables.how(results)))
+        parts.append(f"{table.scenario}: {table.title}\n\n" + rates(table, style))
+    if results.latencies:
+        parts.append("Latencies at half load\n\n" + latencies(results.latencies, style))
+    if found := goals(results, style):
+        parts.append("Goals\n\n" + found)
+    parts.append("How it was measured\n\n" + bullets([*_settings(results), *results.conditions]))
     return "\n\n".join(parts)
 
 
-BASELINE = (
-    "the goals refer to nginx's own proxy settings with the session service on the same core; 'to the tuned one' is "
-    "the same ratio to an nginx with connections kept open, whose session service has a core that it does not pay for"
-)
+def rates(table: Table, style: str = TEXT) -> str:
+    """Return the rates of a scenario, with the ratios to each base, by rate and by CPU time, and remarks below."""
+    bases = [row for name in _BASES if (row := table.row(name))]
+    heads = [
+        "",
+        "req/s",
+        "(min-max)",
+        "CPU us/req",
+        *(head for base in bases for head in (f"to {base.label}", "by CPU")),
+    ]
+    rows, remarks = [], []
+    for row in table.rows:
+        spread, mid = Spread.of(row.rates), middle(row.samples)
+        rows.append([row.label, f"{spread.median:.0f}", f"{spread.low:.0f}-{spread.high:.0f}", cost(mid)])
+        for base in bases:
+            rows[-1] += [
+                str(Spread.of(ratios(row.rates, base.rates))),
+                f"{by_cpu(row.samples, base.samples).median:.2f}",
+            ]
+        if doubt := remark(mid):
+            remarks.append(f"{row.label} {doubt}")
+    return "\n\n".join(filter(None, (grid(heads, rows, style), bullets(["; ".join(remarks)] if remarks else []))))
 
 
-def markdown(results: Results) -> str:
-    """The tables, to be pasted into docs/performance.md."""
-    parts = [" ".join(f"{line}." for line in tables.surroundings(results))]
-    if promised := tables.goals(findings(results)):
-        parts.append(_markdown(promised, "goals"))
-    for table in results.tables:
-        parts += [_markdown(rows, table.scenario) for rows in (tables.rates(table), tables.ratio_rows(table)) if rows]
-    for scenario in dict.fromkeys(delay.scenario for delay in results.delays):
-        parts.append(_markdown(tables.delays(results, scenario), f"{scenario}, latency"))
-    return "\n\n".join(parts)
+def cost(sample: Sample) -> str:
+    """Return the CPU time of a request, and after a plus that of programs whose cost is not charged."""
+    return f"{sample.cpu_us:.0f}" + (f" + {sample.helper_us:.0f}" if sample.helper_us else "")
 
 
-def _markdown(rows: tables.Rows, title: str) -> str:
-    head, *body = rows
-    lines = [[f"**{title}**" + (f": {head[0]}" if head[0] else ""), *head[1:]], *body]
-    widths = [max(len(row[column]) for row in lines) for column in range(len(head))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (lines[0], rule, *body)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in padded)
+def latencies(found: Sequence[Latency], style: str = TEXT) -> str:
+    """Return the table of latencies."""
+    heads = ["", "", "req/s", *(f"p{point} ms" for point in found[0].percentiles), "p99 by pass", ""]
+    rows = []
+    for each in found:
+        remarks = [f"{each.unanswered / each.planned:.0%} without response"] if each.unanswered else []
+        remarks += [f"upper bound: the generator was late for {each.late:.0%}"] if each.late > _LATE else []
+        rows.append([
+            each.scenario, each.label, f"{each.rate:.0f}", *(f"{ms:.2f}" for ms in each.percentiles.values()),
+            f"{min(each.p99_ms):.2f}-{max(each.p99_ms):.2f}", ", ".join(remarks),
+        ])  # fmt: skip
+    return grid(heads, rows, style)
 
 
-def comparison(found: Sequence[Judgement]) -> str:
-    """The verdicts of a comparison."""
-    note = "better or worse: all rounds, five at least, lie beyond those of the other run, by 3 % at least"
-    return columns(tables.judgements(found)) + "\n\n" + bullets([note])
+def goals(results: Results, style: str = TEXT) -> str:
+    """Return the goals with what was measured; empty if none was."""
+    rows = []
+    for found in findings(results):
+        goal = found.goal
+        sign, aim = "<=" if goal.latency else ">=", f" (aim {goal.aim:g})" if goal.aim else ""
+        measured = (str(ratio or "") for ratio in (found.ratio, found.by_cpu, found.floor))
+        rows.append([str(goal), f"{sign} {goal.bound:g}{aim}", *measured, met(goal.met(found.ratio))])
+    return grid(["", "goal", "measured", "by CPU", "the floor", "verdict"], rows, style) if rows else ""
 
 
-def columns(rows: tables.Rows) -> str:
-    """Columns as wide as they need to be; the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  " + "  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
-    lines.insert(1, "  " + "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(lines)
+def comparison(changes: Sequence[Change]) -> str:
+    """Return the table of a comparison."""
+    rows = [
+        [
+            each.scenario,
+            LABELS[each.base],
+            each.before,
+            each.after,
+            ": ".join(filter(None, (each.verdict.value, each.why))),
+        ]
+        for each in changes
+    ]
+    return grid(["", "ratio to", "before", "after", ""], rows)
 
 
-def bullets(lines: Sequence[str]) -> str:
-    """A list, folded to the width of the page."""
-    folded = []
-    for line in lines:
-        row = "  *"
-        for word in line.split():
-            if len(row) + 1 + len(word) > _WIDTH:
-                folded.append(row)
-                row = "   "
-            row += f" {word}"
-        folded.append(row)
-    return "\n".join(folded)
+def met(kept: bool) -> str:
+    """Return the word for a promise that was kept or not."""
+    return "met" if kept else "NOT MET"
+
+
+def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], style: str = TEXT) -> str:
+    """Return a table; the first column to the left, the others to the right."""
+    found = [[str(cell) for cell in row] for row in rows]
+    align = ["left" if not head else "right" for head in heads]
+    return tabulate(found, heads, tablefmt=style, colalign=align, disable_numparse=True)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list, folded to the width of the page."""
+    return "\n".join(
+        textwrap.fill(f"* {line}", _WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines
+    )
+
+
+def _settings(results: Results) -> list[str]:
+    settings = results.settings
+    cores = f"core {settings.core} for the contender, core {settings.other_core} for everything else"
+    if settings.core == settings.other_core:
+        cores = "one core for everything: the load generator takes part of what is measured"
+    rounds = (
+        f"{results.measured_at}; {settings.rounds} interleaved rounds of {settings.seconds} s, {settings.connections} "
+        f"connections, {cores}; medians (least-greatest) over rounds, ratios within a round"
+    )
+    cpu = "by CPU: the ratio of requests per CPU second of the contender, for machines that others use too"
+    latencies = (
+        "latencies: an open-loop generator with planned times of independent arrivals, the same rate for everyone "
+        "(half of the lower of the gateway's and nginx's peaks), counted from the planned time"
+    )
+    return [rounds, cpu, *([latencies] if results.latencies else [])]

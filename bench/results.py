@@ -1,62 +1,62 @@
-"""What a run found, as values and as JSON: one schema that the reports, `compare` and `gate` all read."""
+"""The results of a run, as values and as a JSON file that the report and `compare` read."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from bench.programs import BenchError
 
-SCHEMA = 2
-MIB = "MiB/s"
-DISTURBED = "DISTURBED: "
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long, how often, how hard, and on which cores."""
+    """Seconds of a measurement, number of rounds, open connections, and the two cores."""
 
     seconds: int
     rounds: int
     connections: int
     core: int
     other_core: int
-    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement at saturation. Shares are of one core: `cpu` is the contender's, `idle` and `stolen` of its
-    core, `load_idle` of the other core, where `wrk`, `upstream` and `sessions` run."""
+    """One measurement at saturation.
+
+    Args:
+        rate: responses per second.
+        cpu_us: CPU time of the contender for a request, in microseconds.
+        helper_us: the same of the programs that it needs on the other core, which is not charged to it.
+        cpu: the contender's share of its core.
+        idle: the share of that core that nobody used.
+        load_idle: the same of the other core, with the load generator, the upstream and the session service.
+    """
 
     rate: float
-    mib_per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu: float
     cpu_us: float
+    cpu: float
     idle: float
-    stolen: float
-    wrk: float
-    upstream: float
-    sessions: float
     load_idle: float
+    helper_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A contender in a scenario: one sample for each round."""
+    """A contender in a scenario, with a sample for each round."""
 
     contender: str
     label: str
     samples: tuple[Sample, ...]
 
-    def values(self, unit: str) -> list[float]:
-        """What each round measured, in the scenario's unit."""
-        return [sample.mib_per_second if unit == MIB else sample.rate for sample in self.samples]
+    @property
+    def rates(self) -> list[float]:
+        """The rate of each round."""
+        return [sample.rate for sample in self.samples]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,125 +65,79 @@ class Table:
 
     scenario: str
     title: str
-    unit: str
     rows: tuple[Row, ...]
 
     def row(self, contender: str) -> Row | None:
-        """The row of a contender, if it took part."""
+        """Return the row of a contender, if it took part."""
         return next((row for row in self.rows if row.contender == contender), None)
-
-    def values(self, contender: str) -> list[float]:
-        """What a contender's rounds measured; nothing if it did not take part."""
-        row = self.row(contender)
-        return row.values(self.unit) if row else []
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
-    """Latencies at a given rate of arrivals, counted from the planned time, over all passes.
+class Latency:
+    """Latencies at a rate of arrivals, counted from the planned time, in milliseconds.
 
-    `share` is of the peak of `peak_of`. `late` is the part of requests that the generator sent over a millisecond after
-    their time for reasons of its own, `load_idle` what nobody used of its core. `unanswered` had no answer when the
-    pass ended, and count with the time so far. `curve` holds (percentile, milliseconds), `p99_passes_ms` the 99th
-    percentile of each pass.
+    Args:
+        p99_ms: the 99th percentile of each pass.
+        percentiles: of all passes together.
+        unanswered: requests without a response at the end of a pass; they count with the time until then.
+        late: the share of requests that the generator itself sent more than 1 ms after their time.
     """
 
     scenario: str
     contender: str
     label: str
-    share: float
-    peak_of: str
     rate: float
+    p99_ms: tuple[float, ...]
+    percentiles: Mapping[str, float]
     planned: int
     unanswered: int
-    failed: int
     late: float
-    worst_late_ms: float
-    generator_cpu: float
-    load_idle: float
-    curve: tuple[tuple[float, float], ...]
-    p99_passes_ms: tuple[float, ...]
-
-    def at(self, percentile: float) -> float:
-        """Milliseconds at the first point of the curve that is no lower than `percentile`."""
-        return next((ms for point, ms in self.curve if point >= percentile), self.curve[-1][1])
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All of a run. `limits` says in words what limited whom, `conditions` what the reader has to know, `failures`
-    who gave wrong answers and is therefore in no table."""
+    """A whole run. `conditions` is what the reader has to know, `failures` who responded wrongly and is in no table."""
 
     measured_at: str
-    machine: Mapping[str, str | int]
+    machine: Mapping[str, str]
     versions: Mapping[str, str]
     settings: Settings
     tables: tuple[Table, ...]
-    delays: tuple[Delay, ...] = ()
-    limits: tuple[str, ...] = ()
+    latencies: tuple[Latency, ...] = ()
     conditions: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
-    schema: int = field(default=SCHEMA)
+    schema_version: int = SCHEMA
 
-    def table(self, scenario: str) -> Table | None:
-        """The table of a scenario, if it was measured."""
-        return next((table for table in self.tables if table.scenario == scenario), None)
+    def samples(self, scenario: str, contender: str) -> tuple[Sample, ...]:
+        """Return a contender's rounds; empty if it did not take part."""
+        rows = (table.row(contender) for table in self.tables if table.scenario == scenario)
+        return next((row.samples for row in rows if row), ())
 
-    def values(self, scenario: str, contender: str) -> list[float]:
-        """What a contender's rounds measured in a scenario; nothing if they did not take place."""
-        table = self.table(scenario)
-        return table.values(contender) if table else []
+    def rates(self, scenario: str, contender: str) -> list[float]:
+        """Return the rates of a contender's rounds."""
+        return [sample.rate for sample in self.samples(scenario, contender)]
+
+    def latency(self, scenario: str, contender: str) -> Latency | None:
+        """Return a contender's latencies, if they were measured."""
+        found = (each for each in self.latencies if (each.scenario, each.contender) == (scenario, contender))
+        return next(found, None)
 
     def to_json(self) -> str:
-        """The results as a file holds them."""
-        return json.dumps(_rounded(asdict(self)), indent=1) + "\n"
-
-    def only(self, scenarios: Sequence[str]) -> Results:
-        """The same with only some of the scenarios."""
-        return replace(self, tables=tuple(table for table in self.tables if table.scenario in scenarios))
+        """Return the text of a results file."""
+        return _RESULTS.dump_json(self, indent=1).decode() + "\n"
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 5)
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+_RESULTS = TypeAdapter(Results)
 
 
 def load(path: Path) -> Results:
-    """Read a file of results. Raises BenchError if it isn't one."""
+    """Read a results file. Raises BenchError if it isn't one."""
     try:
-        found = json.loads(path.read_text())
-        if found["schema"] != SCHEMA:
-            raise BenchError(f"{path}: schema {found['schema']}, this program reads {SCHEMA}: measure again")
-        return _results(found)
+        results = _RESULTS.validate_json(path.read_bytes())
     except OSError as error:
         raise BenchError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{path}: not a file of results: {type(error).__name__} {error}") from None
-
-
-def _results(found: dict[str, Any]) -> Results:
-    tables = tuple(
-        Table(t["scenario"], t["title"], t["unit"], tuple(_row(row) for row in t["rows"])) for t in found["tables"]
-    )
-    delays = tuple(
-        Delay(**{**d, "curve": tuple(map(tuple, d["curve"])), "p99_passes_ms": tuple(d["p99_passes_ms"])})
-        for d in found["delays"]
-    )
-    return Results(
-        found["measured_at"],
-        found["machine"],
-        found["versions"],
-        Settings(**found["settings"]),
-        tables,
-        delays,
-        tuple(found["limits"]),
-        tuple(found["conditions"]),
-        tuple(found["failures"]),
-    )
-
-
-def _row(row: dict[str, Any]) -> Row:
-    return Row(row["contender"], row["label"], tuple(Sample(**sample) for sample in row["samples"]))
+    except ValidationError as error:
+        raise BenchError(f"{path}: not a results file of this version: {error.errors()[0]['msg']}") from None
+    if results.schema_version != SCHEMA:
+        raise BenchError(f"{path}: version {results.schema_version}, this program reads {SCHEMA}: measure again")
+    return results

@@ -1,35 +1,41 @@
-"""What is asked: for each scenario the request that each contender gets, and the one answer that is right.
+"""What is requested: for each scenario the list of requests that each contender receives, in the order of the report.
 
-Every scenario is one piece of work that a client wants done; how it has to ask differs from contender to contender.
+The mix is what a page of executions and the command line send to a NoETL server while they wait.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench import answers
-from bench.answers import A_NEW_ID, A_SESSION, AN_INSTANT, EXECUTION_ID, PATH, POLLED, STATS, STATUS, VARIABLES
-from bench.asks import Ask, guarded
+from bench import upstream
+from bench.requests import UNIQUE, Matching, Request
+from bench.upstream import PATH, VARIABLES, execution_id
 
-UPSTREAM, PLAIN, PLAIN_TUNED, HAPROXY = "upstream", "nginx", "nginx_tuned", "haproxy"
-AUTH_REQUEST, AUTH_REQUEST_TUNED, EDGE = "nginx_auth_request", "nginx_auth_request_tuned", "noetl_edge"
+NGINX, AUTH_REQUEST, FLOOR, RUST = "nginx", "nginx_auth_request", "floor", "noetl_gateway"
+EDGE, TRACED = "noetl_edge", "noetl_edge_traced"
 MERCURIUS, YOGA, STRAWBERRY = "mercurius", "yoga", "strawberry"
 LABELS = {
-    UPSTREAM: "upstream direct",
-    PLAIN: "nginx",
-    PLAIN_TUNED: "nginx, tuned",
-    HAPROXY: "haproxy",
+    NGINX: "nginx",
     AUTH_REQUEST: "nginx + auth_request",
-    AUTH_REQUEST_TUNED: "nginx + auth_request, tuned",
+    FLOOR: "floor",
+    RUST: "Rust gateway, no session check",
     EDGE: "noetl-edge",
+    TRACED: "noetl-edge, traced",
     MERCURIUS: "mercurius, jit",
     YOGA: "graphql-yoga",
     STRAWBERRY: "strawberry",
 }
-EMAIL, DISPLAY_NAME = "dev@example.com", "Dev Name"
+RELAYING = (NGINX, AUTH_REQUEST, FLOOR, RUST, EDGE)
+RIVALS = (MERCURIUS, YOGA, STRAWBERRY)
+QUICK = (AUTH_REQUEST, FLOOR, EDGE)
+NO_SESSION_CHECK = (NGINX, RUST)
 
+EXECUTIONS, USERS, EXECUTIONS_OF_USERS = 200, 300, 1500
+MIX = {"status": 13, "detail": 2, "catalog": 2, "executions": 1, "stats": 1, "execute": 1}
+_BLOCKS, _BLOCKS_OF_USERS = 100, 300
 _QUERY = (
     "query GetStatus($id: String!) { executionStatus(executionId: $id) { executionId path status completed failed "
     "cancelled currentStep completedSteps variables result error } }"
@@ -38,148 +44,176 @@ _MUTATION = (
     "mutation Run($name: String!, $variables: JSON) { executePlaybook(name: $name, variables: $variables) "
     "{ executionId name status } }"
 )
-_JSON = {"content-type": "application/json", "accept": "application/json"}
-_PLAIN, _GUARDS = (PLAIN, PLAIN_TUNED, HAPROXY), (AUTH_REQUEST, AUTH_REQUEST_TUNED, EDGE)
+_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+_CLIENT = {"user-agent": _AGENT, "accept": "application/json, text/plain, */*"}
+_JSON = {"content-type": "application/json"}
+_NEW_ID = Matching("47877[0-9]{13}")
+_STARTED = {**upstream.document("started"), "execution_id": _NEW_ID}
+Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a signed-in user has: a session of the gateway, and the identity provider's token that it was made from."""
+class SignedIn:
+    """What the clients hold: session tokens, the first one of `EMAIL`, and an id_token to trade for more."""
 
-    session_token: str = ""
+    tokens: Sequence[str] = ("",)
     id_token: str = ""
     domain: str = ""
+
+    def fields(self, user: int = 0) -> dict[str, str]:
+        """Return the header fields of a user's requests."""
+        return {**_CLIENT, "authorization": f"Bearer {self.tokens[user]}"}
+
+
+EMAIL, NAME, LOGIN_EMAIL = "dev@example.com", "Dev Name", "user@example.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A name for `--only`, a line for the report, and what each contender is asked, in the order of the report.
-
-    `unit` is what rates are told in: `req/s`, or `MiB/s` of answers received.
-    """
+    """A name for `--only`, a title for the report, and the requests of each contender."""
 
     name: str
     title: str
-    asks: Mapping[str, Ask]
-    unit: str = "req/s"
+    requests: Mapping[str, Sequence[Request]]
 
 
-def scenarios(who: Credentials) -> tuple[Scenario, ...]:
-    """All scenarios, with the session that they use."""
-    session = {"authorization": f"Bearer {who.session_token}"}
-    event = answers.json_text({"execution_id": EXECUTION_ID, "event_type": "step.exit", "result": "r" * 940})
+def scenarios(who: SignedIn) -> tuple[Scenario, ...]:
+    """Return all scenarios."""
+    fields = who.fields()
+    ids = [execution_id(number) for number in range(EXECUTIONS_OF_USERS)]
+    polls = [_of_kind("status", fields, each) for each in ids[:EXECUTIONS]]
+    details = [_of_kind("detail", fields, each) for each in ids[:EXECUTIONS]]
+    everyone = [who.fields(user) for user in range(len(who.tokens))]
+    turn = f"{EXECUTIONS} executions in turn"
+    small, large = "/noetl/dashboard/stats", "/noetl/results/large"
+    same = Request("same", "GET", small, upstream.document("stats"), fields, guarded=True)
+    large_one = Request("large", "GET", large, upstream.large(), fields, guarded=True)
     return (
+        _relayed("status", f"GET /noetl/executions/{{id}}/status, {turn}", polls),
+        _relayed("detail", f"GET /noetl/executions/{{id}}?page=1&page_size=100, {turn}", details),
+        _relayed("stats", f"GET {small}?x=N, each with another N", [_of_kind("stats", fields)]),
+        _relayed("execute", "POST /noetl/execute, each with another workload", [_of_kind("execute", fields)]),
+        _relayed("mix", "the mix of one user", mix([fields], ids[:EXECUTIONS], _BLOCKS), (*RELAYING, TRACED)),
         _relayed(
-            "relay",
-            f"authenticated GET /noetl/dashboard/stats, {len(answers.json_text(STATS))} bytes of JSON",
-            Ask("/dashboard/stats", STATS, headers=session),
+            "mix_many_users",
+            f"the mix of {USERS} users with {EXECUTIONS_OF_USERS} executions",
+            mix(everyone, ids, _BLOCKS_OF_USERS),
         ),
-        _relayed(
-            "relay_unlike",
-            "the same, each request with an id of its own, so that none is like another",
-            Ask("/dashboard/stats", STATS, headers=session, unlike=True),
+        _relayed("relay_same", f"GET {small}, the same bytes each time", [same]),
+        _relayed("relay_large", f"GET {large}, 1 MiB", [large_one]),
+        _beside_polls("executionStatus", f"POST /graphql, {turn}", polls, graphql_polls(fields)),
+        _beside_polls("executePlaybook", "POST /graphql, each with other variables", polls, [_mutation(fields)]),
+        _beside_polls("validate", "POST /api/auth/validate", polls, [_validate(who)]),
+        _beside_polls("me", "GET /api/auth/me", polls, [me(who)]),
+        _beside_polls("login", "POST /api/auth/login: RS256 verified, session on disk", polls, [_login(who)], (EDGE,)),
+        Scenario(
+            "graphql", f"executionStatus, POST /graphql, {turn}", dict.fromkeys((*RIVALS, EDGE), graphql_polls(fields))
         ),
-        _relayed(
-            "relay_post",
-            f"authenticated POST /noetl/events, {len(event)} bytes up",
-            Ask("/events", answers.ACCEPTED, "POST", {**session, **_JSON}, event),
-        ),
-        _relayed(
-            "relay_large",
-            "authenticated GET /noetl/results/large, 1 MiB down",
-            Ask("/results/large", answers.large(), headers=session),
-            unit="MiB/s",
-        ),
-        _polling(session),
-        _executing(session),
-        _login(who),
-        _validate(who),
     )
 
 
-def _relayed(name: str, title: str, ask: Ask, unit: str = "req/s") -> Scenario:
-    def under(prefix: str) -> Ask:
-        return replace(ask, path=prefix + ask.path)
-
-    asks = {UPSTREAM: under("/api"), **{contender: under("/noetl") for contender in _PLAIN}}
-    return Scenario(name, title, {**asks, **{contender: guarded(under("/noetl")) for contender in _GUARDS}}, unit)
+def _relayed(name: str, title: str, requests: Sequence[Request], contenders: Sequence[str] = RELAYING) -> Scenario:
+    unguarded = [replace(request, guarded=False) for request in requests]
+    return Scenario(name, title, {each: unguarded if each in NO_SESSION_CHECK else requests for each in contenders})
 
 
-def poll(session: Mapping[str, str]) -> Ask:
-    """The poll that clients send while they wait for an execution."""
-    body = json.dumps({"query": _QUERY, "variables": {"id": EXECUTION_ID}})
-    return Ask("/graphql", POLLED, "POST", {**session, **_JSON}, body, guarded=True)
+def _beside_polls(
+    name: str, title: str, polls: Sequence[Request], own: Sequence[Request], contenders: Sequence[str] = (FLOOR, EDGE)
+) -> Scenario:
+    """Return a scenario in which nginx + auth_request receives status polls, since it can't do the same."""
+    title += f" (at {LABELS[AUTH_REQUEST]}: the status polls)"
+    return Scenario(name, title, {AUTH_REQUEST: polls, **dict.fromkeys(contenders, own)})
 
 
-def _polling(session: Mapping[str, str]) -> Scenario:
-    status = f"/executions/{EXECUTION_ID}/status"
-    relayed = Ask(f"/noetl{status}", STATUS, headers=session, guarded=True)
-    return Scenario(
-        "executionStatus",
-        "where a running execution stands; POST /graphql at noetl-edge, the status endpoint elsewhere",
-        {
-            UPSTREAM: Ask(f"/api{status}", STATUS),
-            AUTH_REQUEST: relayed,
-            AUTH_REQUEST_TUNED: relayed,
-            EDGE: poll(session),
-        },
-    )
+def mix(users: Sequence[Fields], ids: Sequence[str], blocks: int) -> list[Request]:
+    """Return blocks of 20 requests of the mix, shuffled the same way in each run.
+
+    Users take turns. The executions are divided among them, and the polls of each go through the own ones in turn.
+    """
+    source = random.Random(20)
+    requests: list[Request] = []
+    each = max(len(ids) // len(users), 1)
+    polls = [0] * len(users)
+    for _ in range(blocks):
+        kinds = [kind for kind, count in MIX.items() for _ in range(count)]
+        source.shuffle(kinds)
+        for kind in kinds:
+            user = len(requests) % len(users)
+            execution = ids[(user * each + polls[user] % each) % len(ids)]
+            polls[user] += kind in ("status", "detail")
+            requests.append(_of_kind(kind, users[user], execution))
+    return requests
 
 
-def _executing(session: Mapping[str, str]) -> Scenario:
-    body = answers.json_text({"path": PATH, "workload": VARIABLES})
-    relayed = Ask("/noetl/execute", answers.started(A_NEW_ID), "POST", {**session, **_JSON}, body, guarded=True)
-    mutation = json.dumps({"query": _MUTATION, "variables": {"name": PATH, "variables": VARIABLES}})
-    made = {"data": {"executePlaybook": {"executionId": A_NEW_ID, "name": PATH, "status": "running"}}}
-    return Scenario(
-        "executePlaybook",
-        "start a playbook; POST /graphql at noetl-edge, the execute endpoint elsewhere",
-        {
-            UPSTREAM: Ask("/api/execute", answers.started(A_NEW_ID), "POST", _JSON, body),
-            AUTH_REQUEST: relayed,
-            AUTH_REQUEST_TUNED: relayed,
-            EDGE: Ask("/graphql", made, "POST", {**session, **_JSON}, mutation, guarded=True),
-        },
-    )
+def _of_kind(kind: str, fields: Fields, execution: str = "") -> Request:
+    """Return a request of the mix."""
+    path = {
+        "status": f"/noetl/executions/{execution}/status",
+        "detail": f"/noetl/executions/{execution}?page=1&page_size=100",
+        "catalog": "/noetl/catalog/list",
+        "executions": "/noetl/executions",
+        "stats": f"/noetl/dashboard/stats?x={UNIQUE}",
+        "execute": "/noetl/execute",
+    }[kind]
+    bodies = {
+        "catalog": {"resource_type": "playbook"},
+        "execute": {"path": PATH, "workload": {**VARIABLES, "batch": UNIQUE}},
+    }
+    if kind not in bodies:
+        return Request(kind, "GET", path, upstream.document(kind, execution), fields, guarded=True)
+    expected = _STARTED if kind == "execute" else upstream.document(kind)
+    body = upstream.json_text(bodies[kind])
+    return Request(kind, "POST", path, expected, {**fields, **_JSON}, body, guarded=True)
 
 
-def _user() -> dict[str, object]:
-    return {"user_id": 1, "email": EMAIL, "display_name": DISPLAY_NAME, "roles": ["developer"]}
+def graphql_polls(fields: Fields) -> list[Request]:
+    """Return the polls of all executions through GraphQL."""
+    return [
+        _graphql("executionStatus", fields, _QUERY, {"id": each}, upstream.document("executionStatus", each))
+        for each in map(execution_id, range(EXECUTIONS))
+    ]
 
 
-def _login(who: Credentials) -> Scenario:
-    body = json.dumps({"auth0_token": who.id_token, "auth0_domain": who.domain})
+def _mutation(fields: Fields) -> Request:
+    variables = {"name": PATH, "variables": {**VARIABLES, "batch": UNIQUE}}
+    data = {"executionId": _NEW_ID, "name": PATH, "status": "running"}
+    return _graphql("executePlaybook", fields, _MUTATION, variables, data)
+
+
+def _graphql(kind: str, fields: Fields, query: str, variables: object, data: object) -> Request:
+    body = json.dumps({"query": query, "variables": variables})
+    headers = {**fields, **_JSON, "accept": "application/json"}
+    return Request(kind, "POST", "/graphql", {"data": {kind: data}}, headers, body, guarded=True)
+
+
+def _user(number: int, email: str, name: str, role: str) -> dict[str, object]:
+    return {
+        "user": {"user_id": number, "email": email, "display_name": name, "roles": [role]},
+        "expires_at": Matching(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00"),
+    }
+
+
+def _validate(who: SignedIn) -> Request:
+    expected = {"valid": True, **_USER, "message": "Session is valid"}
+    body = json.dumps({"session_token": who.tokens[0]})
+    return Request("validate", "POST", "/api/auth/validate", expected, {**_CLIENT, **_JSON}, body, relayed=False)
+
+
+def me(who: SignedIn) -> Request:
+    """Return the request for the user of the first session."""
+    return Request("me", "GET", "/api/auth/me", _USER, who.fields(), guarded=True, relayed=False)
+
+
+def _login(who: SignedIn) -> Request:
     made = {
         "status": "authenticated",
-        "session_token": A_SESSION,
-        "user": _user(),
-        "expires_at": AN_INSTANT,
+        "session_token": Matching("[0-9a-f]{32}"),
         "message": "Authentication successful",
     }
-    title = "POST /api/auth/login with an RS256 token: verified, and a session written to disk"
-    return Scenario("login", title, {EDGE: Ask("/api/auth/login", made, "POST", _JSON, body)})
+    expected = {**made, **_user(2, LOGIN_EMAIL, "User Name", "analyst")}
+    body = json.dumps({"auth0_token": who.id_token, "auth0_domain": who.domain})
+    return Request("login", "POST", "/api/auth/login", expected, {**_CLIENT, **_JSON}, body, relayed=False)
 
 
-def _validate(who: Credentials) -> Scenario:
-    body = json.dumps({"session_token": who.session_token})
-    made = {"valid": True, "user": _user(), "expires_at": AN_INSTANT, "message": "Session is valid"}
-    title = "POST /api/auth/validate: whose session a token is"
-    return Scenario("validate", title, {EDGE: Ask("/api/auth/validate", made, "POST", _JSON, body)})
-
-
-NAMES = tuple(scenario.name for scenario in scenarios(Credentials()))
-
-QUICK = {
-    "relay": (PLAIN, AUTH_REQUEST, EDGE),
-    "relay_large": (PLAIN, EDGE),
-    "executionStatus": (AUTH_REQUEST, EDGE),
-    "executePlaybook": (AUTH_REQUEST, EDGE),
-    "login": (EDGE,),
-    "validate": (EDGE,),
-}
-
-
-def quick(scenario: Scenario) -> Scenario:
-    """The scenario with the few contenders of a rough look."""
-    asks = {name: ask for name, ask in scenario.asks.items() if name in QUICK.get(scenario.name, ())}
-    return Scenario(scenario.name, scenario.title, asks, scenario.unit)
+_USER = _user(1, EMAIL, NAME, "developer")
+NAMES = tuple(scenario.name for scenario in scenarios(SignedIn()))

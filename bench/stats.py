@@ -1,6 +1,6 @@
-"""Medians, spreads and ratios over rounds, and what was the limit. Pure.
+"""Medians, spreads and ratios over rounds, and what limited a contender. Pure.
 
-Ratios are taken within a round and only then summed up: what disturbs a round disturbs both sides of its ratio.
+Ratios are computed within a round and only then summarized: what disturbs a round disturbs both sides of its ratio.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from statistics import median
 
 from bench.results import Sample
 
-BUSY = 0.90
-FULL = 0.05
+BUSY, FULL = 0.9, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median with the least and the greatest."""
+    """A median with the least and the greatest value."""
 
     median: float
     low: float
@@ -25,52 +24,37 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of one or more values."""
+        """Return the spread of one or more values."""
         return cls(median(values), min(values), max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
 def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
-    """`values` by `base`, round by round. Raises ValueError if the rounds differ in number."""
+    """Return `values` divided by `base`, round by round. Raises ValueError if the rounds differ in number."""
     return [value / other for value, other in zip(values, base, strict=True)]
 
 
 def middle(samples: Sequence[Sample]) -> Sample:
-    """A sample whose every field is the median of that field."""
+    """Return a sample in which every field is the median of that field."""
     names = Sample.__dataclass_fields__
-    return Sample(**{name: median([getattr(sample, name) for sample in samples]) for name in names})
+    return Sample(**{name: median(getattr(sample, name) for sample in samples) for name in names})
 
 
-def disturbed(samples: Sequence[Sample]) -> int:
-    """In how many rounds something took from a contender what it had of its core in the others."""
-    usual = middle(samples).cpu
-    return sum(sample.cpu < BUSY * usual for sample in samples)
+def by_cpu(samples: Sequence[Sample], base: Sequence[Sample]) -> Spread:
+    """Return the ratio of requests per CPU second, which other programs on the machine disturb less than rates."""
+    costs, others = ([sample.cpu_us for sample in each] for each in (samples, base))
+    return Spread.of(ratios(others, costs))
 
 
-def taken(sample: Sample, *, is_upstream: bool) -> float:
-    """The part of the contender's core that other programs, or the hypervisor, took, if that is what kept it busy."""
-    if is_upstream or sample.cpu >= BUSY:
-        return 0.0
-    found = max(1 - sample.cpu - sample.idle - sample.stolen, sample.stolen)
-    return found if found > sample.idle else 0.0
-
-
-def limit(sample: Sample, *, is_upstream: bool) -> str:
-    """What of this set-up kept the contender from using its core; empty if nothing did."""
-    known = sample.wrk + sample.upstream + sample.sessions
-    foreign = max(1 - sample.load_idle - known, 0)
-    others = (
-        f"wrk {sample.wrk:.0%}, upstream {sample.upstream:.0%}, session service {sample.sessions:.0%}, "
-        f"other programs {foreign:.0%}"
-    )
-    if is_upstream:
-        return f"shares its core with the load generator ({others}): this is the ceiling of the set-up"
-    if taken(sample, is_upstream=is_upstream):
-        return ""
+def remark(sample: Sample) -> str:
+    """Return why the rate may be too low; empty if the contender had its whole core, and load was available."""
     if sample.cpu >= BUSY:
-        full = f"filled its core, but the other one was full too ({others}): it may do more than it shows"
-        return full if sample.load_idle < FULL else ""
-    text = f"used {sample.cpu:.0%} of its core"
-    if sample.load_idle < 1 - BUSY:
-        who = "other programs on their core" if foreign > known else "load generator and upstream"
-        return f"{text}: {who} were the limit ({others}); it can do more than it shows"
-    return f"{text} while neither core was full: more --connections may show more ({others})"
+        return ""
+    taken = 1 - sample.cpu - sample.idle
+    if taken > max(1 - BUSY, sample.idle):
+        return f"DISTURBED: others took {taken:.0%} of its core"
+    if sample.load_idle < FULL:
+        return f"used {sample.cpu:.0%} of its core: the core of load and upstream was full"
+    return f"used {sample.cpu:.0%} of its core: not saturated (others on the machine, or too few connections)"

@@ -1,214 +1,89 @@
-"""What more workers on more cores bring: one worker on one core, and N on N cores, measured in turns.
+"""What more workers bring: one worker on one core, and N workers on N cores, measured in turns.
 
-Where the machine has more cores than N, load and upstream have the rest. Where it has not, they share the workers'
-cores: they then take from N workers what they do not take from one, and the measured ratio is a lower bound.
+Load and upstream have the remaining cores; if there are none, they share the workers' cores, and the measured ratio is
+a lower bound. The ratio by CPU time is then the better one: N times what a request costs one worker by what it costs N.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from pathlib import Path
 
-from bench import wrk
-from bench.asks import Ask
-from bench.cores import core_times
-from bench.measure import judge
-from bench.programs import Program, cpu_seconds, find
-from bench.report import bullets, columns
-from bench.run import programs, say
-from bench.scenarios import EDGE, Credentials, scenarios
+from bench import report, requests, wrk
+from bench.contenders import testbed
+from bench.programs import Program, say
+from bench.scenarios import EDGE, scenarios
 from bench.stats import Spread, ratios
-from bench.tables import ratio_text
 
 GOAL = 1.7
-SCENARIOS = ("relay", "executionStatus", "validate")
-_ROUNDS, _SECONDS = 5, 2
-_CONNECTIONS_EACH = 64
-_SIGHTINGS = 16
-_BUSY = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The cores of one worker, of N workers, and of load and upstream in either case."""
-
-    one: tuple[int, ...]
-    many: tuple[int, ...]
-    load_beside_one: tuple[int, ...]
-    load_beside_many: tuple[int, ...]
-
-    @property
-    def apart(self) -> bool:
-        """Whether N workers have their cores to themselves."""
-        return not set(self.many) & set(self.load_beside_many)
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One measurement. CPU in seconds per second: of each busy process of the gateway, of wrk, of the upstream;
-    `idle` is what nobody used of the cores that load and upstream may use."""
-
-    rate: float
-    workers: tuple[float, ...]
-    wrk: float
-    upstream: float
-    idle: float
-
-    @property
-    def cpu_us(self) -> float:
-        """What a request costs the gateway, in microseconds."""
-        return sum(self.workers) / self.rate * 1e6
+SCENARIOS = ("mix", "validate")
+_ROUNDS, _SECONDS, _CONNECTIONS_EACH = 5, 2, 64
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A gateway with its workers, and what loads it."""
+    """A gateway with its workers, the cores of its load, and what the rounds measured."""
 
     workers: int
     gateway: Program
-    upstream: Program
-    credentials: Credentials
-    load: tuple[int, ...]
+    load: Sequence[int]
+    rates: list[float]
+    cpu_us: list[float]
+
+    def measure(self, file: Path) -> None:
+        """Measure a round. Raises BenchError."""
+        before = self.gateway.cpu_seconds()
+        threads = max(len(self.load) - 1, 1)
+        connections = _CONNECTIONS_EACH * self.workers
+        cores = listed(self.load)
+        load = wrk.run(self.gateway, file, seconds=_SECONDS, connections=connections, cores=cores, threads=threads)
+        self.rates.append(load.rate)
+        self.cpu_us.append((self.gateway.cpu_seconds() - before) / load.requests * 1e6)
+        say(f"{file.name:16} {self.workers} workers {load.rate:8.0f} req/s {self.cpu_us[-1]:6.0f} us CPU")
 
 
-def layout(cores: Sequence[int], workers: int) -> Layout:
-    """Who has which of the cores; load and upstream get those that are left, or all if none are."""
-    many = tuple(cores[:workers])
-    rest = tuple(cores[workers:])
-    return Layout(many[:1], many, rest or tuple(cores[1:]) or many, rest or tuple(cores))
-
-
-def run(workers: int) -> str:
-    """Measure each scenario. Raises BenchError or Missing."""
-    nginx, wrk_path = find("nginx", "nginx-light"), find("wrk", "wrk")
-    plan = layout(sorted(os.sched_getaffinity(0)), workers)
-    with programs(_listed(plan.one), _listed(plan.load_beside_one)) as field:
-        sides = []
-        for count, cores, load in (1, plan.one, plan.load_beside_one), (workers, plan.many, plan.load_beside_many):
-            upstream = field.start_upstream(nginx, _listed(load))
-            gateway, credentials = field.gateway(upstream, _listed(cores), {"workers": str(count)})
-            sides.append(Side(count, gateway, upstream, credentials, load))
-        parts = [_scenario(name, sides, wrk_path, plan) for name in SCENARIOS]
-    return "\n\n".join([*parts, bullets(how(plan, workers))])
-
-
-def _listed(cores: Sequence[int]) -> str:
+def listed(cores: Sequence[int]) -> str:
+    """Return cores as taskset reads them."""
     return ",".join(map(str, cores))
 
 
-def _scenario(name: str, sides: Sequence[Side], wrk_path: str, plan: Layout) -> str:
-    asks = [_ask(name, side.credentials) for side in sides]
-    sizes = []
-    for side, ask in zip(sides, asks, strict=True):
-        # Each time on a new connection, so that the session is shown to every worker.
-        sizes += [[ask.verify(side.gateway.url) for _ in range(_SIGHTINGS)][-1]]
-    turns: list[list[Turn]] = [[], []]
-    for number in range(_ROUNDS):
-        for index in (0, 1) if number % 2 else (1, 0):
-            turn = _turn(sides[index], asks[index], sizes[index], wrk_path)
-            turns[index].append(turn)
-            say(f"round {number + 1}/{_ROUNDS}  {name:16}{sides[index].workers} workers  {turn.rate:9.0f} req/s")
-    return report(name, [side.workers for side in sides], turns, plan)
+def run(workers: int) -> str:
+    """Measure each scenario and return the report. Raises BenchError."""
+    cores = sorted(os.sched_getaffinity(0))
+    own, rest = cores[:workers], cores[workers:]
+    parts = []
+    with testbed(listed(own[:1]), listed(rest or cores)) as running:
+        gateways = {
+            count: running.start_gateway(running.upstream, listed(own[:count]), {"server": {"workers": count}})
+            for count in (1, workers)
+        }
+        running.sign_in(gateways[1])
+        chosen = {each.name: each.requests[EDGE] for each in scenarios(running.who)}
+        for name in SCENARIOS:
+            file = requests.write(chosen[name], "127.0.0.1", running.folder / name)
+            sides = [
+                Side(count, gateway, rest or (cores[1:] or cores if count == 1 else cores), [], [])
+                for count, gateway in gateways.items()
+            ]
+            for side in sides:
+                requests.verify(chosen[name], side.gateway.url)
+            for turn in range(_ROUNDS):
+                for side in sides if turn % 2 else sides[::-1]:
+                    side.measure(file)
+            parts.append(table(name, *sides, shared=not rest))
+    return "\n\n".join(parts)
 
 
-def _ask(name: str, who: Credentials) -> Ask:
-    return next(one for one in scenarios(who) if one.name == name).asks[EDGE]
-
-
-def _turn(side: Side, ask: Ask, size: int, wrk_path: str) -> Turn:
-    shot = wrk.Shot(side.gateway.url + ask.path, ask.method, ask.headers, ask.body)
-    pids = side.gateway.pids()
-    own, others = [cpu_seconds(pid) for pid in pids], side.upstream.cpu_seconds()
-    cores, begun = [core_times(core) for core in side.load], time.perf_counter()
-    result, used = wrk.run(
-        wrk_path,
-        shot,
-        seconds=_SECONDS,
-        connections=_CONNECTIONS_EACH * side.workers,
-        cores=_listed(side.load),
-        threads=max(len(side.load) - 1, 1),
-    )
-    took = time.perf_counter() - begun
-    side.gateway.check()
-    busy = tuple((cpu_seconds(pid) - before) / took for pid, before in zip(pids, own, strict=True))
-    upstream = (side.upstream.cpu_seconds() - others) / took
-    idle = sum(core_times(core).shares_since(before)[0] for core, before in zip(side.load, cores, strict=True))
-    side.gateway.trim()
-    judge(result, size)
-    return Turn(result.rate, tuple(share for share in busy if share > 0.05), used / took, upstream, idle)
-
-
-def report(name: str, workers: Sequence[int], turns: Sequence[Sequence[Turn]], plan: Layout) -> str:
-    """One scenario: rates, who had how much CPU, the ratio, and what to make of it."""
-    rows = [[name, "req/s", "(min-max)", "CPU of the workers", "us/req", "wrk", "upstream", "idle for load"]]
-    for count, side in zip(workers, turns, strict=True):
-        rates = Spread.of([turn.rate for turn in side])
-        middle = sorted(side, key=lambda turn: turn.rate)[len(side) // 2]
-        rows.append([
-            f"{count} worker{'s' if count > 1 else ''}", f"{rates.median:.0f}", f"{rates.low:.0f}-{rates.high:.0f}",
-            " + ".join(f"{share:.0%}" for share in middle.workers), f"{median(t.cpu_us for t in side):.0f}",
-            f"{middle.wrk:.0%}", f"{middle.upstream:.0%}", f"{middle.idle:.0%}",
-        ])  # fmt: skip
-    return f"{columns(rows)}\n{bullets(verdict(workers[1], turns, plan))}"
-
-
-def verdict(workers: int, turns: Sequence[Sequence[Turn]], plan: Layout) -> list[str]:
-    """The ratio against the promise, whether load or upstream was the limit, and what the CPU per request says."""
-    one, many = turns
-    ratio = Spread.of(ratios([turn.rate for turn in many], [turn.rate for turn in one]))
-    cost = Spread.of(ratios([turn.cpu_us for turn in one], [turn.cpu_us for turn in many]))
-    scaled = Spread(*(workers * value for value in (cost.median, cost.low, cost.high)))
-    kept = "met" if ratio.median >= GOAL else "not met"
-    return [
-        f"{ratio_text(ratio)} times one worker; goal >= {GOAL}: {kept}{'' if plan.apart else ' (a lower bound)'}",
-        *limits(one, many, plan),
-        f"by the CPU that a request costs, {workers} workers with {workers} cores to themselves would serve "
-        f"{ratio_text(scaled)} times as many",
+def table(name: str, one: Side, many: Side, *, shared: bool) -> str:
+    """Return the report of a scenario."""
+    ratio = Spread.of(ratios(many.rates, one.rates))
+    by_cpu = Spread.of([many.workers * each for each in ratios(one.cpu_us, many.cpu_us)])
+    rows = [
+        [f"{side.workers} workers", f"{Spread.of(side.rates).median:.0f}", f"{Spread.of(side.cpu_us).median:.0f}"]
+        for side in (one, many)
     ]
-
-
-def limits(one: Sequence[Turn], many: Sequence[Turn], plan: Layout) -> list[str]:
-    """What was the limit on either side: workers that fill their cores were not kept waiting by anyone."""
-    said = []
-    alone, together = (median(sum(turn.workers) for turn in side) for side in (one, many))
-    taken = median(turn.wrk + turn.upstream for turn in many)
-    count = len(plan.many)
-    if alone < _BUSY:
-        said.append(f"the one worker used only {alone:.0%} of its core: {_blame(one)}, and the ratio is too high")
-    if together >= _BUSY * count:
-        said.append(f"the {count} workers filled their cores: neither load nor upstream was the limit")
-    elif not plan.apart and together + taken >= _BUSY * count:
-        said.append(
-            f"workers, load and upstream filled the {count} cores together, of which load and upstream took "
-            f"{taken:.0%} of one: without them there would be more"
-        )
-    else:
-        said.append(
-            f"the {count} workers used {together:.0%} of {count} cores: {_blame(many)}, and the ratio is too low"
-        )
-    return said
-
-
-def _blame(side: Sequence[Turn]) -> str:
-    """Who kept workers from their cores."""
-    middle = sorted(side, key=lambda turn: turn.idle)[len(side) // 2]
-    if middle.idle > 1 - _BUSY:
-        return "more connections may show more"
-    known = max(middle.wrk, middle.upstream)
-    return "load or upstream was the limit" if known >= _BUSY else "other programs had the cores"
-
-
-def how(plan: Layout, workers: int) -> list[str]:
-    """How it was measured."""
-    one, many = f"one worker on core {_listed(plan.one)}", f"{workers} on cores {_listed(plan.many)}"
-    beside = f"load and upstream on {_listed(plan.load_beside_one)} beside one, {_listed(plan.load_beside_many)} beside"
-    return [
-        f"{one}, {many}; {beside} {workers}; {_ROUNDS} rounds of {_SECONDS} s in turns, ratios within a round",
-        f"{_CONNECTIONS_EACH} connections for each worker; each gateway has one session, made by one login, and "
-        f"accepted it on all of {_SIGHTINGS} new connections",
-        "validate asks no upstream, and executionStatus costs the gateway far more than it costs load and upstream: "
-        "on a machine with few cores these two tell more than relay",
-    ]
+    note = " (a lower bound: load and upstream share the workers' cores)" if shared else ""
+    lines = [f"ratio {ratio}, goal >= {GOAL}: {report.met(ratio.median >= GOAL)}{note}", f"ratio by CPU time {by_cpu}"]
+    return f"{name}\n\n{report.grid(['', 'req/s', 'CPU us/req'], rows)}\n\n{report.bullets(lines)}"

@@ -1,36 +1,25 @@
-"""The open-loop load generator: planned times, answers on the wire, and the passes put together."""
+"""The open-loop load generator: planned times, latencies, and the passes put together."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
+import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from pathlib import Path
 from typing import cast
 
 import pytest
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
-from bench.contenders import Contender
-from bench.latency import Trial, curve, merged, request_bytes, trials_of
+from bench.latency import merged, rate_of
 from bench.measure import Pair
 from bench.openloop import DIGITS, HIGHEST_US, LOWEST_US, Connection, Outcome, Run, Task, plan
-from bench.programs import WrongAnswer
-from bench.scenarios import AUTH_REQUEST, EDGE, LABELS, PLAIN, UPSTREAM, Credentials, Scenario, scenarios
-from bench.wire import Answers, WireError
-from bench.wrk import Shot
+from bench.programs import Program, WrongResponse, peak_bytes, reset_peak, resident_bytes
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, Scenario
 from tests.unit.bench.made import table
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-SCENARIOS = {scenario.name: scenario for scenario in scenarios(Credentials("token"))}
-
-
-def pair(scenario: Scenario, contender: str) -> Pair:
-    return Pair(scenario, Contender(contender, LABELS[contender], ()))
-
-
-# When requests are sent
 
 
 def test_planned_times_rise_and_come_at_the_mean_rate() -> None:
@@ -75,169 +64,119 @@ class Clock:
 
 def driven(
     monkeypatch: pytest.MonkeyPatch, planned_ms: Sequence[float], connections: int
-) -> tuple[Run, Clock, list[Wire]]:
-    """A run with given times on connections that go nowhere; the test is its event loop."""
+) -> tuple[Run, Clock, list[Connection], list[Wire]]:
+    """Return a run with given times, on connections to nowhere; the test is its event loop."""
     monkeypatch.setattr("bench.openloop.plan", lambda *_: [int(ms * 1_000_000) for ms in planned_ms])
-    clock = Clock()
-    monkeypatch.setattr("bench.openloop.now_ns", clock)
-    run = Run(Task(port=1, request="GET / HTTP/1.1\r\n\r\n", rate=1, seconds=1, connections=connections, seed=1))
-    wires = [Wire() for _ in range(connections)]
-    for wire in wires:
-        made = Connection(run)
-        made.connection_made(cast(asyncio.Transport, wire))
-        run.adopt(made)
-    return run, clock, wires
+    clock, wires = Clock(), [Wire() for _ in range(connections)]
+    run = Run(Task(1, "", 1, 1, connections, 1), [b"GET /a", b"GET /b?@@@@@@@@ HTTP/1.1"], clock)
+    made = [Connection(run) for _ in wires]
+    for connection, wire in zip(made, wires, strict=True):
+        connection.connection_made(cast(asyncio.Transport, wire))
+        run.add(connection)
+    return run, clock, made, wires
 
 
 def percentile(outcome: Outcome, at: float) -> float:
     return float(HdrHistogram.decode(outcome.histogram).get_value_at_percentile(at)) / 1000
 
 
-def test_latency_counts_from_the_planned_time_also_of_a_request_that_had_to_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    run, clock, wires = driven(monkeypatch, [1, 2], connections=1)
-    clock.ms = 1
-    run.tick()
-    clock.ms = 2
-    run.tick()
-    assert len(wires[0].sent) == 1, "the second waits: the only connection is busy"
-    clock.ms = 101
-    run.connections[0].data_received(OK)
-    assert len(wires[0].sent) == 2
-    clock.ms = 102
-    run.connections[0].data_received(OK)
-    outcome = run.outcome(cpu=0, idle=0)
-    # A closed loop would have said 1 ms of the second one.
+def test_latency_counts_from_the_planned_time_also_of_a_request_that_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock, (connection,), (wire,) = driven(monkeypatch, [1, 2], connections=1)
+    for ms in (1, 2):
+        clock.ms = ms
+        run.tick()
+    assert len(wire.sent) == 1, "the second waits: the only connection is busy"
+    for ms in (101, 102):
+        clock.ms = ms
+        connection.data_received(OK)
+    outcome = run.outcome()
+    # A closed loop would have reported 1 ms for the second one.
     assert percentile(outcome, 0) == pytest.approx(100, rel=0.01)
     assert percentile(outcome, 100) == pytest.approx(100, rel=0.01)
     assert (outcome.planned, outcome.unanswered, outcome.failed) == (2, 0, 0)
 
 
-def test_a_server_that_is_late_does_not_hold_up_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, clock, wires = driven(monkeypatch, [1, 2], connections=2)
+def test_slow_server_does_not_delay_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock, _, wires = driven(monkeypatch, [1, 2], connections=2)
     clock.ms = 2
     run.tick()
     assert [len(wire.sent) for wire in wires] == [1, 1]
 
 
-def test_what_has_no_answer_counts_with_the_time_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, clock, _ = driven(monkeypatch, [1, 2], connections=1)
+def test_requests_are_sent_in_turn_with_unique_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock, _, wires = driven(monkeypatch, [1, 2, 3, 4], connections=4)
+    clock.ms = 4
+    run.tick()
+    sent = sorted(data for wire in wires for data in wire.sent)
+    assert sent[:2] == [b"GET /a"] * 2
+    assert sent[2] != sent[3]
+    assert all(len(each) == len(b"GET /b?12345678 HTTP/1.1") for each in sent[2:])
+
+
+def test_request_without_response_counts_with_the_time_until_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock, _, _ = driven(monkeypatch, [1, 2], connections=1)
     clock.ms = 2
     run.tick()
     clock.ms = 502
-    outcome = run.outcome(cpu=0, idle=0)
+    outcome = run.outcome()
     assert outcome.unanswered == 2
     assert percentile(outcome, 0) == pytest.approx(500, rel=0.01)
 
 
-def test_the_generator_says_how_late_it_was_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, clock, _ = driven(monkeypatch, [1, 7.5, 8], connections=3)
+def test_generator_reports_how_often_it_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock, _, _ = driven(monkeypatch, [1, 7.5, 8], connections=3)
     clock.ms = 8
     run.tick()
-    outcome = run.outcome(cpu=0, idle=0)
-    assert (outcome.late, outcome.worst_late_us) == (1, 7000)
+    assert run.outcome().late == 1
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", b"SSH-2.0-x\r\n\r\n"])
-def test_an_answer_that_is_not_200_has_failed(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    run, clock, _ = driven(monkeypatch, [1], connections=1)
+@pytest.mark.parametrize("response", [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", b"SSH-2.0-x\r\n\r\n"])
+def test_response_other_than_200_has_failed(monkeypatch: pytest.MonkeyPatch, response: bytes) -> None:
+    run, clock, (connection,), _ = driven(monkeypatch, [1], connections=1)
     clock.ms = 1
     run.tick()
-    run.connections[0].data_received(answer)
-    assert run.outcome(cpu=0, idle=0).failed == 1
+    connection.data_received(response)
+    assert run.outcome().failed == 1
 
 
-# What comes back
+def test_everyone_has_half_of_the_lower_peak() -> None:
+    tables = [table("mix", {AUTH_REQUEST: [900, 1000, 1100], FLOOR: [50], EDGE: [3000]})]
+    assert rate_of("mix", tables) == 500
+    assert rate_of("status", tables) == 0
+    assert rate_of("mix", [table("mix", {EDGE: [3000]})]) == 0
 
 
-CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
-EMPTY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("stream", "statuses"),
-    [
-        (OK, [200]),
-        (OK + OK, [200, 200]),
-        (CHUNKED + OK, [200, 200]),
-        (EMPTY + OK, [200, 200]),
-        (b"HTTP/1.1 204 No Content\r\n\r\n" + OK, [204, 200]),
-        (b"HTTP/1.1 401 No\r\nContent-Length:  0\r\n\r\n", [401]),
-    ],
-)
-@pytest.mark.parametrize("piece", [1, 3, 1000])
-def test_answers_end_where_they_end_in_whatever_pieces_they_come(
-    stream: bytes, statuses: list[int], piece: int
-) -> None:
-    answers, found = Answers(), []
-    for start in range(0, len(stream), piece):
-        found += answers.feed(stream[start : start + piece])
-    assert found == statuses
-
-
-@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"hello\r\n\r\n"])
-def test_an_answer_without_an_end_is_an_error(head: bytes) -> None:
-    with pytest.raises(WireError):
-        Answers().feed(head)
-
-
-# Who is measured at which rates
-
-
-def test_the_rates_are_shares_of_our_peak_and_half_of_their_own_for_guards() -> None:
-    pairs = [pair(SCENARIOS["relay"], name) for name in (UPSTREAM, PLAIN, AUTH_REQUEST, EDGE)]
-    peaks = [table("relay", {UPSTREAM: [9000], PLAIN: [5000], AUTH_REQUEST: [600], EDGE: [900, 1000, 1100]})]
-    found = [(t.pair.contender.name, t.share, t.peak_of, t.rate) for t in trials_of(pairs, peaks, (0.1, 0.5))]
-    assert found == [
-        (PLAIN, 0.1, EDGE, 100), (AUTH_REQUEST, 0.1, EDGE, 100), (EDGE, 0.1, EDGE, 100),
-        (PLAIN, 0.5, EDGE, 500), (AUTH_REQUEST, 0.5, EDGE, 500), (EDGE, 0.5, EDGE, 500),
-        (AUTH_REQUEST, 0.5, AUTH_REQUEST, 300),
-    ]  # fmt: skip
-
-
-def test_without_our_peak_there_are_no_rates() -> None:
-    pairs = [pair(SCENARIOS["relay"], name) for name in (PLAIN, AUTH_REQUEST)]
-    assert trials_of(pairs, [table("relay", {PLAIN: [5], AUTH_REQUEST: [6]})], (0.5,)) == []
-
-
-def test_the_request_goes_out_as_wrk_would_send_it() -> None:
-    shot = Shot("http://127.0.0.1:80/a?b=c", "POST", {"accept": "*/*"}, "é")
-    assert request_bytes(shot).encode("latin-1") == (
-        b"POST /a?b=c HTTP/1.1\r\nhost: 127.0.0.1:80\r\naccept: */*\r\ncontent-length: 2\r\n\r\n\xc3\xa9"
-    )
-
-
-# The passes put together
-
-
-def outcome(*milliseconds: float, failed: int = 0, late: int = 0, idle: float = 0.5) -> Outcome:
+def outcome(milliseconds: Sequence[int], failed: int = 0) -> Outcome:
     histogram = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
-    for ms in milliseconds:
-        histogram.record_value(int(ms * 1000))
-    made = Outcome(len(milliseconds), 0, failed, late, late * 1500, 0.1, idle, histogram.encode().decode())
-    return Outcome(**json.loads(json.dumps(asdict(made))))
+    for each in milliseconds:
+        histogram.record_value(each * 1000)
+    encoded = histogram.encode()
+    return Outcome(len(milliseconds), 1, failed, 1, encoded.decode() if isinstance(encoded, bytes) else encoded)
 
 
-TRIAL = Trial(pair(SCENARIOS["relay"], EDGE), 0.5, EDGE, 100)
+PROGRAM = Program("x", (), 1, Path("x"), 0)
+PAIR = Pair(Scenario("mix", "", {}), EDGE, PROGRAM, Path("x"))
 
 
-def test_passes_are_merged_answer_by_answer() -> None:
-    found = merged(TRIAL, [outcome(*[1.0] * 99, 50), outcome(*[3.0] * 100, late=2, idle=0.1)])
-    assert found.planned == 200
-    assert found.at(50) == pytest.approx(3, rel=0.01)
-    assert found.at(40) == pytest.approx(1, rel=0.01)
-    assert found.p99_passes_ms == pytest.approx((1, 3), rel=0.01)
-    assert (found.late, found.worst_late_ms, found.load_idle) == (0.01, 3, 0.1)
+def test_passes_are_merged_response_by_response() -> None:
+    found = merged(PAIR, 500, [outcome([1] * 10), outcome([9] * 10)])
+    assert found.percentiles["50"] == pytest.approx(1, rel=0.01)
+    assert found.percentiles["99"] == pytest.approx(9, rel=0.01)
+    assert list(found.p99_ms) == pytest.approx([1, 9], rel=0.01)
+    assert (found.planned, found.unanswered, found.late) == (20, 2, 0.1)
 
 
 def test_failed_requests_are_no_measurement() -> None:
-    with pytest.raises(WrongAnswer, match=r"relay, noetl-edge at 100 req/s \(50%\): 1 of 3 requests failed"):
-        merged(TRIAL, [outcome(1, 1), outcome(1, failed=1)])
+    with pytest.raises(WrongResponse, match="1 of 20 requests at 500 req/s failed"):
+        merged(PAIR, 500, [outcome([1] * 10), outcome([1] * 10, failed=1)])
 
 
-@pytest.mark.parametrize(("answers", "furthest"), [(10, 50), (100, 95), (1000, 99.5), (100_000, 99.99)])
-def test_a_curve_ends_where_too_few_answers_lie_beyond(answers: int, furthest: float) -> None:
-    histogram = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
-    histogram.record_value(1000)
-    assert curve(histogram, answers)[-1][0] == furthest
+def test_peak_of_memory_is_known_after_it_has_passed() -> None:
+    pids = [os.getpid()]
+    before = resident_bytes(pids)
+    reset_peak(pids)
+    block = bytearray(64 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    del block
+    assert resident_bytes(pids) - before < 32 * 2**20
+    assert peak_bytes(pids) - before > 48 * 2**20

@@ -1,213 +1,116 @@
-"""The report as text, Markdown and HTML."""
+"""Reports: tables, remarks and lists; the list of a profile; the command line; the gateway's configuration."""
 
 from __future__ import annotations
 
-import re
-from html.parser import HTMLParser
+import dataclasses
+from pathlib import Path
 
 import pytest
+import yaml
+from click.testing import CliRunner
 
-from bench import report
-from bench.curves import ticks
-from bench.flamegraph import flamegraph, package_times, parse, self_times, total_time
-from bench.page import page
-from bench.results import MIB, Results
-from bench.scenarios import AUTH_REQUEST, EDGE, NAMES, PLAIN, QUICK, UPSTREAM, Credentials, quick, scenarios
-from bench.servers import configuration, fill
-from bench.stats import Spread
-from bench.tables import ratio_text
-from bench.verdict import compare
-from tests.unit.bench.made import delay, results, table
+from bench import idle, report, workers
+from bench.__main__ import main
+from bench.compare import compare
+from bench.contenders import configuration
+from bench.profiling import most
+from bench.programs import Program
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR
+from tests.unit.bench.made import SATURATED, latency, results, table
 
-RATES = {UPSTREAM: [8000, 16000], PLAIN: [4000, 8000], AUTH_REQUEST: [1000, 2000], EDGE: [2000, 4000]}
-CHOSEN = scenarios(Credentials("secret-session", "secret-id-token", "localhost:1"))
-
-
-def measured() -> Results:
-    """Two rounds; the machine is twice as fast in the second."""
-    return results(
-        table("relay", RATES),
-        table("relay_large", {PLAIN: [500, 500], EDGE: [400, 400]}, MIB),
-        delays=[
-            delay(EDGE, [3.0, 3.5]),
-            delay(AUTH_REQUEST, [90.0], rate=1800, unanswered=300, late=0.02),
-            delay(AUTH_REQUEST, [2.0], peak_of=AUTH_REQUEST, load_idle=0.0),
-        ],
-        failures=("login, noetl-edge: wrong",),
-        limits=("relay, upstream direct: the ceiling", "DISTURBED: noetl-edge 35%"),
-        conditions=("the session service is the fastest there is",),
-    )
-
-
-def cells(text: str, label: str, number: int = 0) -> list[str]:
-    """The cells of a row, the first with that label if `number` is 0."""
-    rows = [line for line in text.splitlines() if line.startswith(f"  {label} ")]
-    return [cell for cell in re.split(r"\s{2,}", rows[number].strip()) if cell]
-
-
-def test_a_row_tells_rate_spread_and_cpu() -> None:
-    assert cells(report.text(measured()), "noetl-edge") == ["noetl-edge", "3000", "2000-4000", "99%", "900"]
-
-
-def test_ratios_are_of_the_round_and_have_their_spread() -> None:
-    assert cells(report.text(measured()), "noetl-edge", 1) == ["noetl-edge", "2.00 (2.00-2.00)", "0.50 (0.50-0.50)"]
-    assert cells(report.text(measured()), "nginx + auth_request", 1)[1] == "1"
-
-
-@pytest.mark.parametrize(
-    ("spread", "text"),
-    [(Spread(0.0752, 0.07, 0.101), "0.075 (0.070-0.101)"), (Spread(1.5, 1.234, 2), "1.50 (1.23-2.00)")],
+RUN = results(
+    table("mix", {AUTH_REQUEST: [1000, 1100], FLOOR: [2000, 2000], EDGE: [1500, 3300]}, {EDGE: 0.5}),
+    latencies=[latency("mix", EDGE, [2.0, 3.0], unanswered=100, late=0.05)],
+    failures=["status nginx: wrong"],
 )
-def test_a_small_ratio_has_three_digits(spread: Spread, text: str) -> None:
-    assert ratio_text(spread) == text
-
-
-def test_latencies_tell_what_makes_them_other_than_they_seem() -> None:
-    lines = [line for line in report.text(measured()).splitlines() if "auth_request" in line and " ms" not in line]
-    assert any(
-        "50%   1800" in line and "more than its peak, 10% unanswered, generator late: 2.0%" in line for line in lines
-    )
-    assert any("50% of its own" in line and "load core full" in line for line in lines)
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        "FAILED, and in no table:\n  * login, noetl-edge: wrong",
-        "was not the contender's own core:\n  * relay, upstream direct: the ceiling",
-        "Measure again on a quiet machine:\n  * DISTURBED: noetl-edge 35%\n\nrelay: what relay is",
-        "3 interleaved rounds of 1 s, 32 connections, core 0 for the thing measured",
-        "  * the session service is the fastest there is",
-        "in 1 of 3 rows of latencies the load generator sent over 1% of the requests more than 1 ms after their time",
-        "in 1 of 3 rows of latencies the core of load generator and upstream was full",
-        "A processor, 2 cores, kernel 6.1",
-        "nginx 1.22.1",
+        "commit abc1234, nginx 1.22.1, processor A processor",
+        "FAILED, and in no table:\n* status nginx: wrong",
+        "mix: the title of mix",
+        "2.25 (1.50-3.00)",
+        "* noetl-edge DISTURBED: others took 49% of its core",
+        "10% without response, upper bound: the generator was late for 5%",
+        ">= 1.7 (aim 2.2)  2.25 (1.50-3.00)",
+        "5 interleaved rounds of 1 s, 32 connections",
     ],
 )
-def test_the_report_says(said: str) -> None:
-    assert " ".join(said.split()) in " ".join(report.text(measured()).split())
+def test_report_says(said: str) -> None:
+    assert said in report.report(RUN)
 
 
-def test_markdown_is_a_table_of_as_many_columns_in_every_line() -> None:
-    for block in report.markdown(measured()).split("\n\n")[1:]:
-        assert len({line.count("|") for line in block.splitlines()}) == 1
+def test_rates_have_ratios_by_rate_and_by_cpu() -> None:
+    rows = report.rates(RUN.tables[0], report.MARKDOWN).splitlines()
+    cells = [cell.strip() for cell in rows[4].split("|")]
+    assert cells[1:6] == ["noetl-edge", "2400", "1500-3300", "242", "2.25 (1.50-3.00)"]
+    assert len({row.count("|") for row in rows[:5]}) == 1
 
 
-def test_a_comparison_tells_both_ratios_and_the_verdict() -> None:
-    before, after = (results(table("relay", {AUTH_REQUEST: [1] * 5, EDGE: [rate] * 5})) for rate in (2, 1))
-    row = cells(report.comparison(compare(before, after)), "relay")
-    assert row == ["relay", "nginx + auth_request", "2.00 (2.00-2.00)", "1.00 (1.00-1.00)", "worse"]
+def test_cost_of_helpers_stands_apart() -> None:
+    assert report.cost(SATURATED) == "900"
+    assert report.cost(dataclasses.replace(SATURATED, helper_us=90)) == "900 + 90"
 
 
-def test_columns_line_up() -> None:
-    lines = report.columns([["", "req/s"], ["nginx plain", "4000"], ["a", "30"]]).splitlines()
-    assert lines == ["               req/s", "  ------------------", "  nginx plain   4000", "  a               30"]
+def test_comparison_has_both_ratios_and_the_verdict() -> None:
+    line = report.comparison(compare(RUN, RUN)).splitlines()[2]
+    assert line.split("  ")[0] == "mix"
+    assert "unknown: fewer than 5 rounds" in line
 
 
-class Reader(HTMLParser):
-    """Notes what is open at the end, what refers to elsewhere, and the curves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.foreign: list[str] = []
-        self.curves: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.foreign += [str(value) for name, value in attrs if name in ("src", "href")]
-        self.curves += [str(value) for name, value in attrs if tag == "g" and name == "class"]
-        if tag not in ("meta", "br", "hr"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Closes itself."""
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+def test_bullets_are_folded() -> None:
+    assert report.bullets(["word " * 40]).count("\n  word") == 1
 
 
-def test_the_page_is_whole_needs_nothing_else_and_draws_each_curve() -> None:
-    reader = Reader()
-    reader.feed(page(measured()))
-    assert (reader.open, reader.foreign) == ([], [])
-    # What is loaded with half of its own peak is in the table of numbers only: it is another rate.
-    assert reader.curves == ["line c-nginx_auth_request", "line c-noetl_edge"]
-
-
-def test_the_page_escapes_what_it_is_given() -> None:
-    assert "<script>" not in page(results(failures=("<script>",), limits=("<script>",), conditions=("<script>",)))
-
-
-@pytest.mark.parametrize("low", [0.05, 0.3, 1.0])
-@pytest.mark.parametrize("times", [2, 30, 5000])
-def test_a_scale_has_few_and_round_marks(low: float, times: float) -> None:
-    found = ticks(low, low * times)
-    assert 1 <= len(found) <= 9
-    assert all(low <= ms <= low * times for ms in found)
-
-
-# What is asked
-
-
-def test_no_secret_is_in_a_report() -> None:
-    assert "secret" not in report.text(measured()) + measured().to_json() + page(measured())
-
-
-def test_whoever_guards_is_asked_without_a_session_too() -> None:
-    for scenario in CHOSEN:
-        guarded = {name for name, ask in scenario.asks.items() if ask.guarded}
-        sessions = {name for name, ask in scenario.asks.items() if "authorization" in ask.headers}
-        assert guarded <= sessions
-        assert ("relay" not in scenario.name) or {AUTH_REQUEST, EDGE} <= guarded
-
-
-def test_a_quick_run_asks_only_what_the_whole_one_does() -> None:
-    assert set(QUICK) <= set(NAMES)
-    for scenario in map(quick, CHOSEN):
-        assert set(scenario.asks) == set(QUICK.get(scenario.name, ()))
-
-
-def test_templates_are_filled_where_a_name_stands_between_at_signs() -> None:
-    assert fill("listen 127.0.0.1:@PORT@; return 200 $host;", {"PORT": "8"}) == "listen 127.0.0.1:8; return 200 $host;"
-
-
-@pytest.mark.parametrize(("metrics", "ending"), [(True, "\nmetrics: {enabled: true}\n"), (False, "")])
-def test_one_constant_switches_metrics_on(monkeypatch: pytest.MonkeyPatch, metrics: bool, ending: str) -> None:
-    monkeypatch.setattr("bench.servers.METRICS", metrics)
-    assert configuration("# x\nserver:\n  port: 1\n", {"workers": "2"}) == (
-        "# x\nserver:\n  workers: 2\n  port: 1\n" + ending
+def test_profile_counts_functions_once_per_stack_and_leaves_the_idle_thread_out() -> None:
+    raw = (
+        "main (a.py:1);f (a.py:2);f (a.py:3);g (a.py:4) 3\nmain (a.py:9);f (a.py:2) 1\n"
+        "_worker (concurrent/futures/thread.py:81) 9\n"
     )
+    own, total = (table.splitlines()[2:] for table in most(raw).split("\n\n"))
+    assert [line.split() for line in own] == [["g", "(a.py)", "75.0%"], ["f", "(a.py)", "25.0%"]]
+    assert [line.split()[-1] for line in total] == ["100.0%", "100.0%", "75.0%"]
 
 
-# Profiles
+def test_idle_connections_have_a_price_each() -> None:
+    calm, slow = latency("without", EDGE, [1.0]), latency("beside", EDGE, [2.0])
+    text = idle.table(100, 10 * 2**20, 10 * 2**20 + 100 * 5 * 1024, [calm, slow, calm])
+    assert "5.00 KiB each; goal < 12 KiB: met" in text.replace("\n  ", " ")
+    assert "HARMED" in text
 
 
-RAW = """thread (0x7F): "MainThread";main (a.py:1);read (proxy/x.py:2) 6
-thread (0x7F): "MainThread";main (a.py:1);read (proxy/x.py:9) 3
-thread (0x7F): "MainThread";main (a.py:4) 1
-thread (0x80): "sessions_0";wait (b.py:1) 99
-"""
+def test_workers_are_compared_by_rate_and_by_cpu() -> None:
+    program = Program("x", (), 1, Path("x"), 0)
+    one = workers.Side(1, program, (0,), [1000.0], [900.0])
+    many = workers.Side(2, program, (0,), [1500.0], [1000.0])
+    text = workers.table("mix", one, many, shared=True)
+    assert "ratio 1.50 (1.50-1.50), goal >= 1.7: NOT MET (a lower bound" in text
+    assert "ratio by CPU time 1.80" in text
 
 
-def test_a_profile_counts_each_function_with_all_its_lines_and_leaves_a_thread_out() -> None:
-    stacks = parse(RAW, without_thread="sessions")
-    assert self_times(stacks) == {"read (proxy/x.py)": 9, "main (a.py)": 1}
+@pytest.mark.parametrize("line", ["quick --rounds 0", "quick --only other", "--seconds x", "profile --also floor"])
+def test_command_line_refuses(line: str) -> None:
+    done = CliRunner().invoke(main, line.split())
+    assert (done.exit_code, "Error: " in done.output) == (2, True)
 
 
-def test_a_profile_counts_each_package_and_ours_by_room() -> None:
-    stacks = {
-        ("m (a.py:1)", "x (proxy/upstream/pool.py:2)"): 5,
-        ("m (a.py:1)",): 1,
-        ("m (a.py:1)", "y (json/d.py:3)"): 2,
-    }
-    assert package_times(stacks) == {"proxy/upstream": 5, "a.py": 1, "json": 2}
-    assert total_time(stacks, "m (a.py)") == 8
-    assert total_time(stacks, "y (json/d.py)") == 2
-    assert total_time(stacks, "z (json/d.py)") == 0
+def test_commands_of_files_have_reports_and_exit_codes(tmp_path: Path) -> None:
+    files = [tmp_path / "fast.json", tmp_path / "slow.json"]
+    for file, rate in zip(files, (2000, 1500), strict=True):
+        file.write_text(results(table("mix", {AUTH_REQUEST: [1000] * 5, EDGE: [rate] * 5})).to_json())
+    worse = CliRunner().invoke(main, ["compare", *map(str, files)])
+    assert (worse.exit_code, "worse" in worse.output) == (1, True)
+    assert CliRunner().invoke(main, ["compare", *map(str, files[::-1])]).exit_code == 0
+    assert "| noetl-edge" in CliRunner().invoke(main, ["show", str(files[0]), "--markdown"]).output
+    assert CliRunner().invoke(main, ["show", str(tmp_path / "none.json")]).exit_code == 1
 
 
-def test_a_flame_graph_is_as_wide_as_the_time() -> None:
-    picture = flamegraph(parse(RAW, without_thread="sessions"), "a < b")
-    assert "a &lt; b" in picture
-    assert "<title>read (proxy/x.py): 90.0%</title>" in picture
-    assert picture.count("<rect") == 2
+def test_gateway_runs_with_the_shipped_rules_and_metrics() -> None:
+    document = yaml.safe_load(configuration({"server": {"workers": 2}}))
+    with open("gateway.yaml") as file:
+        shipped = yaml.safe_load(file)
+    assert document.pop("metrics") == {"enabled": True}
+    assert document["server"].pop("workers") == 2
+    assert document == shipped

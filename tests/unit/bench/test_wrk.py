@@ -1,64 +1,54 @@
-"""Reading wrk's result, and judging it."""
+"""Parsing and checking wrk's result."""
 
 from __future__ import annotations
 
 import pytest
 
 from bench import wrk
-from bench.measure import judge
-from bench.programs import BenchError, WrongAnswer
-
-_HEAD = "Running 3s test @ http://127.0.0.1:1/x\n  1 threads and 32 connections\n"
-_LINE = (
-    'bench-result {{"requests":{requests},"duration_us":3000000,"bytes":{received}, "p50_us":900,'
-    '"p99_us":2500,"connect":0,"read":0,"write":0,"status":{status},"timeout":0}}\n'
-)
+from bench.programs import BenchError, WrongResponse
 
 
 def printed(requests: int = 30000, received: int = 9_000_000, status: int = 0) -> str:
-    return _HEAD + _LINE.format(requests=requests, received=received, status=status)
+    return (
+        "Running 3s test @ http://127.0.0.1:1/x\n  1 threads and 32 connections\n"
+        f'bench-result {{"requests":{requests},"duration_us":3000000,"bytes":{received},"p99_us":2500,"connect":0,'
+        f'"read":0,"write":0,"status":{status},"timeout":0}}\n'
+    )
 
 
-def test_the_result_is_read_from_among_what_wrk_prints() -> None:
-    result = wrk.parse(printed())
-    assert result.rate == 10000
-    assert (result.p50_ms, result.p99_ms) == (0.9, 2.5)
-    assert result.bytes_each == 300
-    assert result.failure() == ""
+def test_result_is_found_among_what_wrk_prints() -> None:
+    load = wrk.parse(printed(), 32)
+    assert (load.rate, load.p99_ms) == (10000, 2.5)
+    load.check(300)
 
 
-def test_output_without_a_result_is_an_error_that_quotes_it() -> None:
+def test_output_without_result_is_an_error_that_quotes_it() -> None:
     with pytest.raises(BenchError, match="unable to connect"):
-        wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
+        wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n", 32)
 
 
-def test_refusals_are_a_failure_that_names_and_counts_them() -> None:
-    assert wrk.parse(printed(status=7)).failure() == "status errors: 7"
+@pytest.mark.parametrize(
+    ("output", "mean_size", "said"),
+    [
+        (printed(status=7), 300, r"^status errors: 7 \(30000 responses\)$"),
+        (printed(requests=0, received=0), 300, "^no responses$"),
+        (printed(), 240, "300 bytes on average, expected are 240"),
+        (printed(), 360, "300 bytes on average, expected are 360"),
+    ],
+)
+def test_failures_and_other_sizes_are_no_measurement(output: str, mean_size: float, said: str) -> None:
+    with pytest.raises(WrongResponse, match=said):
+        wrk.parse(output, 32).check(mean_size)
 
 
-def test_no_answers_are_a_failure() -> None:
-    assert wrk.parse(printed(requests=0, received=0)).failure() == "no answers at all"
+@pytest.mark.parametrize("mean_size", [280, 320])
+def test_size_may_differ_by_a_header_field(mean_size: float) -> None:
+    wrk.parse(printed(), 32).check(mean_size)
 
 
-def test_refusals_are_no_measurement() -> None:
-    with pytest.raises(WrongAnswer, match=r"^status errors: 7 \(30000 answers\)$"):
-        judge(wrk.parse(printed(status=7)), 300)
-
-
-@pytest.mark.parametrize("verified", [240, 360])
-def test_answers_of_another_size_than_the_verified_one_are_no_measurement(verified: int) -> None:
-    with pytest.raises(WrongAnswer, match=f"300 bytes on average, the right one has {verified}"):
-        judge(wrk.parse(printed()), verified)
-
-
-@pytest.mark.parametrize("verified", [280, 320])
-def test_a_header_more_or_less_is_the_same_answer(verified: int) -> None:
-    judge(wrk.parse(printed()), verified)
-
-
-def test_the_part_of_an_answer_at_the_end_of_a_run_is_no_other_size() -> None:
-    large, answers, connections = 2**20, 100, 32
-    received = large * (answers + connections // 2)
-    with pytest.raises(WrongAnswer):
-        judge(wrk.parse(printed(answers, received)), large)
-    judge(wrk.parse(printed(answers, received), connections), large)
+def test_size_may_exceed_by_the_unfinished_responses_of_all_connections() -> None:
+    large, responses, connections = 2**20, 100, 32
+    load = wrk.parse(printed(responses, large * (responses + connections)), connections)
+    load.check(large)
+    with pytest.raises(WrongResponse):
+        wrk.parse(printed(responses, large * (responses + connections)), 1).check(large)

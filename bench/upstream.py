@@ -1,0 +1,53 @@
+"""The responses of the upstream: those of the Python NoETL server, from upstream.json, served by nginx from memory."""
+
+from __future__ import annotations
+
+import functools
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+FIRST_ID = 478775660589000000
+PATH = "data_pipeline/transform_data"
+VARIABLES = {"input_file": "gs://bucket/input.csv", "factor": 3}
+LARGE_BYTES = 1024 * 1024
+_DOCUMENTS = json.loads(Path(__file__).with_name("upstream.json").read_text())
+_EXECUTION, _NEW = "EXECUTION_ID", "NEW_ID"
+# nginx refuses a word of its configuration with 4,096 bytes or more.
+_PIECE = 2000
+
+
+def execution_id(number: int) -> str:
+    """Return the id of an execution: 18 digits, as the server's ids have."""
+    return str(FIRST_ID + number * 7919)
+
+
+@functools.cache
+def document(name: str, execution: str = "") -> Any:
+    """Return the JSON of a response, with the id of its execution."""
+    return json.loads(json_text(_DOCUMENTS[name]).replace(_EXECUTION, execution))
+
+
+@functools.cache
+def large() -> dict[str, str]:
+    """Return a document of exactly 1 MiB as `json_text` writes it, of random digits."""
+    frame = len(json_text({"result": ""}))
+    return {"result": random.Random(3).randbytes(LARGE_BYTES // 2).hex()[: LARGE_BYTES - frame]}
+
+
+def json_text(value: Any) -> str:
+    """Return JSON as the NoETL server writes it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def pieces(name: str) -> list[str]:
+    """Return a response cut into pieces that nginx accepts, with nginx's variables in place of ids."""
+    # One character while it is cut, so that no variable is cut in two.
+    text = json_text(_DOCUMENTS[name]).replace(_EXECUTION, "\0").replace(_NEW, "47877$milliseconds")
+    return [text[at : at + _PIECE].replace("\0", "${execution_id}") for at in range(0, len(text), _PIECE)]
+
+
+def responses() -> dict[str, list[str]]:
+    """Return the pieces of each response by its name."""
+    return {name: pieces(name) for name in _DOCUMENTS}
