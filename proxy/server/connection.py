@@ -57,8 +57,8 @@ class ClientConnection(ClientTransport, RequestHandler):
 
     __slots__ = (
         "_admitted", "_at_boundary", "_beyond", "_content", "_fast", "_handover", "_head",
-        "_held", "_listener", "_offered", "_parsed", "_rejects_head_request", "_slow_reader", "_state", "_tunnel", "limits",
-        "peer",
+        "_held", "_listener", "_offered", "_parsed", "_rejects_head_request", "_slow_reader", "_state", "_tunnel",
+        "limits", "peer",
     )  # fmt: skip
 
     def __init__(self, listener: Connections, *, loop: asyncio.AbstractEventLoop) -> None:
