@@ -76,7 +76,7 @@ class Upstream:
     port: int = 0
     answer: Answer = hello
     seen: list[web.BaseRequest] = field(default_factory=list)
-    server: web.Server[web.BaseRequest] | None = None
+    server: web.Server | None = None
 
     def hang_up(self) -> None:
         """Close all connections, as a server does with idle ones."""
