@@ -75,6 +75,11 @@ class Serving:
         self._endings: set[asyncio.Task[object]] = set()
         self._reloading = asyncio.Lock()
 
+    @property
+    def configurations(self) -> int:
+        """How many configurations have requests under way: the one in force, and older ones."""
+        return len(self._in_use)
+
     async def listen(self, host: str, port: int, *, shared: bool = False) -> tuple[str, int]:
         """Open the listening socket, `shared` with other processes. Raises OSError."""
         self.current.gateway.start()

@@ -24,6 +24,7 @@ MAX_FIELDS = 200
 MAX_INTERIM = 8
 _BY_PARSER = -1
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", re.MULTILINE)
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -268,6 +269,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._keep = False  # the answer is whole; what follows it is nobody's
             elif isinstance(error, httptools.HttpParserUpgrade):
                 self._upgrade(receiver, data[error.args[0] :])
+            elif not self.head_done and self._head_bytes == len(data) and (tidied := without_spaces(data)) != data:
+                self._reset()
+                self._parser = httptools.HttpResponseParser(self)
+                self._parse(receiver, tidied)
             else:
                 self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
 
@@ -376,3 +381,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._keep = self._keep and self._parser.should_keep_alive()
         else:
             self._headers, self._reason, self._length, self._chunked = [], b"", None, False
+
+
+def without_spaces(data: bytes) -> bytes:
+    """Return a response without the spaces before the colons of its head, which its parser refuses (RFC 9112, 5.1)."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    return _SPACED_NAME.sub(rb"\1:", head) + end + body

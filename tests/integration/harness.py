@@ -76,6 +76,13 @@ class Upstream:
     port: int = 0
     answer: Answer = hello
     seen: list[web.BaseRequest] = field(default_factory=list)
+    server: web.Server | None = None
+
+    def hang_up(self) -> None:
+        """Close all connections, as a server does with idle ones."""
+        assert self.server is not None
+        for connection in self.server.connections:
+            connection.force_close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Note the request, and answer it."""
@@ -87,9 +94,8 @@ class Upstream:
 async def upstream_running() -> AsyncIterator[Upstream]:
     """An upstream on a free port."""
     upstream = Upstream()
-    runner = web.ServerRunner(
-        web.Server(upstream.handle, auto_decompress=False), handle_signals=False, shutdown_timeout=0.5
-    )
+    upstream.server = web.Server(upstream.handle, auto_decompress=False)
+    runner = web.ServerRunner(upstream.server, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
