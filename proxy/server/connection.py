@@ -158,12 +158,9 @@ class ClientConnection(ClientTransport, RequestHandler):
         found = _REQUEST_LINE.fullmatch(data[:line_end].decode("latin-1"))
         if found is None:
             return False
-        size = end + 4 + fields.content_length
         method, path, query = found.groups("")
-        if len(data) < size or "//" in path or "/." in path:
+        if len(data) != end + 4 + fields.content_length or "//" in path or "/." in path:
             return False
-        if len(data) > size:
-            data, self._held = data[:size], data[size:]
         self._offered = data
         self._parsed = False
         self._state = State.FAST

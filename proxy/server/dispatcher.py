@@ -42,7 +42,6 @@ from proxy.sessions.store import StoreError
 _KNOWN_FIELDS = 4096
 _KNOWN_FIELDS_BYTES = 8 * 1024**2
 _MAX_BLOCK = 4096
-_MAX_REST = 1024 * 1024
 _HTTP_1_0, _HTTP_1_1 = (1, 0), (1, 1)
 _NOT_FAST = Handover(None)
 _TRACED = Handover(None, traced=True)
@@ -237,27 +236,17 @@ class Dispatcher:
                     self._log.exception("request.failed", request_id=context.request_id.decode())
                     client.cut()
             if response is not None:
-                if body.awaits_continue or self._rest_is_large(incoming, context):
-                    writer.close = True
-                    linger = linger and not body.awaits_continue
-                writer.close = writer.close or self._drain.started
+                writer.close = writer.close or self._drain.started or body.rest_is_unwanted
                 context.status = response.status
                 writer.send_whole(self._own_response(context, response, close=writer.close))
             if not client.connected:
                 context.status, context.detail = 499, context.detail or "the client left"
-            return Answered(not writer.close, linger)
+            return Answered(not writer.close, linger and not body.awaits_continue)
         except asyncio.CancelledError:
             context.status, context.detail = 499, context.detail or "the client left"
             raise
         finally:
             self.complete(context)
-
-    def _rest_is_large(self, incoming: Incoming, context: RequestContext) -> bool:
-        """Return whether so much of the request's body is still to come that the connection had better end."""
-        content, length = incoming.content, context.body.length
-        if content is None or content.is_eof():
-            return False
-        return length is None or length - content.total_bytes > _MAX_REST
 
     async def _serve(self, context: RequestContext, incoming: Incoming) -> Response | None:
         if context.service is not None:
