@@ -120,6 +120,10 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._state = State.CLOSING
         if fast is not None:
             fast.client_left()
+        handover, self._handover = self._handover, None
+        if handover is not None and handover.exchange is not None:
+            handover.exchange.detail = "the client left"
+            handover.exchange.completion.complete(handover.exchange)
         if self._admitted:
             self._admitted = False
             self.limits.release(self.peer.address)
@@ -377,7 +381,10 @@ class ClientConnection(ClientTransport, RequestHandler):
             message.should_close or self._upgraded or self._close,
             None if payload is EMPTY_PAYLOAD else payload,
         )
-        done = await self._listener.dispatcher.answer(self, incoming, handover)
+        dispatcher = self._listener.dispatcher
+        if handover is not None and handover.exchange is not None:
+            dispatcher = cast(Dispatcher, handover.exchange.completion)  # a reload may have come between
+        done = await dispatcher.answer(self, incoming, handover)
         if not done.linger:
             self._lingering_time = 0.0
         return Outcome(done.keep_alive)

@@ -157,7 +157,6 @@ class Dispatcher:
 
     def hand_over(self, client: Client, handover: Handover) -> None:
         """Let the streaming path go on with a request of the fast path."""
-        self.in_flight -= 1
         self.handed_over += 1
         client.hand_over(handover)
 
@@ -199,7 +198,7 @@ class Dispatcher:
             return answered
 
     def _context(self, client: ClientSide, incoming: Incoming, handover: Handover | None) -> RequestContext:
-        exchange = handover.exchange if handover is not None else None
+        exchange: Exchange | None = handover.exchange if handover is not None else None
         if exchange is None:
             fields = RequestFields(incoming.raw_headers, self._cookie)
             address, scheme = fields.client(client.peer, self._trusted)
@@ -219,7 +218,8 @@ class Dispatcher:
         return RequestContext(exchange, body, writer, handover)
 
     async def _answer(self, client: ClientSide, incoming: Incoming, context: RequestContext) -> Answered:
-        self.in_flight += 1
+        if context.handover is None or context.handover.exchange is None:
+            self.in_flight += 1  # else the request is counted since it began
         linger = True
         writer, body = context.writer, context.body
         try:
