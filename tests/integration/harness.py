@@ -129,9 +129,11 @@ class Running:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def session(self, email: str = "anna@staff.test", *, last_seen_at: float | None = None) -> str:
-        """A session token, without the login."""
-        token = new_token()
+    async def session(
+        self, email: str = "anna@staff.test", *, last_seen_at: float | None = None, token: str = ""
+    ) -> str:
+        """A session token, without the login; a new one if none is given."""
+        token = token or new_token()
         key = key_of(token)
         assert key is not None
         identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost")

@@ -360,10 +360,10 @@ async def test_client_that_leaves_before_a_response_of_our_own_is_499(tmp_path: 
     """The store answers a logout after the client has left."""
 
     class SlowStore(MemoryStore):
-        async def end(self, key: bytes) -> None:
+        async def end(self, key: bytes) -> bool:
             wire.abort()
             await eventually(lambda: behind.gateway.serving.limits.open == before)
-            await super().end(key)
+            return await super().end(key)
 
     async with behind_recorder(tmp_path, fast=STREAMING, store=SlowStore()) as behind:
         before = behind.gateway.serving.limits.open
