@@ -57,7 +57,7 @@ class ClientConnection(ClientTransport, RequestHandler):
 
     __slots__ = (
         "_admitted", "_at_boundary", "_beyond", "_content", "_fast", "_handover", "_head",
-        "_held", "_listener", "_offered", "_parsed", "_rejects_head_request", "_slow_reader", "_state", "_tunnel",
+        "_held", "_listener", "_offered", "_parsed", "_slow_reader", "_state", "_tunnel",
         "limits", "peer",
     )  # fmt: skip
 
@@ -80,7 +80,6 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._state = State.IDLE
         self._admitted = False
         self._head = HeadDeadline(loop, listener.limits, self._reject)
-        self._rejects_head_request = False
         self._slow_reader: SlowReader | None = None
         self._fast: FastExchange | None = None
         self._offered: bytes | tuple[RawRequestMessage, StreamReader] = b""
@@ -180,7 +179,6 @@ class ClientConnection(ClientTransport, RequestHandler):
             messages, upgraded, tail = parser.feed_data(data)
         except HttpProcessingError as exc:
             self._head.stop()
-            self._rejects_head_request = data.startswith(b"HEAD ")
             self._enqueue([(_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD)])
             return
         if not messages:
@@ -400,7 +398,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         error = parser_error(exc)
         self.limits.note_malformed(error, exc, self.peer.address)
         if self.transport is not None:
-            bare_response(self.transport, error, close=False, body=not self._rejects_head_request)
+            bare_response(self.transport, error, close=False)
         return cast(web.StreamResponse, Outcome(keep_alive=False))
 
     def pause_writing(self) -> None:

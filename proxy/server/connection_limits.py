@@ -75,19 +75,14 @@ class ConnectionLimits:
         )
 
 
-def bare_response(transport: asyncio.Transport, error: GatewayError, *, close: bool = True, body: bool = True) -> None:
-    """Send an error on a connection that has no request, and close it, unless aiohttp's loop is about to.
-
-    Without `body` it is the response to a HEAD request.
-    """
+def bare_response(transport: asyncio.Transport, error: GatewayError, *, close: bool = True) -> None:
+    """Send an error on a connection that has no request, and close it, unless aiohttp's loop is about to."""
     request_id = new_request_id().decode()
     content = json.dumps({"error": error.text, "request_id": request_id}).encode()
     reason = HTTPStatus(error.status).phrase
     fields = [*JSON_FIELDS, SERVER, ("x-request-id", request_id), *error.headers]
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
     head = b"HTTP/1.1 %d %b\r\n%b%bcontent-length: %d\r\nconnection: close\r\n\r\n"
-    transport.write(
-        head % (error.status, reason.encode(), lines, date_line(), len(content)) + (content if body else b"")
-    )
+    transport.write(head % (error.status, reason.encode(), lines, date_line(), len(content)) + content)
     if close:
         transport.close()

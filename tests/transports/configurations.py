@@ -22,7 +22,20 @@ SETS = (
     "cookie: 'set=1'", "origin: http://set.test", "authorization: Basic c2V0", "user-agent: set/1", "x-custom: set", "X-Name: 'sét'", "accept: text/set",
     "content-type: text/set", "cache-control: no-cache", "vary: x-set", "server: set", "date: set", "etag: '\"set\"'",
 )  # fmt: skip
-REMOVED = ("cookie", "origin", "user-agent", "x-custom", "Accept", "x-name", "server", "vary", "cache-control", "date", "location", "x-removed")
+REMOVED = (
+    "cookie",
+    "origin",
+    "user-agent",
+    "x-custom",
+    "Accept",
+    "x-name",
+    "server",
+    "vary",
+    "cache-control",
+    "date",
+    "location",
+    "x-removed",
+)
 CORS = (
     "corsAllowedOrigins: ['http://ours.test']\n",
     "cors: {allowed_origins: ['https://*.ours.test', 'http://ours.test'], allow_credentials: false}\n",

@@ -6,7 +6,11 @@ from __future__ import annotations
 import json
 from random import Random
 
-METHODS = ("GET",) * 10 + ("POST",) * 6 + ("HEAD", "HEAD", "PUT", "PATCH", "DELETE", "DELETE", "OPTIONS", "TRACE", "get", "FOO")
+METHODS = (
+    ("GET",) * 10
+    + ("POST",) * 6
+    + ("HEAD", "HEAD", "PUT", "PATCH", "DELETE", "DELETE", "OPTIONS", "TRACE", "get", "FOO")
+)
 RELAYS = ("/noetl",) * 6 + ("/open", "/maybe", "/limited", "/inside", "/admins", "/hosted", "/plain", "/plain/api")
 PATHS = (
     "/things", "/things", "/things/1", "/things/", "/", "", "/%74hings", "/a%20b", "/a%2fb", "/a//b", "/./a", "/a/../b", "/a/..;/b", "/a;x=1", "/%c3%a9", "/a%zz", "/secret/x",
@@ -19,9 +23,39 @@ EXECUTIONS = (
     "/executions/100/status", "/executions/100", "/executions/200", "/executions/200/events", "/executions/999", "/executions/600/status", "/executions/abc", "/executions/x1/status",
     "/Executions/100/", "/executions", "/executions/100/cancel", "/executions/200/cancel", "/executions/100/rerun", "/executions/200/rerun", "/executions/100/other",
 )  # fmt: skip
-JUDGED = ("/execute", "/execute", "/Execute/", "/execute?x=1", "/catalog/resource", "/catalog//resource", "/catalog/list", "/credentials")
-OWN = ("/api/auth/me", "/api/auth/me", "/api/auth/validate", "/api/auth/validate", "/api/auth/check-access", "/api/auth/check-access", "/api/auth/sessions", "/health", "/nope", "/")
-QUERIES = ("",) * 8 + ("?", "?a=1", "?a=%41&b", "?session_token=SECRET", "?ticket=SECRET&a=1", "?a=b?c", "?%zz", "?a b", "?é")
+JUDGED = (
+    "/execute",
+    "/execute",
+    "/Execute/",
+    "/execute?x=1",
+    "/catalog/resource",
+    "/catalog//resource",
+    "/catalog/list",
+    "/credentials",
+)
+OWN = (
+    "/api/auth/me",
+    "/api/auth/me",
+    "/api/auth/validate",
+    "/api/auth/validate",
+    "/api/auth/check-access",
+    "/api/auth/check-access",
+    "/api/auth/sessions",
+    "/health",
+    "/nope",
+    "/",
+)
+QUERIES = ("",) * 8 + (
+    "?",
+    "?a=1",
+    "?a=%41&b",
+    "?session_token=SECRET",
+    "?ticket=SECRET&a=1",
+    "?a=b?c",
+    "?%zz",
+    "?a b",
+    "?é",
+)
 TOKENS = ("anna", "anna", "anna", "anna", "root", "eve")
 BODIES = (
     '{"path": "team/flow"}', '{"path": "team/flow", "workload": {"a": 1}}', '{"path": "secret/flow"}', '{"path": "shared"}', '{"catalog_id": 5}', '{"catalog_id": "7"}',
@@ -51,7 +85,18 @@ FIELDS: tuple[tuple[str, ...], ...] = (
     ("x-requested-with: x",), ("content-encoding: gzip",), ("content-encoding: identity",), ("content-type: text/plain",), ("access-control-request-method: POST",), ("x-http-method-override: DELETE",),
     ("cookie: a=1; b=2",), ("cookie:",), ("cookie: NAME=00000000000000000000000000000000; a=1",),
 )  # fmt: skip
-HOSTS = ("gateway.test",) * 12 + ("GATEWAY.test", "gateway.test.", "gateway.test:", "gateway.test:8443", "other.test", "a.test", "elsewhere", "a b", "", "127.0.0.1")
+HOSTS = ("gateway.test",) * 12 + (
+    "GATEWAY.test",
+    "gateway.test.",
+    "gateway.test:",
+    "gateway.test:8443",
+    "other.test",
+    "a.test",
+    "elsewhere",
+    "a b",
+    "",
+    "127.0.0.1",
+)
 
 
 def credentials(chance: Random) -> list[str]:
@@ -108,7 +153,16 @@ def request(chance: Random, *, failing: bool) -> bytes:
     for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 5))):
         fields += chance.choice(FIELDS)
     if body is not None and chance.random() < 0.9:
-        fields.append(chance.choice(("content-type: application/json",) * 6 + ("Content-Type: application/json; charset=utf-8", "content-type: text/plain", "content-type: application/json; charset=latin-1")))
+        fields.append(
+            chance.choice(
+                ("content-type: application/json",) * 6
+                + (
+                    "Content-Type: application/json; charset=utf-8",
+                    "content-type: text/plain",
+                    "content-type: application/json; charset=latin-1",
+                )
+            )
+        )
     chance.shuffle(fields)
     chunked = body is not None and chance.random() < 0.06
     if body is not None:
