@@ -1,4 +1,4 @@
-"""A port that several processes listen on."""
+"""A port on which several processes listen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def reserve_port(host: str, port: int) -> socket.socket:
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
-        taken = probe.getsockname()[1]
+        free = probe.getsockname()[1]
     held = socket.socket(family, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind((host, taken))
+    held.bind((host, free))
     return held

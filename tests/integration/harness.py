@@ -177,7 +177,7 @@ async def gateway_running(
         watching.cancel()
         await client.close()
         serving.stop_listening()
-        await serving.finish(0.5, patient=False)
+        await serving.finish(0.5, keep_idle=False)
         await serving.close()
 
 

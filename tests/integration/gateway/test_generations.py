@@ -76,7 +76,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
             yield running
         finally:
             running.serving.stop_listening()
-            await running.serving.finish(0.5, patient=False)
+            await running.serving.finish(0.5, keep_idle=False)
             await running.serving.close()
 
 
@@ -112,7 +112,7 @@ async def test_a_store_stays_open_for_requests_older_than_the_last_configuration
     await request.begin(gateway)
     first = await gateway.reload("a", MORE)
     second = await gateway.reload("b")
-    await eventually(lambda: len(gateway.serving._endings) == 1)
+    await eventually(lambda: len(gateway.serving._tasks) == 1)
     assert (is_open(first), is_open(second)) == (True, True)
     assert await request.end() == b"HTTP/1.1 200 OK"
     await eventually(lambda: not is_open(first))
@@ -126,7 +126,7 @@ async def test_a_folder_that_comes_back_while_it_is_in_use_is_not_opened_twice(g
     await gateway.reload("b")
     assert await gateway.reload("a") is first
     assert await request.end() == b"HTTP/1.1 200 OK"
-    await eventually(lambda: not gateway.serving._endings)
+    await eventually(lambda: not gateway.serving._tasks)
     assert is_open(first)
     await gateway.reload("b")
     await eventually(lambda: not is_open(first))
@@ -151,7 +151,7 @@ async def test_a_request_in_the_fast_path_keeps_its_store_open(gateway: Running)
         assert gateway.serving.current.in_flight == 0
         await gateway.reload("a", MORE)
         await gateway.reload("b")
-        await eventually(lambda: len(gateway.serving._endings) == 1)
+        await eventually(lambda: len(gateway.serving._tasks) == 1)
         assert is_open(first)
         release.set()
         late = await asked

@@ -58,9 +58,9 @@ def test_a_number_is_free_again_only_when_its_worker_has_ended(supervisor: Super
 def test_a_worker_on_its_way_out_is_told_of_no_reload(supervisor: Supervisor, kills: Kills) -> None:
     supervisor._resize(1)
     kills.clear()
-    supervisor._tell(signal.SIGHUP)
+    supervisor._signal_workers(signal.SIGHUP)
     assert kills == [(100, signal.SIGHUP)]
-    supervisor._tell(signal.SIGTERM)
+    supervisor._signal_workers(signal.SIGTERM)
     assert kills[1:] == [(100, signal.SIGTERM), (101, signal.SIGTERM)]
 
 
