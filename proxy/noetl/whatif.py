@@ -81,7 +81,7 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, host:
         return Outcome(Deny(None, f"400: {error}"))
     found = compiled.routes.find(host, method, path)
     if isinstance(found, Missing):
-        status = "404: no route" if found.because == "no-path" else f"405: the path allows {', '.join(found.allow)}"
+        status = "404: no route" if found.because == "no-path" else f"405: the path accepts {', '.join(found.allow)}"
         return Outcome(Deny(None, status))
     return _on_route(compiled, who, method, path, found)
 
