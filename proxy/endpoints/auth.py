@@ -175,7 +175,7 @@ class AuthHandlers:
         return head.fields.credentials
 
     async def check_access(self, context: RequestContext) -> Response:
-        """Tell whether the user may do something with a playbook."""
+        """Return whether the user has a permission for a playbook."""
         head, data = context.head, await context.body.read(_LIMIT)
         wanted = _wanted_access(head, data)
         credentials = self._credentials(head, data)
@@ -260,7 +260,7 @@ class AuthHandlers:
 
 
 class WantedAccess(NamedTuple):
-    """What `check-access` is asked about: a playbook, and the kind of permission as given and as an action."""
+    """The arguments of a `check-access` request: a playbook, and a permission with its action."""
 
     playbook: str
     kind: str

@@ -36,7 +36,7 @@ class Measured(Protocol):
 
 @dataclass(slots=True)
 class Measures:
-    """The numbers of this process: `metrics` counts, `sources` add what they know when asked, `shelf` is shared."""
+    """The metrics of this process: counters, `sources` that add values at each scrape, and `shelf` of all workers."""
 
     metrics: Metrics = field(default_factory=Metrics)
     sources: list[Source] = field(default_factory=list)

@@ -216,7 +216,7 @@ async def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path, path: str
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_an_event_stream_is_told_when_to_come_back(tmp_path: Path, warm: bool) -> None:
+async def test_event_stream_at_drain_gets_a_retry_time(tmp_path: Path, warm: bool) -> None:
     async with gateway_process(tmp_path) as gateway:
         gateway.upstream.answer = answer
         async with aiohttp.ClientSession(headers=gateway.bearer) as client:

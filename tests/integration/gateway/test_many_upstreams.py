@@ -106,7 +106,7 @@ async def test_all_dead_is_502_and_back_is_200_at_once(tmp_path: Path) -> None:
         await runner.cleanup()
 
 
-async def test_a_safe_request_is_asked_again_elsewhere_after_a_503(tmp_path: Path) -> None:
+async def test_safe_request_after_503_is_retried_at_another_url(tmp_path: Path) -> None:
     async with behind(tmp_path, 2) as (gateway, upstreams):
         upstreams[0].answer = answering(503)
         headers = await gateway.bearer()

@@ -68,7 +68,7 @@ def test_a_chain_made_without_the_key_does_not_verify(tmp_path: Path) -> None:
         verify([written(tmp_path, 2, b"forged")], b"secret")
 
 
-def test_rotated_files_are_one_chain_and_no_more_are_kept_than_asked_for(tmp_path: Path) -> None:
+def test_rotated_files_are_one_chain_and_their_number_is_limited(tmp_path: Path) -> None:
     audit = log(tmp_path, max_size=1000, keep=3)
     for number in range(60):
         audit.append(act("login", "success", f"number {number}"))

@@ -74,14 +74,14 @@ async def test_a_logout_of_nobody_here_is_none_the_less_remembered(store: Sessio
     assert await store.end_told(told("nobody")) is None
 
 
-async def test_a_logout_that_was_told_before_ends_nothing(store: SessionStore) -> None:
+async def test_repeated_logout_ends_nothing(store: SessionStore) -> None:
     await store.end_told(told("anna"))
     key = await add(store, "anna")
     assert await store.end_told(told("anna")) is None
     assert await left(store, key) == [True]
 
 
-async def test_a_logout_told_twice_at_once_counts_once(store: SessionStore) -> None:
+async def test_concurrent_repeated_logout_counts_once(store: SessionStore) -> None:
     await add(store, "anna")
     outcomes = await asyncio.gather(*(store.end_told(told("anna")) for _ in range(8)))
     assert sorted(outcome is None for outcome in outcomes) == [False] + [True] * 7

@@ -140,7 +140,7 @@ def test_an_open_circuit_is_never_sent_to() -> None:
     assert {chosen.choose() for _ in range(4)} == {b}
 
 
-def test_where_every_circuit_is_open_the_wait_is_told() -> None:
+def test_request_with_all_circuits_open_gets_the_waiting_time() -> None:
     a, b = endpoint(1, circuit=True), endpoint(2, circuit=True)
     a.bad(unreachable=False)
     a.pool.moment = b.pool.moment = 102  # type: ignore[attr-defined]

@@ -28,6 +28,6 @@ def test_the_verdict_changes_after_enough_answers_in_a_row(answers: str, healthy
     assert state.healthy is healthy
 
 
-def test_a_change_is_told_once() -> None:
+def test_health_change_is_reported_once() -> None:
     state = HealthState(SETTINGS)
     assert [state.record(ok=False) for _ in range(5)] == [False, False, True, False, False]
