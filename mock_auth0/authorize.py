@@ -52,9 +52,9 @@ async def authorize(tenant: Tenant, request: web.BaseRequest) -> web.Response:
         authorization = _validate(client, redirect_uri, parameters)
         session = _usable_session(tenant, request, authorization)
     except RedirectError as error:
-        answer = {"error": error.error, "error_description": error.description}
+        result = {"error": error.error, "error_description": error.description}
         mode = _mode_for_errors(parameters)
-        return _deliver(mode, redirect_uri, answer, parameters.get("state"))
+        return _deliver(mode, redirect_uri, result, parameters.get("state"))
     if session is None:
         transaction = tenant.transactions.add(authorization)
         return _login_form(tenant, transaction, authorization, username=authorization.login_hint)
@@ -201,26 +201,26 @@ def _complete(tenant: Tenant, authorization: AuthorizeRequest, session: Session)
         sid=session.sid,
         auth_time=session.auth_time if authorization.max_age is not None else None,
     )
-    answer: dict[str, str] = {}
+    result: dict[str, str] = {}
     access_token: str | None = None
     if "code" in authorization.response_types:
         code = Code(grant, authorization.redirect_uri, authorization.challenge, family=secrets.token_urlsafe(16))
-        answer["code"] = tenant.codes.add(code)
+        result["code"] = tenant.codes.add(code)
     if "token" in authorization.response_types:
         access_token = tenant.minter.access_token(grant, IMPLICIT_ACCESS_TOKEN_SECONDS)
-        answer |= {
+        result |= {
             "access_token": access_token,
             "scope": " ".join(grant.scope),
             "expires_in": str(IMPLICIT_ACCESS_TOKEN_SECONDS),
             "token_type": "Bearer",
         }
     if "id_token" in authorization.response_types:
-        answer["id_token"] = tenant.minter.id_token(tenant.user_of(grant), grant, access_token)
-    return _deliver(authorization.response_mode, authorization.redirect_uri, answer, authorization.state)
+        result["id_token"] = tenant.minter.id_token(tenant.user_of(grant), grant, access_token)
+    return _deliver(authorization.response_mode, authorization.redirect_uri, result, authorization.state)
 
 
-def _deliver(mode: str, redirect_uri: str, answer: dict[str, str], state: str | None) -> web.Response:
-    parameters = answer if state is None else {**answer, "state": state}
+def _deliver(mode: str, redirect_uri: str, result: dict[str, str], state: str | None) -> web.Response:
+    parameters = result if state is None else {**result, "state": state}
     match mode:
         case "form_post":
             return form_post_page(redirect_uri, parameters)

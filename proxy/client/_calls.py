@@ -241,7 +241,7 @@ class Session:
 
     @property
     def session_token(self) -> str | None:
-        """The token of the session in use; keep it secret. A new client continues the session with this token."""
+        """Return the token of the session in use; keep it secret. A new client continues the session with it."""
         return self._token
 
     def _required_token(self) -> str:

@@ -30,8 +30,18 @@ class LoginResult:
 class ExecutionStatus:
     """The status of an execution.
 
-    `status` is `pending`, `running`, `completed`, `failed` or `cancelled`. `completed` is true if the execution has
-    ended, also if it failed or was cancelled. `variables` and `result` are JSON values.
+    Args:
+        execution_id: the id of the execution.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        completed: True if the execution has ended, also if it failed or was cancelled.
+        failed: True if the execution failed.
+        cancelled: True if the execution was cancelled.
+        path: the path of the playbook.
+        current_step: the name of the current step.
+        completed_steps: the names of the completed steps.
+        variables: the variables, a JSON value.
+        result: the result, a JSON value.
+        error: the error text.
     """
 
     execution_id: str
@@ -49,7 +59,15 @@ class ExecutionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """A playbook that the user may view. `name` is the argument of `execute_playbook`; `variables` are the defaults."""
+    """A playbook that the user may view.
+
+    Args:
+        name: the path, which is the argument of `execute_playbook`.
+        description: the description.
+        variables: the variables with their defaults, a JSON value.
+        version: the version in the catalog.
+        kind: the kind of the resource, such as `Playbook`.
+    """
 
     name: str
     description: str | None = None
@@ -60,7 +78,15 @@ class Playbook:
 
 @dataclass(frozen=True, slots=True)
 class AccessCheck:
-    """The result of an access check: whether the user has `permission` for `playbook`, and a message of the gateway."""
+    """The result of an access check.
+
+    Args:
+        allowed: True if the user has the permission.
+        playbook: the path of the playbook.
+        permission: the permission.
+        user_id: the id of the user.
+        message: the message of the gateway.
+    """
 
     allowed: bool
     playbook: str

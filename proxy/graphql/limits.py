@@ -45,7 +45,17 @@ _MAX_DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
-    """The limits of one document; see the `graphql.limits` block."""
+    """The limits of one document; see the `graphql.limits` block.
+
+    Args:
+        size: the maximum length, in bytes.
+        tokens: the maximum number of tokens.
+        depth: the maximum nesting of fields.
+        aliases: the maximum number of aliases of an operation.
+        root_fields: the maximum number of root fields of an operation.
+        directives: the maximum number of directives.
+        cost: the maximum cost of an operation.
+    """
 
     size: int
     tokens: int

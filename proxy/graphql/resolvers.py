@@ -31,7 +31,16 @@ class ProxyCall(Protocol):
 
 
 class Context(NamedTuple):
-    """The context of a request's resolvers. `on_behalf` identifies the user in calls to the upstream."""
+    """The context of a request's resolvers.
+
+    Args:
+        who: the user.
+        api: the calls to the NoETL API.
+        authorizer: checks the access rules.
+        store: the session store, which also stores the owners of executions.
+        proxy: sends the request of `proxyRequest`.
+        on_behalf: identifies the user and the request in calls to the upstream.
+    """
 
     who: Principal
     api: NoetlApi

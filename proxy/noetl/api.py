@@ -33,7 +33,16 @@ _MAX_PAGES = 10
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A playbook or agent of the catalog."""
+    """A playbook or an agent in the catalog.
+
+    Args:
+        path: the path.
+        catalog_id: the id of this version.
+        version: the version.
+        kind: the kind of the resource.
+        description: the description in its metadata.
+        workload: the variables with their defaults, a JSON value.
+    """
 
     path: str
     catalog_id: str
@@ -45,7 +54,15 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSummary:
-    """An entry of the list of executions."""
+    """An entry of the list of executions.
+
+    Args:
+        execution_id: the id, as text.
+        path: the path of the playbook.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        start_time: the start, as sent by the upstream.
+        end_time: the end, as sent by the upstream.
+    """
 
     execution_id: str
     path: str | None
@@ -250,7 +267,7 @@ class NoetlApi:
 
     @property
     def plain(self) -> NoetlApi:
-        """The API whose calls may wait in a task."""
+        """Return the API whose calls can wait in a task."""
         return self
 
     async def state(self, execution_id: str, on_behalf: OnBehalf) -> ExecutionState:

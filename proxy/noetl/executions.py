@@ -23,7 +23,21 @@ Json = Mapping[str, Any]
 
 
 class ExecutionState(NamedTuple):
-    """The state of an execution: `status` in lower case, ids as text, times as sent by the upstream."""
+    """The state of an execution.
+
+    Args:
+        execution_id: the id, as text.
+        path: the path of the playbook.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        current_step: the name of the current step.
+        completed_steps: the names of the completed steps.
+        variables: the variables, a JSON value.
+        result: the result, a JSON value.
+        error: the error text.
+        start_time: the start, as sent by the upstream.
+        end_time: the end, as sent by the upstream.
+        duration_seconds: the duration, in seconds.
+    """
 
     execution_id: str
     path: str | None

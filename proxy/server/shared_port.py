@@ -8,7 +8,8 @@ import socket
 def reserve_port(host: str, port: int) -> socket.socket:
     """Return a socket that reserves a port for several processes and accepts no connections itself.
 
-    Raises OSError if another program listens on the port.
+    Raises:
+        OSError: another program listens on the port.
     """
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     with socket.socket(family, socket.SOCK_STREAM) as probe:

@@ -126,7 +126,7 @@ class Supervisor:
         return self._status
 
     def _step(self, inner: tuple[int, int], outer: tuple[int, ...]) -> bool:
-        """Handle ended workers and start those that are due. Return False if no worker is left."""
+        """Handle ended workers and start those that are due. Return False if there are no workers."""
         self._reap()
         if not self._stopping and self.changed is not None and self.changed(self.compiled):
             self._reload()

@@ -150,9 +150,9 @@ class Pool:
         """
         if self._loop is None:
             self._start()
-        kept = self.take_idle(longest_idle(method))
-        if kept is not None:
-            return kept
+        idle = self.take_idle(longest_idle(method))
+        if idle is not None:
+            return idle
         if self.size >= self.settings.max_connections and self._idle:
             self._idle.pop(0).close()
         if self.size < self.settings.max_connections:
