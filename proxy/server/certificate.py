@@ -76,7 +76,7 @@ class Certificate:
             self._load(self.files)
         except CertificateError as error:
             self._state = state_of(self.files)
-            get_logger().error("tls.refused", reason=str(error))
+            get_logger().error("tls.rejected", reason=str(error))
             return False
         get_logger().info("tls.renewed", certificate=str(self.files[0]))
         return True

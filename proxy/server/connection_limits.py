@@ -52,7 +52,7 @@ class ConnectionLimits:
     def _reject(self, limit: str, address: str) -> bool:
         self.refused += 1
         if self.refused & (self.refused - 1) == 0:
-            get_logger().warning("connections.refused", limit=limit, ip=address, count=self.refused)
+            get_logger().warning("connections.rejected", limit=limit, ip=address, count=self.refused)
         return False
 
     def release(self, address: str) -> None:

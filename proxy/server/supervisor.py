@@ -191,7 +191,7 @@ class Supervisor:
         stable = time.monotonic() - slot.started >= _STABLE_AFTER
         slot.backoff = _FIRST_BACKOFF if stable else slot.backoff
         slot.due = time.monotonic() + slot.backoff
-        log.error("worker.died", worker=slot.number, pid=pid, status=code, restart_in=f"{slot.backoff:g}s")
+        log.error("worker.crashed", worker=slot.number, pid=pid, status=code, restart_in=f"{slot.backoff:g}s")
         slot.backoff = min(_LONGEST_BACKOFF, slot.backoff * 2)
 
     def _note_ready(self, notes: bytes, url: str) -> None:
@@ -238,11 +238,11 @@ class Supervisor:
             self._publish_reload(0)
             for problem in error.problems:
                 log.error("reload.problem", problem=str(problem))
-            log.error("reload.refused", problems=len(error.problems), still=fingerprint(self._gateway()))
+            log.error("reload.rejected", problems=len(error.problems), still=fingerprint(self._gateway()))
             return
         except Exception as error:  # its text may contain a value of the configuration
             self._publish_reload(0)
-            log.error("reload.refused", reason=place_of(error), still=fingerprint(self._gateway()))
+            log.error("reload.rejected", reason=place_of(error), still=fingerprint(self._gateway()))
             return
         changed = differences(self._gateway(), compiled.loaded.gateway)
         self.compiled = compiled

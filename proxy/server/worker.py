@@ -125,15 +125,15 @@ class Serving:
             self.reloads.failed()
             for problem in error.problems:
                 log.error("reload.problem", problem=str(problem))
-            log.error("reload.refused", problems=len(error.problems), still=self.reloads.fingerprint)
+            log.error("reload.rejected", problems=len(error.problems), still=self.reloads.fingerprint)
             return False
         except (OSError, StoreError) as error:
             self.reloads.failed()
-            log.error("reload.refused", reason=str(error), still=self.reloads.fingerprint)
+            log.error("reload.rejected", reason=str(error), still=self.reloads.fingerprint)
             return False
         except Exception as error:  # its text may contain a value of the configuration
             self.reloads.failed()
-            log.error("reload.refused", reason=place_of(error), still=self.reloads.fingerprint)
+            log.error("reload.rejected", reason=place_of(error), still=self.reloads.fingerprint)
             return False
         self.reloads.succeeded(fingerprint(compiled.loaded.gateway))
         audit = self.current.gateway.audit
