@@ -80,7 +80,7 @@ class Handover(NamedTuple):
     says what became of the request upstream, if it was sent; `traced`: its spans are recorded.
     """
 
-    exchange: Exchange | None
+    exchange: FastExchange | None
     authorized: Authorized | None = None
     retry: RetryState | None = None
     traced: bool = False

@@ -168,23 +168,31 @@ def _insert(node: _Node[T], entry: Entry[T]) -> None:
 
 def _walk(node: _Node[T], path: str, at: int, values: tuple[str, ...]) -> tuple[_Leaf[T], tuple[str, ...]] | None:
     """Return the leaf for the part of a path that begins at `at`, behind a slash, with the parameters' values."""
-    if at > len(path):
-        if node.end is not None:
-            return node.end, values
-        return (node.rest, (*values, "")) if node.rest is not None else None
-    found = None
-    if node.literals or node.parameter is not None:
+    fallback, fallback_at, size = None, 0, len(path)
+    while at <= size:
+        if node.rest is not None:
+            fallback, fallback_at = node.rest, at
+        if not node.literals and node.parameter is None:
+            break
         cut = path.find("/", at)
-        end = len(path) if cut < 0 else cut
+        end = size if cut < 0 else cut
         segment = path[at:end]
         child = node.literals.get(segment)
-        if child is not None:
-            found = _walk(child, path, end + 1, values)
-        if found is None and node.parameter is not None and segment:
-            found = _walk(node.parameter, path, end + 1, (*values, segment))
-    if found is None and node.rest is not None:
-        return node.rest, (*values, path[at:])
-    return found
+        if node.parameter is not None and segment:
+            found = _walk(child, path, end + 1, values) if child is not None else None
+            found = found or _walk(node.parameter, path, end + 1, (*values, segment))
+            if found is not None:
+                return found
+            break
+        if child is None:
+            break
+        node, at = child, end + 1
+    else:
+        if node.end is not None:
+            return node.end, values
+        if node.rest is not None:
+            return node.rest, (*values, "")
+    return None if fallback is None else (fallback, (*values, path[fallback_at:]))
 
 
 _NO_PARAMS: Mapping[str, str] = {}
@@ -196,7 +204,10 @@ def _pick(leaf: _Leaf[T], method: str, values: tuple[str, ...]) -> Found[T] | Mi
         chosen = leaf.methods.get("GET")
     if chosen is None:
         return Missing("no-method", _allow(leaf.methods))
-    return Found(chosen[1], dict(zip(chosen[0], values, strict=True)) if values else _NO_PARAMS)
+    names, route = chosen
+    if not values:
+        return Found(route, _NO_PARAMS)
+    return Found(route, {names[0]: values[0]} if len(values) == 1 else dict(zip(names, values, strict=True)))
 
 
 def _allow(methods: Iterable[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from graphql import ExecutionResult
 from proxy.bounded import BoundedCache
 from proxy.endpoints.deadlines import Deadlines
 from proxy.endpoints.graphql import GraphqlHandler, graphql_response, is_denied, log_errors, timed_out
-from proxy.errors import BadGateway, BadRequest
+from proxy.errors import BadGateway, BadRequest, InternalError
 from proxy.exchange import Client, Completion, Exchange, FastExchange, Handover, Service
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
@@ -106,9 +106,11 @@ class FastGraphql:
     def context(self, exchange: Exchange) -> Context:
         """Return what the resolvers of one request need."""
         handler = self.handler
-        return Context(
-            exchange.who, self.api, self.authorizer, handler.store, handler.proxy_of(exchange), exchange.on_behalf()
-        )
+        return Context(exchange.who, self.api, self.authorizer, handler.store, _no_proxy, exchange.on_behalf())
+
+
+async def _no_proxy(method: str, endpoint: str, body: Any) -> tuple[int, Any]:
+    raise InternalError(detail="proxyRequest runs on the streaming path")
 
 
 class OperationExchange(FastExchange):

@@ -12,6 +12,8 @@ from proxy.http.json import parse_json, require_json
 from proxy.http.request import RequestFields
 from proxy.http.response import CONTINUE
 
+_MAX_REST = 1024 * 1024
+
 
 class Content(Protocol):
     """Where a body's bytes come from; aiohttp's StreamReader."""
@@ -60,6 +62,15 @@ class RequestBody:
     def exists(self) -> bool:
         """Whether the request has a body."""
         return self._content is not None
+
+    @property
+    def rest_is_unwanted(self) -> bool:
+        """Whether a response had better end the connection: much of the body is still to come, or none of it will,
+        as the client waits for 100 (RFC 9110, 10.1.1)."""
+        content = self._content
+        if content is None or content.is_eof():
+            return False
+        return self.awaits_continue or self.length is None or self.length - content.total_bytes > _MAX_REST
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body of at most `limit` bytes. Raises PayloadTooLarge or RequestTimeout."""

@@ -44,4 +44,4 @@ def identity_lines(user: User | None, address: str, scheme: str, host: str) -> b
 def _value(text: str) -> str:
     """Return a text as a field value: one line whatever the token says, its UTF-8 bytes as Latin-1 characters."""
     single = "".join(char if char >= " " and char != "\x7f" else " " for char in text)
-    return single if single.isascii() else single.encode().decode("latin-1")
+    return single if single.isascii() else single.encode("utf-8", "replace").decode("latin-1")

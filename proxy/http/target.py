@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from proxy.errors import BadRequest, MethodNotAllowed
+from proxy.http.origin import origin_of, read_host
 
 _HEX = frozenset("0123456789abcdefABCDEF")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -89,6 +90,13 @@ def _decode_escape(raw: str, position: int) -> str:
     return f"%{digits.upper()}"
 
 
+def _same_host(scheme: str, one: str, other: str) -> bool:
+    try:
+        return origin_of(scheme, read_host(one)) == origin_of(scheme, read_host(other))
+    except BadRequest:
+        return False
+
+
 def read_target(method: str, target: str, authority: str) -> Target:
     """Return the path and the query of a request's target, in origin, absolute or asterisk form (RFC 9112, 3.2).
 
@@ -99,8 +107,9 @@ def read_target(method: str, target: str, authority: str) -> Target:
     if method in _REFUSED_METHODS:
         raise MethodNotAllowed(ALL_METHODS)
     if _ABSOLUTE.match(target):
-        inner, slash, rest = target.partition("://")[2].partition("/")
-        if inner.lower() != authority.lower():
+        scheme, _, hierarchy = target.partition("://")
+        inner, slash, rest = hierarchy.partition("/")
+        if not _same_host(scheme.lower(), inner, authority):
             raise BadRequest("The target's authority differs from Host")
         target = slash + rest or "/"
     if target == "*" and method == "OPTIONS":

@@ -36,12 +36,17 @@ class Principal:
         self.user = User(session.user_id, session.identity.email, subject.roles)
         self.document: dict[str, Any] = {
             "user_id": session.user_id,
-            "email": session.identity.email,
-            "display_name": session.identity.display_name,
-            "roles": sorted(subject.roles),
+            "email": _well_formed(session.identity.email),
+            "display_name": _well_formed(session.identity.display_name),
+            "roles": [_well_formed(role) for role in sorted(subject.roles)],
         }
         self.user_json = write_json(self.document)
         self.expires_at_json = write_json(instant(session.expires_at))
+
+
+def _well_formed(text: str) -> str:
+    """Return a claim of a token without lone surrogates, which JSON in UTF-8 can't have."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class WrongBinding(Unauthorized):

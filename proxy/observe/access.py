@@ -8,6 +8,7 @@ import time
 from typing import Any, NamedTuple, Protocol
 
 _FLUSH_AFTER = 0.2
+_MAX_PARTS = 1000
 _FLUSH_SIZE = 64 * 1024
 _quoted = json.encoder.encode_basestring_ascii
 
@@ -84,6 +85,7 @@ class JsonAccessLog:
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
         self._prefix = ""
+        self._parts: dict[tuple[str, str | None], tuple[str, str]] = {}
 
     def write(self, line: AccessLine) -> None:
         method, path, route, status, ms, upstream_ms, user_id, ip, request_id, detail, _ = line
@@ -91,12 +93,12 @@ class JsonAccessLog:
         second = int(now)
         if second != self._second:
             self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._prefix = f'{{"event": "request", "level": "info", "timestamp": "{stamp}.'
+        before, behind = self._parts.get((method, route)) or self._make_parts(method, route)
         text = (
-            f'{{"event": "request", "level": "info", "timestamp": "{self._prefix}.{int((now - second) * 1000):03d}Z", '
-            f'"method": {_quoted(method)}, "path": {_quoted(path)}, '
-            f'"route": {"null" if route is None else _quoted(route)}, "status": {status}, "ms": {ms:.2f}, '
-            f'"upstream_ms": {upstream_ms:.2f}, "user_id": {"null" if user_id is None else user_id}, '
+            f"{self._prefix}{int((now - second) * 1000):03d}{before}{_quoted(path)}{behind}{status}, "
+            f'"ms": {ms:.2f}, "upstream_ms": {upstream_ms:.2f}, "user_id": {"null" if user_id is None else user_id}, '
             f'"ip": {_quoted(ip)}, "request_id": "{request_id}"'
         )
         text += f', "detail": {_quoted(detail)}}}\n' if detail else "}\n"
@@ -106,6 +108,14 @@ class JsonAccessLog:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
+
+    def _make_parts(self, method: str, route: str | None) -> tuple[str, str]:
+        """Return the parts of a line before and behind its path; those of known methods and routes are cached."""
+        name = "null" if route is None else _quoted(route)
+        parts = f'Z", "method": {_quoted(method)}, "path": ', f', "route": {name}, "status": '
+        if len(self._parts) < _MAX_PARTS:
+            self._parts[method, route] = parts
+        return parts
 
     def flush(self) -> None:
         if self._timer is not None:

@@ -64,7 +64,7 @@ async def forward(route: RelayedRoute, context: RequestContext, answer: Upstream
     planned = client_head(route.response_plan, head)
     how = framing(context.head.method, head.status, head.length, http_1_0=writer.http_1_0)
     context.status = head.status
-    writer.close = writer.close or route.drain.started or how.by_close
+    writer.close = writer.close or route.drain.started or how.by_close or context.body.rest_is_unwanted
     ending = context.ending(route.cors_lines(context.head), dated=planned.dated, close=writer.close)
     writer.start(planned.lines, ending, how)
     try:

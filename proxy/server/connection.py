@@ -19,7 +19,7 @@ from aiohttp.http_writer import HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
-from proxy.errors import GatewayError, HeadTooLarge, RequestTimeout, Unavailable
+from proxy.errors import GatewayError, Unavailable
 from proxy.exchange import ClientLeft, FastExchange, Handover
 from proxy.http.request import Peer
 from proxy.relay.websocket import Tunnel
@@ -28,10 +28,10 @@ from proxy.server.client_transport import ClientTransport
 from proxy.server.connection_limits import ConnectionLimits, bare_response
 from proxy.server.connection_state import NEXT, State
 from proxy.server.dispatcher import Dispatcher, Incoming
+from proxy.server.head_deadline import HeadDeadline
 from proxy.server.parsed_message import is_all, whole_body
 from proxy.server.slow_client import SlowReader
 
-_LINE_ENDS = 1024
 _HELD = 64 * 1024
 _LINGER = 10.0
 _REQUEST_LINE = re.compile(
@@ -56,8 +56,9 @@ class ClientConnection(ClientTransport, RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_admitted", "_at_boundary", "_beyond", "_content", "_fast", "_handover", "_head_bytes", "_head_deadline",
-        "_held", "_listener", "_offered", "_parsed", "_slow_reader", "_state", "_tunnel", "limits", "peer",
+        "_admitted", "_at_boundary", "_beyond", "_content", "_fast", "_handover", "_head",
+        "_held", "_listener", "_offered", "_parsed", "_slow_reader", "_state", "_tunnel",
+        "limits", "peer",
     )  # fmt: skip
 
     def __init__(self, listener: Connections, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -78,8 +79,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._listener = listener
         self._state = State.IDLE
         self._admitted = False
-        self._head_bytes = 0
-        self._head_deadline: asyncio.TimerHandle | None = None
+        self._head = HeadDeadline(loop, listener.limits, self._reject)
         self._slow_reader: SlowReader | None = None
         self._fast: FastExchange | None = None
         self._offered: bytes | tuple[RawRequestMessage, StreamReader] = b""
@@ -113,12 +113,16 @@ class ClientConnection(ClientTransport, RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Release what the connection holds."""
-        self._stop_head_deadline()
+        self._head.stop()
         self._reader_caught_up()
         fast, self._fast = self._fast, None
         self._state = State.CLOSING
         if fast is not None:
             fast.client_left()
+        handover, self._handover = self._handover, None
+        if handover is not None and handover.exchange is not None:
+            handover.exchange.detail = "the client left"
+            handover.exchange.completion.complete(handover.exchange)
         if self._admitted:
             self._admitted = False
             self.limits.release(self.peer.address)
@@ -157,12 +161,9 @@ class ClientConnection(ClientTransport, RequestHandler):
         found = _REQUEST_LINE.fullmatch(data[:line_end].decode("latin-1"))
         if found is None:
             return False
-        size = end + 4 + fields.content_length
         method, path, query = found.groups("")
-        if len(data) < size or "//" in path or "/." in path:
+        if len(data) != end + 4 + fields.content_length or "//" in path or "/." in path:
             return False
-        if len(data) > size:
-            data, self._held = data[:size], data[size:]
         self._offered = data
         self._parsed = False
         self._state = State.FAST
@@ -177,13 +178,13 @@ class ClientConnection(ClientTransport, RequestHandler):
         try:
             messages, upgraded, tail = parser.feed_data(data)
         except HttpProcessingError as exc:
+            self._head.stop()
             self._enqueue([(_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD)])
             return
         if not messages:
             self._head_unfinished(len(data))
             return
-        head_bytes = self._head_bytes if self._state is State.HEAD else 0
-        self._stop_head_deadline()
+        head_bytes = self._head.stop()
         if len(messages) == 1 and not upgraded:
             message, payload = messages[0]
             body = whole_body(payload)
@@ -378,7 +379,10 @@ class ClientConnection(ClientTransport, RequestHandler):
             message.should_close or self._upgraded or self._close,
             None if payload is EMPTY_PAYLOAD else payload,
         )
-        done = await self._listener.dispatcher.answer(self, incoming, handover)
+        dispatcher = self._listener.dispatcher
+        if handover is not None and handover.exchange is not None:
+            dispatcher = cast(Dispatcher, handover.exchange.completion)  # a reload may have come between
+        done = await dispatcher.answer(self, incoming, handover)
         if not done.linger:
             self._lingering_time = 0.0
         return Outcome(done.keep_alive)
@@ -439,32 +443,16 @@ class ClientConnection(ClientTransport, RequestHandler):
         else:
             super()._process_keepalive()
 
-    # Heads that come in parts
-
     def _head_unfinished(self, size: int) -> None:
-        """Note a part of a head: it has a deadline from its first byte, and a size."""
-        limits = self.limits.limits
-        if self._state is not State.HEAD:
-            self._become(State.HEAD)
-            self._head_bytes = 0
-            self._head_deadline = self._loop.call_later(limits.header_timeout, self._head_too_slow)
-        self._head_bytes += size
-        if self._head_bytes > limits.max_header_size + _LINE_ENDS:
-            self._reject(HeadTooLarge(detail="the request head is too large"))
-
-    def _stop_head_deadline(self) -> None:
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
-
-    def _head_too_slow(self) -> None:
-        self._head_deadline = None
-        if self._state is State.HEAD:
-            self._reject(RequestTimeout(detail="the request head came too slowly"))
+        """Note a part of a head."""
+        self._become(State.HEAD)
+        self._head.add(size)
 
     def _reject(self, error: GatewayError) -> None:
         """Answer a head that can't be served, and close."""
-        self._stop_head_deadline()
+        self._head.stop()
+        if self._state is not State.HEAD:
+            return
         self._state = State.CLOSING
         self.limits.note_malformed(error, None, self.peer.address)
         if self.transport is not None:

@@ -81,11 +81,11 @@ class ConnectionLimits:
 def bare_response(transport: asyncio.Transport, error: GatewayError, *, close: bool = True) -> None:
     """Send an error response on a connection without a request; `close` is False if the caller closes it."""
     request_id = new_request_id().decode()
-    body = json.dumps({"error": error.text, "request_id": request_id}).encode()
+    content = json.dumps({"error": error.text, "request_id": request_id}).encode()
     reason = HTTPStatus(error.status).phrase
     fields = [*JSON_FIELDS, SERVER, ("x-request-id", request_id), *error.headers]
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
     head = b"HTTP/1.1 %d %b\r\n%b%bcontent-length: %d\r\nconnection: close\r\n\r\n"
-    transport.write(head % (error.status, reason.encode(), lines, date_line(), len(body)) + body)
+    transport.write(head % (error.status, reason.encode(), lines, date_line(), len(content)) + content)
     if close:
         transport.close()

@@ -42,7 +42,6 @@ from proxy.sessions.store import StoreError
 _KNOWN_FIELDS = 4096
 _KNOWN_FIELDS_BYTES = 8 * 1024**2
 _MAX_BLOCK = 4096
-_MAX_REST = 1024 * 1024
 _HTTP_1_0, _HTTP_1_1 = (1, 0), (1, 1)
 _NOT_FAST = Handover(None)
 _TRACED = Handover(None, traced=True)
@@ -158,7 +157,6 @@ class Dispatcher:
 
     def hand_over(self, client: Client, handover: Handover) -> None:
         """Let the streaming path go on with a request of the fast path."""
-        self.in_flight -= 1
         self.handed_over += 1
         client.hand_over(handover)
 
@@ -200,7 +198,7 @@ class Dispatcher:
             return answered
 
     def _context(self, client: ClientSide, incoming: Incoming, handover: Handover | None) -> RequestContext:
-        exchange = handover.exchange if handover is not None else None
+        exchange: Exchange | None = handover.exchange if handover is not None else None
         if exchange is None:
             fields = RequestFields(incoming.raw_headers, self._cookie)
             address, scheme = fields.client(client.peer, self._trusted)
@@ -220,7 +218,8 @@ class Dispatcher:
         return RequestContext(exchange, body, writer, handover)
 
     async def _answer(self, client: ClientSide, incoming: Incoming, context: RequestContext) -> Answered:
-        self.in_flight += 1
+        if context.handover is None or context.handover.exchange is None:
+            self.in_flight += 1  # else the request is counted since it began
         linger = True
         writer, body = context.writer, context.body
         try:
@@ -237,27 +236,17 @@ class Dispatcher:
                     self._log.exception("request.failed", request_id=context.request_id.decode())
                     client.cut()
             if response is not None:
-                if body.awaits_continue or self._rest_is_large(incoming, context):
-                    writer.close = True
-                    linger = linger and not body.awaits_continue
-                writer.close = writer.close or self._drain.started
+                writer.close = writer.close or self._drain.started or body.rest_is_unwanted
                 context.status = response.status
                 writer.send_whole(self._own_response(context, response, close=writer.close))
             if not client.connected:
                 context.status, context.detail = 499, context.detail or "the client left"
-            return Answered(not writer.close, linger)
+            return Answered(not writer.close, linger and not body.awaits_continue)
         except asyncio.CancelledError:
             context.status, context.detail = 499, context.detail or "the client left"
             raise
         finally:
             self.complete(context)
-
-    def _rest_is_large(self, incoming: Incoming, context: RequestContext) -> bool:
-        """Return whether so much of the request's body is still to come that the connection had better end."""
-        content, length = incoming.content, context.body.length
-        if content is None or content.is_eof():
-            return False
-        return length is None or length - content.total_bytes > _MAX_REST
 
     async def _serve(self, context: RequestContext, incoming: Incoming) -> Response | None:
         if context.service is not None:

@@ -86,6 +86,11 @@ class Serving:
         self._tasks: set[asyncio.Task[object]] = set()
         self._reloading = asyncio.Lock()
 
+    @property
+    def configurations(self) -> int:
+        """Return the number of configurations in use: the current one, and older ones with current requests."""
+        return len(self._in_use)
+
     async def listen(self, host: str, port: int, *, shared: bool = False) -> tuple[str, int]:
         """Open the listening socket and return its address.
 

@@ -24,16 +24,18 @@ MAX_FIELDS = 200
 MAX_INTERIM = 8
 _BY_PARSER = -1
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(:|\Z)", re.MULTILINE)
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection of a pool."""
 
     __slots__ = (
-        "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers", "_interim",
-        "_keep", "_length", "_may_upgrade", "_missing", "_parser", "_pool", "_probe", "_reading_paused", "_reason",
-        "_received", "_sent", "_status", "_transport", "_upgraded", "authority", "deadline", "head_done", "head_only",
-        "idle_since", "receiver", "served", "write_paused",
+        "_arrived", "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers",
+        "_interim", "_keep", "_length", "_may_upgrade", "_missing", "_parser", "_pool", "_probe", "_reading_paused",
+        "_reason", "_received", "_sent", "_status", "_transport", "_upgraded", "authority", "deadline", "head_done",
+        "head_only", "idle_since", "receiver", "served", "write_paused",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -68,6 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._chunked = False
         self._keep = False
         self._head: ResponseHead | None = None
+        self._arrived = b""
 
     @property
     def watch(self) -> Watch | None:
@@ -261,6 +264,8 @@ class UpstreamConnection(asyncio.Protocol):
         receiver.on_batch()
 
     def _parse(self, receiver: ResponseReceiver, data: bytes) -> None:
+        if not self.head_done:
+            self._arrived += data
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -268,11 +273,18 @@ class UpstreamConnection(asyncio.Protocol):
                 self._keep = False  # the answer is whole; what follows it is nobody's
             elif isinstance(error, httptools.HttpParserUpgrade):
                 self._upgrade(receiver, data[error.args[0] :])
+            elif not self.head_done and (tidied := without_spaces(self._arrived)) != self._arrived:
+                self._reset()
+                self._parser = httptools.HttpResponseParser(self)
+                self._head_bytes = len(tidied)
+                self._parse(receiver, tidied)
             else:
                 self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
 
     def _parsed(self, receiver: ResponseReceiver, whole: bytes) -> None:
         """What follows when all that has arrived is parsed; `whole` is that, if it began with this answer's head."""
+        if self.head_done:
+            self._arrived = b""
         if self._complete:
             if whole and self._keep and not self.head_only and self._head is not None and not self._interim:
                 self._pool.heads.keep(whole, self._head)
@@ -376,3 +388,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._keep = self._keep and self._parser.should_keep_alive()
         else:
             self._headers, self._reason, self._length, self._chunked = [], b"", None, False
+
+
+def without_spaces(data: bytes) -> bytes:
+    """Return what has arrived of a response without the spaces before the colons of its heads (RFC 9112, 5.1).
+
+    Its parser refuses them. Interim responses (1xx) have heads of their own.
+    """
+    done, at = [], 0
+    while True:
+        end = data.find(b"\r\n\r\n", at)
+        head = data[at:] if end < 0 else data[at : end + 2]
+        done.append(_SPACED_NAME.sub(rb"\1\2", head))
+        if end < 0:
+            return b"".join(done)
+        done.append(b"\r\n")
+        at = end + 4
+        if not _INTERIM.match(head):
+            return b"".join((*done, data[at:]))

@@ -116,7 +116,8 @@ def answers(data: bytes, *, head_only: bool = False) -> Outcome:
         lines = data[:end].decode("latin-1").split("\r\n")[1:]
         fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
         known = dict(fields)
-        bodiless = head_only and not data.startswith(b"HTTP/1.0 400")  # what can't be parsed has no method
+        malformed = status == 400 and known.get("connection") == "close"  # what can't be parsed has no method
+        bodiless = head_only and not malformed
         size = 0 if bodiless or status in (204, 304) else int(known.get("content-length", "0"))
         if status >= 200:
             body = data[end + 4 : end + 4 + size]

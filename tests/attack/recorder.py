@@ -84,7 +84,10 @@ class Recorder:
                     request, size = found
                     data = data[size:]
                     self.arrived.append(request)
-                    writer.write(self._reply(request))
+                    reply = self.reply(request)
+                    if reply is None:
+                        return
+                    writer.write(reply)
                     if not self.keep:
                         return
         except ConnectionError:
@@ -93,7 +96,8 @@ class Recorder:
             self._writers.discard(writer)
             writer.close()
 
-    def _reply(self, request: Arrived) -> bytes:
+    def reply(self, request: Arrived) -> bytes | None:
+        """Return the bytes of the response to a request; None closes the connection without one."""
         if self.answer:
             return self.answer
         close = b"" if self.keep else b"connection: close\r\n"

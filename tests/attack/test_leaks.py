@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import GatewayError
+from proxy.exchange import RequestContext
 from tests.attack.battle import battle
 from tests.secretsearch import RUN
 
@@ -34,25 +35,22 @@ async def test_a_token_in_a_secret_parameter_is_in_no_line(tmp_path: Path, warm:
     assert await found(tmp_path, ASKED, warm=warm) == []
 
 
-@pytest.mark.parametrize(("module", "warm"), [("proxy.server.dispatcher", False), ("proxy.relay.fast_relay", True)])
-async def test_a_token_in_the_log_is_found(
-    tmp_path: Path, module: str, warm: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"{module}.redact_query", lambda query: query)
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
+async def test_a_token_in_the_log_is_found(tmp_path: Path, warm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.server.dispatcher.redact_query", lambda query: query)
     assert await found(tmp_path, ASKED, warm=warm) == [
         "session of attacker@staff.test, plain: in a line of the access log"
     ]
 
 
 async def test_a_token_in_base64_in_an_errors_answer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def unlucky(_: object, exchange: object) -> None:
-        request = exchange.request  # type: ignore[attr-defined]
-        secret = request.headers["authorization"].encode()
+    async def unlucky(_: object, context: RequestContext) -> None:
+        (secret,) = context.head.fields.raw_values(b"authorization")
         error = GatewayError()
         error.text = f"seen: {base64.b64encode(secret).decode()}"
         raise error
 
-    monkeypatch.setattr("proxy.server.dispatcher.Dispatcher._serve", unlucky)
+    monkeypatch.setattr("proxy.relay.handler.RelayHandler.handle", unlucky)
     assert await found(tmp_path, ASKED) == ["session of attacker@staff.test, Base64: in an error's answer"]
 
 

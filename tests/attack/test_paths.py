@@ -27,15 +27,15 @@ REFUSED = (
     "/noetl/%7f", "/noetl/%", "/noetl/%2", "/noetl/%zz", "/noetl/%u002e", "/noetl/x#/secret", "/noetl/\x01", "/noetl/x/..", "/noetl/x/../..",
     "/noetl/%c0%ae%c0%ae/../x", "/NOETL/x", "/Noetl/x", "/api/x", "/api/secret", "/noetl/x/%2e%2e%2fsecret", "/noetl/..%2fsecret",
     "/noetl/..%5csecret", "/noetl/%2e%2e/", "/noetl/%2e%2e", "/..", "/%2e%2e/noetl/x", "/noetl/../noetl/x", "/noetl/%2e%2e/noetl/secret",
-    "/x://gateway.test/noetl/x", "/noetl/secret;/../x", "/noetl/x/..//secret", "/noetl/\xe9",
+    "/x://gateway.test/noetl/x", "/noetl/secret;/../x", "/noetl/..;/x", "/noetl/x/..;/secret", "/noetl/x/..;a=1", "/noetl/.;/x", "/noetl/%2e%2e;/x", "/noetl/x/..//secret", "/noetl/\xe9",
 )  # fmt: skip
 """Not one of these may reach the upstream."""
 SENT = {
     "/noetl/x": "/api/x", "/noetl/x/": "/api/x/", "/noetl//x": "/api/x", "/noetl/x//y": "/api/x/y", "/noetl/./x": "/api/x", "/noetl/x/.": "/api/x/",
     "/noetl/%78": "/api/x", "/noetl/%2578": "/api/%2578", "/noetl/%252e%252e/secret": "/api/%252e%252e/secret", "/noetl/x;y=1": "/api/x;y=1",
-    "/noetl/..;/x": "/api/..;/x", "/noetl/x/..;/secret": "/api/x/..;/secret", "/noetl/...": "/api/...", "/noetl/.../x": "/api/.../x", "/noetl/x.": "/api/x.",
+    "/noetl/...": "/api/...", "/noetl/.../x": "/api/.../x", "/noetl/x.": "/api/x.",
     "/noetl/x..": "/api/x..", "/noetl/..x": "/api/..x", "/noetl/.x": "/api/.x", "/noetl/SECRET/x": "/api/SECRET/x", "/noetl/x?a=../secret": "/api/x?a=../secret",
-    "/noetl/x?": "/api/x", "/noetl/x?/../secret": "/api/x?/../secret", "/noetl/x%3f/secret": "/api/x%3F/secret", "/noetl/x%23/secret": "/api/x%23/secret",
+    "/noetl/x?": "/api/x?", "/noetl/x?/../secret": "/api/x?/../secret", "/noetl/x%3f/secret": "/api/x%3F/secret", "/noetl/x%23/secret": "/api/x%23/secret",
     "/noetl/%c3%a9": "/api/%C3%A9", "/noetl/x%3b": "/api/x%3B", "/noetl/x%20": "/api/x%20", "/noetl/~x": "/api/~x", "/noetl/%7ex": "/api/~x", "/noetl/x@y:z": "/api/x@y:z",
     "/noetl/secrets": "/api/secrets", "/noetl/secret;x": "/api/secret;x", "/noetl/secret.": "/api/secret.", "/noetl/secret%20": "/api/secret%20", "/noetl/": "/api/",
     "/noetl/x?a=%2e%2e&b=%00": "/api/x?a=%2e%2e&b=%00", "/noetl/x?u=http://evil.test/": "/api/x?u=http://evil.test/", "/./noetl/x": "/api/x", "//noetl/x": "/api/x",

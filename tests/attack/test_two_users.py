@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.exchange import Exchange
 from proxy.observe import logs
 from tests.attack.table import Tally
 from tests.attack.two_users import MARK, NAMES, Report, Requests, Sent, Shared, Teller
@@ -130,8 +131,7 @@ def test_a_mark_in_a_line_of_another_is_found() -> None:
 
 
 async def test_a_gateway_that_takes_all_users_for_one_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("relay", "fast"):
-        monkeypatch.setattr(f"proxy.handlers.{module}.user_fields", lambda _: [("x-user-id", "1")])
+    monkeypatch.setattr(Exchange, "identity", lambda _: b"x-user-id: 1\r\n")
     report, marks = Report(), {name: f"mark-{name}-00" for name in NAMES}
     async with telling({str(number): marks[name] for number, name in enumerate(NAMES, 1)}) as teller:
         text = (TENANT + CONFIG).replace("UPSTREAM", f"http://127.0.0.1:{teller.port}")

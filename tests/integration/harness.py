@@ -76,6 +76,13 @@ class Upstream:
     port: int = 0
     answer: Answer = hello
     seen: list[web.BaseRequest] = field(default_factory=list)
+    server: web.Server | None = None
+
+    def hang_up(self) -> None:
+        """Close all connections, as a server does with idle ones."""
+        assert self.server is not None
+        for connection in self.server.connections:
+            connection.force_close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Note the request, and answer it."""
@@ -87,9 +94,8 @@ class Upstream:
 async def upstream_running() -> AsyncIterator[Upstream]:
     """An upstream on a free port."""
     upstream = Upstream()
-    runner = web.ServerRunner(
-        web.Server(upstream.handle, auto_decompress=False), handle_signals=False, shutdown_timeout=0.5
-    )
+    upstream.server = web.Server(upstream.handle, auto_decompress=False)
+    runner = web.ServerRunner(upstream.server, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -123,9 +129,11 @@ class Running:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def session(self, email: str = "anna@staff.test", *, last_seen_at: float | None = None) -> str:
-        """A session token, without the login."""
-        token = new_token()
+    async def session(
+        self, email: str = "anna@staff.test", *, last_seen_at: float | None = None, token: str = ""
+    ) -> str:
+        """A session token, without the login; a new one if none is given."""
+        token = token or new_token()
         key = key_of(token)
         assert key is not None
         identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost")

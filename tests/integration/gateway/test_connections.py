@@ -13,7 +13,8 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.server.connection import UnknownAiohttp, check_aiohttp, whole_body
+from proxy.server.aiohttp_release import UnknownAiohttp, check_aiohttp
+from proxy.server.parsed_message import whole_body
 from tests.integration.harness import PATIENCE, behind_gateway, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"

@@ -112,7 +112,7 @@ async def test_a_store_stays_open_for_requests_older_than_the_last_configuration
     await request.begin(gateway)
     first = await gateway.reload("a", MORE)
     second = await gateway.reload("b")
-    await eventually(lambda: len(gateway.serving._tasks) == 1)
+    await eventually(lambda: gateway.serving.configurations == 2)
     assert (is_open(first), is_open(second)) == (True, True)
     assert await request.end() == b"HTTP/1.1 200 OK"
     await eventually(lambda: not is_open(first))
@@ -126,7 +126,7 @@ async def test_a_folder_that_comes_back_while_it_is_in_use_is_not_opened_twice(g
     await gateway.reload("b")
     assert await gateway.reload("a") is first
     assert await request.end() == b"HTTP/1.1 200 OK"
-    await eventually(lambda: not gateway.serving._tasks)
+    await eventually(lambda: gateway.serving.configurations == 1)
     assert is_open(first)
     await gateway.reload("b")
     await eventually(lambda: not is_open(first))
@@ -148,10 +148,10 @@ async def test_a_request_in_the_fast_path_keeps_its_store_open(gateway: Running)
         gateway.upstream.answer = slow
         asked = asyncio.create_task(client.get(url))
         await eventually(lambda: len(gateway.upstream.seen) == 2)
-        assert gateway.serving.current.in_flight == 0
+        assert gateway.serving.current.begun - gateway.serving.current.handed_over == 1
         await gateway.reload("a", MORE)
         await gateway.reload("b")
-        await eventually(lambda: len(gateway.serving._tasks) == 1)
+        await eventually(lambda: gateway.serving.configurations == 2)
         assert is_open(first)
         release.set()
         late = await asked
@@ -166,7 +166,7 @@ async def test_an_idle_connection_keeps_nothing_of_the_configuration_that_served
         assert (await line.ask(request.encode()))[0] == "HTTP/1.1 200 OK"
     old = weakref.ref(gateway.serving.current.gateway)
     await gateway.reload("a", "metrics: {enabled: false}\n")
-    await eventually(lambda: len(gateway.serving._in_use) == 1)
+    await eventually(lambda: gateway.serving.configurations == 1)
     gc.collect()
     assert old() is None
     line.close()

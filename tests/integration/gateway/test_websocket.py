@@ -141,7 +141,7 @@ async def test_a_tunnel_in_which_nothing_moves_is_ended(tmp_path: Path) -> None:
 
 
 async def test_a_tunnel_ends_with_its_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.relay.websocket._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("proxy.relay.event_streams._LOOK_SECONDS", 0.05)
     async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
         upstream.answer = echo
         headers = await gateway.bearer()
@@ -156,19 +156,20 @@ async def test_a_tunnel_ends_with_its_session(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "handshake",
+    ("handshake", "status"),
     [
-        b"sec-websocket-version: 12\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-        b"sec-websocket-version: 13\r\nsec-websocket-key: short\r\n",
-        b"sec-websocket-version: 13\r\n",
+        (b"sec-websocket-version: 12\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 426),
+        (b"sec-websocket-version: 13\r\nsec-websocket-key: short\r\n", 400),
+        (b"sec-websocket-version: 13\r\n", 400),
     ],
 )
-async def test_a_handshake_that_is_none_is_400(tmp_path: Path, handshake: bytes) -> None:
+async def test_invalid_handshake_is_refused(tmp_path: Path, handshake: bytes, status: int) -> None:
     async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
         token = await gateway.session()
         head = f"GET /ws/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n".encode()
         answer = await gateway.raw(head + b"connection: upgrade\r\nupgrade: websocket\r\n" + handshake + b"\r\n")
-        assert answer.startswith(b"HTTP/1.1 400")
+        assert answer.startswith(b"HTTP/1.1 %d" % status)
+        assert (b"sec-websocket-version: 13" in answer) == (status == 426)
         assert upstream.seen == []
 
 

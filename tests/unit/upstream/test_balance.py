@@ -14,11 +14,12 @@ from proxy.upstream.pool import Pool, PoolSettings
 class Clock(Pool):
     """A pool whose time and load a test decides."""
 
-    moment = 100.0
     at_work = 0
 
-    def now(self) -> float:
-        return self.moment
+    def __init__(self, url: str, settings: PoolSettings) -> None:
+        super().__init__(url, settings, None, None)
+        self.moment = 100.0
+        self.now = lambda: self.moment
 
     @property
     def busy(self) -> int:
@@ -26,7 +27,7 @@ class Clock(Pool):
 
 
 def endpoint(number: int, *, circuit: bool = False, alone: bool = False) -> Endpoint:
-    pool = Clock(f"http://10.0.0.{number}:80", PoolSettings(1, 1, 1, 1, 1), None, None)
+    pool = Clock(f"http://10.0.0.{number}:80", PoolSettings(1, 1, 1, 1, 1))
     return Endpoint(pool, CircuitBreaker(CircuitBreakerSettings(1, 10, 5)) if circuit else None, alone=alone)
 
 
