@@ -246,7 +246,7 @@ class AuthHandlers:
         """Make a ticket of one use for the session."""
         ticket = secrets.token_urlsafe(24)
         expires_at = time.time() + _TICKET_SECONDS
-        await self.store.put_ticket(hashlib.sha256(ticket.encode()).digest(), context.who.key, expires_at)
+        await self.store.store_ticket(hashlib.sha256(ticket.encode()).digest(), context.who.key, expires_at)
         return json_response({"ticket": ticket, "expires_in": _TICKET_SECONDS})
 
     async def me(self, context: RequestContext) -> Response:

@@ -235,7 +235,7 @@ async def rerun_execution(
 
 def _started(context: Context, started: tuple[str, str], name: str) -> dict[str, Any]:
     execution_id, status = started
-    context.store.remember_execution(execution_id, context.who.user_id, time.time())
+    context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
     return {"id": execution_id, "executionId": execution_id, "name": name, "status": status}
 
 

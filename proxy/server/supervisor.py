@@ -21,10 +21,10 @@ from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
-from proxy.observe.exposition import SUPERVISOR, Shelf
+from proxy.observe.exposition import SUPERVISOR, MetricsFolder
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected
-from proxy.server.worker import FORWARDED, HURRY
+from proxy.server.worker import FORWARDED, STOP_NOW
 
 _FIRST_BACKOFF = 0.1
 _LONGEST_BACKOFF = 10.0
@@ -174,7 +174,7 @@ class Supervisor:
             pid, code = os.waitpid(slot.pid, os.WNOHANG)
             if pid:
                 if self.metrics is not None:
-                    Shelf(self.metrics, slot.number).leave_counters()
+                    MetricsFolder(self.metrics, slot.number).write_counters()
                 self._ended(slot, os.waitstatus_to_exitcode(code))
 
     def _ended(self, slot: Slot, code: int) -> None:
@@ -216,7 +216,7 @@ class Supervisor:
         now = time.monotonic()
         if self._stopping:
             self._kill_at = min(self._kill_at, now + _KILL_AFTER)
-            self._signal_workers(HURRY)
+            self._signal_workers(STOP_NOW)
             return
         get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
         self._kill_at = now + self._gateway().server.shutdown_grace + _KILL_AFTER
@@ -256,7 +256,7 @@ class Supervisor:
         """Write the result of a reload to the folder of the metrics, because workers do not see a rejected reload."""
         if self.metrics is not None:
             shown: Collected = {"noetl_gateway_config_last_reload_successful": {(): succeeded}}
-            Shelf(self.metrics, SUPERVISOR).lay_down(shown)
+            MetricsFolder(self.metrics, SUPERVISOR).write(shown)
 
     def _gateway(self) -> Gateway:
         return self.compiled.loaded.gateway

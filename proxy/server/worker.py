@@ -20,8 +20,8 @@ from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.gateway import Gateway, open_store, session_folder
 from proxy.observe.access import AccessLog
-from proxy.observe.audit import act
-from proxy.observe.exposition import Shelf
+from proxy.observe.audit import local_event
+from proxy.observe.exposition import MetricsFolder
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected, add, counters
 from proxy.process import Process
@@ -39,8 +39,8 @@ _IDLE_GRACE = 3.0
 _WATCH_SECONDS = 1.0
 _SHARE_SECONDS = 1.0
 _BACKLOG = 4096
-HURRY = signal.SIGUSR1
-FORWARDED = (signal.SIGTERM, signal.SIGHUP, HURRY)
+STOP_NOW = signal.SIGUSR1
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, STOP_NOW)
 """The signals from the supervisor to a worker. They are blocked in a new worker until it has installed its handlers."""
 _FIXED = ("host", "port", "workers")
 Load = Callable[[], Compiled]
@@ -143,7 +143,7 @@ class Serving:
         self.reloads.succeeded(fingerprint(compiled.loaded.gateway))
         audit = self.current.gateway.audit
         if audit is not None:
-            audit.append(act("config.reload", "success", f"configuration {self.reloads.fingerprint}"))
+            audit.append(local_event("config.reload", "success", f"configuration {self.reloads.fingerprint}"))
         log.info("reload.done", config=self.reloads.fingerprint, changed=list(changed))
         return True
 
@@ -166,10 +166,10 @@ class Serving:
         self.current = self.listener.dispatcher = server
         self._in_use.append(server)
         self._run_in_task(self._end(old, gateway))
-        self._tell_of_restart(config.server)
+        self._warn_of_restart(config.server)
         return changed
 
-    def _tell_of_restart(self, wanted: Server) -> None:
+    def _warn_of_restart(self, wanted: Server) -> None:
         """Log the settings that changed since the start and need a restart, at each reload."""
         was = self._started_with
         settings = [name for name in self._fixed if getattr(wanted, name) != getattr(was, name)]
@@ -254,7 +254,7 @@ class Serving:
         add(out, "noetl_gateway_config_loaded_timestamp_seconds", (), self.reloads.at)
         add(out, "noetl_gateway_config_last_reload_successful", (), int(self.reloads.last_ok))
 
-    def share_numbers(self, folder: Path, worker: int) -> None:
+    def share_metrics(self, folder: Path, worker: int) -> None:
         """Share metrics with the other workers, and continue the counters of the previous worker of this number.
 
         Args:
@@ -262,14 +262,14 @@ class Serving:
             worker: the number of this worker.
         """
         measures = self.process.measures
-        measures.shelf = Shelf(folder, worker)
-        measures.metrics.keep(measures.shelf.of_predecessor())
+        measures.metrics_folder = MetricsFolder(folder, worker)
+        measures.metrics.add_counters_of(measures.metrics_folder.read_previous())
 
-    async def lay_numbers_down(self) -> None:
+    async def publish_metrics(self) -> None:
         """Write the metrics for the other workers periodically, until cancelled."""
         measures = self.process.measures
-        while measures.shelf is not None:
-            measures.shelf.lay_down(measures.here(self.current.gateway))
+        while measures.metrics_folder is not None:
+            measures.metrics_folder.write(measures.here(self.current.gateway))
             await asyncio.sleep(_SHARE_SECONDS)
 
     async def session_lives(self, key: bytes) -> bool:
@@ -280,11 +280,11 @@ class Serving:
         """
         return await self.current.gateway.principals.still_alive(key)
 
-    def leave_counters(self) -> None:
+    def write_counters(self) -> None:
         """Write the final counters for the other workers."""
         measures = self.process.measures
-        if measures.shelf is not None:
-            measures.shelf.lay_down(counters(measures.here(self.current.gateway)))
+        if measures.metrics_folder is not None:
+            measures.metrics_folder.write(counters(measures.here(self.current.gateway)))
 
     async def purge(self) -> None:
         """Remove ended sessions from the store periodically, until cancelled."""
@@ -338,14 +338,14 @@ async def run(compiled: Compiled, how: Running) -> None:
     config = compiled.loaded.gateway.server
     serving, stop = Serving(compiled, open_store(compiled), supervised=how.parent is not None), Stop()
     if how.metrics is not None:
-        serving.share_numbers(how.metrics, how.worker)
+        serving.share_metrics(how.metrics, how.worker)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, serving.reload_soon, how.load)
     if how.parent is None:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.on_signal, name)
     else:
-        _obey(loop, how.parent, stop)
+        _install_signal_handlers(loop, how.parent, stop)
     background: list[asyncio.Task[None]] = []
     try:
         host, port = await serving.listen(config.host, config.port if how.port is None else how.port, shared=how.shared)
@@ -364,21 +364,21 @@ async def run(compiled: Compiled, how: Running) -> None:
         for task in background:
             task.cancel()
         await serving.close()
-        serving.leave_counters()
+        serving.write_counters()
         if how.parent is not None:
-            _hear_no_more(loop)
+            _ignore_signals(loop)
 
 
-def _obey(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
+def _install_signal_handlers(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
     """Install the handlers for signals of the supervisor. A second SIGTERM, such as one to the whole process group, has
     no effect; another signal requests the immediate stop."""
     loop.add_signal_handler(signal.SIGTERM, stop.requested.set)
-    loop.add_signal_handler(HURRY, stop.stop_now)
+    loop.add_signal_handler(STOP_NOW, stop.stop_now)
     loop.add_reader(parent, _orphaned, loop, parent, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
 
-def _hear_no_more(loop: asyncio.AbstractEventLoop) -> None:
+def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
     """Ignore signals that arrive after the end of serving, so that the exit status stays 0."""
     for name in FORWARDED:
         loop.remove_signal_handler(name)
@@ -399,7 +399,7 @@ def _background(serving: Serving, how: Running) -> list[Callable[[], Coroutine[A
     if serving.certificate is not None:
         work.append(serving.certificate.watch)
     if how.metrics is not None:
-        work.append(serving.lay_numbers_down)
+        work.append(serving.publish_metrics)
     if how.watch:
         work.append(lambda: _watch(serving, how.load))
     return work

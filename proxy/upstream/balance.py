@@ -56,16 +56,16 @@ class Endpoint:
         self._failures = 0
         self._only_endpoint = alone
         self._seed = pool.url.encode()
-        pool.watch = self
+        pool.observer = self
 
-    def good(self) -> None:
+    def succeeded(self) -> None:
         """Record a successful request."""
         self._failures = self._ejections = 0
         self.ejected_until = 0.0
         if self.circuit is not None:
             self.circuit.succeeded()
 
-    def bad(self, *, unreachable: bool) -> None:
+    def failed(self, *, unreachable: bool) -> None:
         """Record a failed request. Eject an unreachable endpoint immediately, and others after five failures."""
         now = self.pool.now()
         self._failures += 1
@@ -75,7 +75,7 @@ class Endpoint:
             self.ejected_until = now + min(_LONGEST_EJECTION, _FIRST_EJECTION * 2**self._ejections)
             self._ejections = min(self._ejections + 1, 16)
 
-    def fit(self, now: float) -> bool:
+    def is_usable(self, now: float) -> bool:
         """Return True if the endpoint is healthy and not ejected at this time."""
         return self.healthy and now >= self.ejected_until
 
@@ -151,7 +151,7 @@ class Balancer:
         if not admitting:
             raise CircuitOpen(self.seconds_until_probe())
         untried = [endpoint for endpoint in admitting if endpoint not in avoid] or admitting
-        usable = [endpoint for endpoint in untried if endpoint.fit(now)] or untried
+        usable = [endpoint for endpoint in untried if endpoint.is_usable(now)] or untried
         return self._admitted(self._pick(usable, key))
 
     def take_idle(self, method: str, key: bytes | None) -> UpstreamConnection | None:

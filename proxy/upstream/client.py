@@ -188,7 +188,7 @@ class UpstreamClient:
             raise Unavailable(retry_after=seconds, detail=f"upstream {self.name}: {error}") from None
 
     def _afford(self) -> bool:
-        return self.budget.take(sum(endpoint.pool.requests - endpoint.pool.probes for endpoint in self.endpoints))
+        return self.budget.acquire(sum(endpoint.pool.requests - endpoint.pool.probes for endpoint in self.endpoints))
 
     async def _attempt(self, endpoint: Endpoint, wanted: OutgoingRequest, seconds: float) -> _Begun:
         pool, body = endpoint.pool, wanted.body

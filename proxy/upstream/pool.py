@@ -42,13 +42,13 @@ class PoolSettings:
     max_pending: int
 
 
-class Watch(Protocol):
+class EndpointObserver(Protocol):
     """An observer of the results of requests."""
 
-    def good(self) -> None:
+    def succeeded(self) -> None:
         """Record a successful request."""
 
-    def bad(self, *, unreachable: bool) -> None:
+    def failed(self, *, unreachable: bool) -> None:
         """Record a failed request; `unreachable` is True if no connection could be opened."""
 
 
@@ -76,7 +76,7 @@ class Pool:
         self.settings = settings
         self.idle_timeout = settings.idle_timeout
         self.size = 0
-        self.watch: Watch | None = None
+        self.observer: EndpointObserver | None = None
         self.requests = 0
         self.probes = 0
         self.uploads = 0
@@ -113,11 +113,11 @@ class Pool:
     def answered(self, status: int, *, probe: bool = False) -> None:
         """Record a response. The statuses 502, 503 and 504 count as failures of the upstream."""
         self.answers[min(status // 100, 9)] += 1
-        if self.watch is not None and not probe:
+        if self.observer is not None and not probe:
             if 502 <= status <= 504:
-                self.watch.bad(unreachable=False)
+                self.observer.failed(unreachable=False)
             else:
-                self.watch.good()
+                self.observer.succeeded()
 
     def upload_ended(self, _: object) -> None:
         """Record the end of a request body. Such bodies use at most half of the connections, so that slow clients do
@@ -127,8 +127,8 @@ class Pool:
     def faulted(self, kind: FaultKind, *, probe: bool = False) -> None:
         """Record a fault. A stale idle connection and an idle stream do not count as failures of the url."""
         self.faults[kind] += 1
-        if self.watch is not None and not probe and kind not in _NOT_COUNTED:
-            self.watch.bad(unreachable=kind is FaultKind.CONNECT)
+        if self.observer is not None and not probe and kind not in _NOT_COUNTED:
+            self.observer.failed(unreachable=kind is FaultKind.CONNECT)
 
     def take_idle(self, longest_idle: float = NEVER) -> UpstreamConnection | None:
         """Return the most recently used idle connection, if it has been idle for at most `longest_idle` seconds."""

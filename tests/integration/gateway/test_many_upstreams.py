@@ -225,7 +225,7 @@ async def test_health_checks_take_nothing_of_the_retries_and_end_no_ejection(tmp
     async with behind(tmp_path, 2, health) as (gateway, _):
         client = gateway.server.gateway.upstreams["noetl"]
         endpoint = client.endpoints[0]
-        endpoint.bad(unreachable=True)
+        endpoint.failed(unreachable=True)
         await eventually(lambda: endpoint.pool.probes >= 4)
         assert endpoint.ejected_until > 0
         assert endpoint.pool.requests == endpoint.pool.probes
@@ -236,7 +236,7 @@ async def test_an_open_circuit_without_traffic_closes_after_a_health_check(tmp_p
     health = "health: {path: /healthz, interval: 50ms, timeout: 1s}"
     async with behind(tmp_path, 1, f"{more}, {health}") as (gateway, _):
         endpoint = gateway.server.gateway.upstreams["noetl"].endpoints[0]
-        endpoint.bad(unreachable=False)
+        endpoint.failed(unreachable=False)
         assert endpoint.circuit is not None
         circuit = endpoint.circuit
         await eventually(lambda: circuit.state.value == "closed")
