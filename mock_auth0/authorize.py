@@ -49,16 +49,16 @@ async def authorize(tenant: Tenant, request: web.BaseRequest) -> web.Response:
         raise PageError(error.description) from None
     client, redirect_uri = _destination(tenant, parameters)
     try:
-        asked = _validate(client, redirect_uri, parameters)
-        session = _usable_session(tenant, request, asked)
+        authorization = _validate(client, redirect_uri, parameters)
+        session = _usable_session(tenant, request, authorization)
     except RedirectError as error:
-        answer = {"error": error.error, "error_description": error.description}
+        result = {"error": error.error, "error_description": error.description}
         mode = _mode_for_errors(parameters)
-        return _deliver(mode, redirect_uri, answer, parameters.get("state"))
+        return _deliver(mode, redirect_uri, result, parameters.get("state"))
     if session is None:
-        transaction = tenant.transactions.add(asked)
-        return _login_form(tenant, transaction, asked, username=asked.login_hint)
-    return _complete(tenant, asked, session)
+        transaction = tenant.transactions.add(authorization)
+        return _login_form(tenant, transaction, authorization, username=authorization.login_hint)
+    return _complete(tenant, authorization, session)
 
 
 async def login(tenant: Tenant, request: web.BaseRequest) -> web.Response:
@@ -68,26 +68,28 @@ async def login(tenant: Tenant, request: web.BaseRequest) -> web.Response:
     except OAuthError as error:
         raise PageError(error.description, error.status) from None
     transaction = parameters.get("state", "")
-    asked = tenant.transactions.get(transaction)
-    if asked is None:
+    authorization = tenant.transactions.get(transaction)
+    if authorization is None:
         raise PageError("This sign-in has expired or is already done. Go back to the application and start again.")
     username = parameters.get("username", "")
     user = tenant.directory.authenticate(username, parameters.get("password", ""))
     if user is None:
-        return _login_form(tenant, transaction, asked, username=username, error="Wrong email or password.")
+        return _login_form(tenant, transaction, authorization, username=username, error="Wrong email or password.")
     tenant.transactions.pop(transaction)
     tenant.sessions.pop(request.cookies.get(COOKIE, ""))
     cookie, session = tenant.open_session(user)
-    response = _complete(tenant, asked, session)
+    response = _complete(tenant, authorization, session)
     response.set_cookie(COOKIE, cookie, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="Lax")
     return response
 
 
 def _login_form(
-    tenant: Tenant, transaction: str, asked: AuthorizeRequest, *, username: str, error: str = ""
+    tenant: Tenant, transaction: str, authorization: AuthorizeRequest, *, username: str, error: str = ""
 ) -> web.Response:
     emails = [user.email for user in tenant.directory.users.values()]
-    return login_page(transaction, asked.client.name, asked.redirect_uri, emails, username=username, error=error)
+    return login_page(
+        transaction, authorization.client.name, authorization.redirect_uri, emails, username=username, error=error
+    )
 
 
 def _destination(tenant: Tenant, parameters: Parameters) -> tuple[Client, str]:
@@ -180,45 +182,45 @@ def _challenge(client: Client, types: frozenset[str], parameters: Parameters) ->
     return challenge
 
 
-def _usable_session(tenant: Tenant, request: web.BaseRequest, asked: AuthorizeRequest) -> Session | None:
+def _usable_session(tenant: Tenant, request: web.BaseRequest, authorization: AuthorizeRequest) -> Session | None:
     session = tenant.sessions.get(request.cookies.get(COOKIE, ""))
-    if session and asked.max_age is not None and time.time() - session.auth_time >= asked.max_age:
+    if session and authorization.max_age is not None and time.time() - session.auth_time >= authorization.max_age:
         session = None
-    if "none" in asked.prompt and session is None:
+    if "none" in authorization.prompt and session is None:
         raise RedirectError("login_required", "Login required")
-    return None if asked.prompt & {"login", "select_account"} else session
+    return None if authorization.prompt & {"login", "select_account"} else session
 
 
-def _complete(tenant: Tenant, asked: AuthorizeRequest, session: Session) -> web.Response:
+def _complete(tenant: Tenant, authorization: AuthorizeRequest, session: Session) -> web.Response:
     grant = Authorization(
-        client_id=asked.client.client_id,
+        client_id=authorization.client.client_id,
         subject=session.subject,
-        scope=asked.scope,
-        audience=asked.audience,
-        nonce=asked.nonce,
+        scope=authorization.scope,
+        audience=authorization.audience,
+        nonce=authorization.nonce,
         sid=session.sid,
-        auth_time=session.auth_time if asked.max_age is not None else None,
+        auth_time=session.auth_time if authorization.max_age is not None else None,
     )
-    answer: dict[str, str] = {}
+    result: dict[str, str] = {}
     access_token: str | None = None
-    if "code" in asked.response_types:
-        code = Code(grant, asked.redirect_uri, asked.challenge, family=secrets.token_urlsafe(16))
-        answer["code"] = tenant.codes.add(code)
-    if "token" in asked.response_types:
+    if "code" in authorization.response_types:
+        code = Code(grant, authorization.redirect_uri, authorization.challenge, family=secrets.token_urlsafe(16))
+        result["code"] = tenant.codes.add(code)
+    if "token" in authorization.response_types:
         access_token = tenant.minter.access_token(grant, IMPLICIT_ACCESS_TOKEN_SECONDS)
-        answer |= {
+        result |= {
             "access_token": access_token,
             "scope": " ".join(grant.scope),
             "expires_in": str(IMPLICIT_ACCESS_TOKEN_SECONDS),
             "token_type": "Bearer",
         }
-    if "id_token" in asked.response_types:
-        answer["id_token"] = tenant.minter.id_token(tenant.user_of(grant), grant, access_token)
-    return _deliver(asked.response_mode, asked.redirect_uri, answer, asked.state)
+    if "id_token" in authorization.response_types:
+        result["id_token"] = tenant.minter.id_token(tenant.user_of(grant), grant, access_token)
+    return _deliver(authorization.response_mode, authorization.redirect_uri, result, authorization.state)
 
 
-def _deliver(mode: str, redirect_uri: str, answer: dict[str, str], state: str | None) -> web.Response:
-    parameters = answer if state is None else {**answer, "state": state}
+def _deliver(mode: str, redirect_uri: str, result: dict[str, str], state: str | None) -> web.Response:
+    parameters = result if state is None else {**result, "state": state}
     match mode:
         case "form_post":
             return form_post_page(redirect_uri, parameters)

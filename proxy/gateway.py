@@ -316,7 +316,7 @@ class Gateway:
         going = [upstream for upstream in self.upstreams.values() if upstream not in kept]
         counted: Collected = {}
         measure_upstreams(going, counted)
-        self.process.measures.metrics.keep(counted)
+        self.process.measures.metrics.add_counters_of(counted)
         self.process.keep_limiters(e.route.limit for e in after.compiled.routes.entries if e.route.limit is not None)
         await asyncio.gather(*(upstream.retire() for upstream in going))
 

@@ -1,4 +1,4 @@
-"""What belongs to this process and outlives a configuration: its numbers, and whether it is about to end."""
+"""The state of the process that survives a reload: metrics, rate limits, failed attempts and the drain."""
 
 from __future__ import annotations
 
@@ -14,29 +14,35 @@ from proxy.relay.event_streams import Drain
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Handed from each configuration's gateway to the next one's."""
+    """The state that each gateway passes to the gateway of the next configuration.
+
+    Args:
+        drain: the open streams, and whether the process is draining.
+        measures: the metrics.
+        limiters: the rate limits, by their settings.
+        throttles: the failed attempts, by the settings of their limit.
+    """
 
     drain: Drain = field(default_factory=Drain)
     measures: Measures = field(default_factory=Measures)
     limiters: dict[LimitSettings, RateLimit] = field(default_factory=dict)
-
     throttles: dict[ThrottleSettings, Throttle] = field(default_factory=dict)
 
     def throttle(self, settings: ThrottleSettings) -> Throttle:
-        """What failed lately; a reload that leaves the settings as they are forgets nothing."""
+        """Return the throttle with these settings; its state is kept if a reload does not change the settings."""
         if settings not in self.throttles:
             self.throttles.clear()
             self.throttles[settings] = Throttle(settings)
         return self.throttles[settings]
 
     def limiter(self, settings: LimitSettings) -> RateLimit:
-        """The counts of a limit; those of one that a reload leaves as it is go on."""
+        """Return the rate limit with these settings; its state is kept if a reload does not change the settings."""
         known = self.limiters.get(settings)
         if known is None:
             known = self.limiters[settings] = RateLimit(RateLimiter(settings))
         return known
 
     def keep_limiters(self, wanted: Iterable[LimitSettings]) -> None:
-        """Forget the counts of limits that no configuration has any more."""
+        """Remove the rate limits whose settings are not in `wanted`."""
         for settings in self.limiters.keys() - set(wanted):
             del self.limiters[settings]

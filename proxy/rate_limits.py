@@ -6,7 +6,7 @@ import time
 from collections.abc import Hashable
 
 from proxy.errors import TooManyRequests
-from proxy.policy.ratelimit import LimitKey, RateLimiter, Refusal, address_key
+from proxy.policy.ratelimit import LimitKey, RateLimiter, Rejection, address_key
 
 
 class RateLimit:
@@ -28,12 +28,12 @@ class RateLimit:
             key = ("user", user_id)
         else:
             key = route if self._kind is LimitKey.ROUTE else address_key(address)
-        refusal = self._limiter.take(key, time.monotonic())
-        if refusal is not None:
-            raise too_many_requests(refusal)
+        rejection = self._limiter.acquire(key, time.monotonic())
+        if rejection is not None:
+            raise too_many_requests(rejection)
 
 
-def too_many_requests(refusal: Refusal) -> TooManyRequests:
+def too_many_requests(rejection: Rejection) -> TooManyRequests:
     """Return the error of a request over a limit."""
-    name = refusal.settings.name
-    return TooManyRequests(refusal.retry_after, detail=f"over the rate limit {name}", headers=refusal.fields)
+    name = rejection.settings.name
+    return TooManyRequests(rejection.retry_after, detail=f"over the rate limit {name}", headers=rejection.fields)

@@ -1,12 +1,12 @@
-"""The Python client of the gateway: trade an Auth0 token for a session, run playbooks, follow them to their end.
+"""The Python client of the gateway: exchange an Auth0 token for a session, run playbooks and wait for their end.
 
-`Client` blocks, `AsyncClient` awaits; both have the same operations. They use nothing of the gateway itself, never
-repeat a request on their own, follow no redirects, and keep tokens out of `repr` and errors.
+`Client` is blocking, `AsyncClient` is asynchronous; both have the same operations. They import no other module of the
+gateway, do not retry requests, do not follow redirects, and do not show tokens in `repr` or errors.
 
     ClientError
-    ├── ConnectionFailed        no answer came
+    ├── ConnectionFailed        no response
     ├── ExecutionTimeout        the execution did not end in time
-    └── ApiError                the gateway answered with an error
+    └── ApiError                the gateway responded with an error
         ├── BadRequest          400
         ├── Unauthorized        401
         ├── Forbidden           403

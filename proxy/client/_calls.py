@@ -1,6 +1,6 @@
-"""The client's operations as plain values: what to send, and how to read the answer. No I/O here.
+"""The client's operations as values: the request to send, and how to parse its response. Without I/O.
 
-`proxy.client` sends these calls, blocking or awaiting. Import from there.
+Private to `proxy.client`, whose two clients send these calls.
 """
 
 from __future__ import annotations
@@ -60,7 +60,16 @@ _LIST_PLAYBOOKS = "query ListPlaybooks { playbooks { name description variables 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request and how to read its answer; sending it is all that the two clients do differently."""
+    """One request, and how to parse its response.
+
+    Args:
+        method: the HTTP method.
+        path: the path of the request.
+        read: returns the operation's value for the JSON body of the response.
+        body: the JSON body of the request.
+        token: the session token that is sent.
+        secrets: texts that must not appear in errors.
+    """
 
     method: str
     path: str
@@ -70,27 +79,35 @@ class Call(Generic[T]):
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def arguments(self) -> dict[str, Any]:
+        """Return the arguments of httpx's `request`."""
         headers = {"accept": "application/json"}
         if self.token is not None:
             headers["authorization"] = f"Bearer {self.token}"
         return {"method": self.method, "url": self.path, "json": self.body, "headers": headers}
 
     def result(self, response: httpx.Response) -> T:
-        """The operation's value, or the `ApiError` that the answer stands for."""
+        """Return the operation's value from a response.
+
+        Raises:
+            ApiError: the response is an error, or can't be parsed.
+        """
         request_id = response.headers.get("x-request-id")
         content = _json(response)
         error = _error_in(response, content)
         if error is not None:
-            raise self._clean(error)
+            raise self._without_secrets(error)
         try:
             return self.read(content)
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise ApiError(response.status_code, "The answer is not what a gateway says", request_id) from None
+            raise ApiError(
+                response.status_code, "The response is not a valid response of the gateway", request_id
+            ) from None
 
-    def no_answer(self, error: httpx.HTTPError) -> ConnectionFailed:
-        return ConnectionFailed(self._hide(f"No answer from the gateway: {type(error).__name__}: {error}"))
+    def no_response(self, error: httpx.HTTPError) -> ConnectionFailed:
+        """Return the error of a request without a response."""
+        return ConnectionFailed(self._hide(f"No response from the gateway: {type(error).__name__}: {error}"))
 
-    def _clean(self, error: ApiError) -> ApiError:
+    def _without_secrets(self, error: ApiError) -> ApiError:
         error.message = self._hide(error.message)
         error.args = (error.status, error.message, *error.args[2:])
         return error
@@ -128,10 +145,10 @@ def _error_in(response: httpx.Response, content: Any) -> ApiError | None:
 
 
 def _graphql_status(extensions: Mapping[str, Any], http_status: int) -> int:
-    """What a GraphQL error stands for: its own status, else its code's, else the response's, else a bad request."""
-    told = extensions.get("status")
-    if isinstance(told, int) and not isinstance(told, bool):
-        return told
+    """Return the status of a GraphQL error: its own, else that of its code, else that of the response, else 400."""
+    given = extensions.get("status")
+    if isinstance(given, int) and not isinstance(given, bool):
+        return given
     return _STATUS_OF_CODE.get(str(extensions.get("code")), http_status if http_status >= 400 else 400)
 
 
@@ -181,24 +198,33 @@ def _access(data: Mapping[str, Any], playbook: str, permission: str) -> AccessCh
 
 
 def _checked(token: str, what: str) -> str:
-    # A control character in a header makes the transport's own error quote the header, token and all.
+    # If a header contains a control character, the error of the transport quotes the header with the token.
     if not _TOKEN.fullmatch(token):
-        raise ValueError(f"The {what} is empty or has characters that no token has")
+        raise ValueError(f"The {what} is empty or contains characters that are invalid in a token")
     return token
 
 
 def pause(status: ExecutionStatus, interval: float, deadline: float | None) -> float:
-    """Seconds until the next look at an execution that has not ended."""
+    """Return the seconds until the next request for the status of an execution that has not ended.
+
+    Args:
+        status: the last status.
+        interval: the seconds between requests.
+        deadline: the time on the monotonic clock at which to stop; None: never.
+
+    Raises:
+        ExecutionTimeout: the deadline has passed.
+    """
     if deadline is None:
         return interval
-    left = deadline - time.monotonic()
-    if left <= 0:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
         raise ExecutionTimeout(status.execution_id, status.status)
-    return min(interval, left)
+    return min(interval, remaining)
 
 
 class Session:
-    """What the two clients share: where the gateway is, which session is used, and the operations as calls."""
+    """The common base of both clients: the url of the gateway, the session token, and the operations as calls."""
 
     def __init__(self, base_url: str, session_token: str | None, timeout: float) -> None:
         url = httpx.URL(base_url)
@@ -215,10 +241,10 @@ class Session:
 
     @property
     def session_token(self) -> str | None:
-        """The session in use: keep it like a password, and give it to a new client to go on with the session."""
+        """Return the token of the session in use; keep it secret. A new client continues the session with it."""
         return self._token
 
-    def _needed(self) -> str:
+    def _required_token(self) -> str:
         if self._token is None:
             raise Unauthorized(401, "Not signed in: call login() first")
         return self._token
@@ -234,7 +260,7 @@ class Session:
         return Call("POST", "/api/auth/validate", lambda data: data["valid"] is True, body, secrets=(token,))
 
     def _access_call(self, playbook: str, permission: str) -> Call[AccessCheck]:
-        token = self._needed()
+        token = self._required_token()
         body = {"session_token": token, "playbook_name": playbook, "permission_type": permission}
         return Call(
             "POST",
@@ -245,16 +271,16 @@ class Session:
         )
 
     def _logout_call(self, everywhere: bool) -> Call[None]:
-        return Call("POST", "/api/auth/logout", lambda data: None, {"everywhere": everywhere}, self._needed())
+        return Call("POST", "/api/auth/logout", lambda data: None, {"everywhere": everywhere}, self._required_token())
 
     def _me_call(self) -> Call[User]:
-        return Call("GET", "/api/auth/me", lambda data: _user(data["user"]), None, self._needed())
+        return Call("GET", "/api/auth/me", lambda data: _user(data["user"]), None, self._required_token())
 
     def _graphql_call(
         self, query: str, variables: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], T]
     ) -> Call[T]:
         body = {"query": query, "variables": dict(variables or {})}
-        return Call("POST", "/graphql", lambda content: read(content["data"]), body, self._needed())
+        return Call("POST", "/graphql", lambda content: read(content["data"]), body, self._required_token())
 
     def _execute_call(self, name: str, variables: Mapping[str, Any] | None) -> Call[str]:
         arguments = {"name": name, "vars": dict(variables or {})}

@@ -1,4 +1,4 @@
-"""What `proxy.client` gives back and what it raises. Import both from there, where the errors' tree stands."""
+"""The values and errors of `proxy.client`, which exports them and documents the hierarchy of the errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who is signed in. `user_id` is stable over logins and restarts."""
+    """The signed-in user. `user_id` stays the same across logins and restarts."""
 
     user_id: int
     email: str
@@ -19,7 +19,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
-    """A new session. The token is left out of `repr`, so a logged result does not give the session away."""
+    """A new session. `repr` does not show the token, so that a logged result does not disclose it."""
 
     session_token: str = field(repr=False)
     user: User
@@ -28,10 +28,20 @@ class LoginResult:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionStatus:
-    """How far an execution is.
+    """The status of an execution.
 
-    `status` is `pending`, `running`, `completed`, `failed` or `cancelled`. `completed` is true once the execution has
-    ended in any way; `failed` and `cancelled` say how. `variables` and `result` are JSON values.
+    Args:
+        execution_id: the id of the execution.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        completed: True if the execution has ended, also if it failed or was cancelled.
+        failed: True if the execution failed.
+        cancelled: True if the execution was cancelled.
+        path: the path of the playbook.
+        current_step: the name of the current step.
+        completed_steps: the names of the completed steps.
+        variables: the variables, a JSON value.
+        result: the result, a JSON value.
+        error: the error text.
     """
 
     execution_id: str
@@ -49,7 +59,15 @@ class ExecutionStatus:
 
 @dataclass(frozen=True, slots=True)
 class Playbook:
-    """A playbook that the user may see; `name` is what `execute_playbook` takes, `variables` are its defaults."""
+    """A playbook that the user may view.
+
+    Args:
+        name: the path, which is the argument of `execute_playbook`.
+        description: the description.
+        variables: the variables with their defaults, a JSON value.
+        version: the version in the catalog.
+        kind: the kind of the resource, such as `Playbook`.
+    """
 
     name: str
     description: str | None = None
@@ -60,7 +78,15 @@ class Playbook:
 
 @dataclass(frozen=True, slots=True)
 class AccessCheck:
-    """Whether the user may do `permission` with `playbook`, and what the gateway says about it."""
+    """The result of an access check.
+
+    Args:
+        allowed: True if the user has the permission.
+        playbook: the path of the playbook.
+        permission: the permission.
+        user_id: the id of the user.
+        message: the message of the gateway.
+    """
 
     allowed: bool
     playbook: str
@@ -70,15 +96,15 @@ class AccessCheck:
 
 
 class ClientError(Exception):
-    """Base of everything that the client raises on purpose."""
+    """The base class of the client's errors."""
 
 
 class ConnectionFailed(ClientError):
-    """No answer came: refused, reset, timed out, or not HTTP. Whether the gateway acted on the request is unknown."""
+    """No response: connection refused or reset, timeout, or not HTTP. The gateway may have processed the request."""
 
 
 class ExecutionTimeout(ClientError):
-    """The execution had not ended in the time that the caller allowed. It goes on without us."""
+    """The execution did not end before the timeout. It continues to run."""
 
     def __init__(self, execution_id: str, status: str) -> None:
         super().__init__(execution_id, status)
@@ -90,11 +116,13 @@ class ExecutionTimeout(ClientError):
 
 
 class ApiError(ClientError):
-    """The gateway answered with an error, by HTTP status or within GraphQL.
+    """An error response of the gateway, or a response that can't be parsed.
 
-    `status` is the HTTP status (of a GraphQL error: the one it stands for), `message` the gateway's text, `request_id`
-    what finds the request in the gateway's log, `code` GraphQL's `extensions.code`. An answer that the client cannot
-    read is an `ApiError` too, with the status it came with.
+    Args:
+        status: the HTTP status; for a GraphQL error, the equivalent HTTP status.
+        message: the error text of the gateway.
+        request_id: the id of the request in the gateway's log.
+        code: the `extensions.code` of a GraphQL error.
     """
 
     def __init__(self, status: int, message: str, request_id: str | None = None, code: str | None = None) -> None:
@@ -110,15 +138,15 @@ class ApiError(ClientError):
 
 
 class BadRequest(ApiError):
-    """400: the input is wrong; the message names the field."""
+    """400: the input is invalid; the message names the field."""
 
 
 class Unauthorized(ApiError):
-    """401: no session, an ended one, or an Auth0 token that was refused. Sign in again."""
+    """401: no session, an ended session, or a rejected Auth0 token. Sign in again."""
 
 
 class Forbidden(ApiError):
-    """403: signed in, but no rule allows it."""
+    """403: no access rule allows the request."""
 
 
 class NotFound(ApiError):
@@ -126,7 +154,15 @@ class NotFound(ApiError):
 
 
 class RateLimited(ApiError):
-    """429: too many requests. `retry_after` is in seconds, None if the gateway did not say."""
+    """429: too many requests.
+
+    Args:
+        status: the HTTP status.
+        message: the error text of the gateway.
+        request_id: the id of the request in the gateway's log.
+        code: the `extensions.code` of a GraphQL error.
+        retry_after: the seconds to wait before the next request; None if the response did not contain it.
+    """
 
     def __init__(
         self,
@@ -142,4 +178,4 @@ class RateLimited(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx: the gateway or the NoETL server behind it failed, is unreachable (502), full (503) or late (504)."""
+    """5xx: the gateway or the NoETL server failed, is unreachable (502), overloaded (503) or timed out (504)."""

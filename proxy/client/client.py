@@ -1,4 +1,4 @@
-"""`Client`, which blocks, and `AsyncClient`, which awaits: they send the calls of `_calls.py` over httpx."""
+"""`Client` (blocking) and `AsyncClient` (asynchronous): send the calls of `_calls.py` with httpx."""
 
 from __future__ import annotations
 
@@ -26,10 +26,17 @@ T = TypeVar("T")
 
 
 class Client(Session):
-    """A gateway client that blocks. Use it as a context manager, or call `close()`.
+    """A blocking client of the gateway. Use it as a context manager, or call `close()`.
 
-    `timeout` (seconds) bounds each wait of a request: to connect, to send, for the next bytes of the answer.
-    `session_token` goes on with an earlier session. `verify` and `transport` are httpx's.
+    Args:
+        base_url: the url of the gateway.
+        session_token: the token of an existing session, to continue it.
+        timeout: the maximum time for each step of a request (connect, send, receive the next bytes), in seconds.
+        verify: the verification of the server's certificate, as in httpx.
+        transport: the transport, as in httpx.
+
+    Raises:
+        ValueError: `base_url`, `session_token` or `timeout` is invalid.
     """
 
     def __init__(
@@ -53,32 +60,38 @@ class Client(Session):
         self.close()
 
     def close(self) -> None:
-        """Close the connections. The session goes on until it expires or `logout()` ends it."""
+        """Close the connections. The session stays valid until it expires or `logout()` ends it."""
         self._http.close()
 
     def login(self, auth0_token: str, auth0_domain: str | None = None, duration_hours: int = 8) -> LoginResult:
-        """Trade an Auth0 `id_token` for a session and use it from here on. The gateway may shorten the duration.
+        """Exchange an Auth0 `id_token` for a session, and use this session from then on.
 
-        Raises `Unauthorized` if the token is refused.
+        Args:
+            auth0_token: the `id_token`.
+            auth0_domain: the domain of the tenant; None: not sent.
+            duration_hours: the requested duration of the session, in hours. The gateway may shorten it.
+
+        Raises:
+            Unauthorized: the token is rejected.
         """
         result = self._send(self._login_call(auth0_token, auth0_domain, duration_hours))
         self._token = result.session_token
         return result
 
     def validate_session(self) -> bool:
-        """Whether there is a session and the gateway still knows it."""
+        """Return True if there is a session that is still valid."""
         return self._token is not None and self._send(self._validate_call(self._token))
 
     def check_access(self, playbook: str, permission: str = "execute") -> AccessCheck:
-        """What the access list says; `permission` is execute, view, modify or delete."""
+        """Return whether the user may use a playbook; `permission` is execute, view, modify or delete."""
         return self._send(self._access_call(playbook, permission))
 
     def me(self) -> User:
-        """Who is signed in."""
+        """Return the signed-in user."""
         return self._send(self._me_call())
 
     def logout(self, everywhere: bool = False) -> None:
-        """End this session, or all of the user's. A session that had ended already is no error."""
+        """End this session, or all sessions of the user (`everywhere`). Ignore a session that has already ended."""
         if self._token is None:
             return
         with suppress(Unauthorized):
@@ -86,19 +99,30 @@ class Client(Session):
         self._token = None
 
     def execute_playbook(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
-        """Start a playbook; returns the execution id. Raises `Forbidden` or `NotFound`."""
+        """Start a playbook and return the id of its execution.
+
+        Raises:
+            Forbidden: no rule allows the user to execute the playbook.
+            NotFound: the playbook does not exist.
+        """
         return self._send(self._execute_call(name, variables))
 
     def get_execution_status(self, execution_id: str) -> ExecutionStatus:
-        """How far an execution is."""
+        """Return the status of an execution."""
         return self._send(self._status_call(execution_id))
 
     def wait_for_completion(
         self, execution_id: str, poll_interval: float = 1.0, timeout: float | None = None
     ) -> ExecutionStatus:
-        """Look every `poll_interval` seconds until the execution has ended, well or badly.
+        """Request the status until the execution has ended, also if it failed or was cancelled. Return the last status.
 
-        After `timeout` seconds (None: never) raises `ExecutionTimeout`; a look under way is finished first.
+        Args:
+            execution_id: the id of the execution.
+            poll_interval: the seconds between two requests.
+            timeout: the maximum time to wait, in seconds; None: no limit. A request in progress is finished first.
+
+        Raises:
+            ExecutionTimeout: the execution did not end in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (status := self.get_execution_status(execution_id)).completed:
@@ -106,27 +130,42 @@ class Client(Session):
         return status
 
     def cancel_execution(self, execution_id: str, reason: str | None = None) -> ExecutionStatus:
-        """Stop an execution; returns how it stands after that."""
+        """Cancel an execution and return its status after that."""
         return self._send(self._cancel_call(execution_id, reason))
 
     def playbooks(self) -> tuple[Playbook, ...]:
-        """The playbooks that the user may see."""
+        """Return the playbooks that the user may view."""
         return self._send(self._playbooks_call())
 
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Run any GraphQL operation; returns `data`. An answer with errors raises the first of them."""
+        """Run a GraphQL operation and return `data`.
+
+        Raises:
+            ApiError: the first error of the response.
+        """
         return self._send(self._graphql_call(query, variables, dict))
 
     def _send(self, call: Call[T]) -> T:
         try:
             response = self._http.request(**call.arguments())
         except httpx.HTTPError as error:
-            raise call.no_answer(error) from None
+            raise call.no_response(error) from None
         return call.result(response)
 
 
 class AsyncClient(Session):
-    """A gateway client that awaits; otherwise as `Client`. Use it with `async with`, or call `aclose()`."""
+    """An asynchronous client of the gateway. Use it with `async with`, or call `aclose()`.
+
+    Args:
+        base_url: the url of the gateway.
+        session_token: the token of an existing session, to continue it.
+        timeout: the maximum time for each step of a request (connect, send, receive the next bytes), in seconds.
+        verify: the verification of the server's certificate, as in httpx.
+        transport: the transport, as in httpx.
+
+    Raises:
+        ValueError: `base_url`, `session_token` or `timeout` is invalid.
+    """
 
     def __init__(
         self,
@@ -149,29 +188,29 @@ class AsyncClient(Session):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """As `Client.close`."""
+        """See `Client.close`."""
         await self._http.aclose()
 
     async def login(self, auth0_token: str, auth0_domain: str | None = None, duration_hours: int = 8) -> LoginResult:
-        """As `Client.login`."""
+        """See `Client.login`."""
         result = await self._send(self._login_call(auth0_token, auth0_domain, duration_hours))
         self._token = result.session_token
         return result
 
     async def validate_session(self) -> bool:
-        """As `Client.validate_session`."""
+        """See `Client.validate_session`."""
         return self._token is not None and await self._send(self._validate_call(self._token))
 
     async def check_access(self, playbook: str, permission: str = "execute") -> AccessCheck:
-        """As `Client.check_access`."""
+        """See `Client.check_access`."""
         return await self._send(self._access_call(playbook, permission))
 
     async def me(self) -> User:
-        """As `Client.me`."""
+        """See `Client.me`."""
         return await self._send(self._me_call())
 
     async def logout(self, everywhere: bool = False) -> None:
-        """As `Client.logout`."""
+        """See `Client.logout`."""
         if self._token is None:
             return
         with suppress(Unauthorized):
@@ -179,38 +218,38 @@ class AsyncClient(Session):
         self._token = None
 
     async def execute_playbook(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
-        """As `Client.execute_playbook`."""
+        """See `Client.execute_playbook`."""
         return await self._send(self._execute_call(name, variables))
 
     async def get_execution_status(self, execution_id: str) -> ExecutionStatus:
-        """As `Client.get_execution_status`."""
+        """See `Client.get_execution_status`."""
         return await self._send(self._status_call(execution_id))
 
     async def wait_for_completion(
         self, execution_id: str, poll_interval: float = 1.0, timeout: float | None = None
     ) -> ExecutionStatus:
-        """As `Client.wait_for_completion`."""
+        """See `Client.wait_for_completion`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        # Another process ends the execution, so there is nothing to wait on but the clock.
+        # The execution ends in another process, so polling is the only way to wait.
         while not (status := await self.get_execution_status(execution_id)).completed:  # noqa: ASYNC110
             await asyncio.sleep(pause(status, poll_interval, deadline))
         return status
 
     async def cancel_execution(self, execution_id: str, reason: str | None = None) -> ExecutionStatus:
-        """As `Client.cancel_execution`."""
+        """See `Client.cancel_execution`."""
         return await self._send(self._cancel_call(execution_id, reason))
 
     async def playbooks(self) -> tuple[Playbook, ...]:
-        """As `Client.playbooks`."""
+        """See `Client.playbooks`."""
         return await self._send(self._playbooks_call())
 
     async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """As `Client.graphql`."""
+        """See `Client.graphql`."""
         return await self._send(self._graphql_call(query, variables, dict))
 
     async def _send(self, call: Call[T]) -> T:
         try:
             response = await self._http.request(**call.arguments())
         except httpx.HTTPError as error:
-            raise call.no_answer(error) from None
+            raise call.no_response(error) from None
         return call.result(response)

@@ -105,7 +105,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
             shared=True,
             port=port,
             worker=number,
-            numbers=Path(numbers),
+            metrics=Path(metrics),
             parent=parent,
         )
         try:
@@ -116,15 +116,15 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
             return failure.exit_code
         return 0
 
-    with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as numbers:
+    with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as metrics:
         changed = _changed(compiled) if watch else None
-        supervisor = Supervisor(compiled, configuration_loader(config), work, changed, Path(numbers))
+        supervisor = Supervisor(compiled, configuration_loader(config), work, changed, Path(metrics))
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 
 
 def _changed(compiled: Compiled) -> Callable[[Compiled], bool]:
     changes = Changes(compiled.loaded)
-    return lambda current: changes.seen(current.loaded)
+    return lambda current: changes.detected(current.loaded)
 
 
 class _failures_in_one_line:

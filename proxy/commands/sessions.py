@@ -15,7 +15,7 @@ import click
 from proxy.commands.common import CONFIG, Failed, load_configuration, table
 from proxy.config.compile import Compiled
 from proxy.gateway import open_audit, open_store, session_folder
-from proxy.observe.audit import act
+from proxy.observe.audit import local_event
 from proxy.sessions.store import Session, SessionStore, StoreError, instant
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ def end(config: Path, session_id: str | None, user: str | None, everyone: bool) 
     if audit is not None:
         whose = session_id or user or "everyone"
         audit.append(
-            act("session.end", "success" if count else "failed", f"noetl-edge sessions end: {count} of {whose}")
+            local_event("session.end", "success" if count else "failed", f"noetl-edge sessions end: {count} of {whose}")
         )
     click.echo(f"ended {count} session{'s' * (count != 1)}")
     if not count:

@@ -36,7 +36,7 @@ HANDLERS: dict[str, HandlerFacts] = {
     "static": HandlerFacts(("GET",), "files of a folder", later="static files"),
     "auth.login": HandlerFacts(("POST",), "exchange an Auth0 token for a session"),
     "auth.validate": HandlerFacts(("POST",), "whether a session is valid, and its user", "own"),
-    "auth.check_access": HandlerFacts(("POST",), "whether the user may do something with a playbook", "own"),
+    "auth.check_access": HandlerFacts(("POST",), "whether the user has a permission for a playbook", "own"),
     "auth.logout": HandlerFacts(("POST",), "end the session, or all sessions of the user", "own"),
     "auth.sessions": HandlerFacts(("GET", "DELETE"), "list the user's sessions; DELETE with `{id}` ends one", "needed"),
     "auth.me": HandlerFacts(("GET",), "the signed-in user", "needed"),

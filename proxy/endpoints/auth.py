@@ -175,7 +175,7 @@ class AuthHandlers:
         return head.fields.credentials
 
     async def check_access(self, context: RequestContext) -> Response:
-        """Tell whether the user may do something with a playbook."""
+        """Return whether the user has a permission for a playbook."""
         head, data = context.head, await context.body.read(_LIMIT)
         wanted = _wanted_access(head, data)
         credentials = self._credentials(head, data)
@@ -246,7 +246,7 @@ class AuthHandlers:
         """Make a ticket of one use for the session."""
         ticket = secrets.token_urlsafe(24)
         expires_at = time.time() + _TICKET_SECONDS
-        await self.store.put_ticket(hashlib.sha256(ticket.encode()).digest(), context.who.key, expires_at)
+        await self.store.store_ticket(hashlib.sha256(ticket.encode()).digest(), context.who.key, expires_at)
         return json_response({"ticket": ticket, "expires_in": _TICKET_SECONDS})
 
     async def me(self, context: RequestContext) -> Response:
@@ -260,7 +260,7 @@ class AuthHandlers:
 
 
 class WantedAccess(NamedTuple):
-    """What `check-access` is asked about: a playbook, and the kind of permission as given and as an action."""
+    """The arguments of a `check-access` request: a playbook, and a permission with its action."""
 
     playbook: str
     kind: str

@@ -37,7 +37,7 @@ class BackchannelLogout:
             logout = await read_logout_token(token, self.provider.tenants.values())
         except (InvalidToken, KeySetUnavailable) as error:
             raise _refused(str(error)) from None
-        ended = await self.store.end_told(logout)
+        ended = await self.store.end_by_logout(logout)
         if ended is None:
             raise _refused("the token was used before")
         context.detail = _told(ended)

@@ -220,7 +220,7 @@ class OperationExchange(FastExchange):
         client = self.route.api.client
         if head.status in client.retries.statuses and self._connection is not None:
             state = client.retry_state(self._call.wanted.method, whole=True)
-            if state.again_after_status(head.status, self._connection.watch):
+            if state.again_after_status(head.status, self._connection.observer):
                 self._connection.abandon(self)
                 self._ask(state)
                 return
@@ -250,7 +250,7 @@ class OperationExchange(FastExchange):
             self._resume(BadGateway(detail=str(fault)))
             return
         state = client.retry_state(self._call.wanted.method, whole=True)
-        endpoint = self._connection.watch if self._connection is not None else None
+        endpoint = self._connection.observer if self._connection is not None else None
         if state.again_after_fault(fault.kind, endpoint):
             self._ask(state)
         else:

@@ -1,4 +1,4 @@
-"""The GraphiQL page: one document with everything in it, so that no other host is asked for anything."""
+"""The GraphiQL page: one self-contained document, which loads nothing from other hosts."""
 
 from __future__ import annotations
 

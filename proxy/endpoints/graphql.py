@@ -35,7 +35,7 @@ from proxy.graphql.http import (
     negotiate,
     read_body,
     read_query,
-    refused,
+    rejected,
 )
 from proxy.graphql.persisted import Library
 from proxy.graphql.resolvers import Context, ProxyCall
@@ -103,18 +103,18 @@ class GraphqlHandler:
     async def _run(self, context: RequestContext, wanted: GraphqlRequest) -> GraphqlAnswer:
         operation = self.documents.find(wanted, context.who.user_id)
         if isinstance(operation, Invalid):
-            return refused(operation.errors, operation.code)
+            return rejected(operation.errors, operation.code)
         kind = operation.kind(wanted.operation_name)
         if kind is None:
             text = "operationName must name one of the document's operations"
-            return refused((GraphQLError(text),), "BAD_USER_INPUT")
+            return rejected((GraphQLError(text),), "BAD_USER_INPUT")
         if kind is not OperationType.QUERY and context.head.method != "POST":
             raise MethodNotAllowed(("OPTIONS", "POST"))
         if kind is OperationType.SUBSCRIPTION:
             text = "Subscriptions are not available yet: poll executionStatus"
-            return refused((GraphQLError(text),), "BAD_USER_INPUT")
+            return rejected((GraphQLError(text),), "BAD_USER_INPUT")
         if operation.introspects and not self._may_introspect(context.who):
-            return refused((GraphQLError("Introspection is not allowed"),), "FORBIDDEN")
+            return rejected((GraphQLError("Introspection is not allowed"),), "FORBIDDEN")
         result = await self._execute(context, wanted, operation)
         answer, behind = answered(result)
         context.denied = context.denied or is_denied(behind)

@@ -14,7 +14,7 @@ from proxy.config.compile import Compiled
 from proxy.errors import NotFound
 from proxy.exchange import RequestContext
 from proxy.http.response import NO_STORE, Response
-from proxy.observe.exposition import CONTENT_TYPE, Shelf, exposition
+from proxy.observe.exposition import CONTENT_TYPE, MetricsFolder, exposition
 from proxy.observe.metrics import Collected, Metrics, add
 from proxy.relay.event_streams import Drain
 from proxy.sessions.store import SessionStore, StoreError
@@ -36,11 +36,11 @@ class Measured(Protocol):
 
 @dataclass(slots=True)
 class Measures:
-    """The numbers of this process: `metrics` counts, `sources` add what they know when asked, `shelf` is shared."""
+    """The metrics of this process: counters, and `sources` that add values at each scrape."""
 
     metrics: Metrics = field(default_factory=Metrics)
     sources: list[Source] = field(default_factory=list)
-    shelf: Shelf | None = None
+    metrics_folder: MetricsFolder | None = None
 
     def here(self, gateway: Measured) -> Collected:
         """This process's own numbers."""
@@ -58,7 +58,7 @@ class Measures:
     def all(self, gateway: Measured) -> Collected:
         """Those of all workers."""
         mine = self.here(gateway)
-        return mine if self.shelf is None else self.shelf.with_others(mine)
+        return mine if self.metrics_folder is None else self.metrics_folder.merged(mine)
 
 
 def measure_upstreams(clients: Iterable[UpstreamClient], out: Collected) -> None:
@@ -79,7 +79,7 @@ def measure_upstreams(clients: Iterable[UpstreamClient], out: Collected) -> None
             add(out, "noetl_gateway_upstream_pending", who, pool.waiting)
             if endpoint.circuit is not None:
                 add(out, "noetl_gateway_upstream_circuit", who, _CIRCUIT[endpoint.circuit.state])
-            add(out, "noetl_gateway_upstream_healthy", who, int(endpoint.fit(pool.now())))
+            add(out, "noetl_gateway_upstream_healthy", who, int(endpoint.is_usable(pool.now())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""GraphQL on graphql-core: the schema, documents parsed and validated once, and GraphQL over HTTP."""
+"""GraphQL with graphql-core: the schema, documents that are parsed and validated once, and GraphQL over HTTP."""

@@ -1,4 +1,4 @@
-"""Makes what a configuration says about documents: the limits, the cache, and which documents may run."""
+"""Build the GraphQL parts of a configuration: the limits, the document cache, and the documents that may run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from proxy.graphql.trusted import Trusted, load_trusted, read_trusted
 
 
 def make_library(schema: GraphQLSchema, settings: Graphql, folder: Path) -> Library:
-    """The documents of an endpoint. `folder` is that of the configuration file. Raises ConfigError."""
+    """Return the documents of an endpoint; paths are relative to `folder`, the folder of the configuration file.
+
+    Raises:
+        ConfigError: a trusted document is invalid.
+    """
     if settings.trusted_documents is not None:
-        return load_trusted(folder / settings.trusted_documents, _unhurried(schema, settings))
+        return load_trusted(folder / settings.trusted_documents, _without_timeout(schema, settings))
     documents = Documents(
         schema,
         _limits(settings),
@@ -29,14 +33,14 @@ def make_library(schema: GraphQLSchema, settings: Graphql, folder: Path) -> Libr
 
 
 def check_trusted(settings: Graphql, folder: Path) -> Trusted:
-    """What the folder of trusted documents holds, and what is wrong with it; nothing if there is none."""
+    """Return the trusted documents and their problems; an empty `Trusted` if none are configured."""
     if settings.trusted_documents is None:
         return Trusted()
-    return read_trusted(folder / settings.trusted_documents, _unhurried(make_schema(), settings))
+    return read_trusted(folder / settings.trusted_documents, _without_timeout(make_schema(), settings))
 
 
-def _unhurried(schema: GraphQLSchema, settings: Graphql) -> Documents:
-    """For trusted documents: within the limits like all others, but nobody waits for them."""
+def _without_timeout(schema: GraphQLSchema, settings: Graphql) -> Documents:
+    """Return a parser for trusted documents: with the limits of all documents, but without a validation timeout."""
     return Documents(schema, _limits(settings), cache=0, suggestions=settings.suggestions)
 
 

@@ -1,7 +1,7 @@
-"""GraphQL documents: limits first, then validation, then plans, once per text, and kept. Pure.
+"""Parse, limit, validate and plan GraphQL documents, once per text, and cache the result. Pure.
 
-Limits are counted before validation (`limits.py`), and validation and planning are under a deadline
-(`validation.py`), so that no document can keep the event loop busy.
+Limits are checked before validation (`limits.py`), and validation and planning have a deadline (`validation.py`), so
+that no document can block the event loop.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from proxy.graphql.validation import Deadline, Overtime, validate_in_time, witho
 _MAX_CACHED_TEXT = 16 * 1024
 _LIMIT = "LIMIT_EXCEEDED"
 _SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
-_TOO_MUCH = re.compile(r"more than \d+ tokens|nested too deeply")
+_LIMIT_MESSAGE = re.compile(r"more than \d+ tokens|nested too deeply")
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A valid document and what must be known of it before it runs."""
+    """A valid document, with the types and the plans of its operations."""
 
     document: DocumentNode
     kinds: Mapping[str | None, OperationType]
@@ -45,11 +45,11 @@ class Operation:
     plans: Mapping[str | None, Plan]
 
     def kind(self, name: str | None) -> OperationType | None:
-        """The type of the operation of that name, or of the only one."""
+        """Return the type of the operation with this name, or of the only operation if `name` is None."""
         return self.kinds.get(self._name(name))
 
     def plan(self, name: str | None) -> Plan | None:
-        """The plan of the operation of that name, or of the only one, if it has one."""
+        """Return the plan of the operation with this name, or of the only operation; None if it has no plan."""
         return self.plans.get(self._name(name))
 
     def _name(self, name: str | None) -> str | None:
@@ -58,26 +58,31 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """Why a document can't run, with the errors' `extensions.code`."""
+    """The errors of a document that can't run, with their `extensions.code`."""
 
     errors: tuple[GraphQLError, ...]
     code: str = "BAD_USER_INPUT"
 
     @property
     def limit(self) -> bool:
-        """Whether the document is too much, rather than wrong."""
+        """Return True if the document exceeds a limit."""
         return self.code == _LIMIT
 
 
-def refusal(text: str, code: str) -> Invalid:
-    """A document that is refused with one error."""
+def rejection(text: str, code: str) -> Invalid:
+    """Return the result for a document that is rejected with one error."""
     return Invalid((GraphQLError(text),), code)
 
 
 class Documents:
-    """Parses, validates and plans each document once, and keeps as many as `cache` says.
+    """A cache of parsed, validated and planned documents.
 
-    `seconds` is the processor time that one may take.
+    Args:
+        schema: the schema that documents are validated against.
+        limits: the limits of a document.
+        cache: the maximum number of cached documents.
+        suggestions: True if errors suggest names of the schema.
+        seconds: the maximum processor time for one document, in seconds.
     """
 
     def __init__(
@@ -85,53 +90,53 @@ class Documents:
     ) -> None:
         self._schema = schema
         self._limits = limits
-        self._cache = cache
+        self._size = cache
         self._suggestions = suggestions
         self._seconds = seconds
-        self._kept: OrderedDict[str, Operation] = OrderedDict()
+        self._cached: OrderedDict[str, Operation] = OrderedDict()
 
     def known(self, text: str) -> Operation | None:
-        """The ready operation of a document's text, if it is kept."""
-        known = self._kept.get(text)
-        if known is not None:
-            self._kept.move_to_end(text)
-        return known
+        """Return the operation of a document's text from the cache; None if it is not cached."""
+        operation = self._cached.get(text)
+        if operation is not None:
+            self._cached.move_to_end(text)
+        return operation
 
     def get(self, text: str) -> Operation | Invalid:
-        """The ready operation of a document's text."""
-        known = self.known(text)
-        if known is not None:
-            return known
+        """Return the operation of a document's text, or its errors."""
+        cached = self.known(text)
+        if cached is not None:
+            return cached
         found = self._prepare(text)
-        if isinstance(found, Operation) and self._cache and len(text) <= _MAX_CACHED_TEXT:
-            self._kept[text] = found
-            if len(self._kept) > self._cache:
-                self._kept.popitem(last=False)
+        if isinstance(found, Operation) and self._size and len(text) <= _MAX_CACHED_TEXT:
+            self._cached[text] = found
+            if len(self._cached) > self._size:
+                self._cached.popitem(last=False)
         return found
 
     def _prepare(self, text: str) -> Operation | Invalid:
         excess = check_size(text, self._limits)
         if excess:
-            return refusal(excess, _LIMIT)
+            return rejection(excess, _LIMIT)
         try:
             with without_collection():
                 return self._parsed(text, Deadline(self._seconds))
         except Overtime:
-            return refusal("The document takes too long to validate (graphql.validation_timeout)", _LIMIT)
+            return rejection("The document takes too long to validate (graphql.validation_timeout)", _LIMIT)
         except RecursionError:
-            return refusal("The document is nested too deeply", _LIMIT)
+            return rejection("The document is nested too deeply", _LIMIT)
 
     def _parsed(self, text: str, deadline: Deadline) -> Operation | Invalid:
         try:
             document = parse(text, no_location=False, max_tokens=self._limits.tokens)
         except GraphQLSyntaxError as error:
-            return Invalid((error,), _LIMIT if _TOO_MUCH.search(error.message) else "BAD_USER_INPUT")
+            return Invalid((error,), _LIMIT if _LIMIT_MESSAGE.search(error.message) else "BAD_USER_INPUT")
         excess = check_limits(self._schema, document, self._limits)
         if excess:
-            return refusal(excess, _LIMIT)
+            return rejection(excess, _LIMIT)
         errors = validate_in_time(self._schema, document, deadline, hide_suggestions=not self._suggestions)
         if errors:
-            return Invalid(tuple(error if self._suggestions else _plain(error) for error in errors))
+            return Invalid(tuple(error if self._suggestions else _without_suggestion(error) for error in errors))
         operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
         kinds = {node.name.value if node.name else None: node.operation for node in operations}
         introspects = _introspects(document)
@@ -139,18 +144,18 @@ class Documents:
         return Operation(document, kinds, introspects, plans)
 
 
-def _plain(error: GraphQLError) -> GraphQLError:
-    """Without the suggestions that graphql-core makes all the same, as that of a selection."""
+def _without_suggestion(error: GraphQLError) -> GraphQLError:
+    """Return the error without the suggestion that graphql-core adds even with `hide_suggestions`."""
     return GraphQLError(_SUGGESTION.sub("", error.message), error.nodes)
 
 
 def _introspects(document: DocumentNode) -> bool:
     found = False
 
-    class Look(Visitor):
+    class Search(Visitor):
         def enter_field(self, node: FieldNode, *_: object) -> None:
             nonlocal found
             found = found or node.name.value in ("__schema", "__type")
 
-    visit(document, Look())
+    visit(document, Search())
     return found

@@ -1,7 +1,7 @@
-"""GraphQL over HTTP (the GraphQL-over-HTTP draft of 2023): what a request asks for, and how an answer is sent. Pure.
+"""GraphQL over HTTP (the GraphQL-over-HTTP draft of 2023): parse requests and build responses. Pure.
 
-`application/json` answers are 200 once a well-formed request was understood; `application/graphql-response+json`
-answers carry the status that the outcome deserves.
+A response to a well-formed request as `application/json` has status 200, even with errors; a response as
+`application/graphql-response+json` has the status of the result.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from proxy.errors import BadRequest, GatewayError, InternalError
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
 PREFIX = "sha256:"
-"""What a `documentId` begins with (GraphQL over HTTP, appendix A, "Persisted Documents")."""
-_OF_ARGUMENTS = "Argument "
-"""How graphql-core begins what it says of a field's arguments. All else that it says of a field that runs is of a value
-that does not fit the schema, and may hold the value: our own fault, and not told."""
+"""The prefix of a `documentId` (GraphQL over HTTP, appendix A, "Persisted Documents")."""
+_ARGUMENT_ERROR = "Argument "
+"""The prefix of graphql-core's errors about a field's arguments. Every other error of graphql-core with a path reports
+a value that does not match the schema, and may contain that value: its text is not sent."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class GraphqlRequest:
-    """One request: the document's text, or only its SHA-256, or both; its variables, and which operation to run."""
+    """One request: the text of the document, its SHA-256, or both; the variables; the name of the operation to run."""
 
     query: str | None
     variables: Mapping[str, Any] | None
@@ -38,7 +38,7 @@ class GraphqlRequest:
 
 
 class GraphqlAnswer(NamedTuple):
-    """One answer: its body, and the status it has as `application/graphql-response+json` and as JSON."""
+    """One response: the body, and its status as `application/graphql-response+json` and as `application/json`."""
 
     body: dict[str, Any]
     status: int
@@ -46,7 +46,7 @@ class GraphqlAnswer(NamedTuple):
 
 
 def negotiate(accept: str | None) -> str | None:
-    """The media type to answer with; None if the client accepts neither."""
+    """Return the media type of the response for an `Accept` header; None if the client accepts neither type."""
     if accept is None or not accept.strip():
         return JSON
     best, best_weight = None, 0.0
@@ -73,7 +73,11 @@ def _weight(parameters: str) -> float:
 
 
 def read_body(document: Any, batch: int) -> list[GraphqlRequest] | GraphqlRequest:
-    """The request, or the batch of requests, in a parsed body. Raises BadRequest."""
+    """Return the request, or the batch of at most `batch` requests, in a parsed JSON body.
+
+    Raises:
+        BadRequest: the body is not a GraphQL request.
+    """
     if isinstance(document, list):
         if batch < 2:
             raise BadRequest("Batches are not accepted: send one request")
@@ -84,7 +88,11 @@ def read_body(document: Any, batch: int) -> list[GraphqlRequest] | GraphqlReques
 
 
 def read_query(parameters: Mapping[str, str]) -> GraphqlRequest:
-    """The request in the parameters of a GET. Raises BadRequest."""
+    """Return the request in the query parameters of a GET.
+
+    Raises:
+        BadRequest: the parameters are not a GraphQL request.
+    """
     values: dict[str, Any] = dict(parameters)
     for name in ("variables", "extensions"):
         if values.get(name):
@@ -121,12 +129,12 @@ def _request(document: Any) -> GraphqlRequest:
 
 
 def hash_of(text: str) -> str:
-    """The SHA-256 of a document's text, in hexadecimal digits."""
+    """Return the SHA-256 of a document's text, in hexadecimal digits."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _document_id(given: Any) -> str | None:
-    """The hash in a `documentId`, if there is one."""
+    """Return the hash in a `documentId`; None if there is no `documentId`."""
     if given is None:
         return None
     if not isinstance(given, str) or not given.startswith(PREFIX) or not _HASH.fullmatch(given.removeprefix(PREFIX)):
@@ -135,7 +143,7 @@ def _document_id(given: Any) -> str | None:
 
 
 def _persisted(extensions: dict[str, Any] | None) -> str | None:
-    """The hash in Apollo's `extensions.persistedQuery`, if there is one."""
+    """Return the hash in Apollo's `extensions.persistedQuery`; None if there is none."""
     given = (extensions or {}).get("persistedQuery")
     if given is None:
         return None
@@ -147,25 +155,25 @@ def _persisted(extensions: dict[str, Any] | None) -> str | None:
     return found
 
 
-def refused(errors: tuple[GraphQLError, ...], code: str) -> GraphqlAnswer:
-    """The answer to a document that can't run: no `data`. As JSON it is 200 all the same, if it could be read."""
+def rejected(errors: tuple[GraphQLError, ...], code: str) -> GraphqlAnswer:
+    """Return the response for a document that can't run: without `data`; status 200 as `application/json`."""
     body = {"errors": [_formatted(error, code, 400) for error in errors]}
     return GraphqlAnswer(body, 400, 200)
 
 
 def answered(result: ExecutionResult) -> tuple[GraphqlAnswer, list[tuple[GraphQLError, GatewayError]]]:
-    """The answer to a document that ran, and the errors behind it, for the log."""
+    """Return the response for a document that ran, and the causes of its errors for the log."""
     body: dict[str, Any] = {}
-    behind: list[tuple[GraphQLError, GatewayError]] = []
+    causes: list[tuple[GraphQLError, GatewayError]] = []
     if result.errors:
         body["errors"] = []
         for error in result.errors:
             cause = _cause(error)
-            behind.append((error, cause))
+            causes.append((error, cause))
             body["errors"].append(_formatted(error, cause.code, cause.status, cause.text))
     body["data"] = result.data
-    failed = behind and result.data is None
-    return GraphqlAnswer(body, behind[0][1].status if failed else 200, 200), behind
+    failed = causes and result.data is None
+    return GraphqlAnswer(body, causes[0][1].status if failed else 200, 200), causes
 
 
 def _cause(error: GraphQLError) -> GatewayError:
@@ -176,7 +184,7 @@ def _cause(error: GraphQLError) -> GatewayError:
         return original
     if original is not None and not isinstance(original, GraphQLError):
         return InternalError(detail=repr(original))
-    if error.path is not None and not error.message.startswith(_OF_ARGUMENTS):
+    if error.path is not None and not error.message.startswith(_ARGUMENT_ERROR):
         return InternalError(detail=error.message)
     return BadRequest(error.message)
 

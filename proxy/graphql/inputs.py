@@ -1,7 +1,7 @@
-"""Variables and arguments of a planned operation: what plain values become, worked out once per document. Pure.
+"""Coercion of the variables and arguments of a planned operation, prepared once per document. Pure.
 
-Only values that graphql-core would take as they are, or replace by a default known beforehand, are handled here. All
-else, every mistake in particular, is left to graphql-core's own coercion, so that there is one wording and one rule.
+This module handles only values that graphql-core would use unchanged or replace by a constant default. All other
+values, and all errors, go through graphql-core's own coercion, so that rules and error texts exist once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from graphql.execution.values import VariableValues, coerce_argument
 from graphql.language import Visitor
 
 MAX_ERRORS = 50
-"""As graphql-core's `execute` has it."""
+"""The maximum number of errors about variables, as in graphql-core's `execute`."""
 _INT = 2**31
 _CONSTANTS = (str, int, float, bool, type(None))
 Raw = Mapping[str, Any]
@@ -76,7 +76,7 @@ _PLAIN: dict[str, Plain] = {
 
 
 def _plain(kind: Any) -> Plain | None:
-    """Whether a value of this type is its own coercion; None where that can't be told by a look."""
+    """Return a test for values of this type that coercion does not change; None if there is no simple test."""
     if isinstance(kind, GraphQLEnumType):
         names = frozenset(name for name, value in kind.values.items() if value.value == name)
         return lambda value: type(value) is str and value in names
@@ -116,7 +116,7 @@ class Variables:
         return True
 
     def plain(self, raw: Raw) -> dict[str, Any] | None:
-        """The values, where they are plain; None leaves them to `full`."""
+        """Return the values if coercion does not change them; None if `full` must coerce them."""
         if not self._simple:
             return None
         values: dict[str, Any] = {}
@@ -138,12 +138,12 @@ class Variables:
         return values
 
     def full(self, raw: Raw) -> VariableValues | list[GraphQLError]:
-        """The values, or what is wrong with them, as graphql-core has it."""
+        """Return the values as coerced by graphql-core, or its errors."""
         return get_variable_values(self._schema, self._nodes, dict(raw), MAX_ERRORS, self._hide)
 
 
 class Arguments:
-    """The arguments of one field: constants, and variables by name."""
+    """The arguments of one field: constants, and references to variables."""
 
     __slots__ = ("_constants", "_definition", "_hide", "_node", "_plain", "_rows")
 
@@ -175,7 +175,7 @@ class Arguments:
         return isinstance(constant, _CONSTANTS)
 
     def _constant(self, name: str, argument: GraphQLArgument, *, without: bool) -> Any:
-        """What the argument is as it stands, or without a value; Undefined if it is nothing, or wrong."""
+        """Return the argument's value, or its default (`without`); Undefined if it is absent or invalid."""
         node = next((a for a in self._node.arguments or () if a.name.value == name), None)
         found: dict[str, Any] = {}
         try:
@@ -185,9 +185,14 @@ class Arguments:
         return found.get(argument.out_name or name, Undefined)
 
     def of(self, values: dict[str, Any] | None, full: Callable[[], VariableValues]) -> dict[str, Any]:
-        """The arguments for these plain variables, if there are, or for all that graphql-core knows of them.
+        """Return the arguments.
 
-        Raises GraphQLError as graphql-core does.
+        Args:
+            values: the variables, if coercion does not change them.
+            full: returns the variables as coerced by graphql-core.
+
+        Raises:
+            GraphQLError: an argument is invalid, as reported by graphql-core.
         """
         if values is not None and self._plain:
             found = dict(self._constants)
@@ -205,13 +210,13 @@ class Arguments:
 
 
 def uses_variables(node: Node) -> bool:
-    """Whether a variable stands anywhere in a part of a document."""
+    """Return True if a part of a document contains a variable."""
     found = False
 
-    class Look(Visitor):
+    class Search(Visitor):
         def enter_variable(self, *_: object) -> None:
             nonlocal found
             found = True
 
-    visit(node, Look())
+    visit(node, Search())
     return found

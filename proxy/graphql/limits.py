@@ -1,7 +1,7 @@
-"""What is too much about a document, counted on what was parsed, before it is validated. Pure.
+"""The limits of a document, checked after parsing and before validation. Pure.
 
-A fragment counts wherever it is spread. Nothing is expanded to be counted, and sums saturate, so counting takes no
-longer than the document is long.
+A fragment counts once per spread. Fragments are not expanded and sums saturate, so that the time to count is
+proportional to the length of the document.
 """
 
 from __future__ import annotations
@@ -35,17 +35,27 @@ from graphql.language import Visitor
 
 from proxy.graphql.resolvers import LOCAL, MAX_ITEMS
 
-DEAR = 10
-"""What a field costs that makes an upstream call, or whose value is a list. Any other costs 1."""
+HIGH_COST = 10
+"""The cost of a field that makes an upstream call or whose value is a list. Every other field costs 1."""
 ASSUMED_ITEMS = 4
-"""The items of a list that has no `first`: of introspection, as it is."""
+"""The assumed length of a list without the argument `first`, such as the lists of introspection."""
 _MAX_COUNT = 1_000_000
 _MAX_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentLimits:
-    """See the `graphql.limits` block."""
+    """The limits of one document; see the `graphql.limits` block.
+
+    Args:
+        size: the maximum length, in bytes.
+        tokens: the maximum number of tokens.
+        depth: the maximum nesting of fields.
+        aliases: the maximum number of aliases of an operation.
+        root_fields: the maximum number of root fields of an operation.
+        directives: the maximum number of directives.
+        cost: the maximum cost of an operation.
+    """
 
     size: int
     tokens: int
@@ -57,14 +67,14 @@ class DocumentLimits:
 
 
 def check_size(text: str, limits: DocumentLimits) -> str:
-    """What is too much about a text, before it is parsed; empty if nothing is."""
+    """Return an error text if the document is too long to be parsed; otherwise an empty text."""
     if len(text) > limits.size or len(text.encode("utf-8", "surrogatepass")) > limits.size:
-        return f"The document has more than {limits.size} bytes; send what is long as a variable"
+        return f"The document has more than {limits.size} bytes; send long values as variables"
     return ""
 
 
 def check_limits(schema: GraphQLSchema, document: DocumentNode, limits: DocumentLimits) -> str:
-    """What is too much about a document; empty if nothing is."""
+    """Return an error text for the first limit that a document exceeds; otherwise an empty text."""
     directives = _directives(document)
     if directives > limits.directives:
         return f"The document has more than {limits.directives} directives"
@@ -80,12 +90,12 @@ def check_limits(schema: GraphQLSchema, document: DocumentNode, limits: Document
         if count.depth > limits.depth:
             return f"The operation is nested deeper than {limits.depth}"
         if count.cost > limits.cost:
-            return f"The operation costs {_told(count.cost)}, and graphql.limits.cost is {limits.cost}"
+            return f"The operation costs {_cost_text(count.cost)}, and graphql.limits.cost is {limits.cost}"
     return ""
 
 
 def cost_of(schema: GraphQLSchema, document: DocumentNode) -> int:
-    """The cost of a document's dearest operation, at most a million."""
+    """Return the highest cost of an operation of a document, at most 1,000,000."""
     counter = _Counter(schema, document)
     return max(
         counter.count(node.selection_set, schema.get_root_type(node.operation)).cost
@@ -94,7 +104,7 @@ def cost_of(schema: GraphQLSchema, document: DocumentNode) -> int:
     )
 
 
-def _told(cost: int) -> str:
+def _cost_text(cost: int) -> str:
     return f"{_MAX_COUNT} or more" if cost >= _MAX_COUNT else str(cost)
 
 
@@ -127,9 +137,9 @@ class _Count:
 
 
 class _Counter:
-    """Counts selections, each fragment once; a fragment within itself counts as nothing (validation refuses it).
+    """Counts selections, and each fragment only once.
 
-    What the schema does not know counts as a plain field: validation refuses that too.
+    A fragment that contains itself counts as zero, and an unknown field as a simple field: validation rejects both.
     """
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
@@ -165,7 +175,7 @@ class _Counter:
         cost, items = 1, 1
         if definition is not None:
             many = is_list_type(_bare(definition.type))
-            cost = DEAR if many or self._calls(name, parent) else 1
+            cost = HIGH_COST if many or self._calls(name, parent) else 1
             items = _items(definition, node) if many else 1
         return _Count(depth, below.aliases + (1 if node.alias else 0), 1, cost + items * below.cost)
 
@@ -186,16 +196,18 @@ def _bare(kind: Any) -> Any:
 
 
 def _items(definition: GraphQLField, node: FieldNode) -> int:
-    """How many items of a list may come: as many as `first` says, or as it may say at most."""
+    """Return the maximum number of items of a list: the value of `first`, or its highest allowed value."""
     first = definition.args.get("first")
     if first is None:
         return ASSUMED_ITEMS
     given = [argument.value for argument in node.arguments or () if argument.name.value == "first"]
-    default = _asked(first.default.literal, MAX_ITEMS) if first.default and first.default.literal else MAX_ITEMS
-    return max((_asked(value, default) for value in given), default=default)
+    default = (
+        _requested_items(first.default.literal, MAX_ITEMS) if first.default and first.default.literal else MAX_ITEMS
+    )
+    return max((_requested_items(value, default) for value in given), default=default)
 
 
-def _asked(value: ValueNode, default: int) -> int:
+def _requested_items(value: ValueNode, default: int) -> int:
     if isinstance(value, NullValueNode):
         return default
     if isinstance(value, IntValueNode):

@@ -1,8 +1,8 @@
-"""Selections of a planned operation: resolved values become what is answered, as graphql-core completes them. Pure.
+"""Completion of resolved values into the response data of a planned operation, equal to graphql-core's. Pure.
 
-Values are plain data (mappings, lists, leaves) that are there already; nothing below a root field is waited for. A
-leaf whose Python type is already the one that is written is taken as it is; all others go through their type's own
-coercion, and all errors through graphql-core's own.
+Values are plain data (mappings, lists, scalars); nothing below a root field is awaited. A scalar whose Python type is
+already the type of the response is used unchanged. All other values go through the coercion of their GraphQL type, and
+all errors through graphql-core.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ Subfields = Callable[[GraphQLObjectType, list[FieldNode]], "list[PlannedField] |
 
 
 class _Never:
-    """No value has this type."""
+    """A type without instances: every value goes through coercion."""
 
 
-_AS_IT_IS: dict[str, type] = {GraphQLString.name: str, GraphQLID.name: str, GraphQLBoolean.name: bool}
+_UNCHANGED: dict[str, type] = {GraphQLString.name: str, GraphQLID.name: str, GraphQLBoolean.name: bool}
 
 
-def _as_it_is(kind: Any) -> type:
-    """The type of values that are written as they are where this type is asked for."""
+def _unchanged_type(kind: Any) -> type:
+    """Return the Python type of the values that are written unchanged for this GraphQL type."""
     named = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
     if not isinstance(named, GraphQLScalarType):
         return _Never
     any_object = dict if named.coerce_output_value is GraphQLScalarType.serialize else _Never
-    return _AS_IT_IS.get(named.name, any_object)
+    return _UNCHANGED.get(named.name, any_object)
 
 
 _LISTS = (list, tuple)
@@ -57,10 +57,19 @@ _complete_leaf = Executor.complete_leaf_value
 
 
 class PlannedField:
-    """One field of a selection. `key` is its name in the answer, `as_it_is` the type of values that need no look,
-    and `null_as_it_is` whether null does not either."""
+    """One field of a selection.
 
-    __slots__ = ("_value", "as_it_is", "definition", "key", "name", "nodes", "null_as_it_is", "nullable", "parent")
+    `unchanged` is the Python type of values that are written unchanged, and `null_unchanged` is True if null is too.
+
+    Args:
+        key: the field's name in the response.
+        name: the field's name in the schema.
+        nodes: the field's nodes in the document.
+        definition: the field's definition in the schema.
+        parent: the type that the field belongs to.
+    """
+
+    __slots__ = ("_value", "definition", "key", "name", "nodes", "null_unchanged", "nullable", "parent", "unchanged")
 
     def __init__(
         self, key: str, name: str, nodes: list[FieldNode], definition: GraphQLField, parent: GraphQLObjectType
@@ -71,17 +80,21 @@ class PlannedField:
         self.definition = definition
         self.parent = parent
         self.nullable = not isinstance(definition.type, GraphQLNonNull)
-        self.null_as_it_is = self.nullable
-        self.as_it_is = _as_it_is(definition.type)
+        self.null_unchanged = self.nullable
+        self.unchanged = _unchanged_type(definition.type)
         self._value: Value | None = None
 
     def prepare(self, subfields: Subfields) -> bool:
-        """Work out how its values are completed; whether that can be planned."""
+        """Prepare the completion of values. Return False if the field can't be planned."""
         self._value = self._completer(self.definition.type, subfields)
         return self._value is not None
 
     def complete(self, value: Any, path: Path, errors: Errors) -> Any:
-        """The answer's part for a resolved value. Raises the located error of a field that must not be null."""
+        """Return the response data for a resolved value.
+
+        Raises:
+            GraphQLError: the located error of a field that must not be null.
+        """
         assert self._value is not None  # noqa: S101 - prepared when the plan was made
         try:
             return self._value(value, (path, self.key), errors)
@@ -89,7 +102,7 @@ class PlannedField:
             return self.failed(error, path, errors)
 
     def failed(self, error: Exception, path: Path, errors: Errors) -> None:
-        """Note the error of this field, or raise it located where the field must not be null."""
+        """Add the error to `errors`, or raise it with its location if the field must not be null."""
         self._handle(error, (path, self.key), errors, nullable=self.nullable)
 
     def _handle(self, error: Exception, path: Path, errors: Errors, *, nullable: bool) -> None:
@@ -128,16 +141,16 @@ class PlannedField:
             return None
         text = f"Expected Iterable, but did not find one for field '{self.parent}.{self.name}'."
         nullable = not isinstance(kind.of_type, GraphQLNonNull)
-        as_it_is = _as_it_is(kind.of_type)
+        unchanged = _unchanged_type(kind.of_type)
 
         def complete(value: Any, path: Path, errors: Errors) -> Any:
-            if _is_nothing(value):
+            if _is_absent(value):
                 return None
             if type(value) not in _LISTS and not is_iterable(value):
                 raise GraphQLError(text)
             completed: list[Any] = []
             for index, item in enumerate(value):
-                if type(item) is as_it_is:
+                if type(item) is unchanged:
                     completed.append(item)
                     continue
                 at = (path, index)
@@ -151,8 +164,8 @@ class PlannedField:
         return complete
 
 
-def _is_nothing(value: Any) -> bool:
-    """Whether there is no value; raises the value if it is an error."""
+def _is_absent(value: Any) -> bool:
+    """Return True if there is no value. Raise the value if it is an exception."""
     if isinstance(value, Exception):
         raise value
     return value is None or value is Undefined
@@ -160,18 +173,18 @@ def _is_nothing(value: Any) -> bool:
 
 def _leaf(kind: Any) -> Value:
     def complete(value: Any, path: Path, errors: Errors) -> Any:
-        return None if _is_nothing(value) else _complete_leaf(kind, value)
+        return None if _is_absent(value) else _complete_leaf(kind, value)
 
     return complete
 
 
 def _object(fields: list[PlannedField]) -> Value:
-    rows = tuple((field.key, field.as_it_is, field.null_as_it_is, field) for field in fields)
+    rows = tuple((field.key, field.unchanged, field.null_unchanged, field) for field in fields)
     names = tuple(field.name for field in fields)
     all_of = itemgetter(*names) if len(set(names) - {"__typename"}) > 1 and "__typename" not in names else None
 
     def complete(value: Any, path: Path, errors: Errors) -> Any:
-        if _is_nothing(value):
+        if _is_absent(value):
             return None
         try:
             found = all_of(value) if all_of is not None and type(value) is dict else _each_of(value, names)
@@ -179,29 +192,29 @@ def _object(fields: list[PlannedField]) -> Value:
             found = _each_of(value, names)
         return {
             key: item
-            if type(item) is as_it_is or (item is None and null_as_it_is)
+            if type(item) is unchanged or (item is None and null_unchanged)
             else field.complete(item, path, errors)
-            for (key, as_it_is, null_as_it_is, field), item in zip(rows, found, strict=True)
+            for (key, unchanged, null_unchanged, field), item in zip(rows, found, strict=True)
         }
 
     return complete
 
 
 def _each_of(value: Any, names: Sequence[str]) -> Sequence[Any]:
-    """As graphql-core's default resolver finds them: by key, or by attribute."""
+    """Return the values of these fields, by key or by attribute like graphql-core's default resolver."""
     if isinstance(value, Mapping):
         return [value.get(name) for name in names]
     return [getattr(value, name, None) for name in names]
 
 
 class PlannedTypename(PlannedField):
-    """`__typename`: the same text, whatever the value."""
+    """The field `__typename`: the name of the type, for every value."""
 
     __slots__ = ()
 
     def prepare(self, subfields: Subfields) -> bool:
         self._value = lambda value, path, errors: self.parent.name
-        self.as_it_is, self.null_as_it_is = _Never, False
+        self.unchanged, self.null_unchanged = _Never, False
         return True
 
 

@@ -1,7 +1,7 @@
-"""Which document a request means: its text, a trusted document, or one that was persisted by its hash. Pure.
+"""Look up the document of a request: by its text, as a trusted document, or as a persisted query. Pure.
 
-Where documents are trusted, no other text runs, whatever it hashes to. Automatic persisted queries follow Apollo's
-protocol: a hash that is not known is told so, the client sends text and hash once, and from then on the hash alone.
+If trusted documents are configured, no other document runs. Automatic persisted queries follow Apollo's protocol: an
+unknown hash gets the error `PersistedQueryNotFound`, the client sends text and hash once, and then only the hash.
 """
 
 from __future__ import annotations
@@ -10,73 +10,73 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Protocol
 
-from proxy.graphql.documents import Documents, Invalid, Operation, refusal
+from proxy.graphql.documents import Documents, Invalid, Operation, rejection
 from proxy.graphql.http import GraphqlRequest
 
 ENTRY = 256
-"""Bytes that a kept document counts beside its text."""
+"""The fixed weight of a cached text, in bytes, in addition to its length."""
 _SHARE = 4
 
 
 class Library(Protocol):
-    """Finds the documents that requests mean."""
+    """The documents that requests can refer to."""
 
     def known(self, text: str) -> Operation | None:
-        """The ready operation of a text that may run, if it is kept."""
+        """Return the cached operation of a text that may run; None if there is none."""
 
     def find(self, wanted: GraphqlRequest, who: object) -> Operation | Invalid:
-        """The ready operation of the document that a request of somebody means."""
+        """Return the operation of a request's document, or its errors; `who` identifies the user."""
 
 
 class AnyDocuments:
-    """Any valid document may run; with `persisted` by its hash too."""
+    """A library in which any valid document may run, also by its hash if `persisted` is given."""
 
     def __init__(self, documents: Documents, persisted: PersistedQueries | None) -> None:
         self._documents = documents
         self._persisted = persisted
 
     def known(self, text: str) -> Operation | None:
-        """The ready operation of a text, if it is kept."""
+        """Return the cached operation of a text; None if it is not cached."""
         return self._documents.known(text)
 
     def find(self, wanted: GraphqlRequest, who: object) -> Operation | Invalid:
-        """The ready operation; a text that comes with its hash is kept for that, if it is valid."""
+        """Return the operation, or its errors. A valid text that is sent with its hash is stored under that hash."""
         if wanted.query is None:
             if self._persisted is None:
-                return refusal("PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")
+                return rejection("PersistedQueryNotSupported", "PERSISTED_QUERY_NOT_SUPPORTED")
             text = self._persisted.get(wanted.hash or "")
             if text is None:
-                return refusal("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
+                return rejection("PersistedQueryNotFound", "PERSISTED_QUERY_NOT_FOUND")
             return self._documents.get(text)
         found = self._documents.get(wanted.query)
         if self._persisted is not None and wanted.hash is not None and isinstance(found, Operation):
-            self._persisted.keep(wanted.hash, wanted.query, who)
+            self._persisted.store(wanted.hash, wanted.query, who)
         return found
 
 
 class TrustedDocuments:
-    """Only these run, by their hash or by their very text."""
+    """A library in which only these documents may run, by their hash or by their exact text."""
 
     def __init__(self, by_hash: Mapping[str, Operation], by_text: Mapping[str, Operation]) -> None:
         self._by_hash = by_hash
         self._by_text = by_text
 
     def known(self, text: str) -> Operation | None:
-        """The ready operation of a trusted text."""
+        """Return the operation of a trusted text; None if it is not trusted."""
         return self._by_text.get(text)
 
     def find(self, wanted: GraphqlRequest, who: object) -> Operation | Invalid:
-        """The ready operation of a trusted document."""
+        """Return the operation of a trusted document, or an error."""
         by_text = wanted.query is not None
         found = self._by_text.get(wanted.query or "") if by_text else self._by_hash.get(wanted.hash or "")
-        return found or refusal("The document is not one of those that this gateway trusts", "DOCUMENT_NOT_TRUSTED")
+        return found or rejection("The document is not one of those that this gateway trusts", "DOCUMENT_NOT_TRUSTED")
 
 
 class PersistedQueries:
-    """Texts by their hash, at most `size` bytes of them: those not used for longest go first.
+    """A cache of texts by their hash, of at most `size` bytes. The least recently used text is removed first.
 
-    Nobody takes more than a quarter: whoever keeps more loses what they used least themselves, so that no one can push
-    out what others keep.
+    One user can fill at most a quarter of the cache. Beyond that, the user's own least recently used text is removed,
+    so that no user can displace the texts of all others.
     """
 
     def __init__(self, size: int) -> None:
@@ -91,7 +91,7 @@ class PersistedQueries:
         return len(self._texts)
 
     def get(self, key: str) -> str | None:
-        """The text of a hash."""
+        """Return the text of a hash; None if it is not cached."""
         known = self._texts.get(key)
         if known is None:
             return None
@@ -100,8 +100,8 @@ class PersistedQueries:
         self._owned[who].move_to_end(key)
         return text
 
-    def keep(self, key: str, text: str, who: object) -> None:
-        """Keep a text under its hash, on the account of whoever sent it first."""
+    def store(self, key: str, text: str, who: object) -> None:
+        """Store a text under its hash, and count it for the user who sent it first."""
         weight = len(text.encode("utf-8", "surrogatepass")) + ENTRY
         if self.get(key) is not None or weight > self._share:
             return

@@ -1,8 +1,8 @@
-"""Plans: an operation of the plain shape, worked out once, that runs without graphql-core's executor.
+"""Plans: simple operations, prepared once, that run without graphql-core's executor.
 
-What a plan answers is byte for byte what `graphql.execute` would: data, errors, their order and places. It calls the
-schema's own resolvers. Operations that are not plain (introspection, conditions that hang on variables, other
-directives, abstract types, subscriptions) have no plan, and go through `execute`.
+The result of a plan is equal to that of `graphql.execute`: data, errors, their order and locations. A plan calls the
+same resolvers. Operations that are not simple (introspection, `@skip` or `@include` with variables, other directives,
+abstract types, subscriptions) have no plan, and run with `execute`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from proxy.graphql.validation import Deadline
 _CONDITIONS = ("skip", "include")
 _NO_VARIABLES = VariableValues({}, {})
 Given = dict[str, Any] | GraphQLError
-"""What a resolver is called with, or why it can't be."""
+"""The arguments of a resolver, or the error that prevents its call."""
 
 
 class _Run:
-    """One run of a plan: the errors so far, and what a resolver is told of all that graphql-core would tell."""
+    """One run of a plan: its errors, and the part of graphql-core's resolve info that resolvers use."""
 
     __slots__ = ("context", "errors")
 
@@ -51,7 +51,7 @@ class _Run:
 
 
 class _Root:
-    """A root field: its arguments, its resolver, and how its value is completed."""
+    """A root field with its arguments, its resolver and the completion of its value."""
 
     __slots__ = ("_resolve", "arguments", "field")
 
@@ -61,10 +61,14 @@ class _Root:
         self.arguments = Arguments(field.definition, field.nodes[0], hide=hide)
 
     def start(self, arguments: Given, run: _Run) -> Any:
-        """Its part of the answer, or the awaitable that `finish` makes that of. Raises GraphQLError."""
+        """Return the field's response data, or an awaitable for `finish`.
+
+        Raises:
+            GraphQLError: the field must not be null, and failed.
+        """
         try:
             if isinstance(arguments, GraphQLError):
-                raise arguments.with_traceback(None)  # it is kept, and would keep the frames of every run
+                raise arguments.with_traceback(None)  # a cached error would collect the frames of every run
             found = None if self._resolve is None else self._resolve(None, run, **arguments)
             if is_awaitable(found):
                 return found
@@ -73,7 +77,11 @@ class _Root:
         return self.field.complete(found, None, run.errors)
 
     async def finish(self, found: Awaitable[Any], run: _Run) -> Any:
-        """Its part of the answer. Raises GraphQLError."""
+        """Return the field's response data from the awaitable that `start` returned.
+
+        Raises:
+            GraphQLError: the field must not be null, and failed.
+        """
         try:
             value = await found
         except Exception as error:
@@ -86,7 +94,7 @@ Started = tuple[_Root, Given]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One operation, worked out. `resolvers` are the names of its root fields."""
+    """The plan of one operation. `resolvers` are the names of its root fields."""
 
     roots: tuple[_Root, ...]
     variables: Variables
@@ -95,27 +103,27 @@ class Plan:
 
     @property
     def in_turn(self) -> bool:
-        """Whether its resolvers run one after the other, so that it can be driven by hand."""
+        """Return True if the resolvers run one after the other, so that the caller can run them without a task."""
         return self.serial or len(self.roots) == 1
 
     def ready(self, variables: Mapping[str, Any]) -> Ready:
-        """The plan with these variables."""
+        """Return the plan with the values of its variables."""
         values, whole = self.variables.plain(variables), None
         if values is None:
             whole = self.variables.full(variables)
             if isinstance(whole, list):
-                return Ready((), in_turn=self.in_turn, refusal=tuple(whole))
+                return Ready((), in_turn=self.in_turn, errors=tuple(whole))
 
         def full() -> VariableValues:
             found = self.variables.full(variables) if whole is None else whole
-            assert not isinstance(found, list)  # noqa: S101 - plain values are never refused
+            assert not isinstance(found, list)  # noqa: S101 - values that need no coercion are valid
             return found
 
         roots = tuple((root, _given(root, values, full)) for root in self.roots)
         return Ready(roots, in_turn=self.in_turn)
 
     async def run(self, context: Any, variables: Mapping[str, Any]) -> ExecutionResult:
-        """The result for these variables; `context` is the resolvers' `info.context`."""
+        """Run the plan with these variables and return the result; `context` is the resolvers' `info.context`."""
         return await self.ready(variables).run(context)
 
 
@@ -128,16 +136,16 @@ def _given(root: _Root, values: dict[str, Any] | None, full: Callable[[], Variab
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A plan with its variables: what each root field is called with is known. It may run any number of times."""
+    """A plan with the arguments of each root field. It may run any number of times."""
 
     roots: tuple[Started, ...]
     in_turn: bool
-    refusal: tuple[GraphQLError, ...] = ()
+    errors: tuple[GraphQLError, ...] = ()
 
     async def run(self, context: Any) -> ExecutionResult:
-        """The result; `context` is the resolvers' `info.context`."""
-        if self.refusal:
-            return ExecutionResult(None, list(self.refusal))
+        """Run the plan and return the result; `context` is the resolvers' `info.context`."""
+        if self.errors:
+            return ExecutionResult(None, list(self.errors))
         run = _Run(context)
         data: dict[str, Any] = {}
         try:
@@ -171,7 +179,7 @@ class Ready:
 
 
 class _Planner:
-    """Makes the plans of one document."""
+    """The planner for the operations of one document."""
 
     def __init__(self, schema: GraphQLSchema, document: DocumentNode, deadline: Deadline, *, hide: bool) -> None:
         self._schema = schema
@@ -231,11 +239,18 @@ class _Planner:
 def make_plans(
     schema: GraphQLSchema, document: DocumentNode, deadline: Deadline, *, hide: bool
 ) -> dict[str | None, Plan]:
-    """The plans of a valid document's operations, by name; those that are not plain have none.
+    """Return the plans of a valid document's simple operations, by name.
 
-    `hide`: errors about variables and arguments make no suggestions. Raises Overtime.
+    Args:
+        schema: the schema of the document.
+        document: the valid document.
+        deadline: the limit on processor time.
+        hide: True if errors about variables and arguments must not suggest names.
+
+    Raises:
+        Overtime: the deadline has passed.
     """
-    if not _is_plain(document):
+    if not _is_simple(document):
         return {}
     planner = _Planner(schema, document, deadline, hide=hide)
     nodes = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
@@ -246,13 +261,13 @@ def make_plans(
     return {name: plan for name, plan in plans.items() if plan is not None}
 
 
-def _is_plain(document: DocumentNode) -> bool:
-    plain = True
+def _is_simple(document: DocumentNode) -> bool:
+    simple = True
 
-    class Look(Visitor):
+    class Search(Visitor):
         def enter_directive(self, node: DirectiveNode, *_: object) -> None:
-            nonlocal plain
-            plain = plain and node.name.value in _CONDITIONS and not uses_variables(node)
+            nonlocal simple
+            simple = simple and node.name.value in _CONDITIONS and not uses_variables(node)
 
-    visit(document, Look())
-    return plain
+    visit(document, Search())
+    return simple

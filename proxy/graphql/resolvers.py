@@ -1,4 +1,4 @@
-"""What each field of the schema does: a judgement, then a typed call upstream."""
+"""The resolvers of the schema: each authorizes the request, and then makes a typed call to the NoETL API."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ from proxy.sessions.store import SessionStore
 
 _MAX_PAGES = 10
 MAX_ITEMS = 1000
-"""The most that `first` may ask for."""
+"""The highest value of the argument `first`."""
 _METHOD = re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE")
 
 
 class ProxyCall(Protocol):
-    """Sends what `proxyRequest` asks for, judged as the same request under /noetl/."""
+    """Sends the request of `proxyRequest`, authorized like the same request under /noetl/."""
 
     async def __call__(self, method: str, endpoint: str, body: Any) -> tuple[int, Any]:
         """Return the status and the JSON body of the response."""
 
 
 class Context(NamedTuple):
-    """What a request's resolvers need. `on_behalf` says for whom calls upstream are made."""
+    """The context of a request's resolvers.
+
+    Args:
+        who: the user.
+        api: the calls to the NoETL API.
+        authorizer: checks the access rules.
+        store: the session store, which also stores the owners of executions.
+        proxy: sends the request of `proxyRequest`.
+        on_behalf: identifies the user and the request in calls to the upstream.
+    """
 
     who: Principal
     api: NoetlApi
@@ -42,17 +51,17 @@ class Context(NamedTuple):
 
 
 class Info(Protocol):
-    """What a resolver is told: graphql-core's resolve info, or what a plan tells in its place."""
+    """The resolve info that a resolver uses: that of graphql-core, or that of a plan."""
 
     @property
     def context(self) -> Context:
-        """What the request's resolvers need."""
+        """Return the context of the request."""
 
 
 async def health(_: Any, info: Info) -> str:
     context = info.context
-    answers = await context.api.client.reachable("/api/health", 5.0)
-    return "ok" if answers else "upstream unreachable"
+    reachable = await context.api.client.reachable("/api/health", 5.0)
+    return "ok" if reachable else "upstream unreachable"
 
 
 def version(_: Any, info: Info) -> str:
@@ -64,7 +73,7 @@ def me(_: Any, info: Info) -> dict[str, Any]:
 
 
 def user_fields(who: Principal) -> dict[str, Any]:
-    """A user as GraphQL shows one."""
+    """Return the fields of the GraphQL type `User`."""
     identity = who.session.identity
     return {
         "userId": who.user_id,
@@ -157,14 +166,14 @@ async def executions(
         for item in fresh:
             seen.add(item.execution_id)
             wanted = path in (None, item.path) and (status is None or item.status == status.lower())
-            if wanted and len(found) < most and await _may_see(context, item):
+            if wanted and len(found) < most and await _may_view(context, item):
                 found.append(_summary(item))
         if len(found) >= most or not fresh:
             break
     return found
 
 
-async def _may_see(context: Context, item: ExecutionSummary) -> bool:
+async def _may_view(context: Context, item: ExecutionSummary) -> bool:
     if item.path is not None and context.who.permits.allows_playbook(Action.VIEW, item.path):
         return True
     return await context.authorizer.started(context.who, item.execution_id)
@@ -189,9 +198,9 @@ def _workload(variables: Any) -> Mapping[str, Any]:
     return variables
 
 
-def _no_client(client_id: str | None) -> None:
+def _reject_client_id(client_id: str | None) -> None:
     if client_id is not None:
-        raise BadRequest("clientId is not available yet: leave it out and poll executionStatus")
+        raise BadRequest("clientId is not available yet: remove it and poll executionStatus")
 
 
 async def execute_playbook(
@@ -203,7 +212,7 @@ async def execute_playbook(
     clientId: str | None = None,
 ) -> dict[str, Any]:
     context = info.context
-    _no_client(clientId)
+    _reject_client_id(clientId)
     context.authorizer.playbook(context.who, Action.EXECUTE, playbook_name(name, "name"))
     workload = _workload(variables)
     started = await context.api.execute(name, workload, resourceKind or "playbook", context.on_behalf)
@@ -218,7 +227,7 @@ async def rerun_execution(
     clientId: str | None = None,
 ) -> dict[str, Any]:
     context = info.context
-    _no_client(clientId)
+    _reject_client_id(clientId)
     path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
     started = await context.api.rerun(executionId, path, _workload(variables), context.on_behalf)
     return _started(context, started, path)
@@ -226,7 +235,7 @@ async def rerun_execution(
 
 def _started(context: Context, started: tuple[str, str], name: str) -> dict[str, Any]:
     execution_id, status = started
-    context.store.remember_execution(execution_id, context.who.user_id, time.time())
+    context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
     return {"id": execution_id, "executionId": execution_id, "name": name, "status": status}
 
 

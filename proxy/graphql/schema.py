@@ -11,7 +11,11 @@ from proxy.graphql.resolvers import MUTATION, QUERY, SUBSCRIPTION
 
 
 def make_schema() -> GraphQLSchema:
-    """Build the schema. Every root field has a resolver, or this raises KeyError."""
+    """Build the schema.
+
+    Raises:
+        KeyError: a root field has no resolver.
+    """
     schema = build_schema(files("proxy.graphql").joinpath("schema.graphql").read_text("utf-8"))
     for kind, resolvers in ((schema.query_type, QUERY), (schema.mutation_type, MUTATION)):
         _attach(kind, resolvers, "resolve")
@@ -21,6 +25,6 @@ def make_schema() -> GraphQLSchema:
 
 def _attach(kind: GraphQLObjectType | None, resolvers: dict[str, Any], slot: str) -> None:
     if kind is None:
-        raise KeyError("the schema lacks a root type")
+        raise KeyError("the schema has no root type")
     for name, field in kind.fields.items():
         setattr(field, slot, resolvers[name])

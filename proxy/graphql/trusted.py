@@ -1,6 +1,6 @@
-"""Reads the folder of trusted documents: `*.graphql` files, and JSON manifests of texts by their SHA-256.
+"""Read the folder of trusted documents: `*.graphql` files, and JSON manifests of texts by their SHA-256.
 
-Every document is parsed, limited and validated at once; what is wrong is told with file, line and column.
+Every document is parsed, limited and validated immediately. Problems are reported with file, line and column.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ KINDS = ("*.graphql", "*.json")
 
 
 def trusted_files(folder: Path) -> list[Path]:
-    """The files of a folder, and of the folders in it, that hold trusted documents."""
+    """Return the files in a folder and its subfolders that can contain trusted documents."""
     return sorted(path for kind in KINDS for path in folder.rglob(kind) if path.is_file())
 
 
 @dataclass(slots=True)
 class Trusted:
-    """What was found in a folder. `count` is the number of documents, `problems` what is wrong with any."""
+    """The contents of a folder: `count` documents, and the problems of those that are invalid."""
 
     by_hash: dict[str, Operation] = field(default_factory=dict)
     by_text: dict[str, Operation] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Trusted:
 
 
 def read_trusted(folder: Path, documents: Documents) -> Trusted:
-    """All trusted documents of a folder, made ready by `documents`."""
+    """Return all trusted documents of a folder, parsed and validated by `documents`."""
     found = Trusted()
     for file in trusted_files(folder):
         try:
@@ -46,12 +46,16 @@ def read_trusted(folder: Path, documents: Documents) -> Trusted:
         if file.suffix == ".json":
             _read_manifest(file, text, documents, found)
         else:
-            _take(found, documents, text, Place(str(file), 1, 1), in_file=True)
+            _add(found, documents, text, Place(str(file), 1, 1), in_file=True)
     return found
 
 
 def load_trusted(folder: Path, documents: Documents) -> TrustedDocuments:
-    """The trusted documents of a folder. Raises ConfigError with every problem."""
+    """Return the trusted documents of a folder.
+
+    Raises:
+        ConfigError: documents are invalid; it contains every problem.
+    """
     found = read_trusted(folder, documents)
     if found.problems:
         raise ConfigError(found.problems)
@@ -73,7 +77,7 @@ def _read_manifest(file: Path, text: str, documents: Documents, found: Trusted) 
         if key.removeprefix(PREFIX).lower() != hash_of(manifest[key]):
             found.problems.append(Problem(place, "", f'"{key[:80]}" is not the SHA-256 of its document'))
         else:
-            _take(found, documents, manifest[key], place, in_file=False)
+            _add(found, documents, manifest[key], place, in_file=False)
 
 
 def _places(file: Path, text: str, manifest: Mapping[str, str]) -> Iterator[tuple[str, Place]]:
@@ -82,18 +86,18 @@ def _places(file: Path, text: str, manifest: Mapping[str, str]) -> Iterator[tupl
         yield key, Place(str(file), text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
 
 
-def _take(found: Trusted, documents: Documents, text: str, place: Place, *, in_file: bool) -> None:
-    """A document, under the hash of its text, and of its text without the space around it."""
+def _add(found: Trusted, documents: Documents, text: str, place: Place, *, in_file: bool) -> None:
+    """Add a document under the hash of its text, and of its text without surrounding whitespace."""
     made = documents.get(text)
     if isinstance(made, Invalid):
         for error in made.errors:
             where, at = place, error.locations[0] if error.locations else None
-            told = error.message.removeprefix("Syntax Error: ")
+            message = error.message.removeprefix("Syntax Error: ")
             if at is not None and in_file:
                 where = Place(place.file, at.line, at.column)
             elif at is not None:
-                told = f"{told} (line {at.line}, column {at.column} of the document)"
-            found.problems.append(Problem(where, "", told))
+                message = f"{message} (line {at.line}, column {at.column} of the document)"
+            found.problems.append(Problem(where, "", message))
         return
     found.count += 1
     for same in (text, text.strip()):

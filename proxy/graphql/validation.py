@@ -1,7 +1,7 @@
-"""Validation that ends in time: graphql-core's rules under a deadline, which is looked at between nodes and, in the one
-rule that may compare every field with every other, between comparisons.
+"""Validation with a deadline: graphql-core's rules, with a check of the time at each node and, in the one rule with
+quadratic complexity, between comparisons.
 
-Time is the thread's processor time, so that a busy machine makes no document wrong.
+The time is the processor time of the thread, so that a busy machine does not make a document invalid.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from graphql.validation.rules.overlapping_fields_can_be_merged import RuleContex
 from graphql.validation.validate import ValidationAbortedError
 
 MAX_ERRORS = 5
-_LOOK_EVERY = 32
-_NOT_THE_DOCUMENT = "Too many validation errors"
+_CHECK_EVERY = 32
+_ERROR_LIMIT_REACHED = "Too many validation errors"
 
 
 class Overtime(Exception):
-    """The time for a document is over."""
+    """The processor time for a document is used up."""
 
 
 class Deadline:
-    """The processor time that one document may take from now on, in seconds."""
+    """A limit on the processor time for one document, from now on; `seconds` is the maximum."""
 
     __slots__ = ("_end",)
 
@@ -36,14 +36,14 @@ class Deadline:
         self._end = time.thread_time() + seconds
 
     def check(self) -> None:
-        """Raise Overtime once the time is over."""
+        """Raise Overtime if the deadline has passed."""
         if time.thread_time() > self._end:
             raise Overtime
 
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No garbage is collected meanwhile: a pause for that is not the document's time."""
+    """Disable garbage collection in a block, so that its pauses do not count as time of the document."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -54,7 +54,7 @@ def without_collection() -> Iterator[None]:
 
 
 class _Clock(ASTValidationRule):
-    """A rule that finds nothing wrong, and looks at the clock at each node."""
+    """A validation rule that reports no errors and checks the deadline at each node."""
 
     def __init__(self, deadline: Deadline, context: ValidationContext) -> None:
         super().__init__(context)
@@ -65,9 +65,9 @@ class _Clock(ASTValidationRule):
 
 
 class _TimedContext(RuleContext):
-    """What the rule about overlapping fields spends its steps from, with a look at the clock now and then."""
+    """The complexity budget of the rule about overlapping fields, with a check of the deadline every few steps."""
 
-    __slots__ = ("_check", "_left", "_steps")
+    __slots__ = ("_check", "_remaining", "_steps")
 
     def __init__(self, deadline: Deadline) -> None:
         self._check = deadline.check
@@ -76,14 +76,14 @@ class _TimedContext(RuleContext):
 
     @property
     def remaining_complexity_budget(self) -> int:
-        """The steps that are left."""
-        return self._left
+        """Return the number of remaining steps."""
+        return self._remaining
 
     @remaining_complexity_budget.setter
-    def remaining_complexity_budget(self, left: int) -> None:
-        self._left = left
+    def remaining_complexity_budget(self, steps: int) -> None:
+        self._remaining = steps
         self._steps += 1
-        if self._steps % _LOOK_EVERY == 0:
+        if self._steps % _CHECK_EVERY == 0:
             self._check()
 
 
@@ -99,7 +99,11 @@ _OTHER_RULES = tuple(rule for rule in specified_rules if rule is not Overlapping
 def validate_in_time(
     schema: GraphQLSchema, document: DocumentNode, deadline: Deadline, *, hide_suggestions: bool
 ) -> Sequence[GraphQLError]:
-    """What is wrong with a document, at most `MAX_ERRORS` and a line that there is more. Raises Overtime."""
+    """Return the errors of a document, at most `MAX_ERRORS`, and then one that there are more.
+
+    Raises:
+        Overtime: the deadline has passed.
+    """
     rules: list[Any] = [partial(_Clock, deadline), *_OTHER_RULES, partial(_TimedOverlaps, deadline)]
     errors = validate(
         schema,
@@ -108,6 +112,6 @@ def validate_in_time(
         max_errors=MAX_ERRORS,
         hide_suggestions=hide_suggestions,
     )
-    if errors and isinstance(errors[-1], ValidationAbortedError) and _NOT_THE_DOCUMENT not in errors[-1].message:
+    if errors and isinstance(errors[-1], ValidationAbortedError) and _ERROR_LIMIT_REACHED not in errors[-1].message:
         raise Overtime
     return errors

@@ -13,7 +13,7 @@ from proxy.http.identity_headers import User
 from proxy.http.json import write_json
 from proxy.identity.local import LocalProvider
 from proxy.policy.acl import AccessPolicy, Permits, Subject
-from proxy.policy.binding import Bind, differing
+from proxy.policy.binding import Bind, binding_mismatch
 from proxy.sessions.store import MAX_AGENT, LocalSessions, Session, StoreError, instant
 
 _MAX_PRINCIPALS = 20_000
@@ -158,7 +158,7 @@ class Principals:
 
     def _check_binding(self, session: Session, address: str, user_agent: str) -> None:
         """Raise WrongBinding if a session is used from elsewhere than it is bound to."""
-        what = differing(self._bind, (session.ip, session.user_agent), (address, user_agent[:MAX_AGENT]))
+        what = binding_mismatch(self._bind, (session.ip, session.user_agent), (address, user_agent[:MAX_AGENT]))
         if what:
             self._checks["invalid"] += 1
             raise WrongBinding(detail=f"session {session.id} of user {session.user_id} is bound to another {what}")

@@ -1,4 +1,4 @@
-"""The NoETL API as typed calls. Serves either server; which one it is shows in its answers, not in a setting."""
+"""The NoETL API as typed calls, for both dialects, which are recognized by their responses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,16 @@ _MAX_PAGES = 10
 
 @dataclass(frozen=True, slots=True)
 class CatalogEntry:
-    """A playbook or agent of the catalog."""
+    """A playbook or an agent in the catalog.
+
+    Args:
+        path: the path.
+        catalog_id: the id of this version.
+        version: the version.
+        kind: the kind of the resource.
+        description: the description in its metadata.
+        workload: the variables with their defaults, a JSON value.
+    """
 
     path: str
     catalog_id: str
@@ -45,7 +54,15 @@ class CatalogEntry:
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSummary:
-    """A line of the list of executions."""
+    """An entry of the list of executions.
+
+    Args:
+        execution_id: the id, as text.
+        path: the path of the playbook.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        start_time: the start, as sent by the upstream.
+        end_time: the end, as sent by the upstream.
+    """
 
     execution_id: str
     path: str | None
@@ -55,35 +72,40 @@ class ExecutionSummary:
 
 
 class KnownFacts:
-    """What never changes, and so is asked upstream once: the playbook of an execution, the path of a catalog id.
+    """A cache of constant facts: the playbook of an execution, and the path of a catalog id.
 
-    `questions` are the calls under way, by execution.
+    `lookups` are the current calls for the playbook of an execution, by its id.
     """
 
-    __slots__ = ("catalog", "paths", "questions")
+    __slots__ = ("catalog", "lookups", "paths")
 
     def __init__(self) -> None:
         self.paths: BoundedCache[str, str] = BoundedCache(_CACHED)
         self.catalog: BoundedCache[str, str] = BoundedCache(_CACHED)
-        self.questions: dict[str, asyncio.Task[str | None]] = {}
+        self.lookups: dict[str, asyncio.Task[str | None]] = {}
 
-    def answered(self, execution_id: str, done: asyncio.Task[str | None]) -> None:
-        """Forget a call that has ended."""
-        self.questions.pop(execution_id, None)
+    def lookup_ended(self, execution_id: str, done: asyncio.Task[str | None]) -> None:
+        """Remove a call that has ended."""
+        self.lookups.pop(execution_id, None)
         if not done.cancelled():
-            done.exception()  # each waiter has raised it
+            done.exception()  # each caller that waits has raised it
 
 
 class OnBehalf:
-    """For whom a call is made: the identity fields that go with it, its request id, its trace, and the session's key.
+    """The user and the request for which calls to the upstream are made.
 
-    `waited` adds up the seconds that calls took.
+    `waited` is the total duration of the calls, in seconds.
+
+    Args:
+        identity: the lines of the identity headers, made by `http.identity_headers`.
+        request_id: the id of the request.
+        traceparent: the trace of the request.
+        session: the key of the session.
     """
 
     __slots__ = ("identity", "request_id", "session", "traceparent", "waited")
 
     def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
-        """`identity` are whole lines, as `http.identity_headers` makes them."""
         self.identity = identity
         self.request_id = request_id
         self.traceparent = traceparent
@@ -92,15 +114,15 @@ class OnBehalf:
 
 
 class NoetlApi:
-    """Calls to one NoETL server. `on_behalf` of every call says for whom it is made."""
+    """Calls to one NoETL server. The argument `on_behalf` of a call identifies the user and the request."""
 
     def __init__(self, client: UpstreamClient, known: KnownFacts | None = None) -> None:
-        """`known` are the facts of another NoetlApi for the same server, to share them."""
+        """Use `client` for the calls, and `known` to share the cache of another `NoetlApi` for the same server."""
         self.client = client
         self.known = known or KnownFacts()
 
     def outgoing(self, method: str, target: str, body: Any, on_behalf: OnBehalf) -> OutgoingRequest:
-        """Return a request with a JSON body, or with none (`body` is None), ready to send."""
+        """Return a request with a JSON body, or without a body if `body` is None."""
         data = None if body is None else json_body(body)
         return OutgoingRequest(
             method,
@@ -114,11 +136,24 @@ class NoetlApi:
         )
 
     async def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Answer:
-        """Send any request with a JSON body; return its status and the response's body. Raises what the client does."""
+        """Send a request with a JSON body; return the status and the body of the response.
+
+        Raises:
+            GatewayError: see `UpstreamClient.request`.
+        """
         return await self.exchange(self.outgoing(method, target, body, on_behalf), on_behalf, None)
 
     async def exchange(self, wanted: OutgoingRequest, on_behalf: OnBehalf, retry: RetryState | None) -> Answer:
-        """Send a request, or send it again; return its status and the response's body."""
+        """Send a request; return the status and the body of the response.
+
+        Args:
+            wanted: the request.
+            on_behalf: the user and the request for which it is sent.
+            retry: the state of a request that was sent before; None: it is sent for the first time.
+
+        Raises:
+            GatewayError: see `UpstreamClient.request`.
+        """
         start = time.perf_counter()
         try:
             async with self.client.request(wanted, retry=retry) as response:
@@ -131,35 +166,53 @@ class NoetlApi:
         document = _json(data, status)
         if status < 300:
             return document
-        raise _refusal(status, document, missing)
+        raise _error_of(status, document, missing)
 
     async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> tuple[str, str]:
-        """Start a playbook; its execution id and status. Raises NotFound."""
+        """Start a playbook and return its execution id and status.
+
+        Args:
+            path: the path of the playbook.
+            workload: its variables.
+            kind: `playbook` or `agent`.
+            on_behalf: the user and the request for which it is started.
+
+        Raises:
+            NotFound: the playbook does not exist.
+        """
         body: dict[str, Any] = {"path": path, "workload": workload}
         if kind != "playbook":
             body["resource_kind"] = kind
-        answer = await self._call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
-        return self._started(answer, path)
+        response = await self._call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
+        return self._started(response, path)
 
-    def _started(self, answer: Any, path: str | None) -> tuple[str, str]:
-        execution_id = answer.get("execution_id") if isinstance(answer, dict) else None
+    def _started(self, response: Any, path: str | None) -> tuple[str, str]:
+        execution_id = response.get("execution_id") if isinstance(response, dict) else None
         if execution_id is None:
-            raise BadGateway("NoETL server answered unexpectedly", detail="no execution_id in the answer to execute")
+            raise BadGateway(
+                "NoETL server sent an unexpected response", detail="no execution_id in the response to execute"
+            )
         if path is not None:
             self.known.paths.put(str(execution_id), path)
-        return str(execution_id), normal_status(answer.get("status", "started"))
+        return str(execution_id), normal_status(response.get("status", "started"))
 
     async def detail(self, execution_id: str, on_behalf: OnBehalf) -> Mapping[str, Any]:
-        """All that upstream says of an execution. Raises NotFound."""
+        """Return the detail of an execution.
+
+        Raises:
+            NotFound: the execution does not exist.
+        """
         if not _EXECUTION_ID.fullmatch(execution_id):
             raise NotFound("Execution not found")
         target = f"/api/executions/{execution_id}?page_size=10"
-        answer = await self._call("GET", target, on_behalf, missing="Execution not found")
-        if not isinstance(answer, dict):
-            raise BadGateway("NoETL server answered unexpectedly", detail="an execution's detail is not an object")
-        if isinstance(answer.get("path"), str):
-            self.known.paths.put(execution_id, answer["path"])
-        return answer
+        response = await self._call("GET", target, on_behalf, missing="Execution not found")
+        if not isinstance(response, dict):
+            raise BadGateway(
+                "NoETL server sent an unexpected response", detail="an execution's detail is not an object"
+            )
+        if isinstance(response.get("path"), str):
+            self.known.paths.put(execution_id, response["path"])
+        return response
 
     def known_path(self, execution_id: str) -> str | None:
         """Return the playbook of an execution, if it is in the cache."""
@@ -183,22 +236,25 @@ class NoetlApi:
         return str(found)
 
     async def path_of(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
-        """Return the playbook of an execution, which never changes. Raises NotFound.
+        """Return the playbook of an execution, which never changes.
 
-        Whoever asks first asks upstream; all others wait for the same response.
+        Concurrent calls for the same execution share one request to the upstream.
+
+        Raises:
+            NotFound: the execution does not exist.
         """
         known = self.known.paths.get(execution_id)
         if known is not None:
             return known
-        return await self._wait_for(self.question(execution_id, on_behalf))
+        return await self._wait_for(self.lookup(execution_id, on_behalf))
 
-    def question(self, execution_id: str, on_behalf: OnBehalf) -> asyncio.Task[str | None]:
-        """Return the one call under way that finds the playbook of an execution."""
-        task = self.known.questions.get(execution_id)
+    def lookup(self, execution_id: str, on_behalf: OnBehalf) -> asyncio.Task[str | None]:
+        """Return the current call for the playbook of an execution; start it if there is none."""
+        task = self.known.lookups.get(execution_id)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._find_path(execution_id, on_behalf))
-            self.known.questions[execution_id] = task
-            task.add_done_callback(lambda done: self.known.answered(execution_id, done))
+            self.known.lookups[execution_id] = task
+            task.add_done_callback(lambda done: self.known.lookup_ended(execution_id, done))
         return task
 
     async def _wait_for(self, task: asyncio.Task[str | None]) -> str | None:
@@ -211,50 +267,56 @@ class NoetlApi:
 
     @property
     def plain(self) -> NoetlApi:
-        """The API whose calls may wait in a task."""
+        """Return the API whose calls can wait in a task."""
         return self
 
     async def state(self, execution_id: str, on_behalf: OnBehalf) -> ExecutionState:
-        """Where an execution stands. Raises NotFound."""
+        """Return the state of an execution.
+
+        Raises:
+            NotFound: the execution does not exist.
+        """
         if not _EXECUTION_ID.fullmatch(execution_id):
             raise NotFound("Execution not found")
         code, data = await self.send("GET", f"/api/executions/{execution_id}/status", on_behalf)
         status = _json(data, code)
         if code >= 300:
-            raise _refusal(code, status, "Execution not found")
+            raise _error_of(code, status, "Execution not found")
         if not isinstance(status, dict):
-            raise BadGateway("NoETL server answered unexpectedly", detail="an execution's status is not an object")
+            raise BadGateway(
+                "NoETL server sent an unexpected response", detail="an execution's status is not an object"
+            )
         word = status_of(status)
         ended = word is None or word in ENDED
         detail = await self.detail(execution_id, on_behalf) if ended or "variables" not in status else None
         return state_of(execution_id, status, detail, self.known.paths.get(execution_id))
 
     async def cancel(self, execution_id: str, reason: str | None, on_behalf: OnBehalf) -> None:
-        """Cancel an execution; one that has ended already stays as it is."""
+        """Cancel an execution. Do nothing if it has already ended."""
         body = {"reason": reason} if reason else {}
         status, data = await self.send("POST", f"/api/executions/{execution_id}/cancel", on_behalf, body)
         if status >= 300 and status not in (409, 422):
-            raise _refusal(status, _json(data, status), "Execution not found")
+            raise _error_of(status, _json(data, status), "Execution not found")
 
     async def rerun(
         self, execution_id: str, path: str, variables: Mapping[str, Any] | None, on_behalf: OnBehalf
     ) -> tuple[str, str]:
-        """Start an execution's playbook again with its workload, changed by `variables`."""
+        """Start the playbook of an execution again, with its workload changed by `variables`; return id and status."""
         body = {"workload": dict(variables or {})}
         status, data = await self.send("POST", f"/api/executions/{execution_id}/rerun", on_behalf, body)
         if status == 404:
             workload = workload_of(await self.detail(execution_id, on_behalf))
             return await self.execute(path, {**workload, **(variables or {})}, "playbook", on_behalf)
-        answer = _json(data, status)
+        response = _json(data, status)
         if status >= 300:
-            raise _refusal(status, answer, "Execution not found")
-        return self._started(answer, path)
+            raise _error_of(status, response, "Execution not found")
+        return self._started(response, path)
 
     async def catalog(self, kind: str | None, on_behalf: OnBehalf) -> list[CatalogEntry]:
-        """The catalog, the newest version of each path, by path."""
+        """Return the newest version of each entry of the catalog, sorted by path; `kind` filters the entries."""
         body = {"resource_type": kind.capitalize()} if kind else {}
-        answer = await self._call("POST", "/api/catalog/list", on_behalf, body)
-        entries = answer.get("entries") if isinstance(answer, dict) else None
+        response = await self._call("POST", "/api/catalog/list", on_behalf, body)
+        entries = response.get("entries") if isinstance(response, dict) else None
         found: dict[str, CatalogEntry] = {}
         for raw in entries or ():
             entry = _entry(raw)
@@ -267,15 +329,19 @@ class NoetlApi:
         return [found[path] for path in sorted(found)]
 
     async def entry(self, path: str, on_behalf: OnBehalf) -> CatalogEntry | None:
-        """One entry of the catalog; None if there is none of this path."""
+        """Return the entry of the catalog with this path; None if it does not exist."""
         try:
-            answer = await self._call("POST", "/api/catalog/resource", on_behalf, {"path": path}, missing="none")
+            response = await self._call("POST", "/api/catalog/resource", on_behalf, {"path": path}, missing="none")
         except NotFound:
             return None
-        return _entry(answer)
+        return _entry(response)
 
     async def path_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> str:
-        """The path that a catalog id stands for, which never changes. Raises NotFound."""
+        """Return the path of a catalog id, which never changes.
+
+        Raises:
+            NotFound: the catalog id does not exist.
+        """
         path = self.known.catalog.get(catalog_id)
         if path is None:
             await self.catalog(None, on_behalf)
@@ -285,16 +351,20 @@ class NoetlApi:
         return path
 
     async def executions(self, page: int, on_behalf: OnBehalf) -> list[ExecutionSummary]:
-        """A page of the list of executions, counted from 0; empty after the last."""
+        """Return a page of the list of executions; empty after the last page. Pages are counted from 0."""
         query = f"page={page + 1}&page_size={_PAGE}&limit={_PAGE}&offset={page * _PAGE}"
-        answer = await self._call("GET", f"/api/executions?{query}", on_behalf)
-        if page >= _MAX_PAGES or not isinstance(answer, list):
+        response = await self._call("GET", f"/api/executions?{query}", on_behalf)
+        if page >= _MAX_PAGES or not isinstance(response, list):
             return []
-        return [_summary(item) for item in answer if isinstance(item, dict)]
+        return [_summary(item) for item in response if isinstance(item, dict)]
 
 
 def json_body(document: Any) -> bytes:
-    """Return a document as a request's body. Raises BadRequest for numbers that JSON can't say."""
+    """Return a document as the JSON body of a request.
+
+    Raises:
+        BadRequest: the document has values that JSON does not support, such as NaN.
+    """
     try:
         return write_json(document)
     except (ValueError, TypeError):
@@ -309,10 +379,10 @@ def _json(data: bytes, status: int) -> Any:
     try:
         return read_json(data) if data else None
     except (ValueError, RecursionError):
-        raise BadGateway("NoETL server answered unexpectedly", detail=f"status {status}, not JSON") from None
+        raise BadGateway("NoETL server sent an unexpected response", detail=f"status {status}, not JSON") from None
 
 
-def _refusal(status: int, document: Any, missing: str) -> GatewayError:
+def _error_of(status: int, document: Any, missing: str) -> GatewayError:
     text = _reason(document)
     if status == 404:
         return NotFound(missing or "Not found", detail=text)

@@ -1,4 +1,4 @@
-"""One shape for what the two NoETL servers say of an execution. Pure: JSON in, values out."""
+"""Parse the executions of both NoETL dialects into one type. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,21 @@ Json = Mapping[str, Any]
 
 
 class ExecutionState(NamedTuple):
-    """An execution as clients see it: `status` in lower case, ids as text, times as upstream wrote them."""
+    """The state of an execution.
+
+    Args:
+        execution_id: the id, as text.
+        path: the path of the playbook.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        current_step: the name of the current step.
+        completed_steps: the names of the completed steps.
+        variables: the variables, a JSON value.
+        result: the result, a JSON value.
+        error: the error text.
+        start_time: the start, as sent by the upstream.
+        end_time: the end, as sent by the upstream.
+        duration_seconds: the duration, in seconds.
+    """
 
     execution_id: str
     path: str | None
@@ -39,12 +53,12 @@ class ExecutionState(NamedTuple):
 
 
 def normal_status(word: Any) -> str:
-    """An upstream's word for a status in ours; a word that is not known is `running`, so that nobody stops waiting."""
+    """Convert the status of an upstream. An unknown status becomes `running`, so that clients continue to wait."""
     return _STATUS.get(str(word).lower(), "running")
 
 
 def status_of(document: Json) -> str | None:
-    """The status in a status answer; None where only the detail tells (the Python server's cancelled runs)."""
+    """Return the status in a status response; None if only the detail has it (cancelled runs of the Python dialect)."""
     if isinstance(document.get("status"), str):
         return normal_status(document["status"])
     if document.get("failed"):
@@ -53,7 +67,14 @@ def status_of(document: Json) -> str | None:
 
 
 def state_of(execution_id: str, status: Json, detail: Json | None, path: str | None) -> ExecutionState:
-    """Put together what the status and the detail say."""
+    """Return the state of an execution.
+
+    Args:
+        execution_id: the id of the execution.
+        status: the status response.
+        detail: the detail response; None if it was not requested.
+        path: the path of the playbook, if it is known.
+    """
     more: Json = detail or {}
     word = status_of(status) or normal_status(more.get("status", "completed"))
     start = _text(status.get("start_time") or more.get("start_time") or more.get("started_at"))
@@ -75,7 +96,7 @@ def state_of(execution_id: str, status: Json, detail: Json | None, path: str | N
 
 
 def workload_of(detail: Json) -> dict[str, Any]:
-    """The workload that an execution was started with, as far as its detail tells."""
+    """Return the workload with which an execution was started; empty if its detail does not contain it."""
     if isinstance(detail.get("workload"), dict):
         return dict(detail["workload"])
     for event in detail.get("events") or ():

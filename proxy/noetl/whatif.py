@@ -1,6 +1,7 @@
-"""Decides about requests that nobody sent, with the very objects that serve: for `explain` and for `acl.tests`.
+"""Access decisions for hypothetical requests, with the objects that also serve: for `explain` and for `acl.tests`.
 
-It asks no upstream and opens no store, so what depends on an execution's playbook is told as such, not guessed.
+This module sends nothing to an upstream and opens no store. A decision that depends on the playbook of an execution is
+reported as unknown.
 """
 
 from __future__ import annotations
@@ -23,18 +24,25 @@ _RELAYED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _DEPENDS = {
     Kind.EXECUTE: "execute on the playbook in its body",
     Kind.RERUN: "execute on the playbook of the execution",
-    Kind.EXECUTION: "the playbook of the execution, or on who started it",
+    Kind.EXECUTION: "the playbook or the owner of the execution",
     Kind.RESOURCE: "view on the playbook in its body",
 }
 
 
 class Unclear(Exception):
-    """The request can't be decided from method and path alone; the text says what it depends on."""
+    """The method and the path are not sufficient for a decision; the text states what it depends on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What would be decided, by which route if it is a request, and what every rule said."""
+    """A decision, with the verdict of every rule.
+
+    Args:
+        decision: allow or deny, with the rule.
+        verdicts: the verdict of each rule.
+        route: the route of the request; None for a decision about a playbook.
+        action: the action that was authorized.
+    """
 
     decision: Decision
     verdicts: tuple[Verdict, ...] = ()
@@ -43,26 +51,37 @@ class Outcome:
 
 
 def subject_of(compiled: Compiled, email: str, roles: tuple[str, ...], claims: Mapping[str, Any]) -> Subject:
-    """A user with this address and these claims; `roles` are those that the token carries."""
+    """Return a user with this e-mail address and these claims; `roles` are the roles in the token."""
     held = compiled.access.subject(email, str(claims.get("sub", "")), claims, None)
     return Subject(email, held.subject, held.roles | set(roles), claims)
 
 
 def on_playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> Outcome:
-    """What would be decided about a playbook."""
+    """Return the decision about an action on a playbook."""
     decision = compiled.access.on_playbook(who, action, name)
     return Outcome(decision, compiled.access.explain_playbook(who, action, name), None, action)
 
 
 def on_request(compiled: Compiled, who: Subject, method: str, target: str, host: str = "") -> Outcome:
-    """What would be decided about a request of a signed-in user. Raises Unclear."""
+    """Return the decision about a request of a signed-in user.
+
+    Args:
+        compiled: the configuration.
+        who: the user.
+        method: the method of the request.
+        target: the path of the request, with or without a query.
+        host: the host of the request.
+
+    Raises:
+        Unclear: the decision depends on more than the method and the path.
+    """
     try:
         path = normalise_path(target.partition("?")[0])
     except PathError as error:
         return Outcome(Deny(None, f"400: {error}"))
     found = compiled.routes.find(host, method, path)
     if isinstance(found, Missing):
-        status = "404: no route" if found.because == "no-path" else f"405: the path takes {', '.join(found.allow)}"
+        status = "404: no route" if found.because == "no-path" else f"405: the path accepts {', '.join(found.allow)}"
         return Outcome(Deny(None, status))
     return _on_route(compiled, who, method, path, found)
 
@@ -70,9 +89,9 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, host:
 def _on_route(compiled: Compiled, who: Subject, method: str, path: str, found: Found[RouteSpec]) -> Outcome:
     spec = found.route
     if spec.block.upstream is None:
-        return Outcome(Allow(None, f"handler {spec.block.handler} asks no access rule for the path"), (), spec)
+        return Outcome(Allow(None, f"handler {spec.block.handler} does not use access rules for paths"), (), spec)
     if spec.block.auth == "none":
-        return Outcome(Allow(None, "the route has auth: none, so no rule is asked"), (), spec)
+        return Outcome(Allow(None, "the route has auth: none, so access rules do not apply"), (), spec)
     if lacks_role(spec.require_roles, who.roles):
         needed = ", ".join(sorted(spec.require_roles))
         return Outcome(Deny(None, f"the route requires role {needed}"), (), spec)
@@ -86,16 +105,16 @@ def _on_route(compiled: Compiled, who: Subject, method: str, path: str, found: F
 def _noetl_action(method: str, spec: RouteSpec, path: str, params: Mapping[str, str]) -> Action:
     target = Rewrite(spec.block.rewrite, parse_pattern(spec.pattern)).apply(path, params)
     try:
-        asked = classify(method, target, spec.action)
+        access = classify(method, target, spec.action)
     except NotFound:
-        raise Unclear("the execution's id is not a number, so it is answered 404") from None
-    if asked.kind is not Kind.PATH:
-        raise Unclear(f"judged not by its path but by {_DEPENDS[asked.kind]}; ask about that playbook instead")
-    return asked.action
+        raise Unclear("the execution id is not a number, so the response is 404") from None
+    if access.kind is not Kind.PATH:
+        raise Unclear(f"authorized not by its path but by {_DEPENDS[access.kind]}; check that playbook instead")
+    return access.action
 
 
 def failing_tests(compiled: Compiled) -> tuple[Problem, ...]:
-    """The `acl.tests` that are not decided as they expect, each with its place and what decided."""
+    """Return a problem for each of `acl.tests` whose decision differs from the expected one."""
     problems = []
     for index, test in enumerate(compiled.loaded.gateway.acl.tests):
         text = _failure(compiled, test)
@@ -115,12 +134,12 @@ def _failure(compiled: Compiled, test: AclTest) -> str:
             outcome = on_request(compiled, who, method, target)
         except Unclear as error:
             return f"{test.request} is {error}"
-        asked = test.request
+        tested = test.request
     else:
         action, name = next((a, n) for a in Action if (n := getattr(test, a.value)) is not None)
-        outcome, asked = on_playbook(compiled, who, action, name), f"{action.value} {name}"
+        outcome, tested = on_playbook(compiled, who, action, name), f"{action.value} {name}"
     got = "allow" if outcome.decision.allowed else "deny"
     if got == test.expect:
         return ""
     user = test.as_.email or "a user without e-mail"
-    return f"expected {test.expect} for {user}: {asked}, but {outcome.decision.because}"
+    return f"expected {test.expect} for {user}: {tested}, but {outcome.decision.because}"

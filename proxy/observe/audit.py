@@ -222,7 +222,7 @@ def _outcome(event: str, line: AccessLine) -> str:
     return "success" if line.status < 300 else "denied" if line.status == 403 else "failed"
 
 
-def act(event: str, outcome: str, detail: str) -> dict[str, Any]:
+def local_event(event: str, outcome: str, detail: str) -> dict[str, Any]:
     """Return the entry of a local event, such as a reload or a command."""
     return {"at": _now(), "event": event, "outcome": outcome, "ip": "local", "detail": detail}
 

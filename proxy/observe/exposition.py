@@ -71,7 +71,7 @@ def _buckets(family: Family, value: Histogram) -> list[tuple[str, float]]:
     return buckets
 
 
-class Shelf:
+class MetricsFolder:
     """The shared folder with the metrics of all processes of one gateway; `worker` identifies this one."""
 
     def __init__(self, folder: Path, worker: int | str) -> None:
@@ -79,7 +79,7 @@ class Shelf:
         self._worker = str(worker)
         self._last = b""
 
-    def lay_down(self, collected: Collected) -> None:
+    def write(self, collected: Collected) -> None:
         """Write the metrics of this worker for the others. Errors of the file system are ignored."""
         data = _encode(collected)
         if data == self._last:
@@ -91,17 +91,17 @@ class Shelf:
             fresh.write_bytes(data)
             os.replace(fresh, target)
 
-    def of_predecessor(self) -> Collected:
+    def read_previous(self) -> Collected:
         """Return the metrics of the worker that had this number before."""
         return _read(self._folder / f"{self._worker}.json")
 
-    def leave_counters(self) -> None:
+    def write_counters(self) -> None:
         """Remove the gauges of this worker after it has ended; keep its counters."""
-        self.lay_down(counters(self.of_predecessor()))
+        self.write(counters(self.read_previous()))
 
-    def with_others(self, mine: Collected) -> Collected:
+    def merged(self, mine: Collected) -> Collected:
         """Write the metrics of this worker, and return those of all workers: added up, or with the label `worker`."""
-        self.lay_down(mine)
+        self.write(mine)
         out: Collected = {}
         parts = {self._worker: mine}
         for file in sorted(self._folder.glob("*.json"), key=lambda file: (len(file.stem), file.stem)):

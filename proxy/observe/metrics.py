@@ -182,7 +182,7 @@ class Metrics:
             return _Request()
         return self._requests.setdefault(key, _Request())
 
-    def keep(self, collected: Collected) -> None:
+    def add_counters_of(self, collected: Collected) -> None:
         """Add the counters of an upstream or a worker that ends, so that no counter decreases."""
         for name, series in counters(collected).items():
             for labels, value in series.items():

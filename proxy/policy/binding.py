@@ -16,8 +16,8 @@ class Bind(StrEnum):
     BOTH = "both"
 
 
-def differing(bind: Bind, began: tuple[str, str], now: tuple[str, str]) -> str:
-    """What differs from the login, each side an address and a user agent; empty if nothing that matters.
+def binding_mismatch(bind: Bind, began: tuple[str, str], now: tuple[str, str]) -> str:
+    """Return the property that differs from the login, `address` or `user agent`; empty if the binding is satisfied.
 
     `began` and `now` are the address and the user agent at the login and of the request. IPv6 addresses are compared by
     their /64, user agents by their stored part.

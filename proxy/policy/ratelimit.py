@@ -51,7 +51,7 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """The rejection of a request over the limit; `retry_after` is in whole seconds."""
 
     settings: LimitSettings
@@ -79,12 +79,12 @@ class RateLimiter:
         """Return True if a request would be allowed, without counting it."""
         return (self._whole_at.get(key) or 0.0) - now <= self._tolerance
 
-    def take(self, key: Hashable, now: float) -> Refusal | None:
+    def acquire(self, key: Hashable, now: float) -> Rejection | None:
         """Count a request and return None, or return the rejection."""
         whole_at = max(self._whole_at.get(key) or 0.0, now)
         wait = whole_at - now - self._tolerance
         if wait > 1e-9:
-            return Refusal(self.settings, max(1, math.ceil(wait)))
+            return Rejection(self.settings, max(1, math.ceil(wait)))
         self._whole_at.put(key, whole_at + self._each)
         return None
 

@@ -1,7 +1,7 @@
-"""Streams that are open, and the word to their clients when they must end: with this process, or with their session.
+"""The open event streams and connections, and their end: by a drain of this process, or by the end of their session.
 
-A relayed server-sent-event stream may last for hours. A drain ends it between two events, with `retry:` and a moment
-of each client's own, so that they do not all come back at once. The end of its session ends it too.
+A forwarded stream of server-sent events may last for hours. A drain ends it between two events. Then the gateway sends
+`retry:` with a random time, so that the clients do not reconnect at the same moment.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from proxy.sessions.store import StoreError
 
 _FIRST_RETURN = 500
 _LAST_RETURN = 5000
-_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 Wake = Callable[[], None]
 
 
 class Watched(Protocol):
-    """Something that lasts: it ends with the process, and with the session whose key it has."""
+    """A stream or a connection that ends with the process, and with the session that has the key `session`."""
 
     session: bytes
 
     def leave(self) -> None:
-        """End with the process."""
+        """End because of the drain."""
 
     def session_ended(self) -> None:
-        """End with the session."""
+        """End because the session has ended."""
 
     def store_failed(self) -> None:
-        """Nobody can tell just now whether the session is still alive."""
+        """Handle a session store that is unavailable, so that the state of the session is unknown."""
 
 
 class Drain:
-    """Whether this process is about to end, and what has to end with it or with its session."""
+    """The state of the drain, with everything that must end with the process or with a session."""
 
     __slots__ = ("_watched", "started", "streams")
 
@@ -45,39 +45,40 @@ class Drain:
         self._watched: set[Watched] = set()
 
     def open(self, wake: Wake, session: bytes) -> EventStream:
-        """Return the state of an event stream that begins; `wake` has its relay look whether it should end."""
+        """Return the state of a new event stream. `wake` makes the code that forwards the stream check `should_end`."""
         stream = EventStream(self, wake, session)
         self.streams += 1
         self._watched.add(stream)
         return stream
 
     def closed(self, stream: EventStream) -> None:
-        """Forget an event stream that has ended."""
+        """Remove an event stream that has ended."""
         if stream in self._watched:
             self._watched.discard(stream)
             self.streams -= 1
 
     def watch(self, watched: Watched) -> None:
-        """End something else with the process, or with its session."""
+        """Add something else that must end with the process or with its session."""
         self._watched.add(watched)
 
     def unwatch(self, watched: Watched) -> None:
-        """Forget something that has ended."""
+        """Remove something that has ended."""
         self._watched.discard(watched)
 
     def start(self) -> None:
-        """Begin the drain."""
+        """Start the drain."""
         self.started = True
         for watched in list(self._watched):
             watched.leave()
 
     async def end_with_sessions(self, alive: Callable[[bytes], Awaitable[bool]]) -> None:
-        """End what belongs to sessions that have ended, until cancelled. Each session is looked up once in a round.
+        """End everything that belongs to ended sessions, until cancelled. Each round looks up a session once.
 
-        `alive` raises StoreError where the store can't be used.
+        Args:
+            alive: returns True if a session has not ended. Raises StoreError if the store is unavailable.
         """
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             for session in {watched.session for watched in self._watched if watched.session}:
                 try:
                     ended, failed = not await alive(session), False
@@ -91,7 +92,13 @@ class Drain:
 
 
 class EventStream:
-    """One open stream: knows whether an event is complete, and what to say at the end."""
+    """One open event stream.
+
+    Args:
+        drain: the drain of the process.
+        wake: makes the code that forwards the stream check `should_end`.
+        session: the key of the session; empty: no session.
+    """
 
     __slots__ = ("_drain", "_last", "session", "session_over", "wake")
 
@@ -103,11 +110,11 @@ class EventStream:
         self.session_over = False
 
     def forwarded(self, data: bytes) -> None:
-        """Note that these bytes were forwarded."""
+        """Record forwarded bytes, to recognize the end of an event."""
         self._last = (self._last + data[-4:])[-4:]
 
     def leave(self) -> None:
-        """Have the stream's relay look whether it should end."""
+        """Make the code that forwards the stream check `should_end`."""
         self.wake()
 
     def session_ended(self) -> None:
@@ -116,27 +123,27 @@ class EventStream:
         self.wake()
 
     def store_failed(self) -> None:
-        """Go on: nothing ends early."""
+        """Do nothing: the stream continues."""
 
     @property
     def should_end(self) -> bool:
-        """Whether it must end, and no event is half sent."""
+        """Return True if the stream must end and no event is incomplete."""
         must = self._drain.started or self.session_over
         return must and self._last.endswith((b"\n\n", b"\r\r", b"\r\n\r\n"))
 
     def farewell(self) -> bytes:
-        """Tells the client after how many milliseconds to come back; empty if it has no session to come back with."""
+        """Return the last event, `retry` with the milliseconds until a reconnect; empty if the session has ended."""
         if self.session_over:
             return b""
         return b"retry: %d\n\n" % random.randint(_FIRST_RETURN, _LAST_RETURN)  # noqa: S311 - jitter
 
     def close(self) -> None:
-        """The stream has ended."""
+        """Remove the stream from the drain."""
         self._drain.closed(self)
 
 
 def is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether an answer, by its raw headers in lower case, is an event stream whose bytes can be read as they are."""
+    """Return True if a response, by its raw headers in lower case, is an event stream without content encoding."""
     kind, plain = b"", True
     for name, value in headers:
         if name == b"content-type":

@@ -127,7 +127,7 @@ class RelayExchange(FastExchange):
         retries = self.route.upstream.retries
         if head.status in retries.statuses:
             state = self.route.upstream.retry_state(self.head.method, whole=True)
-            if state.again_after_status(head.status, self._connection.watch):
+            if state.again_after_status(head.status, self._connection.observer):
                 self._connection.abandon(self)
                 self._hand_over(Handover(self, self._authorized, state))
                 return
@@ -229,7 +229,7 @@ class RelayExchange(FastExchange):
             return
         upstream = self.route.upstream
         state = upstream.retry_state(self.head.method, whole=True)
-        if self._head is None and state.again_after_fault(fault.kind, self._connection.watch):
+        if self._head is None and state.again_after_fault(fault.kind, self._connection.observer):
             self._hand_over(Handover(self, self._authorized, state))
             return
         self.upstream_seconds += time.perf_counter() - self._sent_at

@@ -71,7 +71,7 @@ class RelayedRoute:
         if self.api is not None:
             execution_id = self.api.note_started(body, authorized.playbook)
             if execution_id is not None:
-                self.store.remember_execution(execution_id, who.user_id, time.time())
+                self.store.store_execution_owner(execution_id, who.user_id, time.time())
 
 
 def cors_lines(cors: CorsPolicy, head: RequestHead) -> bytes:

@@ -1,4 +1,4 @@
-"""Work beside the requests: its errors are logged, and what repeats goes on after one."""
+"""Background tasks: log their errors, and restart periodic work after an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAUSE_SECONDS = 1.0
 
 
 async def logged(work: Coroutine[Any, Any, object]) -> None:
-    """Do some work; an error is logged without its text, which may hold a value of the configuration."""
+    """Await `work`. Log an error without its text, which may contain a value of the configuration."""
     try:
         await work
     except Exception as error:
@@ -20,7 +20,7 @@ async def logged(work: Coroutine[Any, Any, object]) -> None:
 
 
 async def repeated(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do work that goes on until it is cancelled; after an error, do it again."""
+    """Run endless work until cancelled; start it again after an error."""
     while True:
         await logged(work())
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,6 +1,6 @@
-"""The certificate that clients see, and its renewal: files that change are taken for the next handshake.
+"""The server certificate and its renewal: changed files are used from the next handshake on.
 
-A certificate that can't be read or does not fit its key is told, and the one in use stays.
+If a certificate can't be read or does not match its key, the error is logged and the certificate in use stays.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _EVERY = 5.0
 
 
 class CertificateError(OSError):
-    """The certificate or its key can't be used. The text names the file and what to do."""
+    """The certificate or its key can't be used. The text names the files and the reason."""
 
 
 class Certificate:
-    """The server's side of TLS, for all connections of this process."""
+    """The TLS context of the server, for all connections of this process."""
 
     def __init__(self, block: Tls, folder: Path) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -33,11 +33,19 @@ class Certificate:
 
     @classmethod
     def of(cls, block: Server, folder: Path) -> Certificate | None:
-        """The certificate of a configuration; None if it has none. Raises CertificateError."""
+        """Return the certificate of a configuration; None if it has none. Paths are relative to `folder`.
+
+        Raises:
+            CertificateError: the certificate or its key can't be used.
+        """
         return cls(block.tls, folder) if block.tls is not None else None
 
     def use(self, block: Tls, folder: Path) -> None:
-        """Take other files, or the same ones anew. Raises CertificateError, and then nothing has changed."""
+        """Load the certificate again, from the same or other files.
+
+        Raises:
+            CertificateError: the files can't be used; the certificate in use stays.
+        """
         self._load((folder / block.certificate, folder / block.key))
 
     def _load(self, files: tuple[Path, Path]) -> None:
@@ -50,29 +58,31 @@ class Certificate:
             trial.load_cert_chain(*files, password=_no_password)
             self.context.load_cert_chain(*files, password=_no_password)
         except (OSError, ssl.SSLError, ValueError) as error:
-            text = f"server.tls: {files[0]} and {files[1]} are no certificate with its key"
+            text = f"server.tls: {files[0]} and {files[1]} are not a certificate with its key"
             raise CertificateError(f"{text} ({getattr(error, 'reason', None) or error})") from None
         self.files, self._state = files, state
 
     async def watch(self) -> None:
-        """Take the files anew whenever they change, until cancelled."""
+        """Load the files again whenever they change, until cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
             self.refresh()
 
     def refresh(self) -> bool:
-        """Take the files anew if they have changed; whether they were taken."""
+        """Load the files again if they have changed. Return True if a new certificate is in use."""
         if state_of(self.files) == self._state:
             return False
         try:
             self._load(self.files)
         except CertificateError as error:
             self._state = state_of(self.files)
-            get_logger().error("tls.refused", reason=str(error))
+            get_logger().error("tls.rejected", reason=str(error))
             return False
         get_logger().info("tls.renewed", certificate=str(self.files[0]))
         return True
 
 
 def _no_password() -> str:
-    raise ValueError("the key has a password; keep it without one, readable by the gateway's user only")
+    raise ValueError(
+        "the key has a password; remove the password, and make the file readable only by the gateway's user"
+    )

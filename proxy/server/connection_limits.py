@@ -1,7 +1,4 @@
-"""Who may connect: limits on the number of connections, and what is said to those that can't be served.
-
-It counts; it knows no request.
-"""
+"""Limits on the number of connections, and error responses for connections without a valid request."""
 
 from __future__ import annotations
 
@@ -24,9 +21,9 @@ _GENERIC = re.compile(r"[A-Za-z0-9 ]*")
 
 
 class ConnectionLimits:
-    """Counts what clients do to connections: how many are open, in all and per address, and what was refused.
+    """Counters of connections: open ones, in total and per address, rejected ones, and malformed requests.
 
-    Addresses are counted also while they have no limit: a reload may bring one, and connections outlive reloads.
+    Addresses are counted even without a limit, because a reload may set one and connections outlive reloads.
     """
 
     def __init__(self, limits: ServerLimits, trusted: tuple[Network, ...]) -> None:
@@ -38,35 +35,41 @@ class ConnectionLimits:
         self._by_address: Counter[str] = Counter()
 
     def is_trusted(self, address: str) -> bool:
-        """Whether an address is a trusted proxy's."""
+        """Return True if an address belongs to a trusted proxy."""
         return in_networks(address, self.trusted)
 
     def admit(self, address: str, *, trusted: bool) -> bool:
-        """Count a new connection, or refuse it. Trusted proxies carry many clients: no limit per address for them."""
+        """Count a new connection; return False if it is rejected. The limit per address excludes trusted proxies."""
         limit = self.limits.max_connections_per_ip
         if self.open >= self.limits.max_connections:
-            return self._refuse("max_connections", address)
+            return self._reject("max_connections", address)
         if limit and not trusted and self._by_address[address] >= limit:
-            return self._refuse("max_connections_per_ip", address)
+            return self._reject("max_connections_per_ip", address)
         self.open += 1
         self._by_address[address] += 1
         return True
 
-    def _refuse(self, limit: str, address: str) -> bool:
+    def _reject(self, limit: str, address: str) -> bool:
         self.refused += 1
         if self.refused & (self.refused - 1) == 0:
-            get_logger().warning("connections.refused", limit=limit, ip=address, count=self.refused)
+            get_logger().warning("connections.rejected", limit=limit, ip=address, count=self.refused)
         return False
 
     def release(self, address: str) -> None:
-        """A counted connection is gone."""
+        """Remove a closed connection from the counters."""
         self.open -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:
             del self._by_address[address]
 
     def note_malformed(self, error: GatewayError, exc: BaseException | None, address: str) -> None:
-        """Count a head that can't be served; one short line, without anything that the client sent."""
+        """Count and log a malformed request head. The log line contains no data of the client.
+
+        Args:
+            error: the error that the client receives.
+            exc: the parser's error, if there is one.
+            address: the client's address.
+        """
         self.malformed += 1
         found = _GENERIC.match(str(getattr(exc, "message", exc or "")))
         reason = found[0].strip() if found else ""
@@ -76,7 +79,7 @@ class ConnectionLimits:
 
 
 def bare_response(transport: asyncio.Transport, error: GatewayError, *, close: bool = True) -> None:
-    """Send an error on a connection that has no request, and close it, unless aiohttp's loop is about to."""
+    """Send an error response on a connection without a request; `close` is False if the caller closes it."""
     request_id = new_request_id().decode()
     content = json.dumps({"error": error.text, "request_id": request_id}).encode()
     reason = HTTPStatus(error.status).phrase

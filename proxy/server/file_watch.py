@@ -1,4 +1,4 @@
-"""Notices that files have changed by looking at them now and then, which works on every file system."""
+"""Detection of changed files by polling, which works on every file system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ State = dict[Path, tuple[int, int, int]]
 
 
 def files_of(loaded: Loaded) -> tuple[Path, ...]:
-    """The file of a configuration, those that its `include` names now, and its trusted documents."""
+    """Return the file of a configuration, the files that match its `include`, and its trusted documents."""
     folder = loaded.file.parent
     included = (path for pattern in loaded.gateway.include for path in folder.glob(pattern))
     trusted = loaded.gateway.graphql.trusted_documents
@@ -21,7 +21,7 @@ def files_of(loaded: Loaded) -> tuple[Path, ...]:
 
 
 def state_of(files: Iterable[Path]) -> State:
-    """What tells whether files changed; a file that is not there is left out."""
+    """Return modification time, size and inode of each file; missing files are omitted."""
     found: State = {}
     for file in files:
         try:
@@ -33,16 +33,16 @@ def state_of(files: Iterable[Path]) -> State:
 
 
 class Changes:
-    """Whether the files of the configuration in force have changed since the last look, and have settled."""
+    """The detection of changes to the files of the configuration in use."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._seen = self._before = state_of(files_of(loaded))
+        self._reported = self._before = state_of(files_of(loaded))
 
-    def seen(self, loaded: Loaded) -> bool:
-        """True once for each change, at the second look that finds the files the same."""
+    def detected(self, loaded: Loaded) -> bool:
+        """Return True once per change, when two polls in a row find the same state of the files."""
         now = state_of(files_of(loaded))
-        settled, self._before = now == self._before, now
-        if not settled or now == self._seen:
+        stable, self._before = now == self._before, now
+        if not stable or now == self._reported:
             return False
-        self._seen = now
+        self._reported = now
         return True

@@ -1,4 +1,4 @@
-"""The life of a process: which configuration is in force since when, and how it was asked to end."""
+"""The state of a process: its configuration in use, the result of the last reload, and requests to stop."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Reloads:
-    """Which configuration is in force, since when, and whether the last reload worked."""
+    """The configuration in use, the time at which it was loaded, and whether the last reload succeeded."""
 
     fingerprint: str
     at: float
     last_ok: bool = True
 
     def succeeded(self, fingerprint: str) -> None:
-        """A new configuration is in force."""
+        """Record a new configuration."""
         self.fingerprint, self.at, self.last_ok = fingerprint, time.time(), True
 
     def failed(self) -> None:
-        """The old configuration stays."""
+        """Record a rejected reload."""
         self.last_ok = False
 
 
 class Stop:
-    """How the process has been asked to end."""
+    """The requests to stop the process: `requested`, and `immediately` to skip the drain."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.at_once = asyncio.Event()
-        self.patient = True
+        self.requested = asyncio.Event()
+        self.immediately = asyncio.Event()
+        self.keep_idle = True
 
-    def by_signal(self, name: int) -> None:
-        """A signal to the only process: the first says to end, the second to end at once."""
-        if self.asked.is_set():
-            self.at_once.set()
-        self.patient = self.patient and name == signal.SIGTERM
-        self.asked.set()
+    def on_signal(self, name: int) -> None:
+        """Handle a signal without a supervisor: the first one starts the drain, the second one skips it."""
+        if self.requested.is_set():
+            self.immediately.set()
+        self.keep_idle = self.keep_idle and name == signal.SIGTERM
+        self.requested.set()
 
-    def hurry(self) -> None:
-        """End at once."""
-        self.asked.set()
-        self.at_once.set()
+    def stop_now(self) -> None:
+        """Stop without a drain."""
+        self.requested.set()
+        self.immediately.set()

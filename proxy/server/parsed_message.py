@@ -1,4 +1,4 @@
-"""What can be told of a request that the parser has read, without taking anything from it."""
+"""Properties of a parsed request, which are read without changing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that does not take what it is sent: it has as long as for a pause in a body, then it is cut."""
+"""Slow clients: close a connection whose client does not read its response, after `body_timeout`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from proxy.observe.logs import get_logger
 
 
 class SlowReader:
-    """Watches one client from when it takes no more, until `stop`.
+    """A watch on a client that has stopped reading its response, until `stop`.
 
-    It is left alone for as long as it takes `min_rate` bytes a second of what waits for it, over `body_timeout`.
+    The connection stays open while the client reads at least `min_rate` bytes per second, measured over `body_timeout`.
+
+    Args:
+        transport: the connection.
+        loop: the event loop.
+        limits: returns the limits of the configuration in use.
+        peer: the client's address, for the log.
     """
 
     __slots__ = ("_deadline", "_limits", "_loop", "_peer", "_transport", "_unsent")
@@ -24,7 +30,6 @@ class SlowReader:
         limits: Callable[[], ServerLimits],
         peer: str,
     ) -> None:
-        """`limits` are those in force when it is asked for them."""
         self._transport = transport
         self._loop = loop
         self._limits = limits
@@ -32,7 +37,7 @@ class SlowReader:
         self._watch()
 
     def stop(self) -> None:
-        """The client takes more again, or has gone."""
+        """Stop the watch: the client reads again, or the connection is closed."""
         self._deadline.cancel()
 
     def _watch(self) -> None:

@@ -1,7 +1,7 @@
-"""Several worker processes on one port: starts them, restarts those that crash, passes signals on, tells what happens.
+"""The supervisor of several worker processes on one port: start and restart workers, forward signals, log changes.
 
-The process above serves no request and opens no store. It forks before any event loop or thread exists, and the
-kernel spreads connections over the workers' sockets (SO_REUSEPORT).
+The supervisor serves no request and opens no store. It forks before an event loop or a thread exists. The kernel
+distributes connections over the sockets of the workers (SO_REUSEPORT).
 """
 
 from __future__ import annotations
@@ -21,42 +21,53 @@ from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
-from proxy.observe.exposition import SUPERVISOR, Shelf
+from proxy.observe.exposition import SUPERVISOR, MetricsFolder
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected
-from proxy.server.worker import FORWARDED, HURRY
+from proxy.server.worker import FORWARDED, STOP_NOW
 
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 10.0
-_STEADY = 10.0
+_FIRST_BACKOFF = 0.1
+_LONGEST_BACKOFF = 10.0
+_STABLE_AFTER = 10.0
 _KILL_AFTER = 5.0
 _TICK = 0.5
 _NOTE = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 Serve = Callable[[int, Compiled, int, int], int]
-"""Runs a worker: its number, the configuration, a file descriptor that ends with the process above, and one to say
-on that it is ready. Returns the exit status."""
+"""Runs a worker and returns its exit status. Arguments: its number, the configuration, a file descriptor that is closed
+when the supervisor ends, and a file descriptor to which the worker writes its `ready_note`."""
 
 
 def ready_note(number: int) -> bytes:
-    """What a worker says when it is ready."""
+    """Return the message of a worker that is ready to serve."""
     return number.to_bytes(_NOTE, "big")
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(slots=True)
 class Slot:
-    """The place of one worker. `pause` grows with each crash, and is forgotten once a worker has run for a while."""
+    """The state of one worker.
+
+    Args:
+        number: the worker's number, from 0.
+        pid: its process id; 0 if it does not run.
+        started: the time of its last start, in seconds.
+        starts: how often it was started.
+        backoff: the waiting time before the next start, in seconds; grows with each crash.
+        due: the time of its next start, in seconds.
+        ready: True if it serves requests.
+        wanted: False if it must end, because the number of workers was reduced.
+    """
 
     number: int
     pid: int = 0
     started: float = 0.0
     starts: int = 0
-    pause: float = _FIRST_PAUSE
+    backoff: float = _FIRST_BACKOFF
     due: float = 0.0
     ready: bool = False
     wanted: bool = True
@@ -64,23 +75,32 @@ class Slot:
 
 @dataclass(slots=True)
 class Supervisor:
-    """The process above the workers. `numbers`: the folder where they show each other what they have counted."""
+    """The supervisor process.
+
+    Args:
+        compiled: the configuration.
+        load: reads the configuration again.
+        serve: runs a worker in its process.
+        changed: returns True if the files of the configuration have changed; None: do not watch them.
+        metrics: the folder with the metrics of the workers; None: do not share them.
+        slots: the workers.
+    """
 
     compiled: Compiled
     load: Callable[[], Compiled]
     serve: Serve
     changed: Callable[[Compiled], bool] | None = None
-    numbers: Path | None = None
+    metrics: Path | None = None
     slots: list[Slot] = field(default_factory=list)
     _stopping: bool = False
     _status: int = 0
-    _told: bool = False
+    _announced: bool = False
     _kill_at: float = 0.0
 
     def run(self, count: int, url: str) -> int:
-        """Run so many workers until SIGINT or SIGTERM; returns the exit status."""
+        """Run `count` workers until SIGINT or SIGTERM and return the exit status. `url` is for the log."""
         self.slots = [Slot(number) for number in range(count)]
-        self._show_reload(1)
+        self._publish_reload(1)
         alive_read, alive_write = os.pipe()
         ready_read, ready_write = os.pipe()
         os.set_blocking(ready_read, False)
@@ -92,7 +112,7 @@ class Supervisor:
         inner, outer = (alive_read, ready_write), (alive_write, ready_read, wake_read, wake_write)
         try:
             while self._step(inner, outer):
-                readable, _, _ = select.select([wake_read, ready_read], [], [], self._patience())
+                readable, _, _ = select.select([wake_read, ready_read], [], [], self._seconds_until_step())
                 if ready_read in readable:
                     self._note_ready(os.read(ready_read, 4096), url)
                 for name in os.read(wake_read, 4096) if wake_read in readable else b"":
@@ -106,20 +126,20 @@ class Supervisor:
         return self._status
 
     def _step(self, inner: tuple[int, int], outer: tuple[int, ...]) -> bool:
-        """Collect what has ended, start what is due; whether to go on."""
+        """Handle ended workers and start those that are due. Return False if there are no workers."""
         self._reap()
         if not self._stopping and self.changed is not None and self.changed(self.compiled):
             self._reload()
         now = time.monotonic()
         if self._stopping and now >= self._kill_at:
-            self._tell(signal.SIGKILL)
+            self._signal_workers(signal.SIGKILL)
         for slot in self.slots:
             if not slot.pid and slot.wanted and not self._stopping and now >= slot.due:
                 self._start(slot, inner, outer)
         self.slots = [slot for slot in self.slots if slot.pid or (slot.wanted and not self._stopping)]
         return bool(self.slots)
 
-    def _patience(self) -> float:
+    def _seconds_until_step(self) -> float:
         dues = [slot.due - time.monotonic() for slot in self.slots if not slot.pid]
         return max(0.0, min([_TICK, *dues]))
 
@@ -153,8 +173,8 @@ class Supervisor:
                 continue
             pid, code = os.waitpid(slot.pid, os.WNOHANG)
             if pid:
-                if self.numbers is not None:
-                    Shelf(self.numbers, slot.number).leave_counters()
+                if self.metrics is not None:
+                    MetricsFolder(self.metrics, slot.number).write_counters()
                 self._ended(slot, os.waitstatus_to_exitcode(code))
 
     def _ended(self, slot: Slot, code: int) -> None:
@@ -168,11 +188,11 @@ class Supervisor:
             self._status = 2
             self._stop()
             return
-        steady = time.monotonic() - slot.started >= _STEADY
-        slot.pause = _FIRST_PAUSE if steady else slot.pause
-        slot.due = time.monotonic() + slot.pause
-        log.error("worker.died", worker=slot.number, pid=pid, status=code, restart_in=f"{slot.pause:g}s")
-        slot.pause = min(_LONGEST_PAUSE, slot.pause * 2)
+        stable = time.monotonic() - slot.started >= _STABLE_AFTER
+        slot.backoff = _FIRST_BACKOFF if stable else slot.backoff
+        slot.due = time.monotonic() + slot.backoff
+        log.error("worker.crashed", worker=slot.number, pid=pid, status=code, restart_in=f"{slot.backoff:g}s")
+        slot.backoff = min(_LONGEST_BACKOFF, slot.backoff * 2)
 
     def _note_ready(self, notes: bytes, url: str) -> None:
         for at in range(0, len(notes), _NOTE):
@@ -181,8 +201,8 @@ class Supervisor:
                 if slot.number == number:
                     slot.ready = True
                     get_logger().info("worker.ready", worker=number, pid=slot.pid)
-        if not self._told and all(slot.ready for slot in self.slots):
-            self._told = True
+        if not self._announced and all(slot.ready for slot in self.slots):
+            self._announced = True
             get_logger().info("gateway.listening", url=url, workers=len(self.slots))
 
     def _on_signal(self, name: int) -> None:
@@ -192,68 +212,68 @@ class Supervisor:
             self._reload()
 
     def _stop(self) -> None:
-        """Tell the workers to end; a second time, to hurry."""
+        """Send SIGTERM to the workers; the second time, send the signal to stop immediately."""
         now = time.monotonic()
         if self._stopping:
             self._kill_at = min(self._kill_at, now + _KILL_AFTER)
-            self._tell(HURRY)
+            self._signal_workers(STOP_NOW)
             return
         get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
         self._kill_at = now + self._gateway().server.shutdown_grace + _KILL_AFTER
         self._stopping = True
-        self._tell(signal.SIGTERM)
+        self._signal_workers(signal.SIGTERM)
 
-    def _tell(self, name: int) -> None:
+    def _signal_workers(self, name: int) -> None:
         for slot in self.slots:
             if slot.pid and (slot.wanted or name != signal.SIGHUP):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(slot.pid, name)
 
     def _reload(self) -> None:
-        """The new file is checked here first: the workers are told only of one that can be used."""
+        """Load the new configuration, and send the reload to the workers only if it is valid."""
         log = get_logger()
         try:
             compiled = self.load()
         except ConfigError as error:
-            self._show_reload(0)
+            self._publish_reload(0)
             for problem in error.problems:
                 log.error("reload.problem", problem=str(problem))
-            log.error("reload.refused", problems=len(error.problems), still=fingerprint(self._gateway()))
+            log.error("reload.rejected", problems=len(error.problems), still=fingerprint(self._gateway()))
             return
-        except Exception as error:  # its text may hold a value of the configuration
-            self._show_reload(0)
-            log.error("reload.refused", reason=place_of(error), still=fingerprint(self._gateway()))
+        except Exception as error:  # its text may contain a value of the configuration
+            self._publish_reload(0)
+            log.error("reload.rejected", reason=place_of(error), still=fingerprint(self._gateway()))
             return
-        told = differences(self._gateway(), compiled.loaded.gateway)
+        changed = differences(self._gateway(), compiled.loaded.gateway)
         self.compiled = compiled
         configure(self._gateway().logging.format, self._gateway().logging.level)
-        log.info("reload.checked", config=fingerprint(self._gateway()), changed=list(told))
-        self._show_reload(1)
+        log.info("reload.checked", config=fingerprint(self._gateway()), changed=list(changed))
+        self._publish_reload(1)
         self._resize(worker_count(compiled))
-        self._tell(signal.SIGHUP)
+        self._signal_workers(signal.SIGHUP)
 
-    def _show_reload(self, worked: int) -> None:
-        """The workers hear of no reload that is refused here, so it is laid with their numbers."""
-        if self.numbers is not None:
-            shown: Collected = {"noetl_gateway_config_last_reload_successful": {(): worked}}
-            Shelf(self.numbers, SUPERVISOR).lay_down(shown)
+    def _publish_reload(self, succeeded: int) -> None:
+        """Write the result of a reload to the folder of the metrics, because workers do not see a rejected reload."""
+        if self.metrics is not None:
+            shown: Collected = {"noetl_gateway_config_last_reload_successful": {(): succeeded}}
+            MetricsFolder(self.metrics, SUPERVISOR).write(shown)
 
     def _gateway(self) -> Gateway:
         return self.compiled.loaded.gateway
 
     def _resize(self, count: int) -> None:
-        """More workers are started, the last ones too many are told to end. Until one has ended its number is taken."""
+        """Start more workers, or stop the last ones. The number of a worker is in use until its process has ended."""
         wanted = [slot for slot in self.slots if slot.wanted]
         for slot in wanted[count:]:
             slot.wanted = False
             if slot.pid:
                 os.kill(slot.pid, signal.SIGTERM)
-        taken = {slot.number for slot in self.slots}
-        free = (number for number in itertools.count() if number not in taken)
+        used = {slot.number for slot in self.slots}
+        free = (number for number in itertools.count() if number not in used)
         self.slots += [Slot(next(free)) for _ in range(count - len(wanted))]
 
 
 def worker_count(compiled: Compiled) -> int:
-    """How many workers a configuration asks for; never less than one."""
+    """Return the number of workers that a configuration requests, at least 1."""
     wanted = compiled.loaded.gateway.server.workers
     return cores() if wanted == "auto" else int(wanted)

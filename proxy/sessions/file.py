@@ -120,7 +120,7 @@ class FileStore:
             return known[2]
         session = Session.decode(data)
         if at is not None:
-            session = session.seen(at)
+            session = session.with_last_use(at)
         if len(self._decoded) >= _MAX_DECODED:
             self._decoded.clear()
         self._decoded[key] = (data, at, session)
@@ -169,8 +169,8 @@ class FileStore:
 
         return int(await self._write(end))
 
-    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
-        ended: list[Session] | None = await self._write(lambda txn: self._records.end_told(txn, logout))
+    async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
+        ended: list[Session] | None = await self._write(lambda txn: self._records.end_by_logout(txn, logout))
         return ended
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
@@ -213,14 +213,14 @@ class FileStore:
         dead = [key for key in dead if key not in self._touched]
         return int(await self._write(lambda txn: sum(self._records.drop(txn, key) for key in dead))) if dead else 0
 
-    async def put_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
+    async def store_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
         await self._write(lambda txn: txn.put(ticket, pack(expires_at) + key, db=self._records.tickets))
 
-    async def take_ticket(self, ticket: bytes, now: float) -> bytes | None:
-        key: bytes | None = await self._write(lambda txn: self._records.take_ticket(txn, ticket, now))
+    async def redeem_ticket(self, ticket: bytes, now: float) -> bytes | None:
+        key: bytes | None = await self._write(lambda txn: self._records.redeem_ticket(txn, ticket, now))
         return key
 
-    def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
+    def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
         if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING:
             return

@@ -48,7 +48,7 @@ class MemoryStore:
     def touch(self, key: bytes, now: float) -> None:
         session = self._sessions.get(key)
         if session is not None:
-            self._sessions[key] = session.seen(now)
+            self._sessions[key] = session.with_last_use(now)
 
     async def end(self, key: bytes) -> bool:
         return self._drop(key)
@@ -62,7 +62,7 @@ class MemoryStore:
     async def end_user(self, user_id: int) -> int:
         return sum(self._drop(key) for key in list(self._by_user.get(user_id, ())))
 
-    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
+    async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
         if logout.name in self._logouts:
             return None
         if len(self._logouts) < MAX_LOGOUTS:
@@ -91,16 +91,16 @@ class MemoryStore:
             del self._executions[name]
         return sum(self._drop(key) for key in dead)
 
-    async def put_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
+    async def store_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
         if len(self._tickets) >= _MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
         self._tickets[ticket] = (key, expires_at)
 
-    async def take_ticket(self, ticket: bytes, now: float) -> bytes | None:
+    async def redeem_ticket(self, ticket: bytes, now: float) -> bytes | None:
         key, expires_at = self._tickets.pop(ticket, (None, 0.0))
         return key if expires_at > now else None
 
-    def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
+    def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
         if len(self._executions) >= _MAX_EXECUTIONS:
             del self._executions[next(iter(self._executions))]
         self._executions[execution_id] = (user_id, now)

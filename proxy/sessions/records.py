@@ -128,7 +128,7 @@ class Records:
             yield bytes(cursor.key()[skipped:])
             found = cursor.next()
 
-    def end_told(self, txn: Transaction, logout: Logout) -> list[Session] | None:
+    def end_by_logout(self, txn: Transaction, logout: Logout) -> list[Session] | None:
         """End the sessions that a logout token names, and return them; None if the token was used before."""
         if txn.get(logout.name, db=self.logouts) is not None:
             return None
@@ -194,7 +194,7 @@ class Records:
             found.append(bytes(entry))
         return found
 
-    def take_ticket(self, txn: Transaction, ticket: bytes, now: float) -> bytes | None:
+    def redeem_ticket(self, txn: Transaction, ticket: bytes, now: float) -> bytes | None:
         """Delete a ticket, and return its session key if the ticket has not expired."""
         data = txn.pop(ticket, db=self.tickets)
         return bytes(data[8:]) if data is not None and unpack(data) > now else None

@@ -111,7 +111,7 @@ class Session:
             return None
         return None if later or not mark else b"".join((before, mark, repr(now).encode(), comma, rest))
 
-    def seen(self, now: float) -> Session:
+    def with_last_use(self, now: float) -> Session:
         """Return the session with `now` as its last use."""
         return replace(self, last_seen_at=now)
 
@@ -154,8 +154,8 @@ class Logout:
 class SessionStore(Protocol):
     """Sessions, users and tickets, shared by all processes that open the same store.
 
-    When a method that writes returns, its changes survive a crash; only `touch` and `remember_execution` may lose the
-    latest changes. Every method raises StoreError if the store is not available.
+    When a method that writes returns, its changes survive a crash; only `touch` and `store_execution_owner` may lose
+    the latest changes. Every method raises StoreError if the store is not available.
     """
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
@@ -176,7 +176,7 @@ class SessionStore(Protocol):
     async def end_user(self, user_id: int) -> int:
         """End all sessions of a user; return their number."""
 
-    async def end_told(self, logout: Logout) -> Sequence[Session] | None:
+    async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
         """End the sessions that a logout token names, and return them; None if the token was used before."""
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
@@ -191,13 +191,13 @@ class SessionStore(Protocol):
     async def purge(self, now: float, idle_timeout: float) -> int:
         """Delete everything that has expired; return the number of sessions."""
 
-    async def put_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
+    async def store_ticket(self, ticket: bytes, key: bytes, expires_at: float) -> None:
         """Store a ticket for a session."""
 
-    async def take_ticket(self, ticket: bytes, now: float) -> bytes | None:
+    async def redeem_ticket(self, ticket: bytes, now: float) -> bytes | None:
         """Delete a ticket, and return its session key; None if it is unknown or has expired."""
 
-    def remember_execution(self, execution_id: str, user_id: int, now: float) -> None:
+    def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
         """Store the user who started an execution."""
 
     async def execution_owner(self, execution_id: str) -> int | None:

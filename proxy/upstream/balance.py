@@ -1,8 +1,7 @@
-"""Several urls of one upstream: which of them a request goes to, and which are left alone for a while.
+"""Load balancing: choose one of the urls of an upstream for each request.
 
-An endpoint is left alone while its health checks fail, while it is ejected for failing, and while its circuit is open.
-If health and ejection would leave none, they are disregarded: a guess that may be wrong is better than no answer.
-An open circuit is not disregarded.
+An endpoint receives no requests while its health checks fail, while it is ejected, and while its circuit is open. If no
+endpoint is healthy, health and ejection are ignored, because an attempt may succeed. An open circuit is never ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _EXECUTION = re.compile(r"/executions/([0-9]{1,20})(?:[/?]|$)", re.IGNORECASE)
 
 
 class Balance(StrEnum):
-    """How an endpoint is chosen."""
+    """The algorithm that chooses an endpoint."""
 
     ROUND_ROBIN = "round_robin"
     LEAST_REQUESTS = "least_requests"
@@ -32,7 +31,7 @@ class Balance(StrEnum):
 
 
 class CircuitOpen(Exception):
-    """No endpoint may be sent to before `retry_after` seconds are over."""
+    """Every circuit is open; the first probe is possible in `retry_after` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after
@@ -40,7 +39,13 @@ class CircuitOpen(Exception):
 
 
 class Endpoint:
-    """One url: its connections, and what is known of how it fares."""
+    """One url of an upstream: its connections, health, ejection and circuit breaker.
+
+    Args:
+        pool: the connections.
+        circuit: the circuit breaker; None if it is disabled.
+        alone: True if the upstream has no other url; then the url is never ejected.
+    """
 
     def __init__(self, pool: Pool, circuit: CircuitBreaker | None, *, alone: bool) -> None:
         self.pool = pool
@@ -49,42 +54,42 @@ class Endpoint:
         self.ejected_until = 0.0
         self._ejections = 0
         self._failures = 0
-        self._alone = alone
+        self._only_endpoint = alone
         self._seed = pool.url.encode()
-        pool.watch = self
+        pool.observer = self
 
-    def good(self) -> None:
-        """A request was answered."""
+    def succeeded(self) -> None:
+        """Record a successful request."""
         self._failures = self._ejections = 0
         self.ejected_until = 0.0
         if self.circuit is not None:
             self.circuit.succeeded()
 
-    def bad(self, *, unreachable: bool) -> None:
-        """A request failed. An endpoint that can't be reached is ejected at once, another one after five failures."""
+    def failed(self, *, unreachable: bool) -> None:
+        """Record a failed request. Eject an unreachable endpoint immediately, and others after five failures."""
         now = self.pool.now()
         self._failures += 1
         if self.circuit is not None:
             self.circuit.failed(now)
-        if not self._alone and (unreachable or self._failures >= _EJECT_AFTER) and now >= self.ejected_until:
+        if not self._only_endpoint and (unreachable or self._failures >= _EJECT_AFTER) and now >= self.ejected_until:
             self.ejected_until = now + min(_LONGEST_EJECTION, _FIRST_EJECTION * 2**self._ejections)
             self._ejections = min(self._ejections + 1, 16)
 
-    def fit(self, now: float) -> bool:
-        """Whether it is thought to work."""
+    def is_usable(self, now: float) -> bool:
+        """Return True if the endpoint is healthy and not ejected at this time."""
         return self.healthy and now >= self.ejected_until
 
     def would_admit(self, now: float) -> bool:
-        """Whether its circuit lets a request through."""
+        """Return True if the circuit breaker would admit a request."""
         return self.circuit is None or self.circuit.would_admit(now)
 
     def weight(self, key: bytes) -> bytes:
-        """Where it stands for a key among the others (rendezvous hashing): a url that goes moves only its own keys."""
+        """Return the rank of the endpoint for a key (rendezvous hashing). If a url is removed, only its keys move."""
         return blake2b(key, digest_size=8, key=self._seed[:64]).digest()
 
     @property
     def load(self) -> int:
-        """Requests on it just now."""
+        """Return the number of current requests, including those that wait for a connection."""
         return self.pool.busy + self.pool.waiting
 
 
@@ -92,13 +97,13 @@ Key = Callable[[str, bytes, bytes], bytes | None]
 
 
 def hash_key(hash_on: str | None) -> Key:
-    """Return what `hash_on` looks at: a function of a request's target, its field lines and its session's key."""
+    """Return a function that extracts the key of `hash_on` from a request's target, header lines and session key."""
     if hash_on == "session":
         return lambda target, lines, session: session or None
     if hash_on is not None and hash_on.startswith("header:"):
         wanted = hash_on.removeprefix("header:").strip().lower().encode("latin-1")
         return lambda target, lines, session: _field_value(lines, wanted)
-    return _execution_of
+    return _execution_id
 
 
 def _field_value(lines: bytes, wanted: bytes) -> bytes | None:
@@ -106,13 +111,19 @@ def _field_value(lines: bytes, wanted: bytes) -> bytes | None:
     return next((value.strip() for name, _, value in fields if name.lower() == wanted), None)
 
 
-def _execution_of(target: str, lines: bytes, session: bytes) -> bytes | None:
+def _execution_id(target: str, lines: bytes, session: bytes) -> bytes | None:
     found = _EXECUTION.search(target)
     return found[1].encode() if found else None
 
 
 class Balancer:
-    """Chooses among endpoints."""
+    """The balancer of an upstream.
+
+    Args:
+        endpoints: the urls.
+        balance: the algorithm.
+        hash_on: the source of the key for consistent hashing.
+    """
 
     __slots__ = ("_balance", "_next", "endpoints", "hash_on", "key")
 
@@ -124,29 +135,39 @@ class Balancer:
         self.key: Key | None = hash_key(hash_on) if balance is Balance.CONSISTENT_HASH else None
 
     def choose(self, key: bytes | None = None, avoid: Collection[Endpoint] = ()) -> Endpoint:
-        """The endpoint of a request; one of `avoid` only if there is no other. Raises CircuitOpen."""
+        """Return the endpoint for a request.
+
+        Args:
+            key: the key of the request for consistent hashing.
+            avoid: the endpoints that failed before; used only if there is no other.
+
+        Raises:
+            CircuitOpen: every circuit is open.
+        """
         if len(self.endpoints) == 1:
             return self._admitted(self.endpoints[0])
         now = self.endpoints[0].pool.now()
-        open_to = [endpoint for endpoint in self.endpoints if endpoint.would_admit(now)]
-        if not open_to:
+        admitting = [endpoint for endpoint in self.endpoints if endpoint.would_admit(now)]
+        if not admitting:
             raise CircuitOpen(self.seconds_until_probe())
-        untried = [endpoint for endpoint in open_to if endpoint not in avoid] or open_to
-        fit = [endpoint for endpoint in untried if endpoint.fit(now)] or untried
-        return self._admitted(self._pick(fit, key))
+        untried = [endpoint for endpoint in admitting if endpoint not in avoid] or admitting
+        usable = [endpoint for endpoint in untried if endpoint.is_usable(now)] or untried
+        return self._admitted(self._pick(usable, key))
 
     def take_idle(self, method: str, key: bytes | None) -> UpstreamConnection | None:
-        """Return a kept connection of the endpoint that a request goes to; None if that needs more than a look.
+        """Return an idle connection of the endpoint for a request; None if there is none, or a circuit is not closed.
 
-        `key` is what the upstream balances by, if it does.
+        Args:
+            method: the method of the request.
+            key: the key of the request for consistent hashing.
         """
         endpoint, turn = self.endpoints[0], self._next
         if len(self.endpoints) > 1:
             now = endpoint.pool.now()
-            fit = [e for e in self.endpoints if e.healthy and now >= e.ejected_until and e.would_admit(now)]
-            if not fit:
+            usable = [e for e in self.endpoints if e.healthy and now >= e.ejected_until and e.would_admit(now)]
+            if not usable:
                 return None
-            endpoint = self._pick(fit, key)
+            endpoint = self._pick(usable, key)
         if endpoint.circuit is not None and endpoint.circuit.state is not CircuitState.CLOSED:
             self._next = turn
             return None
@@ -156,7 +177,7 @@ class Balancer:
         return connection
 
     def seconds_until_probe(self) -> float:
-        """How long every circuit stays open."""
+        """Return the seconds until the first circuit admits a probe."""
         waits = (e.circuit.seconds_until_probe(e.pool.now()) for e in self.endpoints if e.circuit is not None)
         return min(waits, default=0.0)
 
@@ -165,11 +186,11 @@ class Balancer:
             raise CircuitOpen(self.seconds_until_probe())
         return endpoint
 
-    def _pick(self, fit: Sequence[Endpoint], key: bytes | None) -> Endpoint:
+    def _pick(self, usable: Sequence[Endpoint], key: bytes | None) -> Endpoint:
         if key is not None:
-            return max(fit, key=lambda endpoint: endpoint.weight(key))
+            return max(usable, key=lambda endpoint: endpoint.weight(key))
         self._next += 1
-        start = self._next % len(fit)
+        start = self._next % len(usable)
         if self._balance is Balance.LEAST_REQUESTS:
-            return min((*fit[start:], *fit[:start]), key=lambda endpoint: endpoint.load)
-        return fit[start]
+            return min((*usable[start:], *usable[:start]), key=lambda endpoint: endpoint.load)
+        return usable[start]

@@ -1,4 +1,4 @@
-"""An upstream of the configuration, made ready: its urls with their pools, circuits, TLS and health checks."""
+"""Build an upstream of the configuration: its urls with pools, circuit breakers, TLS and health checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from proxy.upstream.retry import RetryPolicy
 
 
 def make_upstream(name: str, block: Upstream, folder: Path) -> UpstreamClient:
-    """The client of an upstream; files are relative to `folder`. Raises OSError for a bad `tls.ca`."""
+    """Return the client of an upstream.
+
+    Args:
+        name: the name of the upstream.
+        block: its configuration.
+        folder: the folder of the configuration file, to which paths are relative.
+
+    Raises:
+        OSError: `tls.ca` can't be read.
+    """
     alone = len(block.urls) == 1
     endpoints = tuple(_endpoint(url.rstrip("/"), block, folder, alone=alone) for url in block.urls)
     hash_on = block.hash_on or ("execution_id" if block.balance == "consistent_hash" else None)
@@ -25,7 +34,7 @@ def make_upstream(name: str, block: Upstream, folder: Path) -> UpstreamClient:
 
 
 def made_of(block: Upstream, folder: Path) -> tuple[Upstream, bytes]:
-    """What an upstream was made of: equal for two configurations if one's client serves the other as well."""
+    """Return the identity of an upstream: if it is equal in two configurations, they can share a client."""
     authorities = block.tls.ca if block.tls else None
     return block, (folder / authorities).read_bytes() if authorities else b""
 

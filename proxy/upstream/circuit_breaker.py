@@ -1,6 +1,6 @@
-"""The circuit of one url: open after too many failures, then a probe decides. Pure: the caller brings the time.
+"""The circuit breaker of one url: opens after many failures, then admits one probe at a time. Pure.
 
-It refuses to send into a server that fails, so that it can recover, and lets one request at a time find out.
+An open circuit stops the requests to a failing server, so that the server can recover. The caller passes the time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class CircuitState(StrEnum):
-    """Closed lets everything through, open nothing, half-open one probe."""
+    """The state of a circuit: closed admits all requests, open none, half-open one probe."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -20,7 +20,7 @@ class CircuitState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreakerSettings:
-    """So many failures within `window` seconds open it for `open` seconds."""
+    """The settings of a circuit breaker: `failures` within `window` seconds open it for `open` seconds."""
 
     failures: int
     window: float
@@ -28,7 +28,7 @@ class CircuitBreakerSettings:
 
 
 class CircuitBreaker:
-    """The state of one url."""
+    """The circuit breaker of one url. `now` is the time of the event loop, in seconds."""
 
     __slots__ = ("_failed", "_settings", "_until", "state")
 
@@ -39,13 +39,13 @@ class CircuitBreaker:
         self.state = CircuitState.CLOSED
 
     def would_admit(self, now: float) -> bool:
-        """Whether a request may be sent now; nothing changes."""
+        """Return True if `admit` would admit a request. This does not change the state."""
         return self.state is CircuitState.CLOSED or now >= self._until
 
     def admit(self, now: float) -> bool:
-        """Whether this request is sent; of an open circuit whose time is over the first one is the probe.
+        """Return True if this request may be sent. After the open time, the first request becomes the probe.
 
-        A probe that never tells how it went blocks the next one only for another `open` seconds.
+        A probe without a result blocks the next probe for another `open` seconds.
         """
         if self.state is CircuitState.CLOSED:
             return True
@@ -56,28 +56,28 @@ class CircuitBreaker:
         return True
 
     def seconds_until_probe(self, now: float) -> float:
-        """How long nothing is sent; 0 if something may be."""
+        """Return the seconds until a request may be sent; 0 if it may be sent now."""
         return 0.0 if self.state is CircuitState.CLOSED else max(0.0, self._until - now)
 
     def succeeded(self) -> None:
-        """A request was answered. What an open circuit hears of older requests does not close it."""
+        """Record a successful request. It closes a half-open circuit, but not an open one (an older request)."""
         if self.state is CircuitState.HALF_OPEN:
             self.state = CircuitState.CLOSED
             self._failed.clear()
 
-    def is_well(self, now: float) -> None:
-        """A health check succeeded: an open circuit whose time is over needs no other probe."""
+    def health_check_succeeded(self, now: float) -> None:
+        """Record a successful health check. It replaces the probe of a circuit after its open time."""
         if self.state is not CircuitState.CLOSED and now >= self._until:
             self.state = CircuitState.CLOSED
             self._failed.clear()
 
     def failed(self, now: float) -> None:
-        """A request failed."""
+        """Record a failed request."""
         if self.state is CircuitState.OPEN:
             return
         self._failed.append(now)
-        many = len(self._failed) == self._settings.failures and now - self._failed[0] <= self._settings.window
-        if many or self.state is CircuitState.HALF_OPEN:
+        too_many = len(self._failed) == self._settings.failures and now - self._failed[0] <= self._settings.window
+        if too_many or self.state is CircuitState.HALF_OPEN:
             self.state = CircuitState.OPEN
             self._until = now + self._settings.open
             self._failed.clear()

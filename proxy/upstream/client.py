@@ -1,6 +1,6 @@
-"""Requests to one upstream from coroutines: a response to read or to stream, with its connection given back.
+"""Requests to one upstream from coroutines: a response to read or to stream, and the release of its connection.
 
-The fast path sends on the same connections, and hands over to this module what it can't finish.
+The fast path uses the same connections, and hands over to this module the requests that it can't finish.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ class OutgoingRequest:
     """A request to an upstream, ready to send.
 
     Args:
-        method: of the request.
-        target: path and query.
-        lines: the forwarded fields, each with its line end.
-        identity: the lines of the identity and forwarding fields.
-        request_id: its id.
-        traceparent: its trace.
-        body: its body; None for no body at all.
-        length: the length of a streamed body; None if it is not known, then the body goes out in chunks.
+        method: the method.
+        target: the path and query.
+        lines: the forwarded headers, each with its line end.
+        identity: the lines of the identity and forwarding headers.
+        request_id: the id of the request.
+        traceparent: the trace of the request.
+        body: the body; None: no body.
+        length: the length of a streamed body, in bytes; None: unknown, and the body is sent in chunks.
         session: the key of the user's session, for `hash_on: session`.
-        upgrade: the response may be 101, and its connection the caller's.
+        upgrade: True if the response may be 101; the caller then owns the connection.
+        probe: True for a health check.
     """
 
     method: str
@@ -60,16 +61,16 @@ class OutgoingRequest:
 
     @property
     def whole(self) -> bool:
-        """Whether it can be sent again from the start."""
+        """Return True if the request can be sent again from its beginning."""
         return self.body is None or isinstance(self.body, bytes)
 
     @property
     def chunked(self) -> bool:
-        """Whether its body goes out in chunks."""
+        """Return True if the body is sent in chunks."""
         return not self.whole and self.length is None
 
     def head(self, authority: bytes) -> bytes:
-        """Return its head for an upstream with this `Host`."""
+        """Return the request head with this `Host`."""
         framing = b""
         if isinstance(self.body, bytes):
             framing = b"content-length: %d\r\n" % len(self.body)
@@ -91,13 +92,13 @@ _Begun = tuple[UpstreamResponse, UpstreamConnection, "asyncio.Task[None] | None"
 
 
 class UpstreamClient:
-    """The way to one upstream: chooses an endpoint, sends, and sends again what may be sent again.
+    """The client of one upstream: chooses an endpoint, sends requests and retries failed ones.
 
     Args:
-        name: of the upstream.
-        balancer: chooses among its urls.
-        retries: which failed requests are sent again.
-        health: how its urls are checked; None is off.
+        name: the name of the upstream.
+        balancer: the balancer of its urls.
+        retries: the rules for retries.
+        health: the settings of the health checks; None: no health checks.
     """
 
     def __init__(
@@ -119,26 +120,28 @@ class UpstreamClient:
         self._probe_path, self._probe_seconds = (health.path, health.timeout) if health else ("/", 2.0)
 
     def start(self) -> None:
-        """Begin the health checks, if there are any."""
+        """Start the health checks, if they are configured."""
         if self._health is not None:
             self._health.start()
 
     def retry_state(self, method: str, *, whole: bool) -> RetryState:
-        """Return the state of a request that is sent for the first time."""
+        """Return the retry state of a request before its first attempt."""
         return RetryState(self.retries, self._afford, len(self.endpoints), method, whole)
 
     @asynccontextmanager
     async def request(
         self, wanted: OutgoingRequest, *, timeout: float | None = None, retry: RetryState | None = None
     ) -> AsyncIterator[UpstreamResponse]:
-        """Send a request and hold the connection while its response is used.
+        """Send a request. Yield its response and hold the connection until the block ends.
 
-        `timeout` (seconds) bounds the wait for the response's head. `retry` is the state of a request that was sent
-        before, on the fast path.
+        Args:
+            wanted: the request.
+            timeout: the maximum time until the response head, in seconds; None: that of the configuration.
+            retry: the retry state of a request that the fast path sent before; None: it is sent for the first time.
 
         Raises:
-            BadGateway: the upstream can't be reached, reset the connection, or sent what is not HTTP.
-            GatewayTimeout: no response in time.
+            BadGateway: the upstream is unreachable, closed the connection, or sent an invalid response.
+            GatewayTimeout: there was no response in time.
             Unavailable: too many requests wait for a connection, or every circuit is open.
         """
         seconds = timeout or self.pool.settings.response_timeout
@@ -158,7 +161,7 @@ class UpstreamClient:
                     await asyncio.wait([sending])
 
     async def _begin(self, wanted: OutgoingRequest, state: RetryState, seconds: float) -> _Begun:
-        """Send until there is a response to forward, or nothing may be sent again."""
+        """Send the request, with retries, until there is a response to forward or no further retry is allowed."""
         key = self.balancer.key(wanted.target, wanted.lines, wanted.session) if self.balancer.key is not None else None
         while True:
             endpoint = self._choose(key, state.tried)
@@ -185,12 +188,12 @@ class UpstreamClient:
             raise Unavailable(retry_after=seconds, detail=f"upstream {self.name}: {error}") from None
 
     def _afford(self) -> bool:
-        return self.budget.take(sum(endpoint.pool.requests - endpoint.pool.probes for endpoint in self.endpoints))
+        return self.budget.acquire(sum(endpoint.pool.requests - endpoint.pool.probes for endpoint in self.endpoints))
 
     async def _attempt(self, endpoint: Endpoint, wanted: OutgoingRequest, seconds: float) -> _Begun:
         pool, body = endpoint.pool, wanted.body
         if not wanted.whole and pool.uploads >= pool.most_uploads:
-            raise Full(f"{pool.uploads} request bodies are on their way")
+            raise Full(f"{pool.uploads} request bodies are being sent")
         connection = await pool.acquire(wanted.method)
         while not connection.usable:
             connection = await pool.acquire(wanted.method)
@@ -223,7 +226,7 @@ class UpstreamClient:
         return response, connection, sending
 
     async def _probe(self, endpoint: Endpoint) -> str:
-        """Return why a health check of an endpoint failed; empty if it did not."""
+        """Return the reason why a health check of an endpoint failed; an empty text if it succeeded."""
         wanted = OutgoingRequest("GET", self._probe_path, b"", probe=True)
         try:
             async with asyncio.timeout(self._probe_seconds):
@@ -239,7 +242,7 @@ class UpstreamClient:
         return "" if response.status < 400 else f"status {response.status}"
 
     async def reachable(self, path: str, timeout: float) -> bool:
-        """Return whether the upstream responds to this path with a status below 500 within `timeout` seconds."""
+        """Return True if the upstream responds to this path with a status below 500 within `timeout` seconds."""
         try:
             async with (
                 asyncio.timeout(timeout),
@@ -250,14 +253,14 @@ class UpstreamClient:
             return False
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Stop the health checks and close the connections."""
         if self._health is not None:
             await self._health.stop()
         for endpoint in self.endpoints:
             await endpoint.pool.close()
 
     async def retire(self) -> None:
-        """Serve what is under way, and nothing more."""
+        """Finish current requests, and close each connection as it becomes idle."""
         if self._health is not None:
             await self._health.stop()
         for endpoint in self.endpoints:
@@ -272,7 +275,7 @@ async def _send(
     *,
     chunked: bool,
 ) -> None:
-    """Pass the request's body on, as fast as the upstream takes it. An answer that is complete ends it."""
+    """Forward the body of the request with flow control, until it ends or the response is complete."""
     try:
         async for data in body:
             if connection.receiver is not response:
@@ -291,14 +294,14 @@ async def _send(
 
 
 def error_of(fault: Fault, name: str, seconds: float) -> GatewayError:
-    """What the client is told of an upstream's fault; the log is told the rest."""
+    """Return the client's error for a fault of an upstream; only its `detail`, for the log, describes the fault."""
     if fault.kind is FaultKind.HEAD_TIMEOUT:
-        return GatewayTimeout(detail=f"upstream {name}: no answer within {seconds:g} s")
+        return GatewayTimeout(detail=f"upstream {name}: no response within {seconds:g} s")
     return BadGateway(detail=f"upstream {name}: {fault.kind}: {fault}")
 
 
 class Stopwatch:
-    """Adds up the seconds spent waiting for the upstream, for the access log."""
+    """The total time spent waiting for the upstream, in seconds, for the access log."""
 
     __slots__ = ("seconds",)
 
@@ -306,16 +309,16 @@ class Stopwatch:
         self.seconds = 0.0
 
     @asynccontextmanager
-    async def until_answered(self, asking: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-        """Enter a context, and count how long that took, also where it failed."""
+    async def until_answered(self, request: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+        """Enter a context manager, and add the time until it has been entered or failed."""
         async with AsyncExitStack() as stack:
             async with self.timing():
-                answer = await stack.enter_async_context(asking)
-            yield answer
+                response = await stack.enter_async_context(request)
+            yield response
 
     @asynccontextmanager
     async def timing(self) -> AsyncIterator[None]:
-        """Count the time of a block."""
+        """Add the duration of a block."""
         start = time.perf_counter()
         try:
             yield

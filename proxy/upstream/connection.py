@@ -17,7 +17,7 @@ from proxy.upstream.receiver import Fault, FaultKind, ResponseReceiver
 from proxy.upstream.retry import NEVER
 
 if TYPE_CHECKING:
-    from proxy.upstream.pool import Pool, Watch
+    from proxy.upstream.pool import EndpointObserver, Pool
 
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
@@ -73,9 +73,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._arrived = b""
 
     @property
-    def watch(self) -> Watch | None:
+    def observer(self) -> EndpointObserver | None:
         """Who is told how its url fares."""
-        return self._pool.watch
+        return self._pool.observer
 
     @property
     def usable(self) -> bool:

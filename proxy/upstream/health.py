@@ -1,4 +1,4 @@
-"""Active health checks: asks each url now and then, so that one that fails is left alone before a request finds out."""
+"""Active health checks: probe each url periodically, so that a failing url is excluded before a request fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ Probe = Callable[[Endpoint], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """Times in seconds; `unhealthy_after` failures and `healthy_after` successes in a row change the verdict."""
+    """The settings of health checks.
+
+    Args:
+        path: the path of the probe.
+        interval: the time between probes, in seconds.
+        timeout: the maximum duration of a probe, in seconds.
+        unhealthy_after: the number of consecutive failures that make a url unhealthy.
+        healthy_after: the number of consecutive successes that make a url healthy.
+    """
 
     path: str
     interval: float
@@ -24,32 +32,32 @@ class HealthSettings:
     healthy_after: int
 
 
-class Tally:
-    """The verdict on one endpoint. Pure."""
+class HealthState:
+    """The health of one endpoint, from the results of its probes. Pure."""
 
-    __slots__ = ("_against", "_settings", "healthy")
+    __slots__ = ("_contrary", "_settings", "healthy")
 
     def __init__(self, settings: HealthSettings) -> None:
         self._settings = settings
-        self._against = 0
+        self._contrary = 0
         self.healthy = True
 
-    def note(self, *, ok: bool) -> bool:
-        """Note one answer; whether the verdict changed."""
+    def record(self, *, ok: bool) -> bool:
+        """Record the result of a probe. Return True if the health has changed."""
         if ok == self.healthy:
-            self._against = 0
+            self._contrary = 0
             return False
-        self._against += 1
+        self._contrary += 1
         needed = self._settings.healthy_after if ok else self._settings.unhealthy_after
-        if self._against < needed:
+        if self._contrary < needed:
             return False
-        self._against = 0
+        self._contrary = 0
         self.healthy = ok
         return True
 
 
 class HealthChecks:
-    """Runs the checks of one upstream. `probe` gives the reason of a failure, or nothing."""
+    """The health checks of one upstream. `probe` returns the reason of a failure, or an empty text."""
 
     def __init__(self, name: str, settings: HealthSettings, endpoints: Sequence[Endpoint], probe: Probe) -> None:
         self._name = name
@@ -59,27 +67,27 @@ class HealthChecks:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin; the checks of many gateways are spread over the interval."""
+        """Start the checks. Random variations of the interval spread the checks of many gateways."""
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._watch(endpoint)) for endpoint in self._endpoints]
+            self._tasks = [asyncio.create_task(self._check(endpoint)) for endpoint in self._endpoints]
 
-    async def _watch(self, endpoint: Endpoint) -> None:
-        tally, every = Tally(self._settings), self._settings.interval
+    async def _check(self, endpoint: Endpoint) -> None:
+        state, every = HealthState(self._settings), self._settings.interval
         while True:
             reason = await self._probe(endpoint)
             if not reason and endpoint.circuit is not None:
-                endpoint.circuit.is_well(endpoint.pool.now())
-            if tally.note(ok=not reason):
-                endpoint.healthy = tally.healthy
+                endpoint.circuit.health_check_succeeded(endpoint.pool.now())
+            if state.record(ok=not reason):
+                endpoint.healthy = state.healthy
                 log = get_logger()
-                if tally.healthy:
+                if state.healthy:
                     log.info("upstream.healthy", upstream=self._name, url=endpoint.pool.url)
                 else:
                     log.warning("upstream.unhealthy", upstream=self._name, url=endpoint.pool.url, reason=reason)
             await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
 
     async def stop(self) -> None:
-        """End."""
+        """Stop the checks."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -1,6 +1,6 @@
-"""The connections to one url: kept alive, limited in number, with a bounded wait and deadlines.
+"""The connections to one url: persistent, limited in number, with a limited wait and deadlines.
 
-A wheel of deadlines is swept now and then, so that no exchange needs a timer of its own.
+All deadlines are checked periodically, so that an exchange needs no timer of its own.
 """
 
 from __future__ import annotations
@@ -20,12 +20,20 @@ from proxy.upstream.receiver import Fault, FaultKind
 from proxy.upstream.retry import NEVER, longest_idle
 
 KEPT_IDLE = 50.0
-_BLAMELESS = frozenset({FaultKind.STALE, FaultKind.IDLE_TIMEOUT})
+_NOT_COUNTED = frozenset({FaultKind.STALE, FaultKind.IDLE_TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """Times in seconds; see the `upstreams` block."""
+    """The settings of a pool; see the `upstreams` block.
+
+    Args:
+        connect_timeout: the maximum time to connect, and to wait for a free connection, in seconds.
+        response_timeout: the maximum time until the response head, in seconds.
+        idle_timeout: the maximum pause in a body, in seconds.
+        max_connections: the maximum number of connections.
+        max_pending: the maximum number of requests that wait for a connection.
+    """
 
     connect_timeout: float
     response_timeout: float
@@ -34,22 +42,29 @@ class PoolSettings:
     max_pending: int
 
 
-class Watch(Protocol):
-    """Who is told how requests fare."""
+class EndpointObserver(Protocol):
+    """An observer of the results of requests."""
 
-    def good(self) -> None:
-        """A request was answered."""
+    def succeeded(self) -> None:
+        """Record a successful request."""
 
-    def bad(self, *, unreachable: bool) -> None:
-        """A request failed; `unreachable`: not even a connection could be opened."""
+    def failed(self, *, unreachable: bool) -> None:
+        """Record a failed request; `unreachable` is True if no connection could be opened."""
 
 
 class Full(Exception):
-    """As many requests as may wait for a connection do, or one has waited too long."""
+    """Too many requests wait for a connection, or a request has waited too long."""
 
 
 class Pool:
-    """The connections to one url."""
+    """The connections to one url.
+
+    Args:
+        url: the url.
+        settings: limits and timeouts.
+        tls: the TLS context for an https url.
+        server_name: the name in the server's certificate; None: the host of the url.
+    """
 
     def __init__(self, url: str, settings: PoolSettings, tls: ssl.SSLContext | None, server_name: str | None) -> None:
         parts = urlsplit(url)
@@ -61,7 +76,7 @@ class Pool:
         self.settings = settings
         self.idle_timeout = settings.idle_timeout
         self.size = 0
-        self.watch: Watch | None = None
+        self.observer: EndpointObserver | None = None
         self.requests = 0
         self.probes = 0
         self.uploads = 0
@@ -84,39 +99,39 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """Connections with an exchange on them, and those being opened."""
+        """Return the number of connections in use, including those being opened."""
         return self.size - len(self._idle)
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a connection."""
+        """Return the number of requests that wait for a connection."""
         return len(self._waiting)
 
     def _first_now(self) -> float:
         return self._start().time()
 
     def answered(self, status: int, *, probe: bool = False) -> None:
-        """A request was answered. 502, 503 and 504 are failures of what stands behind."""
+        """Record a response. The statuses 502, 503 and 504 count as failures of the upstream."""
         self.answers[min(status // 100, 9)] += 1
-        if self.watch is not None and not probe:
+        if self.observer is not None and not probe:
             if 502 <= status <= 504:
-                self.watch.bad(unreachable=False)
+                self.observer.failed(unreachable=False)
             else:
-                self.watch.good()
+                self.observer.succeeded()
 
     def upload_ended(self, _: object) -> None:
-        """A request body is no longer on its way. Half of the connections is for those at most, so that clients that
-        send slowly do not keep all others waiting."""
+        """Record the end of a request body. Such bodies use at most half of the connections, so that slow clients do
+        not block all others."""
         self.uploads -= 1
 
     def faulted(self, kind: FaultKind, *, probe: bool = False) -> None:
-        """A request failed. A kept connection that went stale, or a stream that is quiet, is no fault of the url."""
+        """Record a fault. A stale idle connection and an idle stream do not count as failures of the url."""
         self.faults[kind] += 1
-        if self.watch is not None and not probe and kind not in _BLAMELESS:
-            self.watch.bad(unreachable=kind is FaultKind.CONNECT)
+        if self.observer is not None and not probe and kind not in _NOT_COUNTED:
+            self.observer.failed(unreachable=kind is FaultKind.CONNECT)
 
     def take_idle(self, longest_idle: float = NEVER) -> UpstreamConnection | None:
-        """A kept connection, the one used last, if there is one."""
+        """Return the most recently used idle connection, if it has been idle for at most `longest_idle` seconds."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -127,12 +142,17 @@ class Pool:
         return None
 
     async def acquire(self, method: str) -> UpstreamConnection:
-        """Return a connection for a request of this method. Raises Full, or Fault where none can be opened."""
+        """Return a connection for a request with this method.
+
+        Raises:
+            Fault: the connection can't be opened.
+            Full: all connections are in use, and too many requests wait or the wait was too long.
+        """
         if self._loop is None:
             self._start()
-        kept = self.take_idle(longest_idle(method))
-        if kept is not None:
-            return kept
+        idle = self.take_idle(longest_idle(method))
+        if idle is not None:
+            return idle
         if self.size >= self.settings.max_connections and self._idle:
             self._idle.pop(0).close()
         if self.size < self.settings.max_connections:
@@ -142,7 +162,7 @@ class Pool:
         return await self._wait()
 
     async def _wait(self) -> UpstreamConnection:
-        assert self._loop is not None  # noqa: S101 - acquire has started
+        assert self._loop is not None  # noqa: S101 - acquire has started it
         future: asyncio.Future[UpstreamConnection] = self._loop.create_future()
         self._waiting.append(future)
         try:
@@ -158,7 +178,7 @@ class Pool:
             raise
 
     async def _connect(self) -> UpstreamConnection:
-        assert self._loop is not None  # noqa: S101 - acquire has started
+        assert self._loop is not None  # noqa: S101 - acquire has started it
         self.size += 1
         connection = UpstreamConnection(self)
         try:
@@ -187,10 +207,10 @@ class Pool:
     def _forget(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)
         self.size -= 1
-        self._wake_one()
+        self._open_for_waiting()
 
-    def _wake_one(self) -> None:
-        """A place is free: whoever waits first opens a connection there."""
+    def _open_for_waiting(self) -> None:
+        """Open a connection for the first request that waits."""
         while self._waiting and self.size < self.settings.max_connections:
             future = self._waiting.popleft()
             if not future.done():
@@ -210,7 +230,7 @@ class Pool:
             wanted.set_result(done.result())
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose exchange ended cleanly, or give it to a request that waits."""
+        """Return a connection to the pool after a complete exchange, or pass it to a request that waits."""
         connection.idle_since = self.now()
         if self._waiting or self._closed:
             self._hand_on(connection)
@@ -229,7 +249,7 @@ class Pool:
             self._idle.append(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
-        """A connection is gone."""
+        """Remove a closed connection."""
         if connection in self._open:
             if connection in self._idle:
                 self._idle.remove(connection)
@@ -252,7 +272,7 @@ class Pool:
         self._sweeper = self._loop.call_later(self._sweep_every, self._sweep) if going_on else None
 
     def retire(self) -> None:
-        """Keep no connection from now on; those in use are closed as they become free."""
+        """Close the idle connections, and the others as they become idle."""
         self._closed = True
         for connection in list(self._idle):
             connection.close()

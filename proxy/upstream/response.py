@@ -1,4 +1,4 @@
-"""An upstream's answer for those who can wait: its head, then its body as it arrives, held back if nobody reads."""
+"""A response of an upstream for coroutines: the head, then the body as it arrives, with flow control."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _BUFFER = 256 * 1024
 
 
 class BodyBroken(Exception):
-    """The upstream ended, or stalled, in the middle of a body whose head has been passed on."""
+    """The upstream closed the connection, or stalled, in a body whose head has been forwarded."""
 
 
 class UpstreamResponse:
-    """An upstream's answer: status, raw headers in lower case, and a body to stream or to read. A sink."""
+    """A response of an upstream: status, raw headers in lower case, and a body to stream or to read."""
 
     __slots__ = (
+        "_buffered",
         "_chunks",
         "_connection",
+        "_data_ready",
         "_ended",
         "_error",
-        "_held",
-        "_more",
         "_nudged",
         "_ready",
         "received",
@@ -37,9 +37,9 @@ class UpstreamResponse:
     def __init__(self, connection: UpstreamConnection) -> None:
         self._connection = connection
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._more: asyncio.Future[None] | None = None
+        self._data_ready: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
-        self._held = 0
+        self._buffered = 0
         self._ended = False
         self._nudged = False
         self._error: Exception | None = None
@@ -48,26 +48,35 @@ class UpstreamResponse:
 
     @property
     def connection(self) -> UpstreamConnection:
-        """What the answer comes on."""
+        """Return the connection of the response."""
         return self._connection
 
     async def head(self) -> None:
-        """Wait for the head. Raises Fault, or what refused the request's body."""
+        """Wait for the head.
+
+        Raises:
+            Fault: the upstream failed.
+            GatewayError: the body of the request was rejected.
+        """
         await self._ready
 
     @property
     def response_head(self) -> ResponseHead:
-        """The head, once it has arrived."""
+        """Return the head; only after `head` has returned."""
         assert self.received is not None  # noqa: S101 - `head` has been awaited
         return self.received
 
     @property
     def ended(self) -> bool:
-        """Whether all of the answer has arrived."""
+        """Return True if the response is complete."""
         return self._ended
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; an empty part after a `nudge`. Raises BodyBroken."""
+        """Yield the body as it arrives, and an empty chunk after a `nudge`.
+
+        Raises:
+            BodyBroken: the body is incomplete.
+        """
         while True:
             if self._nudged:
                 self._nudged = False
@@ -75,7 +84,7 @@ class UpstreamResponse:
             if self._chunks:
                 data = b"".join(self._chunks)
                 self._chunks.clear()
-                self._held = 0
+                self._buffered = 0
                 if not self._ended:
                     self._connection.resume()
                 yield data
@@ -84,11 +93,15 @@ class UpstreamResponse:
             elif self._error is not None:
                 raise BodyBroken(str(self._error))
             else:
-                self._more = asyncio.get_running_loop().create_future()
-                await self._more
+                self._data_ready = asyncio.get_running_loop().create_future()
+                await self._data_ready
 
     async def read(self, limit: int) -> bytes:
-        """The whole body. Raises BadGateway if it is larger than `limit` bytes or ends early."""
+        """Return the whole body.
+
+        Raises:
+            BadGateway: the body is larger than `limit` bytes, or incomplete.
+        """
         data = bytearray()
         try:
             async for chunk in self.chunks():
@@ -100,19 +113,19 @@ class UpstreamResponse:
         return bytes(data)
 
     def take_arrived(self) -> list[bytes]:
-        """What of the body has arrived; it is the caller's now."""
-        arrived = list(self._chunks)
+        """Return the part of the body that has arrived, and remove it from the buffer."""
+        chunks = list(self._chunks)
         self._chunks.clear()
-        self._held = 0
-        return arrived
+        self._buffered = 0
+        return chunks
 
     def nudge(self) -> None:
-        """Have whoever reads the body look up."""
+        """Make `chunks` yield an empty chunk, so that its reader checks its state."""
         self._nudged = True
         self._wake()
 
     def refuse(self, error: Exception) -> None:
-        """The request's body can't be sent in full."""
+        """End the response with an error, because the body of the request can't be sent completely."""
         self._error = error
         if not self._ready.done():
             self._ready.set_exception(error)
@@ -128,10 +141,10 @@ class UpstreamResponse:
 
     def on_body(self, data: bytes) -> None:
         self._chunks.append(data)
-        self._held += len(data)
+        self._buffered += len(data)
 
     def on_batch(self) -> None:
-        if self._held > _BUFFER:
+        if self._buffered > _BUFFER:
             self._connection.pause()
         self._wake()
 
@@ -146,10 +159,10 @@ class UpstreamResponse:
         self._wake()
 
     def _wake(self) -> None:
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
+        if self._data_ready is not None and not self._data_ready.done():
+            self._data_ready.set_result(None)
 
 
 def too_much(limit: int) -> BadGateway:
-    """The error of an answer that is larger than `limit` bytes."""
-    return BadGateway("NoETL server answered too much", detail=f"body over {limit} bytes")
+    """Return the error of a response that is larger than `limit` bytes."""
+    return BadGateway("NoETL server sent a response that is too large", detail=f"body over {limit} bytes")

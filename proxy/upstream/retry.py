@@ -60,7 +60,7 @@ class RetryBudget:
         self.spent = 0
         self.refused = 0
 
-    def take(self, requests: int) -> bool:
+    def acquire(self, requests: int) -> bool:
         """Whether one more retry is allowed; `requests` is how many were sent so far, retries included."""
         first = requests - self.spent
         self._tokens = min(_RESERVE, self._tokens + _SHARE * (first - self._seen))

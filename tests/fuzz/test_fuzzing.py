@@ -75,7 +75,7 @@ def _raise(_: bytes) -> None:
     raise AssertionError("broken")
 
 
-def test_a_target_that_does_not_exist_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_fuzz_target_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert one.main(["nothing"]) == 2
     assert "no target is called nothing" in capsys.readouterr().err
 

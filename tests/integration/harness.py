@@ -138,7 +138,7 @@ class Running:
         assert key is not None
         identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost")
         session = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
-        seen = session if last_seen_at is None else session.seen(last_seen_at)
+        seen = session if last_seen_at is None else session.with_last_use(last_seen_at)
         await self.server.gateway.store.create(key, seen, max_per_user=0)
         RUN.used(token, f"session of {email}")
         return token
@@ -185,7 +185,7 @@ async def gateway_running(
         watching.cancel()
         await client.close()
         serving.stop_listening()
-        await serving.finish(0.5, patient=False)
+        await serving.finish(0.5, keep_idle=False)
         await serving.close()
 
 

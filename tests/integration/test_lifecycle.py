@@ -127,7 +127,7 @@ async def test_a_reload_with_a_mistake_changes_nothing_and_says_where_it_is(tmp_
         gateway.signal(signal.SIGHUP)
         (problem,) = await gateway.logged("reload.problem")
         assert 'acl_: unknown key (did you mean "acl"?)' in problem["problem"]
-        await gateway.logged("reload.refused")
+        await gateway.logged("reload.rejected")
         async with aiohttp.ClientSession() as client, client.get(f"{gateway.url}/health") as health:
             assert health.status == 200
 
@@ -140,7 +140,7 @@ async def test_a_reload_whose_acl_tests_fail_is_refused(tmp_path: Path) -> None:
         )
         gateway.file.write_text(text.replace("  tests:", "    # tests\n  tests:", 1))
         gateway.signal(signal.SIGHUP)
-        await gateway.logged("reload.refused")
+        await gateway.logged("reload.rejected")
         assert gateway.events("reload.done") == []
 
 
@@ -216,7 +216,7 @@ async def test_idle_connections_do_not_hold_up_the_end(tmp_path: Path, path: str
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_an_event_stream_is_told_when_to_come_back(tmp_path: Path, warm: bool) -> None:
+async def test_event_stream_at_drain_gets_a_retry_time(tmp_path: Path, warm: bool) -> None:
     async with gateway_process(tmp_path) as gateway:
         gateway.upstream.answer = answer
         async with aiohttp.ClientSession(headers=gateway.bearer) as client:
@@ -258,8 +258,8 @@ async def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on(tmp_path
         load = Load(gateway, clients=4)
         await load.until(50)
         os.kill(pids[0], signal.SIGKILL)
-        (died,) = await gateway.logged("worker.died")
-        assert (died["worker"], died["pid"], died["status"]) == (0, pids[0], -9)
+        (crashed,) = await gateway.logged("worker.crashed")
+        assert (crashed["worker"], crashed["pid"], crashed["status"]) == (0, pids[0], -9)
         again = (await gateway.logged("worker.ready", 3))[2]
         assert again["worker"] == 0
         await load.until(load.statuses.total() + 50)

@@ -65,7 +65,7 @@ async def test_sessions_that_the_command_ends_are_ended_in_both_workers_at_once(
 async def test_what_an_identity_provider_ends_is_ended_in_both_workers_at_once(tmp_path: Path, path: str) -> None:
     async with used_by_both(tmp_path, path) as (gateway, clients):
         store = FileStore(tmp_path / "sessions")
-        ended = await store.end_told(Logout("http://localhost:1/", "anna", "", b"1" * 32, time.time() + 60))
+        ended = await store.end_by_logout(Logout("http://localhost:1/", "anna", "", b"1" * 32, time.time() + 60))
         await store.close()
         assert ended is not None
         assert await statuses(clients, gateway.url + path) == {401}

@@ -144,7 +144,7 @@ async def test_a_reload_that_the_process_above_refuses_shows_in_the_metrics(tmp_
         assert {seen[(RELOADED, name)] for name in names} == {1}
         gateway.rewrite("nonsense: 1\n")
         gateway.signal(signal.SIGHUP)
-        await gateway.logged("reload.refused")
+        await gateway.logged("reload.rejected")
         seen = await numbers(gateway)
         assert {name: seen[(RELOADED, name)] for name in names} == {"0": 1, "1": 1, "supervisor": 0}
         gateway.rewrite("")

@@ -118,7 +118,7 @@ def test_globs_of_any_text_that_share_one_are_never_said_to_be_apart(one: str, o
 @pytest.mark.parametrize(
     ("one", "other"), [("a", "b"), ("a/**", "b/**"), ("a/*", "a/b/c"), ("a*", "b"), ("**/a", "**/b")]
 )
-def test_globs_without_a_common_text_are_told_apart(one: str, other: str) -> None:
+def test_globs_without_common_text_are_disjoint(one: str, other: str) -> None:
     assert not intersects(one, other)
 
 

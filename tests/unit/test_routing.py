@@ -91,7 +91,7 @@ def test_the_path_is_chosen_before_the_method() -> None:
     assert table("POST /a/b", "GET /a/{x}").find("", "GET", "/a/b") == Missing("no-method", ("OPTIONS", "POST"))
 
 
-def test_a_method_that_is_missing_is_told_which_there_are() -> None:
+def test_unsupported_method_gets_the_supported_ones() -> None:
     routes = table("GET /a/{x}", "DELETE /a/{y}")
     assert routes.find("", "PUT", "/a/b") == Missing("no-method", ("DELETE", "GET", "HEAD", "OPTIONS"))
 

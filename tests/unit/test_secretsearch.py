@@ -47,7 +47,7 @@ def test_a_secret_that_did_not_come_out_is_not_found(secret: str) -> None:
     assert searched(secret, secret[:-1] + "\x00") == []
 
 
-def test_what_is_found_is_told_by_its_name_and_place_and_not_shown() -> None:
+def test_found_secret_is_reported_with_name_and_place_but_not_shown() -> None:
     assert searched("hunter2-hunter2", "password=hunter2-hunter2&") == ["the secret, plain: in the log"]
 
 

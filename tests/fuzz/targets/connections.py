@@ -96,7 +96,7 @@ class World:
         assert key is not None
         who = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost")
         session = new_session(key, who, now=1e9, lifetime=1e10, ip="127.0.0.1", user_agent="fuzz")
-        await server.gateway.store.create(key, session.seen(1e11), max_per_user=0)
+        await server.gateway.store.create(key, session.with_last_use(1e11), max_per_user=0)
         return serving
 
     def send(self, data: bytes, cut: int, *, warm: bool) -> tuple[Seen, list[Arrived]]:

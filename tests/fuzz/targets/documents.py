@@ -30,7 +30,7 @@ from graphql import (
 )
 
 from proxy.graphql.documents import Documents, Invalid, Operation
-from proxy.graphql.http import refused
+from proxy.graphql.http import rejected
 from proxy.graphql.limits import DocumentLimits
 from tests.attack import ways
 from tests.property.graphql_documents import Case, Outcome
@@ -76,7 +76,7 @@ def run(data: bytes) -> None:
     if isinstance(found, Invalid):
         check_refusal(found, excess)
         return
-    assert excess is False, f"not refused, though over a limit: {text!r}"
+    assert excess is False, f"not rejected, though over a limit: {text!r}"
     assert documents.get(text) is found
     plan = found.plan(None)
     if plan is not None and len(found.kinds) == 1:
@@ -89,7 +89,7 @@ def run(data: bytes) -> None:
 def check_refusal(found: Invalid, excess: bool | None) -> None:
     """It has errors that can be sent, and suggest nothing; it is called too large just if it is."""
     assert found.errors
-    answer = refused(found.errors, found.code)
+    answer = rejected(found.errors, found.code)
     json.dumps(answer.body)
     for error in found.errors:
         assert isinstance(error, GraphQLError)

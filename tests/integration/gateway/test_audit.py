@@ -19,7 +19,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-async def test_a_refused_login_a_denial_and_a_logout_are_told_and_nothing_else(tmp_path: Path) -> None:
+async def test_only_rejected_login_denial_and_logout_are_audited(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
         mine, eve = await gateway.bearer(), await gateway.bearer("eve@else.test")
         async with gateway.client.post(f"{gateway.url}/api/auth/login", json={"auth0_token": "secret-token"}):
@@ -45,7 +45,7 @@ async def test_a_refused_login_a_denial_and_a_logout_are_told_and_nothing_else(t
     assert verify([tmp_path / "audit.log"], b"") == 3
 
 
-async def test_a_denial_in_graphql_is_told_from_either_transport(tmp_path: Path) -> None:
+async def test_graphql_denial_is_audited_on_both_paths(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
         eve = await gateway.bearer("eve@else.test")
         for _ in range(3):
@@ -69,7 +69,7 @@ async def test_a_403_of_the_upstream_is_no_denial_of_ours(tmp_path: Path) -> Non
     assert lines(tmp_path) == []
 
 
-async def test_an_ended_session_and_a_reload_are_told(tmp_path: Path) -> None:
+async def test_ended_session_and_reload_are_audited(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
         headers = await gateway.bearer()
         async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=headers) as answer:

@@ -102,7 +102,7 @@ async def test_a_logout_token_is_good_once(tmp_path: Path) -> None:
         assert await statuses(gateway, "/api/auth/me", session) == [200]
 
 
-async def test_a_refused_token_is_told_in_general_terms_and_the_audit_log_says_why(tmp_path: Path) -> None:
+async def test_rejected_logout_token_has_its_reason_only_in_the_audit_log(tmp_path: Path) -> None:
     async with federated(tmp_path) as gateway:
         status, body, cache = await tell(gateway, logout_token=logout_token(nonce="n"))
         assert (status, body["error"], cache) == (400, "Logout token not accepted", "no-store")

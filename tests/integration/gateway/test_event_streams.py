@@ -54,7 +54,7 @@ async def test_an_event_is_passed_on_before_the_next_one_is_there(tmp_path: Path
 async def test_an_event_stream_ends_with_its_session(
     tmp_path: Path, warm: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.relay.event_streams._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("proxy.relay.event_streams._POLL_SECONDS", 0.05)
     async with behind_gateway(tmp_path) as (gateway, upstream):
         upstream.answer = ticks
         headers = await gateway.bearer()

@@ -225,7 +225,7 @@ async def test_a_body_seen_before_is_not_parsed_again(tmp_path: Path, monkeypatc
     assert b"running" in body
 
 
-async def test_the_status_is_asked_for_each_time(tmp_path: Path) -> None:
+async def test_execution_status_is_requested_each_time(tmp_path: Path) -> None:
     async with warm(tmp_path) as (_, upstream, _, line, token):
 
         async def ended(request: web.BaseRequest) -> web.StreamResponse:

@@ -76,7 +76,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Running]:
             yield running
         finally:
             running.serving.stop_listening()
-            await running.serving.finish(0.5, patient=False)
+            await running.serving.finish(0.5, keep_idle=False)
             await running.serving.close()
 
 

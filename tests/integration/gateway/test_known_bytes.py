@@ -97,7 +97,7 @@ async def test_a_session_that_has_run_out_is_401_though_its_bytes_are_known(
         assert upstream.seen == []
 
 
-async def test_known_bytes_are_told_with_the_address_of_who_sends_them(tmp_path: Path) -> None:
+async def test_known_bytes_are_logged_with_the_client_address(tmp_path: Path) -> None:
     async with remembered(tmp_path) as (gateway, upstream, _, data, _):
         for address in ("127.0.0.2", "127.0.0.3"):
             await pieces(gateway.port, data, source=address)

@@ -57,7 +57,7 @@ async def test_clients_behind_a_trusted_proxy_have_limits_of_their_own(tmp_path:
         assert await statuses(gateway, 1, two, "/health") == [200]
 
 
-async def test_whoever_is_not_behind_a_trusted_proxy_can_not_choose_an_address(tmp_path: Path) -> None:
+async def test_client_without_trusted_proxy_cannot_choose_its_address(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, more=limited("ip")) as (gateway, _):
         found = [(await statuses(gateway, 1, {"x-forwarded-for": f"203.0.113.{n}"}, "/health"))[0] for n in range(4)]
         assert found == [200, 200, 200, 429]

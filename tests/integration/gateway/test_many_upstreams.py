@@ -106,7 +106,7 @@ async def test_all_dead_is_502_and_back_is_200_at_once(tmp_path: Path) -> None:
         await runner.cleanup()
 
 
-async def test_a_safe_request_is_asked_again_elsewhere_after_a_503(tmp_path: Path) -> None:
+async def test_safe_request_after_503_is_retried_at_another_url(tmp_path: Path) -> None:
     async with behind(tmp_path, 2) as (gateway, upstreams):
         upstreams[0].answer = answering(503)
         headers = await gateway.bearer()
@@ -225,7 +225,7 @@ async def test_health_checks_take_nothing_of_the_retries_and_end_no_ejection(tmp
     async with behind(tmp_path, 2, health) as (gateway, _):
         client = gateway.server.gateway.upstreams["noetl"]
         endpoint = client.endpoints[0]
-        endpoint.bad(unreachable=True)
+        endpoint.failed(unreachable=True)
         await eventually(lambda: endpoint.pool.probes >= 4)
         assert endpoint.ejected_until > 0
         assert endpoint.pool.requests == endpoint.pool.probes
@@ -236,7 +236,7 @@ async def test_an_open_circuit_without_traffic_closes_after_a_health_check(tmp_p
     health = "health: {path: /healthz, interval: 50ms, timeout: 1s}"
     async with behind(tmp_path, 1, f"{more}, {health}") as (gateway, _):
         endpoint = gateway.server.gateway.upstreams["noetl"].endpoints[0]
-        endpoint.bad(unreachable=False)
+        endpoint.failed(unreachable=False)
         assert endpoint.circuit is not None
         circuit = endpoint.circuit
         await eventually(lambda: circuit.state.value == "closed")

@@ -75,7 +75,7 @@ async def test_overhead_of_a_relayed_request_leaves_the_upstream_out(tmp_path: P
     assert 0 < seen["noetl_gateway_overhead_seconds_sum route=/noetl/{path:**}"] < total
 
 
-async def test_the_configuration_and_the_build_are_told(tmp_path: Path) -> None:
+async def test_metrics_contain_configuration_and_build(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path) as (gateway, _):
         seen = await numbers(gateway)
         wanted = gateway.serving.reloads.fingerprint
@@ -148,7 +148,7 @@ async def test_an_address_of_metrics_allow_from_is_served_without_a_route_table(
     assert statuses == [200, 403]
 
 
-async def test_the_limit_on_connections_is_told_beside_their_number(tmp_path: Path) -> None:
+async def test_metrics_contain_number_and_limit_of_connections(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path, server="limits: {max_connections: 77}") as (gateway, _):
         seen = await numbers(gateway)
     assert (seen["noetl_gateway_connections"], seen["noetl_gateway_connections_limit"]) == (1, 77)

@@ -338,7 +338,7 @@ async def _first_answer(gateway: Running, head: str, body: bytes) -> tuple[bytes
         writer.close()
 
 
-async def test_a_client_that_waits_is_told_to_continue(tmp_path: Path) -> None:
+async def test_request_with_expect_continue_gets_100(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path) as (gateway, upstream):
         token = await gateway.session()
         head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
@@ -347,7 +347,7 @@ async def test_a_client_that_waits_is_told_to_continue(tmp_path: Path) -> None:
         assert "expect" not in upstream.seen[0].headers
 
 
-async def test_a_client_that_waits_and_is_refused_is_not_told_to_continue(tmp_path: Path) -> None:
+async def test_rejected_request_with_expect_continue_gets_no_100(tmp_path: Path) -> None:
     async with behind_gateway(tmp_path) as (gateway, upstream):
         first, _ = await _first_answer(gateway, "POST /noetl/x HTTP/1.1\r\nhost: a\r\n", b"x" * 1000)
         assert first.startswith(b"HTTP/1.1 401")

@@ -172,7 +172,7 @@ async def test_a_ticket_is_for_one_use(tmp_path: Path) -> None:
         status, body = await post(gateway, "/api/auth/ticket", **await gateway.bearer())
         name = hashlib.sha256(str(body["ticket"]).encode()).digest()
         store = gateway.server.gateway.store
-        uses = [await store.take_ticket(name, time.time()) is not None for _ in range(2)]
+        uses = [await store.redeem_ticket(name, time.time()) is not None for _ in range(2)]
     assert (status, body["expires_in"], uses) == (200, 30, [True, False])
 
 

@@ -74,7 +74,7 @@ async def test_a_certificate_that_cannot_be_used_leaves_the_old_one_in_use(tmp_p
 
 
 @pytest.mark.parametrize("broken", ["missing", "mismatch"])
-async def test_a_certificate_that_cannot_be_used_at_the_start_is_told(tmp_path: Path, broken: str) -> None:
+async def test_unusable_certificate_at_the_start_is_reported(tmp_path: Path, broken: str) -> None:
     if broken == "mismatch":
         key = Authority.make(tmp_path).issue(tmp_path, "one.test")[1].read_bytes()
         Authority.make(tmp_path).issue(tmp_path, "two.test")[1].write_bytes(key)

@@ -111,7 +111,7 @@ async def test_a_collector_that_is_not_there_harms_no_request(tmp_path: Path) ->
             assert answer.status == 200
 
 
-async def test_server_timing_is_told_where_a_route_asks_for_it(tmp_path: Path) -> None:
+async def test_route_with_server_timing_sends_the_header(tmp_path: Path) -> None:
     more = (
         "routes:\n  - {path: '/noetl/{path:**}', upstream: noetl, rewrite: '/api/{path}', server_timing: true}\n"
         "  - {path: '/ws/{path:**}', upstream: noetl, rewrite: '/api/{path}'}\n"

@@ -66,7 +66,7 @@ async def test_the_users_browser_sessions_end(telling: httpx.AsyncClient) -> Non
     assert in_fragment(await telling.get("/authorize", params=silent))["error"] == "login_required"
 
 
-async def test_an_application_that_is_not_there_is_told_of_as_not_reached(application: Upstream) -> None:
+async def test_missing_application_is_reported_as_unreachable(application: Upstream) -> None:
     server = Server(load(DEFAULT_FILE).with_logout_uri("http://127.0.0.1:1/told"))
     await server.start()
     async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:

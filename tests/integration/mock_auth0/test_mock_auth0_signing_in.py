@@ -165,7 +165,7 @@ async def test_tokens_are_never_put_in_the_query(tenant: httpx.AsyncClient) -> N
     assert in_fragment(answer)["error"] == "invalid_request"
 
 
-async def test_an_unsupported_response_type_is_told_to_the_application(tenant: httpx.AsyncClient) -> None:
+async def test_unsupported_response_type_is_sent_to_the_application(tenant: httpx.AsyncClient) -> None:
     answer = await tenant.get("/authorize", params=CODE | {"response_type": "magic"})
     assert in_query(answer)["error"] == "unsupported_response_type"
 
@@ -202,7 +202,7 @@ async def test_a_login_form_works_once(tenant: httpx.AsyncClient) -> None:
     assert (await submit(tenant, page)).status_code == 400
 
 
-async def test_without_a_prompt_a_known_browser_is_not_asked_again(tenant: httpx.AsyncClient) -> None:
+async def test_authorize_without_prompt_in_signed_in_browser_shows_no_form(tenant: httpx.AsyncClient) -> None:
     await sign_in(tenant, CODE)
     assert "code" in in_query(await tenant.get("/authorize", params=CODE))
 

@@ -175,7 +175,7 @@ async def test_an_unknown_path_is_not_found(tenant: httpx.AsyncClient) -> None:
     assert (await tenant.get("/nowhere")).status_code == 404
 
 
-async def test_a_wrong_method_is_told_the_right_ones(tenant: httpx.AsyncClient) -> None:
+async def test_wrong_method_gets_the_allowed_methods(tenant: httpx.AsyncClient) -> None:
     answer = await tenant.get("/oauth/token")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST, OPTIONS")
 

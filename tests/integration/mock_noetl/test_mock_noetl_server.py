@@ -63,7 +63,7 @@ async def test_the_database_reaches_no_file(sandbox, tmp_path):
     assert not target.exists()
 
 
-async def test_a_saved_credential_hides_its_data_until_asked(sandbox):
+async def test_saved_credential_shows_data_only_on_request(sandbox):
     await sandbox.post("/api/credentials", {"name": "pg main", "type": "postgres", "data": {"password": "p"}})
     assert "data" not in await sandbox.get("/api/credentials/pg%20main")
     assert (await sandbox.get("/api/credentials/pg%20main?include_data=true"))["data"] == {"password": "p"}

@@ -213,7 +213,7 @@ def test_explain_of_an_allowed_request_exits_0(shell: Shell) -> None:
     assert shell("explain", "--as", "a@x.org", "--execute", "a/b")[0] == 0
 
 
-def test_explain_tells_what_a_foreign_origin_is_told(shell: Shell) -> None:
+def test_explain_shows_the_response_to_a_foreign_origin(shell: Shell) -> None:
     _, out, _ = shell("explain", "--as", "a@x.org", "--path", "/health", "--origin", "https://evil.example")
     assert "origin     https://evil.example is rejected" in out
 

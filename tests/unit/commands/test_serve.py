@@ -33,7 +33,9 @@ def test_files_are_those_of_clients_and_of_upstreams(clients: int, upstreams: di
 
 
 @pytest.mark.parametrize(("allowed", "told"), [(1129, 1), (1130, 0), (resource.RLIM_INFINITY, 0)])
-def test_too_few_files_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int, told: int) -> None:
+def test_low_limit_on_files_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int, told: int
+) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     file = tmp_path / "gateway.yaml"

@@ -32,7 +32,7 @@ ROUTE = {"path": "/noetl/{path:**}", "upstream": "noetl"}
         ),
     ],
 )
-def test_a_changed_setting_is_told_as_the_file_spells_it(
+def test_changed_setting_is_reported_with_its_key(
     old: dict[str, Any], new: dict[str, Any], lines: tuple[str, ...]
 ) -> None:
     assert differences(gateway(**old), gateway(**new)) == lines
@@ -43,14 +43,14 @@ def test_routes_are_known_by_their_path_not_by_their_place() -> None:
     assert differences(gateway(routes=[first, second]), gateway(routes=[second, first])) == ()
 
 
-def test_a_route_that_is_gone_and_one_that_is_new_are_told() -> None:
+def test_removed_and_new_routes_are_reported() -> None:
     told = differences(gateway(routes=[{"path": "/a", "handler": "health"}]), gateway(routes=[ROUTE]))
     assert "routes[/a].handler: health -> (removed)" in told
     assert "routes[/noetl/{path:**}].upstream: (added) -> noetl" in told
 
 
 @pytest.mark.parametrize("header", ["authorization", "x-api-key", "X-Token"])
-def test_a_secret_is_told_to_have_changed_and_never_shown(header: str) -> None:
+def test_changed_secret_is_reported_without_its_value(header: str) -> None:
     def with_value(value: str) -> Gateway:
         return gateway(routes=[{**ROUTE, "headers": {"request": {"set": {header: value}}}}])
 

@@ -84,7 +84,7 @@ def test_a_warning_names_the_place(tmp_path: Path, text: str, start: str) -> Non
         ("{deny: [execute], roles: [dev], playbooks: ['a/b']}", ""),
     ],
 )
-def test_a_rule_that_can_never_decide_is_told_why(tmp_path: Path, rule: str, because: str) -> None:
+def test_unreachable_rule_is_reported_with_its_reason(tmp_path: Path, rule: str, because: str) -> None:
     found = warnings(tmp_path, f"{ACL}    - {rule}\n")
     wanted = f"7:7 acl.rules[1]: has no effect: {because.format(file=tmp_path / 'gateway.yaml')}"
     assert [line[: len(wanted)] for line in found] == ([wanted] if because else [])

@@ -97,11 +97,11 @@ def test_a_file_without_blocks_is_the_defaults(read: Read, text: str) -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_with_line_column_and_key(read: Read, text: str, problem: str) -> None:
+def test_mistake_is_reported_with_line_column_and_key(read: Read, text: str, problem: str) -> None:
     assert told(read, text) == [f"gateway.yaml:{problem}"]
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(read: Read) -> None:
+def test_all_mistakes_are_reported_in_the_order_of_the_file(read: Read) -> None:
     text = (
         "logging: {level: loud}\n"
         "server:\n"
@@ -128,7 +128,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(read: Read) -> N
     ]
 
 
-def test_a_file_that_is_not_there_is_told_by_name(tmp_path: Path) -> None:
+def test_missing_file_is_reported_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"nowhere\.yaml: can't be read: No such file or directory; give the file with"
     ):
@@ -270,7 +270,7 @@ def test_references_are_replaced_in_a_text(read: Read, text: str, environ: Mappi
         ("${file:nowhere}", "nowhere can't be read: No such file or directory"),
     ],
 )
-def test_a_reference_that_cannot_be_replaced_is_told_at_its_place(read: Read, text: str, problem: str) -> None:
+def test_unresolved_reference_is_reported_at_its_place(read: Read, text: str, problem: str) -> None:
     (line,) = told(read, f"server:\n  host: '{text}'\n", {"OTHER": "x"})
     assert line.startswith("gateway.yaml:2:9: server.host: ")
     assert line.endswith(problem)
@@ -416,7 +416,7 @@ def test_routes_of_an_included_file_come_after_the_built_in_ones(read: Read) -> 
     assert len(paths) > 2
 
 
-def test_a_mistake_in_an_included_file_is_told_with_that_file(read: Read) -> None:
+def test_mistake_in_included_file_is_reported_with_that_file(read: Read) -> None:
     text = "acl: {rules: [{allow: [view], playbooks: [a]}]}\ninclude: [more.yaml]\n"
     lines = told(read, text, more__yaml="acl:\n  rules:\n    - {alow: [view], playbooks: [b]}\n")
     assert lines == ['more.yaml:3:8: acl.rules[1].alow: unknown key (did you mean "allow"?)']
@@ -525,7 +525,9 @@ def test_an_upstream_from_the_environment_alone_gets_the_relayed_routes(read: Re
         ("CORS_ALLOWED_ORIGINS", "a.test", "cors.allowed_origins[0]: an origin is scheme://host"),
     ],
 )
-def test_a_wrong_variable_is_told_by_its_name(read: Read, name: str, value: str, problem: str) -> None:
+def test_invalid_environment_variable_is_reported_with_its_name(
+    read: Read, name: str, value: str, problem: str
+) -> None:
     assert any(
         line.startswith(f"environment variable {name}: {problem}") for line in told(read, UPSTREAM, {name: value})
     )

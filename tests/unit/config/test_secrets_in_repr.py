@@ -29,5 +29,5 @@ def test_no_repr_of_a_configuration_tells_a_secret(tmp_path: Path) -> None:
     assert "key=[hidden]" in repr(loaded.gateway)
 
 
-def test_a_secret_that_is_not_given_is_told_as_such() -> None:
+def test_missing_secret_is_shown_as_missing() -> None:
     assert "internal_token=None" in repr(Live())

@@ -69,7 +69,7 @@ def test_an_operation_over_the_cost_is_refused_with_its_cost_and_the_limit() -> 
     ]
 
 
-def test_a_cost_beyond_counting_is_told_as_such() -> None:
+def test_cost_above_the_countable_maximum_is_reported() -> None:
     refused = found("{ executions(first: 123456789) { id } }")
     assert isinstance(refused, Invalid)
     assert refused.errors[0].message == "The operation costs 1000000 or more, and graphql.limits.cost is 10000"

@@ -77,17 +77,17 @@ def kept_by(count: int) -> PersistedQueries:
 def test_the_text_not_used_for_longest_goes_first() -> None:
     kept = kept_by(8)
     for number, letter in enumerate("abcdefgh"):
-        kept.keep(letter, letter, number // 2)
+        kept.store(letter, letter, number // 2)
     assert kept.get("a") == "a"
-    kept.keep("i", "i", 9)
+    kept.store("i", "i", 9)
     assert [kept.get(letter) for letter in "abi"] == ["a", None, "i"]
 
 
 def test_a_user_over_a_quarter_loses_their_own_and_nobody_elses() -> None:
     kept = kept_by(8)
-    kept.keep("x", "x", "another")
+    kept.store("x", "x", "another")
     for letter in "abcdefghijklm":
-        kept.keep(letter, letter, "greedy")
+        kept.store(letter, letter, "greedy")
     assert kept.get("x") == "x"
     assert [letter for letter in "abcdefghijklm" if kept.get(letter)] == ["l", "m"]
 
@@ -95,21 +95,21 @@ def test_a_user_over_a_quarter_loses_their_own_and_nobody_elses() -> None:
 def test_what_is_kept_never_takes_more_than_the_size() -> None:
     kept = kept_by(20)
     for number in range(5000):
-        kept.keep(str(number), "x" * (number % 700), number % 11)
+        kept.store(str(number), "x" * (number % 700), number % 11)
         assert kept.bytes <= 20 * (ENTRY + 1)
     assert 0 < len(kept) <= 20
 
 
 def test_a_text_larger_than_a_quarter_is_not_kept() -> None:
     kept = kept_by(8)
-    kept.keep("a", "a" * 3 * ENTRY, 1)
+    kept.store("a", "a" * 3 * ENTRY, 1)
     assert (kept.get("a"), kept.bytes) == (None, 0)
 
 
 def test_a_text_kept_already_stays_on_the_first_account() -> None:
     kept = kept_by(8)
     for who in (1, 2):
-        kept.keep("a", "a", who)
+        kept.store("a", "a", who)
     assert (len(kept), kept.bytes) == (1, ENTRY + 1)
 
 

@@ -86,11 +86,11 @@ def test_a_manifest_holds_texts_by_their_hash(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_document_that_can_not_run_is_told_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+def test_invalid_document_is_reported_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
     assert told(tmp_path, a__graphql=text) == [problem]
 
 
-def test_every_document_that_can_not_run_is_told(tmp_path: Path) -> None:
+def test_every_invalid_document_is_reported(tmp_path: Path) -> None:
     found = told(tmp_path, a__graphql="{", b__graphql="{ gone }", c__graphql="{ version }", d___e__json="[")
     assert [line.partition(" ")[0] for line in found] == ["a.graphql:1:2:", "b.graphql:1:3:", "d/e.json:1:2:"]
 
@@ -108,12 +108,12 @@ def test_every_document_that_can_not_run_is_told(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_manifest_that_can_not_be_used_is_told_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+def test_invalid_manifest_is_reported_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
     (line,) = told(tmp_path, a__json=text)
     assert line.startswith(problem)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_binary_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "trusted").mkdir()
     (tmp_path / "trusted" / "a.graphql").write_bytes(b"\xff")
     assert told(tmp_path) == ["a.graphql:1:1: can't be read: it is not UTF-8"]

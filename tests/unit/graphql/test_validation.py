@@ -94,7 +94,7 @@ def test_planning_looks_at_the_clock() -> None:
         ("{ \ud800 }", "BAD_USER_INPUT"),
     ],
 )
-def test_what_can_not_be_parsed_is_told_from_what_is_too_much(text: str, code: str) -> None:
+def test_syntax_error_and_exceeded_limit_have_different_codes(text: str, code: str) -> None:
     found, _ = prepared(text, Graphql())
     assert isinstance(found, Invalid)
     assert found.code == code

@@ -118,7 +118,7 @@ def test_what_connection_names_stays_behind(connection: list[str], left: list[st
     assert [name for name, _ in request_headers(headers)] == left
 
 
-def test_connection_names_are_told_in_lower_case() -> None:
+def test_connection_options_are_returned_in_lower_case() -> None:
     headers = [("connection", "A, b"), ("CONNECTION", " c "), ("other", "d")]
     assert connection_options([value.encode() for name, value in headers if name.lower() == "connection"]) == {
         b"a",

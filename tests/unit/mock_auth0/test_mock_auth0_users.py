@@ -58,7 +58,7 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_in_one_line_naming_the_key(tmp_path: Path, text: str, problem: str) -> None:
+def test_mistake_is_reported_in_one_line_with_its_key(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(UsersFileError) as caught:
         read(tmp_path, text)
     assert problem in str(caught.value)
@@ -66,7 +66,7 @@ def test_a_mistake_is_told_in_one_line_naming_the_key(tmp_path: Path, text: str,
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
+def test_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsersFileError, match="No such file"):
         load(tmp_path / "people.yaml")
 

@@ -54,7 +54,10 @@ def test_a_true_expectation_passes(tmp_path: Path, test: str) -> None:
         ("as: {email: a@x.org}, execute: a/secret, expect: allow", "expected allow for a@x.org: execute a/secret, but"),
         ("as: {}, execute: a/b, expect: allow", "expected allow for a user without e-mail: execute a/b, but no rule"),
         ("as: {}, request: FROB /x, expect: allow", 'request needs a method and a path, as "GET /noetl/executions"'),
-        ("as: {}, request: POST /noetl/execute, expect: allow", "POST /noetl/execute is judged not by its path but by"),
+        (
+            "as: {}, request: POST /noetl/execute, expect: allow",
+            "POST /noetl/execute is authorized not by its path but by",
+        ),
     ],
 )
 def test_a_false_expectation_is_a_problem_at_its_place(tmp_path: Path, test: str, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.commands.audit import chain
-from proxy.observe.audit import AuditError, AuditFile, AuditSettings, AuditStream, act, verify
+from proxy.observe.audit import AuditError, AuditFile, AuditSettings, AuditStream, local_event, verify
 
 
 def log(folder: Path, *, key: bytes = b"", max_size: int = 1_000_000, keep: int = 3) -> AuditFile:
@@ -20,7 +20,7 @@ def log(folder: Path, *, key: bytes = b"", max_size: int = 1_000_000, keep: int 
 def written(folder: Path, count: int, key: bytes = b"") -> Path:
     audit = log(folder, key=key)
     for number in range(count):
-        audit.append(act("login", "success", f"number {number}"))
+        audit.append(local_event("login", "success", f"number {number}"))
     return folder / "audit.log"
 
 
@@ -68,10 +68,10 @@ def test_a_chain_made_without_the_key_does_not_verify(tmp_path: Path) -> None:
         verify([written(tmp_path, 2, b"forged")], b"secret")
 
 
-def test_rotated_files_are_one_chain_and_no_more_are_kept_than_asked_for(tmp_path: Path) -> None:
+def test_rotated_files_are_one_chain_and_their_number_is_limited(tmp_path: Path) -> None:
     audit = log(tmp_path, max_size=1000, keep=3)
     for number in range(60):
-        audit.append(act("login", "success", f"number {number}"))
+        audit.append(local_event("login", "success", f"number {number}"))
     files = chain(tmp_path / "audit.log")
     assert [file.name for file in files] == ["audit.log.3", "audit.log.2", "audit.log.1", "audit.log"]
     assert verify(files, b"") > 10
@@ -96,7 +96,7 @@ def test_where_it_can_not_be_written_nothing_breaks(tmp_path: Path, capsys: pyte
     (tmp_path / "none").write_text("a file where the folder should be")
     audit = AuditFile(AuditSettings(tmp_path / "none" / "audit.log", 1000, 1, b""))
     for _ in range(3):
-        audit.append(act("login", "success", ""))
+        audit.append(local_event("login", "success", ""))
     assert "".join(capsys.readouterr()).count("audit.failed") == 1
 
 
@@ -107,7 +107,7 @@ def streamed(folder: Path, lines: int = 3, key: bytes = b"") -> Path:
         processes = [AuditStream(key, stream.fileno()) for _ in range(2)]
         for number in range(lines):
             for process in processes:
-                process.append(act("login", "success", f"number {number}"))
+                process.append(local_event("login", "success", f"number {number}"))
     return file
 
 
@@ -127,4 +127,4 @@ def test_a_line_that_is_left_out_of_a_stream_shows(tmp_path: Path) -> None:
 def test_a_stream_that_is_closed_fails_no_request(tmp_path: Path) -> None:
     with (tmp_path / "closed").open("wb") as stream:
         number = stream.fileno()
-    AuditStream(b"", number).append(act("login", "success", "nobody hears"))
+    AuditStream(b"", number).append(local_event("login", "success", "nobody hears"))

@@ -94,7 +94,7 @@ def test_an_expression_uses_labels_that_its_metrics_have(expression: str) -> Non
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_counters_are_asked_for_their_rate_and_gauges_for_their_value(expression: str) -> None:
+def test_dashboard_uses_rates_of_counters_and_values_of_gauges(expression: str) -> None:
     for name, _, ranged in metrics_of(expression):
         if not expression.startswith("count by"):
             assert ranged == (SHOWN[name][0] in ("counter", "histogram")), name

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.observe.access import AccessLine
-from proxy.observe.exposition import SUPERVISOR, Shelf, exposition
+from proxy.observe.exposition import SUPERVISOR, MetricsFolder, exposition
 from proxy.observe.metrics import DURATION, FAMILIES, Collected, Histogram, Metrics, add
 
 
@@ -90,8 +90,8 @@ def test_workers_numbers_are_added_up_and_states_are_labelled(tmp_path: Path) ->
         add(out, "noetl_gateway_overhead_seconds", ("/x",), Histogram(0.5, [requests] + [0] * 12))
         return out
 
-    Shelf(tmp_path, 0).lay_down(worker(3, 100))
-    shown = Shelf(tmp_path, 1).with_others(worker(4, 200))
+    MetricsFolder(tmp_path, 0).write(worker(3, 100))
+    shown = MetricsFolder(tmp_path, 1).merged(worker(4, 200))
     assert value(shown, "noetl_gateway_connections") == 7
     assert value(shown, "noetl_gateway_connections_limit") == 20
     assert value(shown, "noetl_gateway_config_loaded_timestamp_seconds", worker="1") == 200
@@ -101,9 +101,9 @@ def test_workers_numbers_are_added_up_and_states_are_labelled(tmp_path: Path) ->
 def test_a_worker_that_comes_back_goes_on_counting(tmp_path: Path) -> None:
     before = Metrics()
     before.observe(line())
-    Shelf(tmp_path, 0).lay_down(before.collect())
-    after, shelf = Metrics(), Shelf(tmp_path, 0)
-    after.keep(shelf.of_predecessor())
+    MetricsFolder(tmp_path, 0).write(before.collect())
+    after, metrics_folder = Metrics(), MetricsFolder(tmp_path, 0)
+    after.add_counters_of(metrics_folder.read_previous())
     after.observe(line())
     labels = {"route": "/noetl/{path:**}", "method": "GET", "status": "200"}
     assert value(after.collect(), "noetl_gateway_requests_total", **labels) == 2
@@ -114,9 +114,9 @@ def test_a_worker_that_has_ended_leaves_its_counters_only(tmp_path: Path) -> Non
     metrics.observe(line())
     shown = metrics.collect()
     add(shown, "noetl_gateway_connections", (), 5)
-    Shelf(tmp_path, 0).lay_down(shown)
-    Shelf(tmp_path, 0).leave_counters()
-    left = Shelf(tmp_path, 1).with_others({})
+    MetricsFolder(tmp_path, 0).write(shown)
+    MetricsFolder(tmp_path, 0).write_counters()
+    left = MetricsFolder(tmp_path, 1).merged({})
     labels = {"route": "/noetl/{path:**}", "method": "GET"}
     assert value(left, "noetl_gateway_requests_total", **labels, status="200") == 1
     assert value(left, "noetl_gateway_request_duration_seconds_count", **labels) == 1
@@ -126,30 +126,30 @@ def test_a_worker_that_has_ended_leaves_its_counters_only(tmp_path: Path) -> Non
 def test_nobody_shows_less_of_a_worker_than_it_has_shown_itself(tmp_path: Path) -> None:
     one, labels = Metrics(), {"route": "/noetl/{path:**}", "method": "GET", "status": "200"}
     one.observe(line())
-    shelf = Shelf(tmp_path, 0)
-    assert value(shelf.with_others(one.collect()), "noetl_gateway_requests_total", **labels) == 1
-    assert value(Shelf(tmp_path, 1).with_others({}), "noetl_gateway_requests_total", **labels) == 1
+    metrics_folder = MetricsFolder(tmp_path, 0)
+    assert value(metrics_folder.merged(one.collect()), "noetl_gateway_requests_total", **labels) == 1
+    assert value(MetricsFolder(tmp_path, 1).merged({}), "noetl_gateway_requests_total", **labels) == 1
 
 
 def test_the_process_above_the_workers_tells_of_reloads_under_its_name(tmp_path: Path) -> None:
     family = "noetl_gateway_config_last_reload_successful"
     for worker, worked in ((SUPERVISOR, 0), (10, 1)):
-        Shelf(tmp_path, worker).lay_down({family: {(): worked}})
-    shown = Shelf(tmp_path, 2).with_others({family: {(): 1}})
+        MetricsFolder(tmp_path, worker).write({family: {(): worked}})
+    shown = MetricsFolder(tmp_path, 2).merged({family: {(): 1}})
     assert [value(shown, family, worker=name) for name in ("2", "10", "supervisor")] == [1, 1, 0]
 
 
 def test_a_gauge_is_not_carried_over(tmp_path: Path) -> None:
     metrics, gone = Metrics(), dict[str, dict[tuple[str, ...], float | Histogram]]()
     add(gone, "noetl_gateway_connections", (), 5)
-    metrics.keep(gone)
+    metrics.add_counters_of(gone)
     assert "noetl_gateway_connections" not in metrics.collect()
 
 
 def test_a_shelf_that_is_damaged_or_gone_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text("[nonsense")
-    assert Shelf(tmp_path, 1).of_predecessor() == {}
-    Shelf(tmp_path / "gone", 0).lay_down({})
+    assert MetricsFolder(tmp_path, 1).read_previous() == {}
+    MetricsFolder(tmp_path / "gone", 0).write({})
 
 
 def test_durations_have_as_many_counts_as_bounds_and_one() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.policy.binding import Bind, differing
+from proxy.policy.binding import Bind, binding_mismatch
 
 LOGIN = ("192.0.2.1", "browser")
 
@@ -27,9 +27,9 @@ LOGIN = ("192.0.2.1", "browser")
     ],
 )
 def test_a_session_strays_when_what_it_is_bound_to_differs(bind: Bind, now: tuple[str, str], what: str) -> None:
-    assert differing(bind, LOGIN, now) == what
+    assert binding_mismatch(bind, LOGIN, now) == what
 
 
 @pytest.mark.parametrize(("now", "what"), [("2001:db8:0:1::9", ""), ("2001:db8:0:2::1", "address")])
 def test_an_ipv6_address_is_compared_by_its_64_bits_of_network(now: str, what: str) -> None:
-    assert differing(Bind.IP, ("2001:db8:0:1::1", ""), (now, "")) == what
+    assert binding_mismatch(Bind.IP, ("2001:db8:0:1::1", ""), (now, "")) == what

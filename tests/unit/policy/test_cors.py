@@ -89,7 +89,7 @@ def test_without_credentials_none_are_promised() -> None:
     assert "access-control-allow-credentials" not in names
 
 
-def test_a_preflight_of_an_allowed_origin_is_told_everything() -> None:
+def test_preflight_of_allowed_origin_gets_all_headers() -> None:
     assert policy("https://*.a.test").preflight_headers("https://b.a.test", private_network=False) == (
         ("access-control-allow-origin", "https://b.a.test"),
         ("access-control-allow-credentials", "true"),
@@ -101,12 +101,12 @@ def test_a_preflight_of_an_allowed_origin_is_told_everything() -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://b.test", "null", "https://a.test.evil", ""])
-def test_a_preflight_of_another_origin_is_told_nothing(origin: str) -> None:
+def test_preflight_of_other_origin_gets_no_headers(origin: str) -> None:
     assert policy("https://a.test").preflight_headers(origin, private_network=False) is None
 
 
 @pytest.mark.parametrize(("allowed", "asked"), [(True, True), (True, False), (False, True), (False, False)])
-def test_a_private_network_is_opened_only_where_allowed_and_asked_for(allowed: bool, asked: bool) -> None:
+def test_private_network_access_is_allowed_only_if_configured_and_requested(allowed: bool, asked: bool) -> None:
     compiled = policy("https://a.test", allow_private_network=allowed)
     headers = compiled.preflight_headers("https://a.test", private_network=asked)
     assert headers is not None

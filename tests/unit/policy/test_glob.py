@@ -103,7 +103,7 @@ def test_no_text_makes_a_text_glob_try_many_ways() -> None:
         ("?", "*", False),
     ],
 )
-def test_covering_is_told_where_it_is_certain(wide: str, narrow: str, expected: bool) -> None:
+def test_glob_covering_is_reported_only_if_certain(wide: str, narrow: str, expected: bool) -> None:
     assert covers(wide, narrow) is expected
 
 

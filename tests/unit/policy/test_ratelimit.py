@@ -6,13 +6,13 @@ import tracemalloc
 
 import pytest
 
-from proxy.policy.ratelimit import LimitKey, LimitSettings, RateLimiter, Refusal, address_key
+from proxy.policy.ratelimit import LimitKey, LimitSettings, RateLimiter, Rejection, address_key
 
 SETTINGS = LimitSettings("login", requests=60, period=60.0, burst=3, key=LimitKey.IP)
 
 
 def allowed(limiter: RateLimiter, moments: list[float], key: object = "a") -> list[bool]:
-    return [limiter.take(key, moment) is None for moment in moments]
+    return [limiter.acquire(key, moment) is None for moment in moments]
 
 
 def test_a_burst_is_allowed_at_once_and_then_one_for_each_interval() -> None:
@@ -54,11 +54,11 @@ def test_over_a_long_time_it_is_the_rate() -> None:
 
 def test_a_refusal_tells_when_to_come_back_in_the_draft_s_fields() -> None:
     limiter = RateLimiter(LimitSettings("api", 2, 60.0, 1, LimitKey.SESSION))
-    limiter.take("a", 100)
-    refusal = limiter.take("a", 110)
-    assert isinstance(refusal, Refusal)
-    assert refusal.retry_after == 20
-    assert dict(refusal.fields) == {"ratelimit-policy": '"api";q=2;w=60', "ratelimit": '"api";r=0;t=20'}
+    limiter.acquire("a", 100)
+    rejection = limiter.acquire("a", 110)
+    assert isinstance(rejection, Rejection)
+    assert rejection.retry_after == 20
+    assert dict(rejection.fields) == {"ratelimit-policy": '"api";q=2;w=60', "ratelimit": '"api";r=0;t=20'}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_million_keys_take_less_than_64_mib() -> None:
     tracemalloc.start()
     try:
         for number in range(1_000_000):
-            limiter.take(address_key(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"), 100.0)
+            limiter.acquire(address_key(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"), 100.0)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

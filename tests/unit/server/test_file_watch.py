@@ -20,13 +20,13 @@ def test_a_change_is_seen_once_and_only_when_it_has_settled(tmp_path: Path) -> N
     current = loaded(tmp_path)
     changes = Changes(current)
     current.file.write_text(TEXT + "# one\n")
-    assert [changes.seen(current) for _ in range(3)] == [False, True, False]
+    assert [changes.detected(current) for _ in range(3)] == [False, True, False]
 
 
 def test_files_that_stay_as_they_are_are_no_change(tmp_path: Path) -> None:
     current = loaded(tmp_path)
     changes = Changes(current)
-    assert [changes.seen(current) for _ in range(3)] == [False, False, False]
+    assert [changes.detected(current) for _ in range(3)] == [False, False, False]
 
 
 def test_a_new_file_that_an_include_names_is_a_change(tmp_path: Path) -> None:
@@ -34,14 +34,14 @@ def test_a_new_file_that_an_include_names_is_a_change(tmp_path: Path) -> None:
     current = loaded(tmp_path, TEXT + "include: ['*.inc']\n")
     changes = Changes(current)
     (tmp_path / "two.inc").write_text("routes: []\n")
-    assert [changes.seen(current) for _ in range(2)] == [False, True]
+    assert [changes.detected(current) for _ in range(2)] == [False, True]
 
 
 def test_a_file_that_is_gone_is_a_change_and_no_failure(tmp_path: Path) -> None:
     current = loaded(tmp_path)
     changes = Changes(current)
     current.file.unlink()
-    assert [changes.seen(current) for _ in range(2)] == [False, True]
+    assert [changes.detected(current) for _ in range(2)] == [False, True]
 
 
 def test_a_trusted_document_that_changes_is_a_change(tmp_path: Path) -> None:
@@ -51,4 +51,4 @@ def test_a_trusted_document_that_changes_is_a_change(tmp_path: Path) -> None:
     current = loaded(tmp_path, "graphql: {trusted_documents: documents}\n")
     changes = Changes(current)
     document.write_text("{ health }")
-    assert [changes.seen(current) for _ in range(2)] == [False, True]
+    assert [changes.detected(current) for _ in range(2)] == [False, True]

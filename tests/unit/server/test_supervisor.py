@@ -38,7 +38,7 @@ def numbers(supervisor: Supervisor, *, wanted: bool = True) -> list[int]:
     return [slot.number for slot in supervisor.slots if slot.wanted == wanted]
 
 
-def test_the_last_workers_are_told_to_end(supervisor: Supervisor, kills: Kills) -> None:
+def test_superfluous_workers_get_sigterm(supervisor: Supervisor, kills: Kills) -> None:
     supervisor._resize(1)
     assert (numbers(supervisor), numbers(supervisor, wanted=False)) == ([0], [1])
     assert kills == [(101, signal.SIGTERM)]
@@ -55,12 +55,12 @@ def test_a_number_is_free_again_only_when_its_worker_has_ended(supervisor: Super
     assert numbers(supervisor) == [0, 2, 1]
 
 
-def test_a_worker_on_its_way_out_is_told_of_no_reload(supervisor: Supervisor, kills: Kills) -> None:
+def test_ending_worker_gets_no_reload(supervisor: Supervisor, kills: Kills) -> None:
     supervisor._resize(1)
     kills.clear()
-    supervisor._tell(signal.SIGHUP)
+    supervisor._signal_workers(signal.SIGHUP)
     assert kills == [(100, signal.SIGHUP)]
-    supervisor._tell(signal.SIGTERM)
+    supervisor._signal_workers(signal.SIGTERM)
     assert kills[1:] == [(100, signal.SIGTERM), (101, signal.SIGTERM)]
 
 

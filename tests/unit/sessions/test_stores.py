@@ -50,7 +50,7 @@ async def left(store: SessionStore, *keys: bytes) -> list[bool]:
 async def test_a_logout_of_a_user_ends_all_of_the_users_and_no_others(store: SessionStore) -> None:
     keys = [await add(store, "anna"), await add(store, "anna", "s1"), await add(store, "ben")]
     keys.append(await add(store, "anna", issuer="https://other.test/"))
-    ended = await store.end_told(told("anna"))
+    ended = await store.end_by_logout(told("anna"))
     assert [session.identity.subject for session in ended or ()] == ["anna", "anna"]
     assert await left(store, *keys) == [False, False, True, True]
 
@@ -58,42 +58,42 @@ async def test_a_logout_of_a_user_ends_all_of_the_users_and_no_others(store: Ses
 async def test_a_logout_of_a_sid_ends_those_that_began_with_it(store: SessionStore) -> None:
     keys = [await add(store, "anna", "s1"), await add(store, "anna", "s2"), await add(store, "anna")]
     keys.append(await add(store, "eve", "s1", issuer="https://other.test/"))
-    assert len(await store.end_told(told(sid="s1")) or ()) == 1
+    assert len(await store.end_by_logout(told(sid="s1")) or ()) == 1
     assert await left(store, *keys) == [False, True, True, True]
 
 
 async def test_a_logout_of_a_user_and_a_sid_ends_what_may_be_meant(store: SessionStore) -> None:
     keys = [await add(store, "anna", "s1"), await add(store, "anna", "s2"), await add(store, "anna")]
     keys.append(await add(store, "eve", "s1"))
-    await store.end_told(told("anna", "s1"))
+    await store.end_by_logout(told("anna", "s1"))
     assert await left(store, *keys) == [False, True, False, True]
 
 
 async def test_a_logout_of_nobody_here_is_none_the_less_remembered(store: SessionStore) -> None:
-    assert await store.end_told(told("nobody")) == []
-    assert await store.end_told(told("nobody")) is None
+    assert await store.end_by_logout(told("nobody")) == []
+    assert await store.end_by_logout(told("nobody")) is None
 
 
-async def test_a_logout_that_was_told_before_ends_nothing(store: SessionStore) -> None:
-    await store.end_told(told("anna"))
+async def test_repeated_logout_ends_nothing(store: SessionStore) -> None:
+    await store.end_by_logout(told("anna"))
     key = await add(store, "anna")
-    assert await store.end_told(told("anna")) is None
+    assert await store.end_by_logout(told("anna")) is None
     assert await left(store, key) == [True]
 
 
-async def test_a_logout_told_twice_at_once_counts_once(store: SessionStore) -> None:
+async def test_concurrent_repeated_logout_counts_once(store: SessionStore) -> None:
     await add(store, "anna")
-    outcomes = await asyncio.gather(*(store.end_told(told("anna")) for _ in range(8)))
+    outcomes = await asyncio.gather(*(store.end_by_logout(told("anna")) for _ in range(8)))
     assert sorted(outcome is None for outcome in outcomes) == [False] + [True] * 7
 
 
 async def test_logouts_are_forgotten_when_their_time_is_over(store: SessionStore) -> None:
     now = time.time()
-    await store.end_told(told("anna", until=now + 10))
+    await store.end_by_logout(told("anna", until=now + 10))
     await store.purge(now + 5, 0)
-    assert await store.end_told(told("anna")) is None
+    assert await store.end_by_logout(told("anna")) is None
     await store.purge(now + 20, 0)
-    assert await store.end_told(told("anna")) == []
+    assert await store.end_by_logout(told("anna")) == []
 
 
 async def test_sessions_end_also_when_no_more_logouts_can_be_remembered(
@@ -101,14 +101,14 @@ async def test_sessions_end_also_when_no_more_logouts_can_be_remembered(
 ) -> None:
     for module in (memory, records):
         monkeypatch.setattr(module, "MAX_LOGOUTS", 2)
-    await store.end_told(told("anna", name=b"1"))
-    await store.end_told(told("anna", name=b"2"))
+    await store.end_by_logout(told("anna", name=b"1"))
+    await store.end_by_logout(told("anna", name=b"2"))
     key = await add(store, "anna")
-    ended = await store.end_told(told("anna", name=b"3"))
+    ended = await store.end_by_logout(told("anna", name=b"3"))
     assert ended is not None
     assert (len(ended), await left(store, key)) == (1, [False])
-    assert await store.end_told(told("anna", name=b"1")) is None
-    assert await store.end_told(told("anna", name=b"3")) == []
+    assert await store.end_by_logout(told("anna", name=b"1")) is None
+    assert await store.end_by_logout(told("anna", name=b"3")) == []
 
 
 async def test_beyond_the_limit_of_a_user_the_oldest_session_ends(store: SessionStore) -> None:
@@ -150,7 +150,7 @@ async def test_a_folder_that_was_made_before_there_were_logouts_is_used_on(
     monkeypatch.undo()
     store = FileStore(tmp_path / "sessions")
     assert await left(store, key) == [True]
-    assert len(await store.end_told(told("anna")) or ()) == 1
+    assert len(await store.end_by_logout(told("anna")) or ()) == 1
     await store.close()
 
 
@@ -168,8 +168,8 @@ def test_a_use_changes_the_time_of_a_stored_session_and_nothing_else(text: str) 
     session = Session("00", 1, who, 1000.5, 2000.5, 1000.5, text, text)
     seen = Session.encoded_with_use(session.encode(), 1234.25)
     assert seen is not None
-    assert Session.decode(seen) == session.seen(1234.25)
-    assert seen == session.seen(1234.25).encode()
+    assert Session.decode(seen) == session.with_last_use(1234.25)
+    assert seen == session.with_last_use(1234.25).encode()
     assert Session.encoded_with_use(seen, 1234.0) is None
 
 
@@ -206,9 +206,9 @@ async def test_a_use_counts_also_while_it_is_being_written(tmp_path: Path) -> No
 async def test_a_purge_forgets_all_that_is_over_however_much_it_is(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "sessions")
     key = await add(store, "anna")
-    await asyncio.gather(*(store.put_ticket(number.to_bytes(32), key, 1e9) for number in range(1000)))
-    await asyncio.gather(*(store.end_told(told("ben", name=b"%c" % number, until=1e9)) for number in range(256)))
-    await store.end_told(told("ben", name=b"ab", until=1e9))
+    await asyncio.gather(*(store.store_ticket(number.to_bytes(32), key, 1e9) for number in range(1000)))
+    await asyncio.gather(*(store.end_by_logout(told("ben", name=b"%c" % number, until=1e9)) for number in range(256)))
+    await store.end_by_logout(told("ben", name=b"ab", until=1e9))
     assert await store.purge(time.time(), 0) == 0
     with store._env.begin() as txn:
         assert [txn.stat(table)["entries"] for table in (store._records.tickets, store._records.logouts)] == [0, 0]

@@ -100,31 +100,31 @@ def test_where_all_are_unhealthy_all_are_tried() -> None:
 
 def test_one_that_can_not_be_reached_is_ejected_at_once_and_longer_each_time() -> None:
     a = endpoint(1)
-    a.bad(unreachable=True)
+    a.failed(unreachable=True)
     first = a.ejected_until - a.pool.now()
     a.pool.moment = a.ejected_until  # type: ignore[attr-defined]
-    assert a.fit(a.pool.now())
-    a.bad(unreachable=True)
+    assert a.is_usable(a.pool.now())
+    a.failed(unreachable=True)
     assert a.ejected_until - a.pool.now() == 2 * first
 
 
 def test_one_that_answers_badly_is_ejected_after_five_in_a_row() -> None:
     a = endpoint(1)
     for _ in range(4):
-        a.bad(unreachable=False)
-    a.good()
+        a.failed(unreachable=False)
+    a.succeeded()
     for _ in range(4):
-        a.bad(unreachable=False)
-    assert a.fit(a.pool.now())
-    a.bad(unreachable=False)
-    assert not a.fit(a.pool.now())
+        a.failed(unreachable=False)
+    assert a.is_usable(a.pool.now())
+    a.failed(unreachable=False)
+    assert not a.is_usable(a.pool.now())
 
 
 def test_an_only_url_is_never_ejected() -> None:
     a = endpoint(1, alone=True)
     for _ in range(10):
-        a.bad(unreachable=True)
-    assert a.fit(a.pool.now())
+        a.failed(unreachable=True)
+    assert a.is_usable(a.pool.now())
 
 
 def test_what_was_tried_before_is_avoided_while_there_is_another() -> None:
@@ -136,16 +136,16 @@ def test_what_was_tried_before_is_avoided_while_there_is_another() -> None:
 
 def test_an_open_circuit_is_never_sent_to() -> None:
     a, b = endpoint(1, circuit=True), endpoint(2, circuit=True)
-    a.bad(unreachable=False)
+    a.failed(unreachable=False)
     chosen = balancer(Balance.ROUND_ROBIN, a, b)
     assert {chosen.choose() for _ in range(4)} == {b}
 
 
-def test_where_every_circuit_is_open_the_wait_is_told() -> None:
+def test_request_with_all_circuits_open_gets_the_waiting_time() -> None:
     a, b = endpoint(1, circuit=True), endpoint(2, circuit=True)
-    a.bad(unreachable=False)
+    a.failed(unreachable=False)
     a.pool.moment = b.pool.moment = 102  # type: ignore[attr-defined]
-    b.bad(unreachable=False)
+    b.failed(unreachable=False)
     with pytest.raises(CircuitOpen) as caught:
         balancer(Balance.ROUND_ROBIN, a, b).choose()
     assert caught.value.retry_after == 3

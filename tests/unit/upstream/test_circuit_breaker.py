@@ -75,7 +75,7 @@ def test_a_late_answer_to_an_older_request_does_not_close_it() -> None:
 
 def test_a_health_check_that_succeeds_closes_it_once_its_time_is_over() -> None:
     circuit = broken()
-    circuit.is_well(104)
+    circuit.health_check_succeeded(104)
     assert not circuit.admit(104)
-    circuit.is_well(105)
+    circuit.health_check_succeeded(105)
     assert circuit.state is CircuitState.CLOSED

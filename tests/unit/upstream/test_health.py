@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.upstream.health import HealthSettings, Tally
+from proxy.upstream.health import HealthSettings, HealthState
 
 SETTINGS = HealthSettings("/", 1, 1, unhealthy_after=3, healthy_after=2)
 
@@ -22,12 +22,12 @@ SETTINGS = HealthSettings("/", 1, 1, unhealthy_after=3, healthy_after=2)
     ],
 )
 def test_the_verdict_changes_after_enough_answers_in_a_row(answers: str, healthy: bool) -> None:
-    tally = Tally(SETTINGS)
+    state = HealthState(SETTINGS)
     for answer in answers:
-        tally.note(ok=answer == ".")
-    assert tally.healthy is healthy
+        state.record(ok=answer == ".")
+    assert state.healthy is healthy
 
 
-def test_a_change_is_told_once() -> None:
-    tally = Tally(SETTINGS)
-    assert [tally.note(ok=False) for _ in range(5)] == [False, False, True, False, False]
+def test_health_change_is_reported_once() -> None:
+    state = HealthState(SETTINGS)
+    assert [state.record(ok=False) for _ in range(5)] == [False, False, True, False, False]

@@ -54,7 +54,7 @@ def test_retries_stay_below_a_tenth_of_the_requests_once_the_reserve_is_used_up(
     budget, sent, granted = RetryBudget(), 0, 0
     for _ in range(10_000):
         sent += 1
-        if budget.take(sent):
+        if budget.acquire(sent):
             sent, granted = sent + 1, granted + 1
     assert 1000 <= granted <= 1010
     assert budget.spent == granted
@@ -63,5 +63,5 @@ def test_retries_stay_below_a_tenth_of_the_requests_once_the_reserve_is_used_up(
 
 def test_a_quiet_past_saves_no_more_than_the_reserve() -> None:
     budget = RetryBudget()
-    assert sum(budget.take(1_000_000 + retries) for retries in range(10)) == 10
-    assert not budget.take(1_000_010)
+    assert sum(budget.acquire(1_000_000 + retries) for retries in range(10)) == 10
+    assert not budget.acquire(1_000_010)
