@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from proxy.guards import Admission, RouteGuards
 from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
 from proxy.http.identity_headers import identity_lines
 from proxy.http.location import Locations
-from proxy.http.request import RequestFields, RequestHead
+from proxy.http.request import RequestFields
 from proxy.noetl.surface import Judged, Kind
 from proxy.policy.acl import Action
 from proxy.policy.cors import CorsPolicy
@@ -51,12 +50,8 @@ def test_sample_meets_every_kind_of_response_and_the_fast_path(runs: list[Seen])
     assert sum(run.served_fast for run in runs) > CONFIGURATIONS * REQUESTS // 4
 
 
-def _admit_everyone(guards: RouteGuards, head: RequestHead, principal: Any) -> Admission:
-    return Admission(guards, principal)
-
-
 BREAKS: dict[str, Break] = {
-    "guards after the session are not applied": lambda p: p.setattr("proxy.guards.admit_principal", _admit_everyone),
+    "guards after the session are not applied": lambda p: p.setattr("proxy.guards.check_principal", lambda *_: None),
     "guards before the session are not applied": lambda p: p.setattr("proxy.guards.check_connection", lambda *_: None),
     "origins are not checked": lambda p: p.setattr("proxy.guards.is_trusted_origin", lambda *_: True),
     "rate limits do not count": lambda p: p.setattr(RateLimit, "count", lambda *_: None),
