@@ -233,7 +233,19 @@ class ClientConnection(ClientTransport, RequestHandler):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         if self._held:
-            self._feed_held()
+            self._state = State.FAST
+            self._loop.call_soon(self._feed_next)
+
+    def _feed_next(self) -> None:
+        """Go on with requests that came behind one that was answered at once; the stack must not grow with each."""
+        if self._state is not State.FAST:
+            return
+        if self._close or self._force_close:
+            self._state = State.CLOSING
+            self.force_close()
+            return
+        self._state = State.IDLE
+        self._feed_held()
 
     def hand_over(self, handover: Handover) -> None:
         """Let aiohttp's loop go on with the request that is on the fast path."""

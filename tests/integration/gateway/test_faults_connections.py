@@ -371,3 +371,34 @@ async def test_client_that_leaves_before_a_response_of_our_own_is_499(tmp_path: 
         await wire.send(behind.request("/api/auth/logout", JSON, method="POST", body=b"{}"))
         await eventually(lambda: len(behind.lines) == 1)
         assert behind.lines[0].status == 499
+
+
+PIPELINED: dict[str, tuple[int, str, str, bytes | None, bool]] = {
+    "me": (200, "GET", "/api/auth/me", None, True),
+    "401": (401, "GET", "/api/auth/me", None, False),
+    "relay": (200, "GET", "/noetl/x", None, True),
+    "validate": (200, "POST", "/api/auth/validate", b"{}", True),
+    "health": (200, "GET", "/health", None, False),
+}
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("case", PIPELINED.values(), ids=PIPELINED)
+async def test_many_pipelined_requests_are_answered_in_order(
+    tmp_path: Path, fast: bool, case: tuple[int, str, str, bytes | None, bool]
+) -> None:
+    """More of them than the stack has room for."""
+    status, method, target, body, bearer = case
+    async with behind_recorder(tmp_path, fast=fast) as behind:
+        await behind.warm()
+        requests = [
+            behind.request(f"{target}?{number}", JSON, method=method, body=body, bearer=bearer) for number in range(400)
+        ]
+        for request in requests[:2]:
+            assert (await behind.ask(request)).status == status
+        behind.lines.clear()
+        wire = await behind.open()
+        wire.writer.write(b"".join(requests))
+        assert [(await wire.response()).status for _ in requests] == [status] * len(requests)
+        wire.close()
+        assert [line.path for line in behind.lines] == [f"{target}?{number}" for number in range(400)]
