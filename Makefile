@@ -4,9 +4,10 @@ BIN := .venv/bin
 JOBS ?= 2
 ROUNDS ?= 200
 SECONDS ?= 600
+CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack crash fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel sbom audit clean
+.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +39,9 @@ test-fast: setup  ## run unit and property tests, for use during development
 
 attack: setup  ## run the attacks of docs/threat-model.md, and print one table
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/attack
+
+transports: setup  ## compare the gateway with and without the fast path on random CONFIGS=500 times 40 requests
+	@nice $(BIN)/python -m tests.transports.run --configs $(CONFIGS) $(if $(SEED),--seed $(SEED))
 
 crash: setup  ## kill -9 while users sign in and out, ROUNDS=200 times, and check that nothing answered is lost
 	@$(BIN)/python -m tests.integration.crash $(ROUNDS)

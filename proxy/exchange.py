@@ -240,15 +240,17 @@ class ResponseWriter:
         client: the connection.
         http_1_0: the client speaks HTTP/1.0, which knows no chunks.
         close: the connection ends with this response.
+
+    `broken`: only a part of the response can be sent, so the connection is cut.
     """
 
-    __slots__ = ("_chunked", "client", "close", "http_1_0", "started")
+    __slots__ = ("_chunked", "broken", "client", "close", "http_1_0", "started")
 
     def __init__(self, client: Client, *, http_1_0: bool, close: bool) -> None:
         self.client = client
         self.http_1_0 = http_1_0
         self.close = close
-        self.started = False
+        self.started = self.broken = False
         self._chunked = False
 
     def start(self, lines: bytes, ending: bytes, how: Framing) -> None:

@@ -75,7 +75,7 @@ async def forward(route: RelayedRoute, context: RequestContext, answer: Upstream
                 await writer.write(chunk)
     except BodyBroken as error:
         context.detail = f"upstream broke off: {error}"
-        writer.client.cut()
+        writer.broken = True
         return
     writer.end()
 

@@ -164,8 +164,9 @@ class Dispatcher:
         """Send a response of the gateway's own, and complete the request."""
         close = exchange.close or self._drain.started
         exchange.status = response.status
-        exchange.client.send(self._own_response(exchange, response, close=close))
-        self.complete(exchange)
+        data = self._own_response(exchange, response, close=close)
+        self.complete(exchange)  # before the client can know of it: an audit log has no gaps
+        exchange.client.send(data)
         exchange.client.finished(close=close)
 
     def fail(self, exchange: FastExchange, error: Exception) -> None:
@@ -220,7 +221,7 @@ class Dispatcher:
     async def _answer(self, client: ClientSide, incoming: Incoming, context: RequestContext) -> Answered:
         if context.handover is None or context.handover.exchange is None:
             self.in_flight += 1  # else the request is counted since it began
-        linger = True
+        linger, completed = True, False
         writer, body = context.writer, context.body
         try:
             try:
@@ -234,19 +235,26 @@ class Dispatcher:
                 response = None if writer.started else self._refusal(context, error)
                 if writer.started:
                     self._log.exception("request.failed", request_id=context.request_id.decode())
-                    client.cut()
+                    writer.broken = True
             if response is not None:
                 writer.close = writer.close or self._drain.started or body.rest_is_unwanted
                 context.status = response.status
-                writer.send_whole(self._own_response(context, response, close=writer.close))
-            if not client.connected:
-                context.status, context.detail = 499, context.detail or "the client left"
+                data = self._own_response(context, response, close=writer.close)
+                completed = self._complete(context, client)
+                writer.send_whole(data)
             return Answered(not writer.close, linger and not body.awaits_continue)
-        except asyncio.CancelledError:
-            context.status, context.detail = 499, context.detail or "the client left"
-            raise
         finally:
-            self.complete(context)
+            if not completed:
+                self._complete(context, client)
+            if writer.broken:
+                client.cut()
+
+    def _complete(self, context: RequestContext, client: ClientSide) -> bool:
+        """Complete a request on the streaming path; it is 499 if its client has left."""
+        if not client.connected:
+            context.status, context.detail = 499, context.detail or "the client left"
+        self.complete(context)
+        return True
 
     async def _serve(self, context: RequestContext, incoming: Incoming) -> Response | None:
         if context.service is not None:

@@ -68,8 +68,9 @@ def configuration(chance: Random) -> Configuration:
     server = [
         chance.choice(("", "trusted_proxies: [127.0.0.0/8]", "trusted_proxies: [127.0.0.0/8]")),
         chance.choice(("", "public_url: https://gateway.test")),
+        chance.choice(("", "limits: {max_body_size: 512B}")),
     ]
-    cookie = chance.choice(("", "", "sid", "session_token"))
+    cookie = chance.choice(("", "sid", "session_token"))
     cors = chance.choice(CORS)
     if cookie and "'*'" in cors:
         cors = ""
@@ -82,7 +83,7 @@ def configuration(chance: Random) -> Configuration:
         RULES,
         f"upstreams: {{noetl: {{urls: [{', '.join(f'URL{n}' for n in range(urls))}], balance: {balance}{retries}{location}}}, plain: {{urls: [URL0]}}}}" if urls > 1 else
         f"upstreams: {{noetl: {{urls: [URL0]{retries}{location}}}, plain: {{urls: [URL0]}}}}",
-        f"sessions: {{store: memory, bind: {chance.choice(('none', 'none', 'none', 'ip', 'user_agent'))}, cookie: {{enabled: {'true' if cookie else 'false'}, name: {cookie or 'session_token'}}}}}",
+        f"sessions: {{store: memory, bind: {chance.choice(('none',) * 8 + ('ip', 'user_agent'))}, cookie: {{enabled: {'true' if cookie else 'false'}, name: {cookie or 'session_token'}}}}}",
         cors,
         f"headers: {{security: {chance.choice(('true', 'false'))}}}",
         f"graphql: {{max_body_size: 2KiB, apq: {chance.choice(('true', 'false'))}, introspection: {chance.choice(('true', 'false'))}}}",

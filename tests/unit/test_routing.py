@@ -1,10 +1,9 @@
-"""The route table and path normalisation, case by case."""
+"""The route table, case by case."""
 
 from __future__ import annotations
 
 import pytest
 
-from proxy.http.target import PathError, normalise_path
 from proxy.routing import Entry, Found, Missing, PatternError, RouteTable, parse_pattern
 
 
@@ -139,71 +138,3 @@ def test_of_two_routes_for_the_same_requests_the_first_one_wins() -> None:
 def test_a_pattern_that_is_not_well_formed_is_refused_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(PatternError, match=why):
         parse_pattern(text)
-
-
-@pytest.mark.parametrize(
-    ("raw", "path"),
-    [
-        ("/", "/"),
-        ("/a/b", "/a/b"),
-        ("/a/b/", "/a/b/"),
-        ("//a", "/a"),
-        ("/a//b", "/a/b"),
-        ("/a//", "/a/"),
-        ("/./a/./b/.", "/a/b/"),
-        ("/%2e/a", "/a"),
-        ("/a/%2E", "/a/"),
-        ("/%61%7Eb", "/a~b"),
-        ("/a%20b", "/a%20b"),
-        ("/%c3%a9", "/%C3%A9"),
-        ("/a%3fb", "/a%3Fb"),
-        ("/%252e%252e", "/%252e%252e"),
-        ("/%252f", "/%252f"),
-        ("/a;x=..;/b", "/a;x=..;/b"),
-        ("/...", "/..."),
-        ("/..a/a..", "/..a/a.."),
-        ("/.well-known/x", "/.well-known/x"),
-        ("/a?b", "/a?b"),
-    ],
-)
-def test_a_path_is_brought_into_its_one_form(raw: str, path: str) -> None:
-    assert normalise_path(raw) == path
-
-
-@pytest.mark.parametrize(
-    ("raw", "why"),
-    [
-        ("", "must start with /"),
-        ("a", "must start with /"),
-        ("*", "must start with /"),
-        ("http://x.test/", "must start with /"),
-        ("/..", r"must not contain \.\."),
-        ("/a/../b", r"must not contain \.\."),
-        ("/a/%2e%2e/b", r"must not contain \.\."),
-        ("/a/.%2E", r"must not contain \.\."),
-        ("/a/%2e./", r"must not contain \.\."),
-        ("/a%2fb", "encoded character"),
-        ("/a%2Fb", "encoded character"),
-        ("/..%2f", "encoded character"),
-        ("/a%5cb", "encoded character"),
-        ("/a%00", "encoded character"),
-        ("/a%0d%0a", "encoded character"),
-        ("/a%7f", "encoded character"),
-        ("/a\\b", "character that must not"),
-        ("/a b", "character that must not"),
-        ("/a\tb", "character that must not"),
-        ("/a\r\n", "character that must not"),
-        ("/a\x00", "character that must not"),
-        ("/a\x7f", "character that must not"),
-        ("/é", "character that must not"),
-        ("/a\u2215b", "character that must not"),
-        ("/%", "bad URL encoding"),
-        ("/%4", "bad URL encoding"),
-        ("/%zz", "bad URL encoding"),
-        ("/%-1", "bad URL encoding"),
-        ("/%4\u0661", "bad URL encoding"),
-    ],
-)
-def test_a_path_that_could_be_read_in_two_ways_is_refused(raw: str, why: str) -> None:
-    with pytest.raises(PathError, match=why):
-        normalise_path(raw)

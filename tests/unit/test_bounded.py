@@ -1,0 +1,50 @@
+"""The bounded cache."""
+
+from __future__ import annotations
+
+from proxy.bounded import BoundedCache
+
+
+def test_number_of_entries_is_bounded() -> None:
+    cache: BoundedCache[int, int] = BoundedCache(10)
+    for number in range(1000):
+        cache.put(number, number)
+    assert 10 <= len(cache) <= 20
+    assert cache.get(999) == 999
+
+
+def test_size_in_bytes_is_bounded() -> None:
+    cache: BoundedCache[int, bytes] = BoundedCache(1000, max_bytes=1000)
+    for number in range(100):
+        cache.put(number, bytes(100), 100)
+    held = [value for key in cache if (value := cache.get(key)) is not None]
+    assert sum(map(len, held)) <= 2000
+
+
+def test_value_larger_than_the_cache_is_not_kept() -> None:
+    cache: BoundedCache[str, int] = BoundedCache(10, max_bytes=100)
+    cache.put("a", 1, 101)
+    assert cache.get("a") is None
+
+
+def test_entry_that_is_used_stays() -> None:
+    cache: BoundedCache[int, int] = BoundedCache(10)
+    cache.put(-1, -1)
+    for number in range(1000):
+        cache.put(number, number)
+        assert cache.get(-1) == -1
+
+
+def test_dropped_entry_is_gone() -> None:
+    cache: BoundedCache[str, int] = BoundedCache(1)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    cache.drop("a")
+    assert (cache.get("a"), cache.get("b")) == (None, 2)
+
+
+def test_cleared_cache_is_empty() -> None:
+    cache: BoundedCache[str, int] = BoundedCache(5, 100)
+    cache.put("a", 1, 10)
+    cache.clear()
+    assert (len(cache), cache.get("a")) == (0, None)
