@@ -231,7 +231,7 @@ class BreakableStore(MemoryStore):
 async def test_store_failure_closes_a_websocket_with_1011(
     tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.relay.event_streams._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("proxy.relay.event_streams._POLL_SECONDS", 0.05)
     store = BreakableStore()
     async with behind_recorder(tmp_path, fast=fast, more=WEBSOCKET, store=store) as behind:
         behind.upstream.answer = (

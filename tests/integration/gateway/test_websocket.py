@@ -141,7 +141,7 @@ async def test_a_tunnel_in_which_nothing_moves_is_ended(tmp_path: Path) -> None:
 
 
 async def test_a_tunnel_ends_with_its_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.relay.event_streams._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("proxy.relay.event_streams._POLL_SECONDS", 0.05)
     async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
         upstream.answer = echo
         headers = await gateway.bearer()
