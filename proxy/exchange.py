@@ -23,8 +23,8 @@ from proxy.http.request_id import new_request_id
 from proxy.http.response import Framing, Response
 from proxy.http.traceparent import new_traceparent
 from proxy.identity.principal import Principal
-from proxy.noetl.api import OnBehalf
 from proxy.noetl.authorize import Authorized
+from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.retry import RetryState
 
 
@@ -283,22 +283,6 @@ Result = Response | None
 Handler = Callable[[RequestContext], Awaitable[Result]]
 
 
-class FastHandler(Protocol):
-    """Serves requests of one route on the fast path."""
-
-    def exchange(
-        self,
-        head: RequestHead,
-        service: Service,
-        params: Mapping[str, str],
-        started: float,
-        client: Client,
-        completion: Completion,
-        body: bytes,
-    ) -> FastExchange:
-        """Return the exchange of a request; see `FastExchange`."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
     """One route, compiled.
@@ -310,7 +294,7 @@ class Service:
     spec: RouteSpec
     guards: RouteGuards
     handler: Handler
-    fast: FastHandler | None
+    fast: type[FastExchange] | None
     max_body: int
     server_timing: bool
     audited: bool = False

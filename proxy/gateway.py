@@ -15,13 +15,13 @@ from proxy.config.model_identity import Tenant
 from proxy.config.model_upstreams import Upstream
 from proxy.endpoints.auth import AuthHandlers
 from proxy.endpoints.backchannel_logout import BackchannelLogout
-from proxy.endpoints.direct import DirectEndpoint
-from proxy.endpoints.fast_graphql import FastGraphql
+from proxy.endpoints.direct import direct_exchange
+from proxy.endpoints.fast_graphql import operation_exchange
 from proxy.endpoints.graphiql import load_page
 from proxy.endpoints.graphql import GraphqlHandler
 from proxy.endpoints.health import OpsHandlers
 from proxy.endpoints.metrics import MetricsHandler, measure_upstreams
-from proxy.exchange import FastHandler, Handler, Service
+from proxy.exchange import FastExchange, Handler, Service
 from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
 from proxy.guards import NO_SESSION, OPTIONAL, REQUIRED, RouteGuards
@@ -33,8 +33,9 @@ from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.principal import Principals
 from proxy.identity.tokens import TenantSettings
-from proxy.noetl.api import KnownFacts, NoetlApi
+from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
+from proxy.noetl.known_facts import KnownFacts
 from proxy.observe.audit import EVENTS, STDOUT, Audit, AuditFile, AuditSettings, AuditStream
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
@@ -42,7 +43,7 @@ from proxy.policy.binding import Bind
 from proxy.policy.throttle import ThrottleSettings
 from proxy.process import Process
 from proxy.rate_limits import RateLimit
-from proxy.relay.fast import FastRelay
+from proxy.relay.fast import relay_exchange
 from proxy.relay.handler import RelayHandler
 from proxy.relay.internal import InternalRequests
 from proxy.relay.relayed import RelayedRoute
@@ -195,15 +196,15 @@ class Gateway:
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
         guards = self._guards(spec)
-        fast: FastHandler | None
+        fast: type[FastExchange] | None
         if name is None:
             route = self._relayed_route(spec)
             websocket = WebSocketRelay(route, guards) if spec.block.websocket else None
             handler: Handler = RelayHandler(route, websocket).handle
-            fast, largest = FastRelay(route), spec.max_body_size
+            fast, largest = relay_exchange(route), spec.max_body_size
         elif name == "graphql":
             graphql = self._graphql(spec)
-            handler, fast, largest = graphql.handle, FastGraphql(graphql), spec.max_body_size
+            handler, fast, largest = graphql.handle, operation_exchange(graphql), spec.max_body_size
             route = None
         else:
             handler, fast, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
@@ -267,11 +268,11 @@ class Gateway:
         origins = [read_origin(url.rstrip("/")) for url in block.urls]
         return Locations(filter(None, origins), filter(None, (own, *mounts)))
 
-    def _direct(self, name: str) -> DirectEndpoint | None:
+    def _direct(self, name: str) -> type[FastExchange] | None:
         """Return what serves an endpoint on the fast path, if it need not wait."""
         auth = self.auth
         known = {"auth.validate": auth.validate_now, "auth.check_access": auth.check_access_now, "auth.me": auth.me_now}
-        return DirectEndpoint(known[name]) if name in known else None
+        return direct_exchange(known[name]) if name in known else None
 
     def _handler(self, name: str) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}

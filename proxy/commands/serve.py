@@ -26,9 +26,10 @@ from proxy.observe import logs
 from proxy.server.aiohttp_release import UnknownAiohttp, check_aiohttp
 from proxy.server.certificate import CertificateError
 from proxy.server.file_watch import Changes
+from proxy.server.lifecycle import Running
 from proxy.server.shared_port import reserve_port
 from proxy.server.supervisor import Supervisor, ready_note, worker_count
-from proxy.server.worker import Running, run
+from proxy.server.worker import run
 from proxy.sessions.store import StoreError
 
 _OTHER_FILES = 100

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
 
 from graphql import ExecutionResult
@@ -18,7 +18,7 @@ from proxy.bounded import BoundedCache
 from proxy.endpoints.deadlines import Deadlines
 from proxy.endpoints.graphql import GraphqlHandler, graphql_response, is_denied, log_errors, timed_out
 from proxy.errors import BadGateway, BadRequest, InternalError
-from proxy.exchange import Client, Completion, Exchange, FastExchange, Handover, Service
+from proxy.exchange import Exchange, FastExchange, Handover
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context
@@ -51,21 +51,6 @@ class FastGraphql:
         self.authorizer = handler.authorizer.using(stepwise)
         self.deadlines = Deadlines(handler.settings.timeout)
         self._ready: BoundedCache[bytes, Ready] = BoundedCache(_KEPT_BODIES, _KEPT_BYTES)
-
-    def exchange(
-        self,
-        head: RequestHead,
-        service: Service,
-        params: Mapping[str, str],
-        started: float,
-        client: Client,
-        completion: Completion,
-        body: bytes,
-    ) -> FastExchange:
-        """Return the exchange of a request."""
-        exchange = OperationExchange(head, service, params, started, client, completion, body)
-        exchange.route = self
-        return exchange
 
     def prepare(self, head: RequestHead, body: bytes) -> tuple[Ready, str] | None:
         """Return what a request asks for, ready to run, and the media type to answer with; None if it is not plain.
@@ -271,3 +256,8 @@ class OperationExchange(FastExchange):
             self.completion.fail(self, error)
             return
         self.completion.respond(self, response)
+
+
+def operation_exchange(handler: GraphqlHandler) -> type[OperationExchange]:
+    """Return the exchanges of one GraphQL route."""
+    return type("BoundOperationExchange", (OperationExchange,), {"route": FastGraphql(handler)})

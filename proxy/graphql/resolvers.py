@@ -10,9 +10,11 @@ from typing import Any, NamedTuple, Protocol
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
-from proxy.noetl.api import CatalogEntry, ExecutionSummary, NoetlApi, OnBehalf
+from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.executions import ENDED, ExecutionState
+from proxy.noetl.listings import CatalogEntry, ExecutionSummary
+from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.surface import playbook_name
 from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore

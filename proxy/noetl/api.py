@@ -7,110 +7,26 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from proxy.bounded import BoundedCache
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
 from proxy.http.header_plan import text_lines
 from proxy.http.json import read_json, write_json
 from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
+from proxy.noetl.known_facts import KnownFacts
+from proxy.noetl.listings import CatalogEntry, ExecutionSummary, catalog_entry, execution_summary
+from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
 from proxy.upstream.retry import RetryState
 
 _EXECUTION_ID = re.compile(r"[0-9]{1,20}")
 MAX_ANSWER = 16 * 1024**2
-_CACHED = 20_000
 _ACCEPT = text_lines([("accept", "application/json")])
 _ACCEPT_AND_SEND = _ACCEPT + text_lines([("content-type", "application/json")])
 Answer = tuple[int, bytes]
 """The status and the body of a response."""
 _PAGE = 100
 _MAX_PAGES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogEntry:
-    """A playbook or an agent in the catalog.
-
-    Args:
-        path: the path.
-        catalog_id: the id of this version.
-        version: the version.
-        kind: the kind of the resource.
-        description: the description in its metadata.
-        workload: the variables with their defaults, a JSON value.
-    """
-
-    path: str
-    catalog_id: str
-    version: int | None
-    kind: str | None
-    description: str | None
-    workload: Any
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionSummary:
-    """An entry of the list of executions.
-
-    Args:
-        execution_id: the id, as text.
-        path: the path of the playbook.
-        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
-        start_time: the start, as sent by the upstream.
-        end_time: the end, as sent by the upstream.
-    """
-
-    execution_id: str
-    path: str | None
-    status: str
-    start_time: str | None
-    end_time: str | None
-
-
-class KnownFacts:
-    """A cache of constant facts: the playbook of an execution, and the path of a catalog id.
-
-    `lookups` are the current calls for the playbook of an execution, by its id.
-    """
-
-    __slots__ = ("catalog", "lookups", "paths")
-
-    def __init__(self) -> None:
-        self.paths: BoundedCache[str, str] = BoundedCache(_CACHED)
-        self.catalog: BoundedCache[str, str] = BoundedCache(_CACHED)
-        self.lookups: dict[str, asyncio.Task[str | None]] = {}
-
-    def lookup_ended(self, execution_id: str, done: asyncio.Task[str | None]) -> None:
-        """Remove a call that has ended."""
-        self.lookups.pop(execution_id, None)
-        if not done.cancelled():
-            done.exception()  # each caller that waits has raised it
-
-
-class OnBehalf:
-    """The user and the request for which calls to the upstream are made.
-
-    `waited` is the total duration of the calls, in seconds.
-
-    Args:
-        identity: the lines of the identity headers, made by `http.identity_headers`.
-        request_id: the id of the request.
-        traceparent: the trace of the request.
-        session: the key of the session.
-    """
-
-    __slots__ = ("identity", "request_id", "session", "traceparent", "waited")
-
-    def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
-        self.identity = identity
-        self.request_id = request_id
-        self.traceparent = traceparent
-        self.session = session
-        self.waited = 0.0
 
 
 class NoetlApi:
@@ -319,7 +235,7 @@ class NoetlApi:
         entries = response.get("entries") if isinstance(response, dict) else None
         found: dict[str, CatalogEntry] = {}
         for raw in entries or ():
-            entry = _entry(raw)
+            entry = catalog_entry(raw)
             if entry is None:
                 continue
             self.known.catalog.put(entry.catalog_id, entry.path)
@@ -334,7 +250,7 @@ class NoetlApi:
             response = await self._call("POST", "/api/catalog/resource", on_behalf, {"path": path}, missing="none")
         except NotFound:
             return None
-        return _entry(response)
+        return catalog_entry(response)
 
     async def path_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> str:
         """Return the path of a catalog id, which never changes.
@@ -356,7 +272,7 @@ class NoetlApi:
         response = await self._call("GET", f"/api/executions?{query}", on_behalf)
         if page >= _MAX_PAGES or not isinstance(response, list):
             return []
-        return [_summary(item) for item in response if isinstance(item, dict)]
+        return [execution_summary(item) for item in response if isinstance(item, dict)]
 
 
 def json_body(document: Any) -> bytes:
@@ -399,44 +315,3 @@ def _reason(document: Any) -> str:
         parts = (item for item in reason if isinstance(item, dict))
         reason = "; ".join(f"{'.'.join(map(str, p.get('loc', ())))}: {p.get('msg')}" for p in parts)
     return str(reason)[:300] if reason else ""
-
-
-def _entry(raw: Any) -> CatalogEntry | None:
-    if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
-        return None
-    payload = raw.get("payload")
-    document = payload if isinstance(payload, dict) else _parse(raw.get("content"))
-    metadata = document.get("metadata")
-    description = metadata.get("description") if isinstance(metadata, dict) else None
-    version = raw.get("version")
-    return CatalogEntry(
-        path=raw["path"],
-        catalog_id=str(raw.get("catalog_id")),
-        version=version if isinstance(version, int) else None,
-        kind=str(raw["kind"]) if raw.get("kind") else None,
-        description=str(description) if description else None,
-        workload=document.get("workload"),
-    )
-
-
-def _parse(content: Any) -> dict[str, Any]:
-    if not isinstance(content, str):
-        return {}
-    try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _summary(item: dict[str, Any]) -> ExecutionSummary:
-    def text(*names: str) -> str | None:
-        return next((str(item[name]) for name in names if item.get(name)), None)
-
-    return ExecutionSummary(
-        execution_id=str(item.get("execution_id")),
-        path=text("path"),
-        status=normal_status(item.get("status")),
-        start_time=text("start_time", "started_at"),
-        end_time=text("end_time", "completed_at"),
-    )

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from proxy.errors import Forbidden, NotFound
 from proxy.http.json import parse_json
 from proxy.identity.principal import Principal
-from proxy.noetl.api import KnownFacts, NoetlApi, OnBehalf
+from proxy.noetl.api import NoetlApi
+from proxy.noetl.known_facts import KnownFacts
+from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.surface import Judged, Kind, named_playbook
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import AccessPolicy, Action, Decision

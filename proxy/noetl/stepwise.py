@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Generator
 from typing import Any
 
-from proxy.noetl.api import Answer, NoetlApi, OnBehalf
+from proxy.noetl.api import Answer, NoetlApi
+from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest
 
 

@@ -8,12 +8,10 @@ decision.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
-from proxy.exchange import Client, Completion, FastExchange, Handover, Service
+from proxy.exchange import FastExchange, Handover
 from proxy.http.header_plan import request_head
 from proxy.http.json import require_json
-from proxy.http.request import RequestHead
 from proxy.http.response import Framing, framing
 from proxy.noetl.authorize import Authorized
 from proxy.noetl.surface import JUDGED_BY_BODY, STARTS, Judged, Kind, needs_json
@@ -30,30 +28,6 @@ _NO_JUDGEMENT = Judged(Kind.PATH, Action.VIEW)
 
 
 _ALLOWED = Authorized(None)
-
-
-class FastRelay:
-    """Serves one relayed route on the fast path."""
-
-    __slots__ = ("route",)
-
-    def __init__(self, route: RelayedRoute) -> None:
-        self.route = route
-
-    def exchange(
-        self,
-        head: RequestHead,
-        service: Service,
-        params: Mapping[str, str],
-        started: float,
-        client: Client,
-        completion: Completion,
-        body: bytes,
-    ) -> FastExchange:
-        """Return the exchange of a request."""
-        exchange = RelayExchange(head, service, params, started, client, completion, body)
-        exchange.route = self.route
-        return exchange
 
 
 class RelayExchange(FastExchange):
@@ -246,3 +220,8 @@ class RelayExchange(FastExchange):
         if self._stream is not None:
             self._stream.close()
         self.completion.complete(self)
+
+
+def relay_exchange(route: RelayedRoute) -> type[RelayExchange]:
+    """Return the exchanges of one relayed route."""
+    return type("BoundRelayExchange", (RelayExchange,), {"route": route})

@@ -145,7 +145,7 @@ class Dispatcher:
         head = RequestHead(method, path, query, fields, address, scheme)
         self.in_flight += 1
         self.begun += 1
-        exchange = service.fast.exchange(head, service, found.params, started, client, self, body)
+        exchange = service.fast(head, service, found.params, started, client, self, body)
         try:
             exchange.principal = admit(service.guards, head, self._sessions)
             handover = exchange.begin()

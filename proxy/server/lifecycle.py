@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.config.compile import Compiled
+
+Load = Callable[[], Compiled]
+"""Reads the configuration anew. Raises ConfigError."""
 
 
 @dataclass(slots=True)
@@ -44,3 +51,28 @@ class Stop:
         """Stop without a drain."""
         self.requested.set()
         self.immediately.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How a process runs.
+
+    Args:
+        load: loads the configuration again.
+        ready: is called with host and port when the process serves.
+        watch: True to reload when the files of the configuration change.
+        shared: True if other processes listen on the same port.
+        port: the port; None: the port of the configuration.
+        worker: the number of this worker.
+        metrics: the folder with the metrics of all workers; None: do not share them.
+        parent: a file descriptor that is closed when the supervisor ends; None: there is no supervisor.
+    """
+
+    load: Load
+    ready: Callable[[str, int], None]
+    watch: bool = False
+    shared: bool = False
+    port: int | None = None
+    worker: int = 0
+    metrics: Path | None = None
+    parent: int | None = None

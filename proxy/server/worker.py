@@ -10,7 +10,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from proxy.server.certificate import Certificate
 from proxy.server.connection_limits import ConnectionLimits
 from proxy.server.dispatcher import Dispatcher
 from proxy.server.file_watch import Changes
-from proxy.server.lifecycle import Reloads, Stop
+from proxy.server.lifecycle import Load, Reloads, Running, Stop
 from proxy.server.listener import Listener
 from proxy.sessions.store import SessionStore, StoreError
 
@@ -43,7 +42,6 @@ STOP_NOW = signal.SIGUSR1
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, STOP_NOW)
 """The signals from the supervisor to a worker. They are blocked in a new worker until it has installed its handlers."""
 _FIXED = ("host", "port", "workers")
-Load = Callable[[], Compiled]
 
 
 class Serving:
@@ -300,31 +298,6 @@ class Serving:
 
 def _session_folder(compiled: Compiled) -> Path | None:
     return None if compiled.loaded.gateway.sessions.store == "memory" else session_folder(compiled)
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """How a process runs.
-
-    Args:
-        load: loads the configuration again.
-        ready: is called with host and port when the process serves.
-        watch: True to reload when the files of the configuration change.
-        shared: True if other processes listen on the same port.
-        port: the port; None: the port of the configuration.
-        worker: the number of this worker.
-        metrics: the folder with the metrics of all workers; None: do not share them.
-        parent: a file descriptor that is closed when the supervisor ends; None: there is no supervisor.
-    """
-
-    load: Load
-    ready: Callable[[str, int], None]
-    watch: bool = False
-    shared: bool = False
-    port: int | None = None
-    worker: int = 0
-    metrics: Path | None = None
-    parent: int | None = None
 
 
 async def run(compiled: Compiled, how: Running) -> None:

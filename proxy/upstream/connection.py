@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from proxy.upstream.heads import RawHeaders, ResponseHead
+from proxy.upstream.heads import RawHeaders, ResponseHead, without_spaces
 from proxy.upstream.receiver import Fault, FaultKind, ResponseReceiver
 from proxy.upstream.retry import NEVER
 
@@ -24,8 +24,6 @@ MAX_FIELDS = 200
 MAX_INTERIM = 8
 _BY_PARSER = -1
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(:|\Z)", re.MULTILINE)
-_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -388,21 +386,3 @@ class UpstreamConnection(asyncio.Protocol):
             self._keep = self._keep and self._parser.should_keep_alive()
         else:
             self._headers, self._reason, self._length, self._chunked = [], b"", None, False
-
-
-def without_spaces(data: bytes) -> bytes:
-    """Return what has arrived of a response without the spaces before the colons of its heads (RFC 9112, 5.1).
-
-    Its parser refuses them. Interim responses (1xx) have heads of their own.
-    """
-    done, at = [], 0
-    while True:
-        end = data.find(b"\r\n\r\n", at)
-        head = data[at:] if end < 0 else data[at : end + 2]
-        done.append(_SPACED_NAME.sub(rb"\1\2", head))
-        if end < 0:
-            return b"".join(done)
-        done.append(b"\r\n")
-        at = end + 4
-        if not _INTERIM.match(head):
-            return b"".join((*done, data[at:]))

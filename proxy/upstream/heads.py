@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ _MAX_HEADS = 256
 _MAX_HEAD = 4096
 _MAX_BYTES = 512 * 1024
 _END = b"\r\n\r\n"
+_SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(:|\Z)", re.MULTILINE)
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,3 +58,21 @@ class KnownHeads:
         if head.chunked or end > _MAX_HEAD or head.length != len(data) - end:
             return
         self._heads.put(data[:end], head, end)
+
+
+def without_spaces(data: bytes) -> bytes:
+    """Return what has arrived of a response without the spaces before the colons of its heads (RFC 9112, 5.1).
+
+    Its parser refuses them. Interim responses (1xx) have heads of their own.
+    """
+    done, at = [], 0
+    while True:
+        end = data.find(b"\r\n\r\n", at)
+        head = data[at:] if end < 0 else data[at : end + 2]
+        done.append(_SPACED_NAME.sub(rb"\1\2", head))
+        if end < 0:
+            return b"".join(done)
+        done.append(b"\r\n")
+        at = end + 4
+        if not _INTERIM.match(head):
+            return b"".join((*done, data[at:]))

@@ -1,0 +1,91 @@
+"""Entries of NoETL's lists, in one shape for both servers. Pure: JSON in, values out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from proxy.noetl.executions import normal_status
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEntry:
+    """A playbook or an agent in the catalog.
+
+    Args:
+        path: the path.
+        catalog_id: the id of this version.
+        version: the version.
+        kind: the kind of the resource.
+        description: the description in its metadata.
+        workload: the variables with their defaults, a JSON value.
+    """
+
+    path: str
+    catalog_id: str
+    version: int | None
+    kind: str | None
+    description: str | None
+    workload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSummary:
+    """An entry of the list of executions.
+
+    Args:
+        execution_id: the id, as text.
+        path: the path of the playbook.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        start_time: the start, as sent by the upstream.
+        end_time: the end, as sent by the upstream.
+    """
+
+    execution_id: str
+    path: str | None
+    status: str
+    start_time: str | None
+    end_time: str | None
+
+
+def catalog_entry(raw: Any) -> CatalogEntry | None:
+    if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
+        return None
+    payload = raw.get("payload")
+    document = payload if isinstance(payload, dict) else _parse(raw.get("content"))
+    metadata = document.get("metadata")
+    description = metadata.get("description") if isinstance(metadata, dict) else None
+    version = raw.get("version")
+    return CatalogEntry(
+        path=raw["path"],
+        catalog_id=str(raw.get("catalog_id")),
+        version=version if isinstance(version, int) else None,
+        kind=str(raw["kind"]) if raw.get("kind") else None,
+        description=str(description) if description else None,
+        workload=document.get("workload"),
+    )
+
+
+def _parse(content: Any) -> dict[str, Any]:
+    if not isinstance(content, str):
+        return {}
+    try:
+        document = yaml.safe_load(content)
+    except (yaml.YAMLError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def execution_summary(item: dict[str, Any]) -> ExecutionSummary:
+    def text(*names: str) -> str | None:
+        return next((str(item[name]) for name in names if item.get(name)), None)
+
+    return ExecutionSummary(
+        execution_id=str(item.get("execution_id")),
+        path=text("path"),
+        status=normal_status(item.get("status")),
+        start_time=text("start_time", "started_at"),
+        end_time=text("end_time", "completed_at"),
+    )

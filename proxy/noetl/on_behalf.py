@@ -1,0 +1,25 @@
+"""For whom a call upstream is made."""
+
+from __future__ import annotations
+
+
+class OnBehalf:
+    """The user and the request for which calls to the upstream are made.
+
+    `waited` is the total duration of the calls, in seconds.
+
+    Args:
+        identity: the lines of the identity headers, made by `http.identity_headers`.
+        request_id: the id of the request.
+        traceparent: the trace of the request.
+        session: the key of the session.
+    """
+
+    __slots__ = ("identity", "request_id", "session", "traceparent", "waited")
+
+    def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
+        self.identity = identity
+        self.request_id = request_id
+        self.traceparent = traceparent
+        self.session = session
+        self.waited = 0.0
