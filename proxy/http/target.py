@@ -21,6 +21,23 @@ _REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
+_PLAIN_REQUEST_LINE = re.compile(
+    r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_~!$&'()*+,;=:@./-]*)(\?[!\"$-~]*)? HTTP/1\.1"
+)
+
+
+def plain_request_line(line: str) -> tuple[str, str, str] | None:
+    """Return method, path and query of a request line of HTTP/1.1 whose path needs no normalising; else None.
+
+    Strict: None for some lines that are fine. The query has its question mark, or is empty.
+    """
+    found = _PLAIN_REQUEST_LINE.fullmatch(line)
+    if found is None:
+        return None
+    method, path, query = found.groups("")
+    return None if "//" in path or "/." in path else (method, path, query)
+
+
 class PathError(ValueError):
     """A request path that can't be forwarded. The text says why, in general terms."""
 

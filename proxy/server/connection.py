@@ -8,9 +8,8 @@ limits heads in size and time, and contains no rule about requests.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -22,43 +21,41 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from proxy.errors import GatewayError, Unavailable
 from proxy.exchange import ClientLeft, FastExchange, Handover
 from proxy.http.request import Peer
+from proxy.http.target import plain_request_line
 from proxy.relay.websocket import Tunnel
 from proxy.server.aiohttp_release import parser_error
-from proxy.server.client_transport import ClientTransport
-from proxy.server.connection_limits import ConnectionLimits, bare_response
+from proxy.server.client_transport import ClientTransport, Connections, Outcome
+from proxy.server.connection_limits import bare_response
 from proxy.server.connection_state import NEXT, State
 from proxy.server.dispatcher import Dispatcher, Incoming
 from proxy.server.head_deadline import HeadDeadline
-from proxy.server.parsed_message import is_all, whole_body
+from proxy.server.parsed_message import closing_behind, is_all, whole_body
 from proxy.server.slow_client import SlowReader
 
 _HELD = 64 * 1024
 _LINGER = 10.0
-_REQUEST_LINE = re.compile(
-    r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_~!$&'()*+,;=:@./-]*)(\?[!\"$-~]*)? HTTP/1\.1"
-)
-
-
-class Connections(Protocol):
-    """What all connections have in common; see `listener.Listener`."""
-
-    limits: ConnectionLimits
-    dispatcher: Dispatcher
-
-
-class Outcome(NamedTuple):
-    """What aiohttp's loop needs to know of a request that was answered."""
-
-    keep_alive: bool
 
 
 class ClientConnection(ClientTransport, RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_admitted", "_at_boundary", "_beyond", "_content", "_fast", "_handover", "_head",
-        "_held", "_listener", "_offered", "_parsed", "_slow_reader", "_state", "_tunnel",
-        "limits", "peer",
+        "_admitted",
+        "_at_boundary",
+        "_beyond",
+        "_content",
+        "_fast",
+        "_handover",
+        "_head",
+        "_held",
+        "_listener",
+        "_offered",
+        "_parsed",
+        "_state",
+        "_tunnel",
+        "limits",
+        "peer",
+        "slow_reader",
     )  # fmt: skip
 
     def __init__(self, listener: Connections, *, loop: asyncio.AbstractEventLoop) -> None:
@@ -158,12 +155,10 @@ class ClientConnection(ClientTransport, RequestHandler):
         fields = dispatcher.known_fields[data[line_end + 2 : end]] if 0 < line_end < end else None
         if fields is None or self._paused or self._close or end > self.limits.limits.max_header_size:
             return False
-        found = _REQUEST_LINE.fullmatch(data[:line_end].decode("latin-1"))
-        if found is None:
+        line = plain_request_line(data[:line_end].decode("latin-1"))
+        if line is None or len(data) != end + 4 + fields.content_length:
             return False
-        method, path, query = found.groups("")
-        if len(data) != end + 4 + fields.content_length or "//" in path or "/." in path:
-            return False
+        method, path, query = line
         self._offered = data
         self._parsed = False
         self._state = State.FAST
@@ -277,10 +272,6 @@ class ClientConnection(ClientTransport, RequestHandler):
         if self._paused:
             await self._drain_helper()
 
-    def blocked(self) -> bool:
-        """Return whether the client does not read just now."""
-        return self._paused
-
     def cut(self) -> None:
         """Close at once."""
         self._fast = None
@@ -304,7 +295,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._beyond = 0
         for message, payload in messages:
             if isinstance(message, RawRequestMessage):
-                message = self._with_close(message, payload, alone=len(messages) == 1)
+                message = closing_behind(message, last=self._at_boundary and len(messages) == 1)
             self._request_count += 1
             self._messages.append((message, payload))
         if messages:
@@ -313,17 +304,6 @@ class ClientConnection(ClientTransport, RequestHandler):
                 self._waiter.set_result(None)
         if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
-
-    def _with_close(self, message: RawRequestMessage, payload: StreamReader, *, alone: bool) -> RawRequestMessage:
-        """Close after messages behind which the parser can't be trusted.
-
-        It would take the last trailer of a body in chunks for a field of the next request; and it drops what follows a
-        request for an upgrade that it does not know.
-        """
-        ignored_upgrade = message.upgrade and not (alone and self._at_boundary)
-        if message.chunked or ignored_upgrade:
-            return message._replace(should_close=True)
-        return message
 
     def _receive_body(self, data: bytes) -> None:
         """Feed the parser while aiohttp's loop has a request: the rest of its body, or requests that follow it."""

@@ -8,7 +8,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
-from proxy.server.connection import ClientConnection, Outcome
+from proxy.server.client_transport import Outcome
+from proxy.server.connection import ClientConnection
 from proxy.server.connection_limits import ConnectionLimits
 from proxy.server.dispatcher import Dispatcher
 

@@ -26,3 +26,12 @@ def is_all(data: bytes, body: bytes, message: RawRequestMessage, *, begins: bool
     if message.chunked or (not begins and data[:1] in (b"\r", b"\n")):
         return False
     return data.find(b"\r\n\r\n") + 4 + len(body) == len(data)
+
+
+def closing_behind(message: RawRequestMessage, *, last: bool) -> RawRequestMessage:
+    """Return a message so that its connection closes, if the parser can't be trusted behind it.
+
+    It would take the last trailer of a body in chunks for a field of the next request; and it drops what follows a
+    request for an upgrade that it does not know. `last`: nothing follows.
+    """
+    return message._replace(should_close=True) if message.chunked or (message.upgrade and not last) else message
