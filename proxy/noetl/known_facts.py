@@ -1,4 +1,4 @@
-"""Facts of a NoETL server that never change, and so are looked up once."""
+"""A cache of constant facts of a NoETL server, each of which is requested once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries of NoETL's lists, in one shape for both servers. Pure: JSON in, values out."""
+"""Parse the entries of the catalog and of the list of executions, for both dialects. Pure."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class ExecutionSummary:
 
 
 def catalog_entry(raw: Any) -> CatalogEntry | None:
+    """Return an entry of the catalog from its JSON; None if it is malformed."""
     if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
         return None
     payload = raw.get("payload")
@@ -79,6 +80,8 @@ def _parse(content: Any) -> dict[str, Any]:
 
 
 def execution_summary(item: dict[str, Any]) -> ExecutionSummary:
+    """Return an entry of the list of executions from its JSON."""
+
     def text(*names: str) -> str | None:
         return next((str(item[name]) for name in names if item.get(name)), None)
 

@@ -1,4 +1,4 @@
-"""For whom a call upstream is made."""
+"""The user and the request for which calls to the upstream are made."""
 
 from __future__ import annotations
 

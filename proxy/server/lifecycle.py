@@ -12,7 +12,7 @@ from pathlib import Path
 from proxy.config.compile import Compiled
 
 Load = Callable[[], Compiled]
-"""Reads the configuration anew. Raises ConfigError."""
+"""Loads the configuration again. Raises ConfigError."""
 
 
 @dataclass(slots=True)
