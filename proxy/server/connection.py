@@ -40,22 +40,8 @@ class ClientConnection(ClientTransport, RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_admitted",
-        "_at_boundary",
-        "_beyond",
-        "_content",
-        "_fast",
-        "_handover",
-        "_head",
-        "_held",
-        "_listener",
-        "_offered",
-        "_parsed",
-        "_state",
-        "_tunnel",
-        "limits",
-        "peer",
-        "slow_reader",
+        "_admitted", "_at_boundary", "_beyond", "_content", "_fast", "_handover", "_head", "_held", "_listener",
+        "_offered", "_parsed", "_slow_reader", "_state", "_tunnel", "limits", "peer",
     )  # fmt: skip
 
     def __init__(self, listener: Connections, *, loop: asyncio.AbstractEventLoop) -> None:
