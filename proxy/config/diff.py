@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from proxy.config.model import Gateway, HeaderEdit
-from proxy.config.secret_names import is_secret_name
 from proxy.config.types import spell
+from proxy.http.secret_names import is_secret_name
 
 _HIDDEN = "(a secret)"
 _MAX_LINES = 50

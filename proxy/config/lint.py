@@ -12,7 +12,7 @@ from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Gateway
 from proxy.config.model_acl import RoleBlock
 from proxy.config.problems import Path, Problem, key_of
-from proxy.config.secret_names import is_secret_name
+from proxy.http.secret_names import is_secret_name
 from proxy.http.target import normalise_path
 from proxy.policy.acl import Action, Rule
 from proxy.policy.glob import Glob, covers, intersects

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
@@ -12,22 +11,21 @@ from urllib.parse import unquote_plus
 
 import structlog
 
+from proxy.http.secret_names import is_secret_parameter, may_hold_secret
 from proxy.observe.access import AccessLog, ConsoleAccessLog, JsonAccessLog, NoAccessLog
 
-_SECRET_PARAMETERS = frozenset({"session_token", "ticket", "code", "id_token", "access_token", "token"})
-_MAY_BE_SECRET = re.compile("%|token|ticket|code", re.IGNORECASE)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def redact_query(query: str) -> str:
-    """A query string without the values of parameters that are secrets, however their names are spelled."""
-    if not _MAY_BE_SECRET.search(query):
+    """Return a query without the values of secret parameters, in any spelling of their names."""
+    if not may_hold_secret(query):
         return query
     question = "?" if query.startswith("?") else ""
     parts = []
     for part in query.removeprefix("?").split("&"):
         name, equals, _ = part.partition("=")
-        secret = unquote_plus(name).strip().lower() in _SECRET_PARAMETERS
+        secret = is_secret_parameter(unquote_plus(name))
         parts.append(f"{name}=[redacted]" if secret and equals else part)
     return question + "&".join(parts)
 
