@@ -222,11 +222,11 @@ async def _run(
     async with gateway_running(folder, text, fast=fast, log=log) as gateway:
         for name, email in USERS.items():
             await gateway.session(email, token=TOKENS[name])
-        client = _Client(gateway)
+        client, cuts = _Client(gateway), Random(sum(map(len, sent)))
         for request in sent:
             order.clear()
             log.lines.clear()
-            seen.responses.append(await client.ask(_filled(request, chosen.own_cookie)))
+            seen.responses.append(await client.ask(_filled(request, chosen.own_cookie), cuts))
             await _logged(log)
             seen.upstream.append([(name, _sent(arrived)) for name, arrived in order])
             seen.lines.append([_line(line) for line in log.lines])
@@ -267,13 +267,19 @@ class _Client:
         self._gateway = gateway
         self._wire: Wire | None = None
 
-    async def ask(self, request: bytes) -> object:
-        """Send a request; return what is compared of the response."""
+    async def ask(self, request: bytes, cuts: Random) -> object:
+        """Send a request, sometimes in two pieces; return what is compared of the response."""
+        cut = cuts.randrange(len(request)) if cuts.random() < 0.15 else 0
         if self._wire is None:
             self._wire = Wire(*await asyncio.open_connection("127.0.0.1", self._gateway.port))
         try:
             async with asyncio.timeout(_PATIENCE):
-                got = await self._wire.ask(request)
+                if cut:
+                    await self._wire.send(request[:cut])
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                await self._wire.send(request[cut:])
+                got = await self._wire.response(head_only=request.startswith(b"HEAD "))
                 interim = []
                 while got.status < 200:
                     interim.append(got.start)
