@@ -36,6 +36,7 @@ _NUMBER = re.compile(rb"[0-9.]+")
 _CHANGING = (b"retry-after", b"ratelimit", b"server-timing")
 _SECONDS = re.compile(r"\b[0-9.]+ s\b")
 _PATIENCE = 10.0
+_STAYS_OPEN = b"the connection stays open behind `connection: close`"
 
 
 def answer(request: Arrived) -> bytes | None:
@@ -202,6 +203,8 @@ def _difference(seed: int, sent: list[bytes], fast: Seen, streaming: Seen, text:
                 return Difference(seed, number, request, what, one[number], other[number], text)
             if "Internal server error" in str(one[number]):
                 return Difference(seed, number, request, "an internal error on both", one[number], other[number], text)
+            if _STAYS_OPEN.decode() in str(one[number]):
+                return Difference(seed, number, request, "open on both", one[number], other[number], text)
     if fast.counters != streaming.counters:
         only, others = set(fast.counters) - set(streaming.counters), set(streaming.counters) - set(fast.counters)
         return Difference(seed, len(sent), b"", "counters", sorted(only), sorted(others), text)
@@ -252,7 +255,7 @@ def _filled(request: bytes, cookie: str) -> bytes:
     for name, token in TOKENS.items():
         request = request.replace(f"<{name}>".encode(), token.encode())
         padded = b'"session_token": "%b"' % name.encode()
-        if padded in request:
+        if padded in request and b"transfer-encoding" not in request:
             head, end, body = request.partition(b"\r\n\r\n")
             before = len(body)
             body = body.replace(padded, b'"session_token": "%b"' % token.encode())
@@ -291,7 +294,10 @@ class _Client:
             self.close()
             return "nothing came"
         if got.closes:
-            rest = await self._wire.rest()
+            try:
+                rest = await self._wire.rest()
+            except TimeoutError:
+                rest = _STAYS_OPEN
             self.close()
             return (interim, _response(got), _stable(rest))
         return (interim, _response(got), b"")
