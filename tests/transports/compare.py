@@ -36,6 +36,7 @@ _NUMBER = re.compile(rb"[0-9.]+")
 _CHANGING = (b"retry-after", b"ratelimit", b"server-timing")
 _SECONDS = re.compile(r"\b[0-9.]+ s\b")
 _PATIENCE = 10.0
+_STAYS_OPEN = b"the connection stays open behind `connection: close`"
 
 
 def answer(request: Arrived) -> bytes | None:
@@ -202,6 +203,8 @@ def _difference(seed: int, sent: list[bytes], fast: Seen, streaming: Seen, text:
                 return Difference(seed, number, request, what, one[number], other[number], text)
             if "Internal server error" in str(one[number]):
                 return Difference(seed, number, request, "an internal error on both", one[number], other[number], text)
+            if _STAYS_OPEN.decode() in str(one[number]):
+                return Difference(seed, number, request, "open on both", one[number], other[number], text)
     if fast.counters != streaming.counters:
         only, others = set(fast.counters) - set(streaming.counters), set(streaming.counters) - set(fast.counters)
         return Difference(seed, len(sent), b"", "counters", sorted(only), sorted(others), text)
@@ -222,11 +225,11 @@ async def _run(
     async with gateway_running(folder, text, fast=fast, log=log) as gateway:
         for name, email in USERS.items():
             await gateway.session(email, token=TOKENS[name])
-        client = _Client(gateway)
+        client, cuts = _Client(gateway), Random(sum(map(len, sent)))
         for request in sent:
             order.clear()
             log.lines.clear()
-            seen.responses.append(await client.ask(_filled(request, chosen.own_cookie)))
+            seen.responses.append(await client.ask(_filled(request, chosen.own_cookie), cuts))
             await _logged(log)
             seen.upstream.append([(name, _sent(arrived)) for name, arrived in order])
             seen.lines.append([_line(line) for line in log.lines])
@@ -252,7 +255,7 @@ def _filled(request: bytes, cookie: str) -> bytes:
     for name, token in TOKENS.items():
         request = request.replace(f"<{name}>".encode(), token.encode())
         padded = b'"session_token": "%b"' % name.encode()
-        if padded in request:
+        if padded in request and b"transfer-encoding" not in request:
             head, end, body = request.partition(b"\r\n\r\n")
             before = len(body)
             body = body.replace(padded, b'"session_token": "%b"' % token.encode())
@@ -267,13 +270,19 @@ class _Client:
         self._gateway = gateway
         self._wire: Wire | None = None
 
-    async def ask(self, request: bytes) -> object:
-        """Send a request; return what is compared of the response."""
+    async def ask(self, request: bytes, cuts: Random) -> object:
+        """Send a request, sometimes in two pieces; return what is compared of the response."""
+        cut = cuts.randrange(len(request)) if cuts.random() < 0.15 else 0
         if self._wire is None:
             self._wire = Wire(*await asyncio.open_connection("127.0.0.1", self._gateway.port))
         try:
             async with asyncio.timeout(_PATIENCE):
-                got = await self._wire.ask(request)
+                if cut:
+                    await self._wire.send(request[:cut])
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                await self._wire.send(request[cut:])
+                got = await self._wire.response(head_only=request.startswith(b"HEAD "))
                 interim = []
                 while got.status < 200:
                     interim.append(got.start)
@@ -285,7 +294,10 @@ class _Client:
             self.close()
             return "nothing came"
         if got.closes:
-            rest = await self._wire.rest()
+            try:
+                rest = await self._wire.rest()
+            except TimeoutError:
+                rest = _STAYS_OPEN
             self.close()
             return (interim, _response(got), _stable(rest))
         return (interim, _response(got), b"")
