@@ -71,16 +71,16 @@ COOKIE = f"cookie: sid={TOKEN}"
 
 
 def test_session_is_optional_or_required() -> None:
-    assert admit(OPEN, head(), Known()).principal is None
+    assert admit(OPEN, head(), Known()) is None
     with pytest.raises(Unauthorized):
         admit(replace(OPEN, session=REQUIRED), head(), Known(Somebody()))
     somebody = Somebody()
-    assert cast(Any, admit(replace(OPEN, session=REQUIRED), head(SIGNED_IN), Known(somebody)).principal) is somebody
+    assert cast(Any, admit(replace(OPEN, session=REQUIRED), head(SIGNED_IN), Known(somebody))) is somebody
 
 
 def test_session_is_not_looked_for_where_the_route_needs_none() -> None:
     known = Known(Somebody())
-    assert admit(replace(OPEN, session="none"), head(SIGNED_IN), known).principal is None
+    assert admit(replace(OPEN, session="none"), head(SIGNED_IN), known) is None
     assert known.asked == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import BadRequest
 from proxy.http.location import Mount
-from proxy.relay.rewrite import Rewrite
+from proxy.rewrite import Rewrite
 from proxy.routing import Entry, Found, RouteTable, parse_pattern
 
 
