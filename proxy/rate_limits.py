@@ -1,4 +1,4 @@
-"""Applies a rate limit to requests: whose request it is, and the error for one too many."""
+"""Rate limits of requests: the key that a request counts for, and the error above the limit."""
 
 from __future__ import annotations
 

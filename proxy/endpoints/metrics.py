@@ -1,4 +1,4 @@
-"""Gathers what this process can tell in numbers, and answers `GET /metrics` with it."""
+"""The endpoint `/metrics`: collects the numbers of this process and of the other workers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Measures:
     metrics_folder: MetricsFolder | None = None
 
     def here(self, gateway: Measured) -> Collected:
-        """This process's own numbers."""
+        """Return the numbers of this process."""
         out = self.metrics.collect()
         add(out, "noetl_gateway_build_info", (__version__, platform.python_version(), version("aiohttp")), 1)
         measure_upstreams(gateway.upstreams.values(), out)
@@ -56,13 +56,13 @@ class Measures:
         return out
 
     def all(self, gateway: Measured) -> Collected:
-        """Those of all workers."""
+        """Return the numbers of all workers, added up."""
         mine = self.here(gateway)
         return mine if self.metrics_folder is None else self.metrics_folder.merged(mine)
 
 
 def measure_upstreams(clients: Iterable[UpstreamClient], out: Collected) -> None:
-    """What upstreams' pools, budgets and circuits say."""
+    """Add the numbers of upstreams: of their pools, retry budgets and circuit breakers."""
     for client in clients:
         add(out, "noetl_gateway_upstream_retries", (client.name,), client.budget.spent)
         add(out, "noetl_gateway_upstream_retries_refused", (client.name,), client.budget.refused)
@@ -90,7 +90,7 @@ class MetricsHandler:
     gateway: Measured
 
     async def handle(self, context: RequestContext) -> Response:
-        """All numbers, as Prometheus reads them."""
+        """Return all numbers in the text format of Prometheus."""
         if not self.gateway.compiled.loaded.gateway.metrics.enabled:
             raise NotFound(detail="metrics.enabled is false")
         body = exposition(self.measures.all(self.gateway))

@@ -31,27 +31,27 @@ class AccessLine(NamedTuple):
 
 
 class AccessLog(Protocol):
-    """Where access lines go."""
+    """A destination of access lines."""
 
     def write(self, line: AccessLine) -> None:
-        """Tell of a request."""
+        """Write the line of a request."""
 
     def flush(self) -> None:
-        """Write what is collected."""
+        """Write the lines that are collected."""
 
 
 class Sink(Protocol):
-    """Where the text of lines goes."""
+    """A destination of text."""
 
     def write(self, text: str) -> int:
-        """Take some text."""
+        """Write some text."""
 
     def flush(self) -> None:
-        """Pass on what was taken."""
+        """Flush what was written."""
 
 
 class ConsoleAccessLog:
-    """Readable lines, at once."""
+    """An access log of readable lines, written at once."""
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
@@ -72,11 +72,11 @@ class ConsoleAccessLog:
         )
 
     def flush(self) -> None:
-        """Nothing is collected."""
+        """Return: nothing is collected."""
 
 
 class JsonAccessLog:
-    """JSON, one object per line, collected for at most a fifth of a second."""
+    """An access log in JSON, one object per line; lines are collected for at most a fifth of a second."""
 
     def __init__(self, stream: Sink) -> None:
         self._stream = stream
@@ -128,10 +128,10 @@ class JsonAccessLog:
 
 
 class NoAccessLog:
-    """Tells nothing."""
+    """An access log that writes nothing."""
 
     def write(self, line: AccessLine) -> None:
-        """Not told."""
+        """Ignore the line."""
 
     def flush(self) -> None:
-        """Nothing is collected."""
+        """Return: nothing is collected."""

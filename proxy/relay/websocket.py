@@ -1,4 +1,4 @@
-"""WebSocket tunnels (RFC 6455): the handshake is judged like any request, then bytes pass both ways untouched.
+"""WebSocket tunnels (RFC 6455): the handshake is authorized like any request, then bytes are forwarded unchanged.
 
 What frames hold is not looked at. A tunnel ends when either side does, when nothing moves for the upstream's
 `idle_timeout`, when its session ends, and when this process is about to end.
@@ -111,7 +111,7 @@ class WebSocketRelay:
 
 
 class Frames:
-    """Follows the frames of one direction by their lengths, to know when none is half sent (RFC 6455, 5.2)."""
+    """A parser of the lengths of frames in one direction, to know when none is half sent (RFC 6455, 5.2)."""
 
     __slots__ = ("_head", "_left")
 
@@ -121,11 +121,11 @@ class Frames:
 
     @property
     def between(self) -> bool:
-        """Whether all that was sent so far is whole frames."""
+        """Whether everything sent so far is whole frames."""
         return not self._head and not self._left
 
     def feed(self, data: bytes) -> None:
-        """More of the stream."""
+        """Parse more of the stream."""
         at, end = 0, len(data)
         while at < end:
             if self._left:

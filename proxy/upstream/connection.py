@@ -72,12 +72,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def observer(self) -> EndpointObserver | None:
-        """Who is told how its url fares."""
+        """The observer of the results of its url's requests."""
         return self._pool.observer
 
     @property
     def usable(self) -> bool:
-        """Whether a request may be sent on it."""
+        """Whether a request can be sent on the connection."""
         return self.receiver is None and self._transport is not None and not self._transport.is_closing()
 
     def begin(
@@ -280,7 +280,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
 
     def _parsed(self, receiver: ResponseReceiver, whole: bytes) -> None:
-        """What follows when all that has arrived is parsed; `whole` is that, if it began with this answer's head."""
+        """Act on what was parsed. `whole` is all that has arrived, if it began with the head of this response."""
         if self.head_done:
             self._arrived = b""
         if self._complete:
@@ -296,7 +296,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _upgrade(self, receiver: ResponseReceiver, rest: bytes) -> None:
         if self._status != 101 or not self.head_done:
-            self._fail(FaultKind.GARBAGE, "an upgrade that nobody asked for")
+            self._fail(FaultKind.GARBAGE, "an upgrade that was not requested")
             return
         self._upgraded = True
         self.deadline = NEVER
@@ -358,7 +358,7 @@ class UpstreamConnection(asyncio.Protocol):
                 raise ValueError("too many interim answers")
             return
         if status == 101 and not self._may_upgrade:
-            raise ValueError("an upgrade that nobody asked for")
+            raise ValueError("an upgrade that was not requested")
         if status == 101 and not self._parser.should_upgrade():
             raise ValueError("an upgrade to nothing")
         self.head_done = True

@@ -23,7 +23,15 @@ _RESETS = frozenset({FaultKind.RESET, FaultKind.GARBAGE})
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`attempts`: how often a request is sent again at most. `statuses`: answers that count as failures."""
+    """The `retries` block of an upstream.
+
+    Args:
+        attempts: how often a request is sent again at most.
+        connect: a request whose connection could not be opened is sent again.
+        reset: so is one whose connection was reset before a response.
+        statuses: the statuses of responses that count as failures.
+        methods: the methods that may be sent again.
+    """
 
     attempts: int
     connect: bool
@@ -32,17 +40,17 @@ class RetryPolicy:
     methods: frozenset[str]
 
     def repeats(self, method: str) -> bool:
-        """Whether a request that was sent may be sent again."""
+        """Return whether a request of this method may be sent again after it was sent."""
         return self.attempts > 0 and method in self.methods and method in SAFE_METHODS
 
     def after_fault(self, method: str, kind: FaultKind) -> bool:
-        """Whether a request that ended in this fault may be sent again."""
+        """Return whether a request that ended in this fault may be sent again."""
         if kind is FaultKind.CONNECT:
             return self.attempts > 0 and self.connect
         return self.reset and kind in _RESETS and self.repeats(method)
 
     def after_status(self, method: str, status: int) -> bool:
-        """Whether a request that was answered so may be sent again."""
+        """Return whether a request may be sent again after a response with this status."""
         return status in self.statuses and self.repeats(method)
 
 
@@ -50,7 +58,7 @@ NO_RETRIES = RetryPolicy(0, connect=False, reset=False, statuses=frozenset(), me
 
 
 class RetryBudget:
-    """Allows one retry for ten requests, and a reserve of ten, so that retries never become a flood of their own."""
+    """A budget of one retry for ten requests, and a reserve of ten, so that retries can't overload an upstream."""
 
     __slots__ = ("_seen", "_tokens", "refused", "spent")
 
@@ -61,7 +69,7 @@ class RetryBudget:
         self.refused = 0
 
     def acquire(self, requests: int) -> bool:
-        """Whether one more retry is allowed; `requests` is how many were sent so far, retries included."""
+        """Take one retry from the budget; False if it is spent. `requests`: how many were sent so far, with retries."""
         first = requests - self.spent
         self._tokens = min(_RESERVE, self._tokens + _SHARE * (first - self._seen))
         self._seen = first
