@@ -41,7 +41,8 @@ class Locations:
         if found is None:
             return value
         scheme, authority, path, rest = found[1] or "http:", found[2], found[3], found[4]
-        if authority is not None and read_origin(f"{scheme}//{authority}") not in self._own:
+        host = authority.rpartition("@")[2] if authority is not None else None
+        if authority is not None and read_origin(f"{scheme}//{host}") not in self._own:
             return value
         if authority is not None and not path.startswith("/"):
             path = f"/{path}"

@@ -352,6 +352,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("the head is too large")
         if not self._reason.isalpha() and _CONTROL.search(self._reason):
             raise ValueError("control characters in the reason")
+        if status < 100:
+            raise ValueError("a status below 100")
         if status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:

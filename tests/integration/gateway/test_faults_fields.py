@@ -241,3 +241,12 @@ async def test_location_stays_where_rewrite_location_is_off(tmp_path: Path, fast
             behind.upstream.answer = f"HTTP/1.1 302 Found\r\nLocation: {value}\r\ncontent-length: 0\r\n\r\n".encode()
             await behind.warm()
             assert (await behind.ask(behind.request("/noetl/x"))).values("location") == [value.encode()]
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("status", ["099", "000", "001"])
+async def test_status_below_100_is_a_bad_gateway_at_once(tmp_path: Path, fast: bool, status: str) -> None:
+    async with behind_recorder(tmp_path, fast=fast) as behind:
+        await behind.warm()
+        behind.upstream.answer = f"HTTP/1.1 {status} Odd\r\ncontent-length: 2\r\n\r\nok".encode()
+        assert (await behind.ask(behind.request("/noetl/x"))).status == 502

@@ -20,6 +20,7 @@ LOCATIONS = Locations(OWN, [Mount("/api/", "/noetl/"), Mount("/api/v2/", "/two/"
         ("http://up.test:8082?x", "/?x"), ("/same/x", "/same/x"), ("http://up.test:8082/other", "/other"), ("http://up.test:8082//evil.test/x", "/evil.test/x"),
         ("/other", "/other"), ("x", "x"), ("?x", "?x"), ("", ""), ("#x", "#x"), ("/apix", "/apix"), ("http://up.test/api/x", "http://up.test/api/x"),
         ("http://elsewhere.test/api/x", "http://elsewhere.test/api/x"), ("mailto:a@b", "mailto:a@b"), ("/api/\xe4", "/noetl/\xe4"),
+        ("http://user@up.test:8082/api/x", "/noetl/x"), ("//user:pw@up.test:8082/api/x", "/noetl/x"), ("http://up.test:8082@elsewhere.test/x", "http://up.test:8082@elsewhere.test/x"),
     ],
 )  # fmt: skip
 def test_reference_is_translated_if_it_is_the_upstreams(given: str, expected: str) -> None:
