@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from proxy.bounded import BoundedCache
 from proxy.config.compile import RouteSpec
 from proxy.http.header_plan import PlannedHead, RequestPlan, ResponsePlan, text_lines
 from proxy.http.request import RequestHead
@@ -19,6 +20,9 @@ from proxy.rewrite import Rewrite
 from proxy.sessions.store import SessionStore
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.heads import ResponseHead
+
+_KNOWN_PATHS = 4096
+_MAX_KNOWN = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +54,21 @@ class RelayedRoute:
     drain: Drain
     timeout: float
     max_started: int = 1024 * 1024
+    _judged: BoundedCache[tuple[str, str], Judged] = field(default_factory=lambda: BoundedCache(_KNOWN_PATHS))
 
     def judge(self, method: str, path: str) -> Judged:
-        """Return what a request is judged on; `path` is the upstream path. Raises NotFound."""
+        """Return what a request is judged on; `path` is the upstream path. Raises NotFound.
+
+        It depends on nothing else, so it is cached.
+        """
+        judged = self._judged[method, path]
+        if judged is None:
+            judged = self._judge(method, path)
+            if len(path) <= _MAX_KNOWN:
+                self._judged.put((method, path), judged)
+        return judged
+
+    def _judge(self, method: str, path: str) -> Judged:
         if self.api is None:
             return Judged(Kind.PATH, self.spec.action or Action.of_method(method))
         return classify(method, path, self.spec.action)

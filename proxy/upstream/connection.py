@@ -32,8 +32,8 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_arrived", "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers",
         "_interim", "_keep", "_length", "_may_upgrade", "_missing", "_parser", "_pool", "_probe", "_reading_paused",
-        "_reason", "_received", "_sent", "_status", "_transport", "_upgraded", "authority", "deadline", "head_done",
-        "head_only", "idle_since", "receiver", "served", "write_paused",
+        "_reason", "_received", "_sent", "_status", "_transport", "_unclear", "_upgraded", "authority", "deadline",
+        "head_done", "head_only", "idle_since", "receiver", "served", "write_paused",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -68,7 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._chunked = False
         self._keep = False
         self._head: ResponseHead | None = None
-        self._arrived = b""
+        self._arrived = self._unclear = b""
 
     @property
     def observer(self) -> EndpointObserver | None:
@@ -263,6 +263,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _parse(self, receiver: ResponseReceiver, data: bytes) -> None:
         if not self.head_done:
+            data, self._unclear = self._unclear + data, b""
             self._arrived += data
         try:
             self._parser.feed_data(data)
@@ -271,11 +272,12 @@ class UpstreamConnection(asyncio.Protocol):
                 self._keep = False  # the answer is whole; what follows it is nobody's
             elif isinstance(error, httptools.HttpParserUpgrade):
                 self._upgrade(receiver, data[error.args[0] :])
-            elif not self.head_done and (tidied := without_spaces(self._arrived)) != self._arrived:
+            elif not self.head_done and (tidied := without_spaces(self._arrived)) != (self._arrived, b""):
                 self._reset()
                 self._parser = httptools.HttpResponseParser(self)
-                self._head_bytes = len(tidied)
-                self._parse(receiver, tidied)
+                self._head_bytes = len(tidied[0]) + len(tidied[1])
+                self._parse(receiver, tidied[0])
+                self._unclear = tidied[1]
             else:
                 self._fail(FaultKind.BROKEN if self.head_done else FaultKind.GARBAGE, f"not HTTP: {error}")
 

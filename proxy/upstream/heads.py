@@ -13,7 +13,8 @@ _MAX_HEADS = 256
 _MAX_HEAD = 4096
 _MAX_BYTES = 512 * 1024
 _END = b"\r\n\r\n"
-_SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+(:|\Z)", re.MULTILINE)
+_SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", re.MULTILINE)
+_UNCLEAR_END = re.compile(rb"(?:\A|(?<=\n))[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+\Z")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 
@@ -60,19 +61,23 @@ class KnownHeads:
         self._heads.put(data[:end], head, end)
 
 
-def without_spaces(data: bytes) -> bytes:
+def without_spaces(data: bytes) -> tuple[bytes, bytes]:
     """Return what has arrived of a response without the spaces before the colons of its heads (RFC 9112, 5.1).
 
-    Its parser refuses them. Interim responses (1xx) have heads of their own.
+    Its parser refuses them. Interim responses (1xx) have heads of their own. The second part is a last line that ends
+    behind such a space: whether a colon follows is not known before more arrives.
     """
     done, at = [], 0
     while True:
         end = data.find(b"\r\n\r\n", at)
         head = data[at:] if end < 0 else data[at : end + 2]
-        done.append(_SPACED_NAME.sub(rb"\1\2", head))
+        unclear = _UNCLEAR_END.search(head) if end < 0 else None
+        if unclear is not None:
+            head = head[: unclear.start()]
+        done.append(_SPACED_NAME.sub(rb"\1:", head))
         if end < 0:
-            return b"".join(done)
+            return b"".join(done), unclear[0] if unclear is not None else b""
         done.append(b"\r\n")
         at = end + 4
         if not _INTERIM.match(head):
-            return b"".join((*done, data[at:]))
+            return b"".join((*done, data[at:])), b""

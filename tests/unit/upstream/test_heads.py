@@ -10,6 +10,7 @@ import pytest
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.pool import Pool, PoolSettings
+from proxy.upstream.receiver import FaultKind
 from proxy.upstream.retry import NEVER
 from tests.unit.upstream.test_connection import Receiver, Wire
 
@@ -122,3 +123,17 @@ async def test_heads_that_are_kept_are_bounded(pool: Pool) -> None:
     for number in range(1000):
         line.ask(b"HTTP/1.1 200 OK\r\nx: %d\r\ncontent-length: 0\r\n\r\n" % number)
     assert 0 < len(pool.heads) <= 512
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+async def test_space_before_a_colon_is_removed_wherever_the_head_is_cut(pool: Pool, cut: int) -> None:
+    data = b"HTTP/1.1 200 OK\r\nX-Odd \t: 1\r\nx: 2\r\ncontent-length: 0\r\n\r\n"
+    receiver = Line(pool).ask(data[:cut], data[cut:])
+    assert receiver.head.headers == [(b"x-odd", b"1"), (b"x", b"2"), (b"content-length", b"0")]
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+async def test_space_within_a_name_is_never_removed(pool: Pool, cut: int) -> None:
+    data = b"HTTP/1.1 200 OK\r\ntransfer-enc oding: chunked\r\ncontent-length: 0\r\n\r\n"
+    receiver = Line(pool).ask(data[:cut], data[cut:])
+    assert (receiver.status, receiver.fault and receiver.fault.kind) == (0, FaultKind.GARBAGE)
