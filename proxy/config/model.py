@@ -173,7 +173,10 @@ class Graphql(Block):
     )
     suggestions: Flag = Field(False, description="Include `Did you mean` suggestions in validation errors.")
     document_cache: Integer = Field(
-        1000, ge=0, description="Maximum number of cached documents, which are not parsed and validated again."
+        1000,
+        ge=0,
+        description="Maximum number of cached documents, which are not parsed and validated again. "
+        "They take at most 64 MiB of memory.",
     )
     timeout: Duration = Field(30.0, description="Maximum time for one operation.")
 

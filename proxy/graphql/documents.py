@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,11 +24,15 @@ from graphql import (
 )
 from graphql.language import Visitor
 
+from proxy.bounded import BoundedCache
 from proxy.graphql.limits import DocumentLimits, check_limits, check_size
 from proxy.graphql.plans import Plan, make_plans
 from proxy.graphql.validation import Deadline, Overtime, validate_in_time, without_collection
 
 _MAX_CACHED_TEXT = 16 * 1024
+_BYTES_OF_CHARACTER = 128
+"""What a parsed and planned document takes in memory for each character of its text, as measured."""
+_MAX_BYTES = 32 * 1024**2
 _LIMIT = "LIMIT_EXCEEDED"
 _SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
 _LIMIT_MESSAGE = re.compile(r"more than \d+ tokens|nested too deeply")
@@ -90,17 +93,14 @@ class Documents:
     ) -> None:
         self._schema = schema
         self._limits = limits
-        self._size = cache
+        self._keeps = cache > 0
         self._suggestions = suggestions
         self._seconds = seconds
-        self._cached: OrderedDict[str, Operation] = OrderedDict()
+        self._cached: BoundedCache[str, Operation] = BoundedCache(max(1, cache // 2), _MAX_BYTES)
 
     def known(self, text: str) -> Operation | None:
         """Return the operation of a document's text from the cache; None if it is not cached."""
-        operation = self._cached.get(text)
-        if operation is not None:
-            self._cached.move_to_end(text)
-        return operation
+        return self._cached[text]
 
     def get(self, text: str) -> Operation | Invalid:
         """Return the operation of a document's text, or its errors."""
@@ -108,10 +108,8 @@ class Documents:
         if cached is not None:
             return cached
         found = self._prepare(text)
-        if isinstance(found, Operation) and self._size and len(text) <= _MAX_CACHED_TEXT:
-            self._cached[text] = found
-            if len(self._cached) > self._size:
-                self._cached.popitem(last=False)
+        if isinstance(found, Operation) and self._keeps and len(text) <= _MAX_CACHED_TEXT:
+            self._cached.put(text, found, _BYTES_OF_CHARACTER * len(text))
         return found
 
     def _prepare(self, text: str) -> Operation | Invalid:

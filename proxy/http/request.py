@@ -69,7 +69,8 @@ class RequestFields:
         )
         self.request_id = next((v for v in self.raw_values(b"x-request-id") if is_request_id(v)), b"")
         self.traceparent = given_traceparent(self.raw_values(b"traceparent"))
-        self.origin = self.value(b"origin")
+        origins = self.values(b"origin")
+        self.origin = ", ".join(origins) if origins else None
         self.user_agent = self.value(b"user-agent") or ""
         self.options = connection_options(self.raw_values(b"connection"))
         self.close = b"close" in self.options

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from proxy.errors import BadRequest, Forbidden, UpgradeRequired
+from proxy.errors import BadGateway, BadRequest, Forbidden, UpgradeRequired
 from proxy.exchange import RequestContext
 from proxy.guards import RouteGuards, is_trusted_origin
 from proxy.http.response import Framing
@@ -70,6 +70,7 @@ class WebSocketRelay:
             BadRequest: a malformed handshake.
             UpgradeRequired: another version than 13.
             Forbidden: no rule allows it, or a page of a foreign origin.
+            BadGateway: the upstream agrees to another protocol.
         """
         route = self.route
         self._check_handshake(context)
@@ -82,6 +83,8 @@ class WebSocketRelay:
                     await forward(route, context, answer)
                     return
                 head = answer.response_head
+                if (b"upgrade", b"websocket") not in [(name, value.strip().lower()) for name, value in head.headers]:
+                    raise BadGateway(detail="the upstream answered a WebSocket handshake with another protocol")
                 planned = route.response_plan.head(101, head.reason, head.headers, chunked=False, upgrade=True)
                 context.status = 101
                 context.writer.close = True

@@ -297,13 +297,22 @@ class ClientConnection(ClientTransport, RequestHandler):
         before, content = len(self._messages), self._content
         total = content.total_bytes
         super().data_received(data)
-        if len(self._messages) > before:
+        if len(self._messages) > before and not content.is_eof():
+            self._break_body(content)
+        elif len(self._messages) > before:
             self._content = self._messages[-1][1]
             self._beyond = 0
         else:
             self._beyond += max(0, len(data) - (content.total_bytes - total))
         if self._answered and not self._messages and content.is_eof():
             self._await_next()
+
+    def _break_body(self, content: StreamReader) -> None:
+        """End the request under way with 400: its body turned out to be malformed. aiohttp queued that as a request."""
+        refused, _ = self._messages.pop()
+        error = parser_error(cast(_ErrInfo, refused).exc)
+        self.limits.note_malformed(error, cast(_ErrInfo, refused).exc, self.peer.address)
+        content.set_exception(error)
 
     @property
     def _answered(self) -> bool:

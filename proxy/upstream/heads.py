@@ -14,7 +14,7 @@ _MAX_HEAD = 4096
 _MAX_BYTES = 512 * 1024
 _END = b"\r\n\r\n"
 _SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", re.MULTILINE)
-_UNCLEAR_END = re.compile(rb"(?:\A|(?<=\n))[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+\Z")
+_UNCLEAR_END = re.compile(rb"(?<=\n)[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+\Z")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 

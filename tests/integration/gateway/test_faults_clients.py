@@ -70,6 +70,9 @@ OWN = [
     ("gateway.test", "https", "null", False),
     ("gateway.test", "https", "https://gateway.test.evil.test", False),
     ("gateway.test", "https", "https://user@gateway.test", False),
+    ("gateway.test", "https", "", False),
+    ("gateway.test", "https", "https://gateway.test\r\norigin: https://evil.test", False),
+    ("gateway.test", "https", "https://gateway.test\r\norigin: https://gateway.test", False),
 ]
 
 

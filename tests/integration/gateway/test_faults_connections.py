@@ -403,3 +403,26 @@ async def test_many_pipelined_requests_are_answered_in_order(
         assert [(await wire.response()).status for _ in requests] == [status] * len(requests)
         wire.close()
         assert [line.path for line in behind.lines] == [f"{target}?{number}" for number in range(400)]
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("path", ["/noetl/x", "/api/auth/login", "/graphql"])
+async def test_body_that_turns_out_malformed_is_refused_at_once(tmp_path: Path, fast: bool, path: str) -> None:
+    """The size of a later chunk is no number. The answer is 400, once, and the connection ends."""
+    async with behind_recorder(tmp_path, fast=fast) as behind:
+        wire = await behind.open()
+        fields = ("transfer-encoding: chunked", "content-type: application/json")
+        await wire.send(behind.request(path, *fields, method="POST") + b"5\r\nabcde\r\n")
+        await asyncio.sleep(0.1)
+        await wire.send(b"ZZ\r\n")
+        got = await wire.response()
+        assert (got.status, got.closes) == (400, True)
+        assert await wire.rest() == b""
+        wire.close()
+
+
+@TRANSPORTS
+async def test_tunnel_to_another_protocol_is_a_bad_gateway(tmp_path: Path, fast: bool) -> None:
+    async with behind_recorder(tmp_path, fast=fast, more=WEBSOCKET) as behind:
+        behind.upstream.answer = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nhi"
+        assert (await behind.ask(behind.request("/ws/x", *HANDSHAKE, "sec-websocket-version: 13"))).status == 502
