@@ -77,5 +77,9 @@ def without_cookie(value: bytes, name: bytes) -> bytes:
 
 
 def sets_cookie(value: bytes, name: bytes) -> bool:
-    """Return whether the value of a `Set-Cookie` field sets the cookie of this name (RFC 6265, 5.2)."""
-    return value.partition(b";")[0].partition(b"=")[0].strip() == name
+    """Return whether the value of a `Set-Cookie` field makes browsers send a cookie of this name (RFC 6265, 5.2).
+
+    A cookie without a name is sent as its value alone, which may look like `name=value` (RFC 6265bis, 5.8.3).
+    """
+    pair = value.partition(b";")[0].strip(b" \t=")
+    return pair.partition(b"=")[0].strip() == name

@@ -72,6 +72,8 @@ def without_spaces(data: bytes) -> tuple[bytes, bytes]:
         end = data.find(b"\r\n\r\n", at)
         head = data[at:] if end < 0 else data[at : end + 2]
         unclear = _UNCLEAR_END.search(head) if end < 0 else None
+        if unclear is not None and not head[: unclear.start()].strip(b"\r\n"):
+            unclear = None  # the status line
         if unclear is not None:
             head = head[: unclear.start()]
         done.append(_SPACED_NAME.sub(rb"\1:", head))

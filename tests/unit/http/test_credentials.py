@@ -67,7 +67,7 @@ def test_cookie_values_keep_their_order_over_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "sets"), [(b"sid=1; path=/", True), (b" sid =1", True), (b"sid", True), (b"sid2=1", False), (b"a=sid", False), (b"Sid=1", False)]
+    ("value", "sets"), [(b"sid=1; path=/", True), (b" sid =1", True), (b"sid", True), (b"sid2=1", False), (b"a=sid", False), (b"Sid=1", False), (b"=sid=1", True), (b" = sid=1", True), (b"==sid", True), (b"=a=sid", False)]
 )  # fmt: skip
 def test_set_cookie_of_a_name_is_recognised(value: bytes, sets: bool) -> None:
     assert sets_cookie(value, b"sid") is sets
