@@ -14,7 +14,7 @@ _MAX_HEAD = 4096
 _MAX_BYTES = 512 * 1024
 _END = b"\r\n\r\n"
 _SPACED_NAME = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]+:", re.MULTILINE)
-_UNCLEAR_END = re.compile(rb"(?<=\n)[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]+\Z")
+_UNCLEAR_END = re.compile(rb"(?<=\n)[!#$%&'*+.^_`|~0-9A-Za-z-]+([ \t]+)\Z")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d")
 
 
@@ -64,8 +64,8 @@ class KnownHeads:
 def without_spaces(data: bytes) -> tuple[bytes, bytes]:
     """Return what has arrived of a response without the spaces before the colons of its heads (RFC 9112, 5.1).
 
-    Its parser refuses them. Interim responses (1xx) have heads of their own. The second part is a last line that ends
-    behind such a space: whether a colon follows is not known before more arrives.
+    Its parser refuses them. Interim responses (1xx) have heads of their own. The second part are spaces at
+    the very end, behind a name: whether a colon follows them is not known before more arrives.
     """
     done, at = [], 0
     while True:
@@ -75,10 +75,10 @@ def without_spaces(data: bytes) -> tuple[bytes, bytes]:
         if unclear is not None and not head[: unclear.start()].strip(b"\r\n"):
             unclear = None  # the status line
         if unclear is not None:
-            head = head[: unclear.start()]
+            head = head[: unclear.start(1)]
         done.append(_SPACED_NAME.sub(rb"\1:", head))
         if end < 0:
-            return b"".join(done), unclear[0] if unclear is not None else b""
+            return b"".join(done), unclear[1] if unclear is not None else b""
         done.append(b"\r\n")
         at = end + 4
         if not _INTERIM.match(head):
