@@ -159,7 +159,7 @@ class NoetlApi:
         Raises:
             NotFound: the execution does not exist.
         """
-        known = self.known.paths.get(execution_id)
+        known = self.known.paths[execution_id]
         if known is not None:
             return known
         return await self._wait_for(self.lookup(execution_id, on_behalf))
@@ -205,7 +205,7 @@ class NoetlApi:
         word = status_of(status)
         ended = word is None or word in ENDED
         detail = await self.detail(execution_id, on_behalf) if ended or "variables" not in status else None
-        return state_of(execution_id, status, detail, self.known.paths.get(execution_id))
+        return state_of(execution_id, status, detail, self.known.paths[execution_id])
 
     async def cancel(self, execution_id: str, reason: str | None, on_behalf: OnBehalf) -> None:
         """Cancel an execution. Do nothing if it has already ended."""

@@ -145,7 +145,7 @@ class Authorizer:
 
         Raises also NotFound.
         """
-        playbook = await self._need_api().path_of(execution_id, on_behalf)
+        playbook = self._paths[execution_id] or await self._need_api().path_of(execution_id, on_behalf)
         if playbook is not None and who.permits.allows_playbook(action, playbook):
             return self.playbook(who, action, playbook)
         if action in (Action.VIEW, Action.EXECUTE) and await self.started(who, execution_id):
