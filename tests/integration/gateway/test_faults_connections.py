@@ -413,7 +413,7 @@ async def test_body_that_turns_out_malformed_is_refused_at_once(tmp_path: Path, 
         wire = await behind.open()
         fields = ("transfer-encoding: chunked", "content-type: application/json")
         await wire.send(behind.request(path, *fields, method="POST") + b"5\r\nabcde\r\n")
-        await asyncio.sleep(0.1)
+        await eventually(lambda: behind.gateway.server.in_flight == 1)
         await wire.send(b"ZZ\r\n")
         got = await wire.response()
         assert (got.status, got.closes) == (400, True)
