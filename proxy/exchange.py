@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from proxy.config.compile import RouteSpec
 from proxy.errors import GatewayError
@@ -18,13 +18,15 @@ from proxy.http.body import RequestBody
 from proxy.http.date import date_line
 from proxy.http.header_plan import field_line
 from proxy.http.identity_headers import identity_lines
-from proxy.http.request import RequestHead
+from proxy.http.request import RequestFields, RequestHead
 from proxy.http.request_id import new_request_id
 from proxy.http.response import Framing, Response
+from proxy.http.target import KnownPath, Target
 from proxy.http.traceparent import new_traceparent
 from proxy.identity.principal import Principal
 from proxy.noetl.authorize import Authorized
 from proxy.noetl.on_behalf import OnBehalf
+from proxy.routing import Found
 from proxy.upstream.retry import RetryState
 
 
@@ -86,33 +88,48 @@ class Handover(NamedTuple):
     traced: bool = False
 
 
-class Exchange:
-    """The facts of one request. Times are of `time.perf_counter`, in seconds; `service` is None without a route."""
+class Exchange(RequestHead):
+    """The facts of one request: its head, and what became of it.
 
-    principal: Principal | None = None
-    upstream_seconds = 0.0
-    status = 499
-    detail = ""
-    denied = False
+    Times are of `time.perf_counter`, in seconds; `service` is None without a route.
+    """
+
+    __slots__ = (
+        "_traceparent", "denied", "detail", "params", "principal", "request_id", "service", "started", "status",
+        "upstream_seconds",
+    )  # fmt: skip
 
     def __init__(self, head: RequestHead, service: Service | None, params: Mapping[str, str], started: float) -> None:
-        self.head = head
+        super().__init__(head.method, head.path, head.query, head.fields, head.address, head.scheme)
         self.service = service
         self.params = params
         self.started = started
         self.request_id = head.fields.request_id or new_request_id()
         self._traceparent = head.fields.traceparent
+        self.principal: Principal | None = None
+        self.upstream_seconds = 0.0
+        self.status = 499
+        self.detail = ""
+        self.denied = False
+
+    @property
+    def head(self) -> RequestHead:
+        """The request's head."""
+        return self
 
     @property
     def traceparent(self) -> bytes:
         """The client's trace if it is well formed, else a new one."""
-        if not self._traceparent:
-            self._traceparent = new_traceparent()
-        return self._traceparent
+        return self._traceparent or self.new_trace()
 
     @traceparent.setter
     def traceparent(self, value: bytes) -> None:
         self._traceparent = value
+
+    def new_trace(self) -> bytes:
+        """Begin a trace for a request that came without one. Its id is the request's, if that was made here, too."""
+        self._traceparent = new_traceparent(new_request_id() if self.fields.request_id else self.request_id)
+        return self._traceparent
 
     @property
     def who(self) -> Principal:
@@ -122,12 +139,12 @@ class Exchange:
 
     def identity(self) -> bytes:
         """Return the identity and forwarding fields that go upstream."""
-        head, who = self.head, self.principal
-        known = head.fields.derived.get(identity_lines)
-        if known is not None and known[0] is who and known[1] == head.address and known[2] == head.scheme:
+        who, fields = self.principal, self.fields
+        known = fields.derived.get(identity_lines)
+        if known is not None and known[0] is who and known[1] == self.address and known[2] == self.scheme:
             return known[3]  # type: ignore[no-any-return]
-        lines = identity_lines(who.user if who else None, head.address, head.scheme, head.fields.authority)
-        head.fields.derived[identity_lines] = (who, head.address, head.scheme, lines)
+        lines = identity_lines(who.user if who else None, self.address, self.scheme, fields.authority)
+        fields.derived[identity_lines] = (who, self.address, self.scheme, lines)
         return lines
 
     def on_behalf(self) -> OnBehalf:
@@ -163,34 +180,49 @@ class FastExchange(Exchange):
     """A request on the fast path; it has arrived whole.
 
     Args:
+        known: its method and path.
+        query: its query, with the question mark, or empty.
+        fields: its fields.
+        body: its body.
         client: the connection.
         completion: ends the request.
-        request_body: its body.
+        found: the route, and the path's parameters.
+        started: when it began.
+
+    `close`: the connection ends with the response.
     """
 
+    __slots__ = ("client", "close", "completion", "known", "request_body")
     service: Service
 
     def __init__(
         self,
-        head: RequestHead,
-        service: Service,
-        params: Mapping[str, str],
-        started: float,
+        known: KnownPath,
+        query: str,
+        fields: RequestFields,
+        body: bytes,
         client: Client,
         completion: Completion,
-        request_body: bytes,
+        found: Found[Service],
+        started: float,
     ) -> None:
-        self.head = head
-        self.service = service
-        self.params = params
-        self.started = started
-        fields = head.fields
-        self.request_id = fields.request_id or new_request_id()
-        self._traceparent = fields.traceparent
+        # All at once: this is the most frequent constructor of the gateway.
+        self.known = known
+        self.method, self.path, self.query = known.method, known.path, query
+        self.fields = fields
+        self.request_body = body
         self.client = client
         self.completion = completion
-        self.request_body = request_body
+        self.service, self.params = found.route, found.params
+        self.started = started
+        self.request_id = fields.request_id or new_request_id()
+        self._traceparent = fields.traceparent
         self.close = fields.close
+        self.principal = None
+        self.upstream_seconds = 0.0
+        self.status = 499
+        self.detail = ""
+        self.denied = False
 
     def begin(self) -> Handover | None:
         """Begin to serve the request, which has passed its guards; it may be answered before this returns.
@@ -216,16 +248,22 @@ class RequestContext(Exchange):
         handover: what the fast path left of it, if it began there.
     """
 
+    __slots__ = ("body", "handover", "writer")
+
     def __init__(
         self, exchange: Exchange, body: RequestBody, writer: ResponseWriter, handover: Handover | None
     ) -> None:
-        super().__init__(exchange.head, exchange.service, exchange.params, exchange.started)
+        super().__init__(exchange, exchange.service, exchange.params, exchange.started)
         self.principal = exchange.principal
         self.request_id, self._traceparent = exchange.request_id, exchange._traceparent
         self.upstream_seconds = exchange.upstream_seconds
         self.body = body
         self.writer = writer
         self.handover = handover
+
+    def use_target(self, target: Target) -> None:
+        """Note the request's target, once it is known to be well formed."""
+        self.path, self.query = target
 
     def ending(self, cors: bytes, *, dated: bool, close: bool) -> bytes:
         """Return the last fields of a response's head, for a client of either version of HTTP."""
@@ -287,14 +325,16 @@ Handler = Callable[[RequestContext], Awaitable[Result]]
 class Service:
     """One route, compiled.
 
-    `handler` serves it on the streaming path, `fast` on the fast path (None: it can't), `max_body` is the largest body
-    in bytes that the fast path accepts; `audited`: its requests are entries of the audit log.
+    `handler` serves it on the streaming path, `fast` on the fast path (None: it can't), with `fast_route`: what the
+    exchanges of one route share. `max_body` is the largest body in bytes that the fast path accepts; `audited`: its
+    requests are entries of the audit log.
     """
 
     spec: RouteSpec
     guards: RouteGuards
     handler: Handler
     fast: type[FastExchange] | None
+    fast_route: Any
     max_body: int
     server_timing: bool
     audited: bool = False

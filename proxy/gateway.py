@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -15,8 +16,8 @@ from proxy.config.model_identity import Tenant
 from proxy.config.model_upstreams import Upstream
 from proxy.endpoints.auth import AuthHandlers
 from proxy.endpoints.backchannel_logout import BackchannelLogout
-from proxy.endpoints.direct import direct_exchange
-from proxy.endpoints.fast_graphql import operation_exchange
+from proxy.endpoints.direct import Answer, DirectExchange
+from proxy.endpoints.fast_graphql import FastGraphql, OperationExchange
 from proxy.endpoints.graphiql import load_page
 from proxy.endpoints.graphql import GraphqlHandler
 from proxy.endpoints.health import OpsHandlers
@@ -43,7 +44,7 @@ from proxy.policy.binding import Bind
 from proxy.policy.throttle import ThrottleSettings
 from proxy.process import Process
 from proxy.rate_limits import RateLimit
-from proxy.relay.fast import relay_exchange
+from proxy.relay.fast import RelayExchange
 from proxy.relay.handler import RelayHandler
 from proxy.relay.internal import InternalRequests
 from proxy.relay.relayed import RelayedRoute
@@ -197,18 +198,20 @@ class Gateway:
         name = spec.block.handler
         guards = self._guards(spec)
         fast: type[FastExchange] | None
+        fast_route: Any
         if name is None:
             route = self._relayed_route(spec)
             websocket = WebSocketRelay(route, guards) if spec.block.websocket else None
             handler: Handler = RelayHandler(route, websocket).handle
-            fast, largest = relay_exchange(route), spec.max_body_size
+            fast, fast_route, largest = RelayExchange, route, spec.max_body_size
         elif name == "graphql":
             graphql = self._graphql(spec)
-            handler, fast, largest = graphql.handle, operation_exchange(graphql), spec.max_body_size
-            route = None
+            handler, fast, largest = graphql.handle, OperationExchange, spec.max_body_size
+            route, fast_route = None, FastGraphql(graphql)
         else:
-            handler, fast, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
-        service = Service(spec, guards, handler, fast, largest, spec.block.server_timing, name in EVENTS)
+            handler, fast_route, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
+            fast = DirectExchange if fast_route is not None else None
+        service = Service(spec, guards, handler, fast, fast_route, largest, spec.block.server_timing, name in EVENTS)
         if route is not None and route.api is not None:
             self._relayed[id(service)] = route
         return service
@@ -268,11 +271,11 @@ class Gateway:
         origins = [read_origin(url.rstrip("/")) for url in block.urls]
         return Locations(filter(None, origins), filter(None, (own, *mounts)))
 
-    def _direct(self, name: str) -> type[FastExchange] | None:
+    def _direct(self, name: str) -> Answer | None:
         """Return what serves an endpoint on the fast path, if it need not wait."""
         auth = self.auth
         known = {"auth.validate": auth.validate_now, "auth.check_access": auth.check_access_now, "auth.me": auth.me_now}
-        return direct_exchange(known[name]) if name in known else None
+        return known.get(name)
 
     def _handler(self, name: str) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}

@@ -12,13 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from proxy.bounded import BoundedCache
-
 T = TypeVar("T")
 
 _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:\*\*)?\}")
-_KNOWN_PATHS = 4096
-_MAX_KNOWN = 512
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%-]*")
 
 
@@ -70,7 +66,8 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(text, tuple(segments), tuple(names), rest)
 
 
-class Found(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
     """The route that serves a request, with the values of the path's parameters."""
 
     route: T
@@ -114,11 +111,10 @@ class Entry(Generic[T]):
 class RouteTable(Generic[T]):
     """Finds the route of a request. Of two entries that serve the very same requests the first one wins."""
 
-    __slots__ = ("_any", "_hosts", "_known", "_roots", "_wildcards", "entries")
+    __slots__ = ("_any", "_hosts", "_roots", "_wildcards", "entries")
 
     def __init__(self, entries: Iterable[Entry[T]]) -> None:
         self.entries = tuple(entries)
-        self._known: BoundedCache[tuple[str, str, str], Found[T]] = BoundedCache(_KNOWN_PATHS)
         self._any: _Node[T] = _Node()
         self._hosts: dict[str, _Node[T]] = {}
         self._wildcards: dict[str, _Node[T]] = {}
@@ -135,25 +131,7 @@ class RouteTable(Generic[T]):
         return self._hosts.setdefault(host.lower(), _Node())
 
     def find(self, host: str, method: str, path: str) -> Found[T] | Missing:
-        """Return the route for a host (without port, lower case), a method and a normalised path.
-
-        Clients that poll repeat a path: what was found for it is cached.
-        """
-        if self._roots:
-            host = ""
-            leaf = self._any.exact.get(path)
-            if leaf is not None:
-                return _pick(leaf, method, ())
-        key = (host, method, path)
-        known = self._known[key]
-        if known is not None:
-            return known
-        found = self._find(host, method, path)
-        if isinstance(found, Found) and len(host) + len(path) <= _MAX_KNOWN:
-            self._known.put(key, found)
-        return found
-
-    def _find(self, host: str, method: str, path: str) -> Found[T] | Missing:
+        """Return the route for a host (without port, lower case), a method and a normalised path."""
         for root in self._roots if self._roots else self._candidates(host):
             leaf = root.exact.get(path)
             if leaf is not None:
@@ -162,6 +140,11 @@ class RouteTable(Generic[T]):
             if found is not None:
                 return _pick(found[0], method, found[1])
         return Missing("no-path")
+
+    @property
+    def by_host(self) -> bool:
+        """Whether the route of a request depends on its host."""
+        return not self._roots
 
     def _candidates(self, host: str) -> tuple[_Node[T], ...]:
         exact = self._hosts.get(host)

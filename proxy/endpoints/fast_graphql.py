@@ -29,7 +29,7 @@ from proxy.noetl.stepwise import OtherCall, StepwiseApi, UpstreamCall
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
-from proxy.upstream.receiver import Fault
+from proxy.upstream.receiver import Fault, ResponseReceiver
 from proxy.upstream.response import too_much
 from proxy.upstream.retry import RetryState
 
@@ -98,21 +98,25 @@ async def _no_proxy(method: str, endpoint: str, body: Any) -> tuple[int, Any]:
     raise InternalError(detail="proxyRequest runs on the streaming path")
 
 
-class OperationExchange(FastExchange):
+class OperationExchange(FastExchange, ResponseReceiver):
     """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
 
+    __slots__ = (
+        "_call", "_chunks", "_connection", "_coroutine", "_head", "_media", "_sent_at", "_size", "_task", "route",
+    )  # fmt: skip
     route: FastGraphql
-    _coroutine: Coroutine[Call, Any, ExecutionResult] | None = None
-    _connection: UpstreamConnection | None = None
-    _task: asyncio.Task[Answer] | None = None
-    _sent_at = 0.0
-    _head: ResponseHead | None = None
     _media: str
     _call: UpstreamCall
 
     def begin(self) -> Handover | None:
         """Run the plan until it waits for the upstream, or to its end; hand over what is not a plain operation."""
-        prepared = self.route.prepare(self.head, self.request_body) if self.principal is not None else None
+        self.route = self.service.fast_route
+        self._coroutine: Coroutine[Call, Any, ExecutionResult] | None = None
+        self._connection: UpstreamConnection | None = None
+        self._task: asyncio.Task[Answer] | None = None
+        self._sent_at = 0.0
+        self._head: ResponseHead | None = None
+        prepared = self.route.prepare(self, self.request_body) if self.principal is not None else None
         if prepared is None:
             return Handover(self)
         ready, self._media = prepared
@@ -201,15 +205,26 @@ class OperationExchange(FastExchange):
 
     # ResponseReceiver
 
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        if head.status in self.route.api.client.retries.statuses and self._send_again(head.status):
+            return
+        self._resume((head.status, body) if len(body) <= MAX_ANSWER else too_much(MAX_ANSWER))
+
     def on_head(self, head: ResponseHead) -> None:
-        client = self.route.api.client
-        if head.status in client.retries.statuses and self._connection is not None:
-            state = client.retry_state(self._call.wanted.method, whole=True)
-            if state.again_after_status(head.status, self._connection.observer):
-                self._connection.abandon(self)
-                self._ask(state)
-                return
+        if head.status in self.route.api.client.retries.statuses and self._send_again(head.status):
+            return
         self._head = head
+
+    def _send_again(self, status: int) -> bool:
+        """Make the call again in a task, if a response with this status allows that."""
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - it answers
+        state = self.route.api.client.retry_state(self._call.wanted.method, whole=True)
+        again = state.again_after_status(status, connection.observer)
+        if again:
+            connection.abandon(self)
+            self._ask(state)
+        return again
 
     def on_body(self, data: bytes) -> None:
         self._chunks.append(data)
@@ -256,8 +271,3 @@ class OperationExchange(FastExchange):
             self.completion.fail(self, error)
             return
         self.completion.respond(self, response)
-
-
-def operation_exchange(handler: GraphqlHandler) -> type[OperationExchange]:
-    """Return the exchanges of one GraphQL route."""
-    return type("BoundOperationExchange", (OperationExchange,), {"route": FastGraphql(handler)})

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _MAX_COOKIES = 20
 
 
-class Credentials(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Credentials:
     """The session tokens of a request, as keys of the session store.
 
     `keys` are tried in order. `cookie_keys` are those of its session cookies, also if another carrier counts;

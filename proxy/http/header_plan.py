@@ -7,6 +7,7 @@ Fields are forwarded in their order, with their bytes unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.http.credentials import sets_cookie, without_cookie
@@ -57,9 +58,13 @@ def text_lines(fields: Sequence[tuple[str, str]]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode("latin-1")
 
 
+def request_start(method: str, target: str) -> bytes:
+    """Return the method and the target with which a request's head begins."""
+    return f"{method} {target}".encode()
+
+
 def request_head(
-    method: str,
-    target: str,
+    start: bytes,
     authority: bytes,
     framing: bytes,
     lines: bytes,
@@ -70,8 +75,7 @@ def request_head(
     """Return the head of a request to an upstream. Every way upstream makes it here.
 
     Args:
-        method: of the request.
-        target: path and query.
+        start: method and target; see `request_start`.
         authority: the upstream's host and port.
         framing: the line of the body's length or coding; empty for no body.
         lines: the forwarded fields, each with its line end.
@@ -80,11 +84,9 @@ def request_head(
         traceparent: its trace; empty likewise.
     """
     if not request_id:
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n" % (
-            method.encode(), target.encode(), authority, framing, lines, identity,
-        )  # fmt: skip
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%bx-request-id: %b\r\ntraceparent: %b\r\n\r\n" % (
-        method.encode(), target.encode(), authority, framing, lines, identity, request_id, traceparent,
+        return b"%b HTTP/1.1\r\nhost: %b\r\n%b%b%b\r\n" % (start, authority, framing, lines, identity)
+    return b"%b HTTP/1.1\r\nhost: %b\r\n%b%b%bx-request-id: %b\r\ntraceparent: %b\r\n\r\n" % (
+        start, authority, framing, lines, identity, request_id, traceparent,
     )  # fmt: skip
 
 
@@ -126,7 +128,8 @@ class RequestPlan:
         return b"".join(kept) + self.set_lines
 
 
-class PlannedHead(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PlannedHead:
     """The status line and the fields of a response for the client. `dated`: it has a `Date` field."""
 
     lines: bytes

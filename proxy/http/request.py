@@ -7,7 +7,8 @@ Making one applies every rule of syntax, or raises the one error that says what 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from proxy.errors import BadRequest, GatewayError
 from proxy.http.client_address import Network, client_address, forwarded_scheme
@@ -23,7 +24,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NO_HOST = Host("", None)
 
 
-class Peer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Peer:
     """The other end of a client connection: its address, the connection's own scheme, and whether it is trusted to
     report the address and scheme of its clients."""
 
@@ -124,15 +126,18 @@ class RequestFields:
         return (self.value(b"expect") or "").lower() == "100-continue"
 
 
-class RequestHead(NamedTuple):
+class RequestHead:
     """A request without its body. `path` is normalised; `query` has its question mark, or is empty.
 
     `address` and `scheme` are the client's, as far as who reports them is trusted.
     """
 
-    method: str
-    path: str
-    query: str
-    fields: RequestFields
-    address: str
-    scheme: str
+    __slots__ = ("address", "fields", "method", "path", "query", "scheme")
+
+    def __init__(self, method: str, path: str, query: str, fields: RequestFields, address: str, scheme: str) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.fields = fields
+        self.address = address
+        self.scheme = scheme

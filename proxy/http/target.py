@@ -6,8 +6,9 @@ It refuses paths that two servers could read in two ways rather than guess.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from proxy.bounded import BoundedCache
 from proxy.errors import BadRequest, MethodNotAllowed
 from proxy.http.origin import origin_of, read_host
 
@@ -21,21 +22,68 @@ _REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-_PLAIN_REQUEST_LINE = re.compile(
-    r"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_~!$&'()*+,;=:@./-]*)(\?[!\"$-~]*)? HTTP/1\.1"
-)
+_PLAIN = re.compile(rb"(GET|HEAD|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9_~!$&'()*+,;=:@./-]*)")
+_PLAIN_QUERY = re.compile(rb"\?[!\"$-~]*")
+_VERSION = b" HTTP/1.1"
+_KNOWN_PATHS = 4096
+_MAX_KNOWN = 512
 
 
-def plain_request_line(line: str) -> tuple[str, str, str] | None:
-    """Return method, path and query of a request line of HTTP/1.1 whose path needs no normalising; else None.
+class KnownPath:
+    """The method and the normalised path of a request.
 
-    Strict: None for some lines that are fine. The query has its question mark, or is empty.
+    `derived` caches what compiled parts of the configuration make of them, by part. It holds no decision.
     """
-    found = _PLAIN_REQUEST_LINE.fullmatch(line)
-    if found is None:
-        return None
-    method, path, query = found.groups("")
-    return None if "//" in path or "/." in path else (method, path, query)
+
+    __slots__ = ("derived", "method", "path")
+
+    def __init__(self, method: str, path: str) -> None:
+        self.method = method
+        self.path = path
+        self.derived: dict[object, Any] = {}
+
+
+class KnownPaths:
+    """The paths that clients request again and again, by the bytes of a request line before its query."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: BoundedCache[bytes, KnownPath] = BoundedCache(_KNOWN_PATHS)
+
+    def read_line(self, line: bytes) -> tuple[KnownPath, str] | None:
+        """Return path and query of a request line of HTTP/1.1 whose path needs no normalising; else None.
+
+        Strict: None for some lines that are fine. The query has its question mark, or is empty.
+        """
+        if not line.endswith(_VERSION):
+            return None
+        mark = line.find(b"?")
+        query = ""
+        if mark >= 0:
+            found = _PLAIN_QUERY.fullmatch(line, mark, len(line) - 9)
+            if found is None:
+                return None
+            query = found[0].decode("ascii")
+        start = line[:mark] if mark >= 0 else line[:-9]
+        known = self._known[start]
+        if known is None:
+            plain = _PLAIN.fullmatch(start)
+            if plain is None or b"//" in start or b"/." in start:
+                return None
+            known = self._keep(start, plain[1].decode("ascii"), plain[2].decode("ascii"))
+        return known, query
+
+    def of(self, method: str, path: str) -> KnownPath:
+        """Return a method with a normalised path."""
+        start = f"{method} {path}".encode("ascii")
+        return self._known[start] or self._keep(start, method, path)
+
+    def _keep(self, start: bytes, method: str, path: str) -> KnownPath:
+        known = KnownPath(method, path)
+        if len(start) <= _MAX_KNOWN:
+            self._known.put(start, known)
+        return known
 
 
 class PathError(ValueError):

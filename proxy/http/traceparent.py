@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from proxy.http.request_id import new_request_id
-
 _SHAPE = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
@@ -23,7 +21,6 @@ def given_traceparent(values: Sequence[bytes]) -> bytes:
     return values[0] if len(values) == 1 and is_traceparent(values[0]) else b""
 
 
-def new_traceparent() -> bytes:
-    """Return a trace that begins here and that is not sampled."""
-    trace = new_request_id()
+def new_traceparent(trace: bytes) -> bytes:
+    """Return a trace that begins here and that is not sampled; `trace` are 32 hexadecimal characters, not all 0."""
     return b"00-%b-%b-00" % (trace, trace[16:])

@@ -84,6 +84,7 @@ class Principals:
         self._peek = provider.store.peek if isinstance(provider.store, LocalSessions) else None
         self._policy = policy
         self._bind = bind
+        self._binds = bind is not Bind.NONE
         self._idle = provider.settings.idle_timeout
         self._touch_after = min(60.0, self._idle / 10) if self._idle else 60.0
         self._roles_claims = roles_claims
@@ -126,7 +127,7 @@ class Principals:
                 continue
             now = time.time()
             if session.alive(now, self._idle):
-                if self._bind is not Bind.NONE:
+                if self._binds:
                     self._check_binding(session, address, user_agent)
                 if now - session.last_seen_at > self._touch_after:
                     self._store.touch(key, now)

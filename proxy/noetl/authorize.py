@@ -13,19 +13,20 @@ from proxy.identity.principal import Principal
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.known_facts import KnownFacts
 from proxy.noetl.on_behalf import OnBehalf
-from proxy.noetl.surface import Judged, Kind, named_playbook
+from proxy.noetl.surface import STARTS, Judged, Kind, named_playbook
 from proxy.observe.tracing import Tracing
 from proxy.policy.acl import AccessPolicy, Action, Decision
 from proxy.sessions.store import SessionStore
 
 
 class Authorized(NamedTuple):
-    """The request may go on; `playbook` is the one that it was judged on, if it was judged on one."""
+    """The request may go on. `playbook` is the one that it was judged on; None for a request that starts none."""
 
     playbook: str | None
 
 
-_BY_PATH = Authorized(None)
+_ALLOWED = Authorized(None)
+_PATH, _EXECUTE, _RESOURCE, _EXECUTION = Kind.PATH, Kind.EXECUTE, Kind.RESOURCE, Kind.EXECUTION
 
 
 class Authorizer:
@@ -78,7 +79,7 @@ class Authorizer:
             decision = self.policy.on_path(who.subject, action, method, path)
             raise Forbidden(detail=f"{action.value} {method} {path}: {decision.because}")
         self._outcomes["allowed"] += 1
-        return _BY_PATH
+        return _ALLOWED
 
     def authorize_known(self, who: Principal, judged: Judged, method: str, path: str, body: bytes) -> Authorized | None:
         """Decide about a request without waiting; None if a call upstream or to the store is needed first.
@@ -95,9 +96,9 @@ class Authorizer:
             BadRequest: the body names no playbook, or more than one.
         """
         kind = judged.kind
-        if kind is Kind.PATH:
+        if kind is _PATH:
             return self.path(who, judged.action, method, path)
-        if kind is Kind.EXECUTE or kind is Kind.RESOURCE:
+        if kind is _EXECUTE or kind is _RESOURCE:
             named = named_playbook(kind, parse_json(body))
             playbook = named.path or self._need_api().known_catalog_path(named.catalog_id or "")
         else:
@@ -106,8 +107,8 @@ class Authorizer:
             return None
         if who.permits.allows_playbook(judged.action, playbook):
             self._outcomes["allowed"] += 1
-            return Authorized(playbook)
-        if kind is Kind.EXECUTION:
+            return Authorized(playbook) if kind in STARTS else _ALLOWED
+        if kind is _EXECUTION:
             return None  # the user may have started it
         return self.playbook(who, judged.action, playbook)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -42,7 +43,8 @@ def needs_json(kind: Kind, *, has_body: bool) -> bool:
     return kind in JUDGED_BY_BODY or (kind is Kind.RERUN and has_body)
 
 
-class Judged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Judged:
     """What a request is judged on: its kind, the action that it needs, and the execution that it is about."""
 
     kind: Kind

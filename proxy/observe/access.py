@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 _FLUSH_AFTER = 0.2
 _MAX_PARTS = 1000
-_FLUSH_SIZE = 64 * 1024
+_MOST_LINES = 128
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -80,16 +80,22 @@ class JsonAccessLog:
 
     def __init__(self, stream: Sink) -> None:
         self._stream = stream
-        self._lines: list[str] = []
-        self._size = 0
+        self._lines: list[tuple[float, AccessLine]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
         self._prefix = ""
         self._parts: dict[tuple[str, str | None], tuple[str, str]] = {}
 
     def write(self, line: AccessLine) -> None:
+        self._lines.append((time.time(), line))
+        if len(self._lines) >= _MOST_LINES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
+
+    def _text(self, now: float, line: AccessLine) -> str:
+        """Return the text of a line that was written at `now`."""
         method, path, route, status, ms, upstream_ms, user_id, ip, request_id, detail, _ = line
-        now = time.time()
         second = int(now)
         if second != self._second:
             self._second = second
@@ -101,13 +107,7 @@ class JsonAccessLog:
             f'"ms": {ms:.2f}, "upstream_ms": {upstream_ms:.2f}, "user_id": {"null" if user_id is None else user_id}, '
             f'"ip": {_quoted(ip)}, "request_id": "{request_id}"'
         )
-        text += f', "detail": {_quoted(detail)}}}\n' if detail else "}\n"
-        self._lines.append(text)
-        self._size += len(text)
-        if self._size >= _FLUSH_SIZE:
-            self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
+        return text + (f', "detail": {_quoted(detail)}}}\n' if detail else "}\n")
 
     def _make_parts(self, method: str, route: str | None) -> tuple[str, str]:
         """Return the parts of a line before and behind its path; those of known methods and routes are cached."""
@@ -122,8 +122,8 @@ class JsonAccessLog:
             self._timer.cancel()
             self._timer = None
         if self._lines:
-            lines, self._lines, self._size = self._lines, [], 0
-            self._stream.write("".join(lines))
+            lines, self._lines = self._lines, []
+            self._stream.write("".join([self._text(now, line) for now, line in lines]))
             self._stream.flush()
 
 

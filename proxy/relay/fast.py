@@ -21,7 +21,7 @@ from proxy.relay.relayed import RelayedRoute, client_head, cors_lines
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
-from proxy.upstream.receiver import Fault
+from proxy.upstream.receiver import Fault, ResponseReceiver
 
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 _NO_JUDGEMENT = Judged(Kind.PATH, Action.VIEW)
@@ -30,44 +30,51 @@ _NO_JUDGEMENT = Judged(Kind.PATH, Action.VIEW)
 _ALLOWED = Authorized(None)
 
 
-class RelayExchange(FastExchange):
+class RelayExchange(FastExchange, ResponseReceiver):
     """A relayed request under way on the fast path, and the receiver of its response."""
 
+    __slots__ = (
+        "_authorized", "_body", "_connection", "_framing", "_head", "_judged", "_sent_at", "_stream", "_written",
+        "route",
+    )  # fmt: skip
     route: RelayedRoute
-    _judged = _NO_JUDGEMENT
-    _authorized = _ALLOWED
-    _head: ResponseHead | None = None
-    _body: bytes | list[bytes] = b""
-    _written = False
-    _stream: EventStream | None = None
     _framing: Framing
     _connection: UpstreamConnection
     _sent_at: float
 
     def begin(self) -> Handover | None:
         """Authorize the request and send it upstream; return a Handover where more than a look is needed."""
-        route, head, body, principal = self.route, self.head, self.request_body, self.principal
-        method, fields = head.method, head.fields
-        path = route.rewrite.apply(head.path, self.params)
+        route: RelayedRoute = self.service.fast_route
+        self.route = route
+        body, principal, method, fields = self.request_body, self.principal, self.method, self.fields
+        self._judged, self._authorized = _NO_JUDGEMENT, _ALLOWED
+        self._head: ResponseHead | None = None
+        self._body: bytes | list[bytes] = b""
+        self._written = False
+        self._stream: EventStream | None = None
+        upstream = route.upstream_path(self.known, self.params)
         if principal is not None:
-            judged = self._judged = route.judge(method, path)
+            if upstream.judged is None:
+                upstream.judged = route.judge(method, upstream.path)
+            judged = self._judged = upstream.judged
             if (body or judged.kind in JUDGED_BY_BODY) and needs_json(judged.kind, has_body=bool(body)):
                 require_json(fields)
-            authorized = route.authorizer.authorize_known(principal, judged, method, head.path, body)
+            authorized = route.authorizer.authorize_known(principal, judged, method, self.path, body)
             if authorized is None:
                 return Handover(self)
             self._authorized = authorized
-        target = path + head.query
         lines = fields.forwarded(route.request_plan)
         balancer = route.upstream.balancer
-        key = None if balancer.key is None else route.balance_key(target, lines, principal)
+        key = None if balancer.key is None else route.balance_key(upstream.path + self.query, lines, principal)
         connection = balancer.take_idle(method, key)
         if connection is None:
             return Handover(self, self._authorized)
         length = b"content-length: %d\r\n" % len(body) if body or method in _WITH_LENGTH else b""
+        start = upstream.start + self.query.encode() if self.query else upstream.start
         request = request_head(
-            method, target, connection.authority, length, lines, self.identity(), self.request_id, self.traceparent
-        )
+            start, connection.authority, length, lines, self.identity(), self.request_id,
+            self._traceparent or self.new_trace(),
+        )  # fmt: skip
         self._connection = connection
         self._sent_at = time.perf_counter()
         self.client.serve(self)
@@ -97,16 +104,28 @@ class RelayExchange(FastExchange):
 
     # ResponseReceiver
 
-    def on_head(self, head: ResponseHead) -> None:
-        retries = self.route.upstream.retries
-        if head.status in retries.statuses:
-            state = self.route.upstream.retry_state(self.head.method, whole=True)
-            if state.again_after_status(head.status, self._connection.observer):
-                self._connection.abandon(self)
-                self._hand_over(Handover(self, self._authorized, state))
-                return
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        if head.status in self.route.upstream.retries.statuses and self._send_again(head.status):
+            return
         self._head = head
         self.status = head.status
+        self._body = body
+        self.on_end()
+
+    def on_head(self, head: ResponseHead) -> None:
+        if head.status in self.route.upstream.retries.statuses and self._send_again(head.status):
+            return
+        self._head = head
+        self.status = head.status
+
+    def _send_again(self, status: int) -> bool:
+        """Hand over for another attempt, if a response with this status allows one."""
+        state = self.route.upstream.retry_state(self.method, whole=True)
+        again = state.again_after_status(status, self._connection.observer)
+        if again:
+            self._connection.abandon(self)
+            self._hand_over(Handover(self, self._authorized, state))
+        return again
 
     def on_body(self, data: bytes) -> None:
         if not self._body:
@@ -128,8 +147,7 @@ class RelayExchange(FastExchange):
             self._connection.pause()
 
     def _cors(self) -> bytes:
-        head = self.head
-        return b"" if head.fields.origin is None else cors_lines(self.route.spec.cors, head)
+        return b"" if self.fields.origin is None else cors_lines(self.route.spec.cors, self)
 
     def _holds_little(self) -> bool:
         arrived = self._body if isinstance(self._body, list) else [self._body]
@@ -139,7 +157,7 @@ class RelayExchange(FastExchange):
         head = self._head
         assert head is not None  # noqa: S101 - a batch follows the head
         self._written = True
-        how = self._framing = framing(self.head.method, head.status, head.length, http_1_0=False)
+        how = self._framing = framing(self.method, head.status, head.length, http_1_0=False)
         planned = client_head(self.route.response_plan, head)
         ending = self.ending(self._cors(), dated=planned.dated, close=self.close)
         self.client.send(b"%b%b%b\r\n" % (planned.lines, how.line, ending))
@@ -187,7 +205,7 @@ class RelayExchange(FastExchange):
                 self.route.note_started(self.who, body, self._authorized)
             planned = client_head(self.route.response_plan, head)
             ending = self.ending(self._cors(), dated=planned.dated, close=close)
-            if head.length is None and self.head.method != "HEAD":
+            if head.length is None and self.method != "HEAD":
                 ending = b"content-length: %d\r\n%b" % (len(body), ending)
             self.client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
         self.completion.complete(self)
@@ -202,7 +220,7 @@ class RelayExchange(FastExchange):
             self.client.cut()
             return
         upstream = self.route.upstream
-        state = upstream.retry_state(self.head.method, whole=True)
+        state = upstream.retry_state(self.method, whole=True)
         if self._head is None and state.again_after_fault(fault.kind, self._connection.observer):
             self._hand_over(Handover(self, self._authorized, state))
             return
@@ -220,8 +238,3 @@ class RelayExchange(FastExchange):
         if self._stream is not None:
             self._stream.close()
         self.completion.complete(self)
-
-
-def relay_exchange(route: RelayedRoute) -> type[RelayExchange]:
-    """Return the exchanges of one relayed route."""
-    return type("BoundRelayExchange", (RelayExchange,), {"route": route})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from proxy.bounded import BoundedCache
 from proxy.config.compile import RouteSpec
-from proxy.http.header_plan import PlannedHead, RequestPlan, ResponsePlan, text_lines
+from proxy.http.header_plan import PlannedHead, RequestPlan, ResponsePlan, request_start, text_lines
 from proxy.http.request import RequestHead
+from proxy.http.target import KnownPath
 from proxy.identity.principal import Principal
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorized, Authorizer
@@ -21,8 +22,19 @@ from proxy.sessions.store import SessionStore
 from proxy.upstream.client import UpstreamClient
 from proxy.upstream.heads import ResponseHead
 
-_KNOWN_PATHS = 4096
-_MAX_KNOWN = 512
+
+class UpstreamPath:
+    """What one route makes of a request's path: `path` goes upstream, `start` begins the head that is sent there.
+
+    `judged` is what the request is judged on; None until that is asked for.
+    """
+
+    __slots__ = ("judged", "path", "start")
+
+    def __init__(self, method: str, path: str) -> None:
+        self.path = path
+        self.start = request_start(method, path)
+        self.judged: Judged | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,21 +66,16 @@ class RelayedRoute:
     drain: Drain
     timeout: float
     max_started: int = 1024 * 1024
-    _judged: BoundedCache[tuple[str, str], Judged] = field(default_factory=lambda: BoundedCache(_KNOWN_PATHS))
+
+    def upstream_path(self, known: KnownPath, params: Mapping[str, str]) -> UpstreamPath:
+        """Return what the route makes of a path, which depends on nothing else. Raises BadRequest."""
+        found: UpstreamPath | None = known.derived.get(self)
+        if found is None:
+            found = known.derived[self] = UpstreamPath(known.method, self.rewrite.apply(known.path, params))
+        return found
 
     def judge(self, method: str, path: str) -> Judged:
-        """Return what a request is judged on; `path` is the upstream path. Raises NotFound.
-
-        It depends on nothing else, so it is cached.
-        """
-        judged = self._judged[method, path]
-        if judged is None:
-            judged = self._judge(method, path)
-            if len(path) <= _MAX_KNOWN:
-                self._judged.put((method, path), judged)
-        return judged
-
-    def _judge(self, method: str, path: str) -> Judged:
+        """Return what a request is judged on; `path` is the upstream path. Raises NotFound."""
         if self.api is None:
             return Judged(Kind.PATH, self.spec.action or Action.of_method(method))
         return classify(method, path, self.spec.action)

@@ -23,7 +23,7 @@ from proxy.relay.forwarding import authorize, forward, outgoing
 from proxy.relay.relayed import RelayedRoute
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
-from proxy.upstream.receiver import Fault
+from proxy.upstream.receiver import Fault, ResponseReceiver
 
 _HELD = 64 * 1024
 _GOING_AWAY = b"\x88\x02\x03\xe9"
@@ -156,7 +156,7 @@ class Frames:
         return int.from_bytes(self._head[2:10]) if length == 127 else length
 
 
-class Tunnel:
+class Tunnel(ResponseReceiver):
     """The bytes between a client and an upstream that has said 101. The sink of the upstream's side."""
 
     def __init__(

@@ -21,12 +21,11 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from proxy.errors import GatewayError, Unavailable
 from proxy.exchange import ClientLeft, FastExchange, Handover
 from proxy.http.request import Peer
-from proxy.http.target import plain_request_line
 from proxy.relay.websocket import Tunnel
 from proxy.server.aiohttp_release import parser_error
 from proxy.server.client_transport import ClientTransport, Connections, Outcome
 from proxy.server.connection_limits import bare_response
-from proxy.server.connection_state import NEXT, State
+from proxy.server.connection_state import CLOSING, FAST, HEAD, IDLE, NEXT, STREAMING, TUNNEL, State
 from proxy.server.dispatcher import Dispatcher, Incoming
 from proxy.server.head_deadline import HeadDeadline
 from proxy.server.parsed_message import closing_behind, is_all, whole_body
@@ -60,7 +59,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self.limits = listener.limits
         self.peer = Peer("", "http", trusted=False)
         self._listener = listener
-        self._state = State.IDLE
+        self._state = IDLE
         self._admitted = False
         self._head = HeadDeadline(loop, listener.limits, self._reject)
         self._slow_reader: SlowReader | None = None
@@ -91,7 +90,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         if self._admitted:
             super().connection_made(transport)
         else:
-            self._state = State.CLOSING
+            self._state = CLOSING
             bare_response(cast(asyncio.Transport, transport), Unavailable("Too many connections"))
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -99,7 +98,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._head.stop()
         self._reader_caught_up()
         fast, self._fast = self._fast, None
-        self._state = State.CLOSING
+        self._state = CLOSING
         if fast is not None:
             fast.client_left()
         handover, self._handover = self._handover, None
@@ -114,16 +113,16 @@ class ClientConnection(ClientTransport, RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Give what has arrived to who waits for it."""
         state = self._state
-        if state is State.IDLE:
+        if state is IDLE:
             if not (self._at_boundary and self._begin_known(data)):
                 self._parse(data)
-        elif state is State.FAST:
+        elif state is FAST:
             self._held += data
             if len(self._held) > _HELD and self.transport is not None:
                 self.transport.pause_reading()
-        elif state is State.STREAMING:
+        elif state is STREAMING:
             self._receive_body(data)
-        elif state is State.HEAD:
+        elif state is HEAD:
             self._parse(data)
         elif self._tunnel is not None:
             self._tunnel.from_client(data)
@@ -141,21 +140,20 @@ class ClientConnection(ClientTransport, RequestHandler):
         fields = dispatcher.known_fields[data[line_end + 2 : end]] if 0 < line_end < end else None
         if fields is None or self._paused or self._close or end > self.limits.limits.max_header_size:
             return False
-        line = plain_request_line(data[:line_end].decode("latin-1"))
+        line = dispatcher.known_paths.read_line(data[:line_end])
         if line is None or len(data) != end + 4 + fields.content_length:
             return False
-        method, path, query = line
         self._offered = data
         self._parsed = False
-        self._state = State.FAST
+        self._state = FAST
         self._request_in_progress = True
-        dispatcher.begin(self, method, path, query, fields, data[end + 4 :])
+        dispatcher.begin(self, line[0], line[1], fields, data[end + 4 :])
         return True
 
     def _parse(self, data: bytes) -> None:
         """Parse; a request that has arrived whole is offered to the fast path. All else is for aiohttp's loop."""
         parser = cast(Any, self._parser)
-        began_at_boundary, self._at_boundary = self._at_boundary and self._state is State.IDLE, False
+        began_at_boundary, self._at_boundary = self._at_boundary and self._state is IDLE, False
         try:
             messages, upgraded, tail = parser.feed_data(data)
         except HttpProcessingError as exc:
@@ -185,7 +183,7 @@ class ClientConnection(ClientTransport, RequestHandler):
             return False
         self._offered = (message, payload)
         self._parsed = True
-        self._state = State.FAST
+        self._state = FAST
         self._request_in_progress = True
         self._listener.dispatcher.begin_parsed(self, message.method, message.path, message.raw_headers, body, data)
         return True
@@ -197,16 +195,16 @@ class ClientConnection(ClientTransport, RequestHandler):
     def finished(self, *, close: bool) -> None:
         """The response of a request on the fast path is complete: the next request may come."""
         self._fast = None
-        if self._state is State.CLOSING:
+        if self._state is CLOSING:
             return
         self._request_in_progress = False
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         if self._parsed:
             cast(Any, self._parser).message_consumed()
-        self._state = State.IDLE
+        self._state = IDLE
         if close or self._close or self._force_close:
-            self._state = State.CLOSING
+            self._state = CLOSING
             self.force_close()
             return
         close_time = self._loop.time() + self._keepalive_timeout
@@ -214,28 +212,28 @@ class ClientConnection(ClientTransport, RequestHandler):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         if self._held:
-            self._state = State.FAST
+            self._state = FAST
             self._loop.call_soon(self._feed_next)
 
     def _feed_next(self) -> None:
         """Go on with requests that came behind one that was answered at once; the stack must not grow with each."""
-        if self._state is not State.FAST:
+        if self._state is not FAST:
             return
         if self._close or self._force_close:
-            self._state = State.CLOSING
+            self._state = CLOSING
             self.force_close()
             return
-        self._state = State.IDLE
+        self._state = IDLE
         self._feed_held()
 
     def hand_over(self, handover: Handover) -> None:
         """Let aiohttp's loop go on with the request that is on the fast path."""
         self._fast = None
-        if self._state is State.CLOSING:
+        if self._state is CLOSING:
             return
         self._handover = handover
         offered, self._offered = self._offered, b""
-        self._state = State.STREAMING
+        self._state = STREAMING
         messages: Sequence[Any]
         if isinstance(offered, bytes):
             messages, _, _ = cast(Any, self._parser).feed_data(offered)
@@ -261,7 +259,7 @@ class ClientConnection(ClientTransport, RequestHandler):
     def cut(self) -> None:
         """Close at once."""
         self._fast = None
-        self._state = State.CLOSING
+        self._state = CLOSING
         if self.transport is not None:
             self.transport.abort()
 
@@ -269,7 +267,7 @@ class ClientConnection(ClientTransport, RequestHandler):
 
     def open_tunnel(self, tunnel: Tunnel) -> bytes:
         """Hand all bytes that come from now on to the tunnel; return what has come already."""
-        self._become(State.TUNNEL)
+        self._become(TUNNEL)
         self._tunnel = tunnel
         early, self._message_tail = self._message_tail, b""
         return early
@@ -277,7 +275,7 @@ class ClientConnection(ClientTransport, RequestHandler):
     # The streaming path: aiohttp's loop
 
     def _enqueue(self, messages: Sequence[Any]) -> None:
-        self._become(State.STREAMING)
+        self._become(STREAMING)
         self._beyond = 0
         for message, payload in messages:
             if isinstance(message, RawRequestMessage):
@@ -316,12 +314,12 @@ class ClientConnection(ClientTransport, RequestHandler):
 
     @property
     def _answered(self) -> bool:
-        return self._current_request is None and self._state is State.STREAMING and not self._request_in_progress
+        return self._current_request is None and self._state is STREAMING and not self._request_in_progress
 
     def _await_next(self) -> None:
         """The loop's request is answered and its body has arrived: the next head may come, or has begun to."""
         beyond, self._beyond = self._beyond, 0
-        self._become(State.IDLE)
+        self._become(IDLE)
         if beyond:
             self._head_unfinished(beyond)
 
@@ -338,10 +336,10 @@ class ClientConnection(ClientTransport, RequestHandler):
             if self._handler_waiter is not None and not self._handler_waiter.done():
                 self._handler_waiter.set_result(None)
         self._decline_upgrade()
-        if self._state is State.STREAMING and not self._messages:
+        if self._state is STREAMING and not self._messages:
             if not outcome.keep_alive:
                 if self._content.is_eof():
-                    self._become(State.CLOSING)
+                    self._become(CLOSING)
             elif self._content.is_eof():
                 self._await_next()
         return outcome, self.transport is None
@@ -415,32 +413,32 @@ class ClientConnection(ClientTransport, RequestHandler):
 
     def close(self) -> None:
         """Serve what is under way, then close. aiohttp's loop, where it waits, ends without closing the connection."""
-        if self._state is State.FAST:
+        if self._state is FAST:
             self._close = True
             return
-        waiting = self._state in (State.IDLE, State.HEAD)
+        waiting = self._state in (IDLE, HEAD)
         super().close()
         if waiting:
-            self._state = State.CLOSING
+            self._state = CLOSING
             self.force_close()
 
     def _process_keepalive(self) -> None:
-        if self._state is State.FAST:
+        if self._state is FAST:
             self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
         else:
             super()._process_keepalive()
 
     def _head_unfinished(self, size: int) -> None:
         """Note a part of a head."""
-        self._become(State.HEAD)
+        self._become(HEAD)
         self._head.add(size)
 
     def _reject(self, error: GatewayError) -> None:
         """Answer a head that can't be served, and close."""
         self._head.stop()
-        if self._state is not State.HEAD:
+        if self._state is not HEAD:
             return
-        self._state = State.CLOSING
+        self._state = CLOSING
         self.limits.note_malformed(error, None, self.peer.address)
         if self.transport is not None:
             bare_response(self.transport, error)

@@ -107,8 +107,8 @@ class FileStore:
     def peek(self, key: bytes) -> Session | None:
         """Return the session as `get` does, without waiting; the same object while the stored session is unchanged."""
         try:
-            with self._env.begin() as txn:
-                data = txn.get(key, db=self._records.sessions)
+            # The transaction ends with its object; `with` would cost as much as the lookup.
+            data = self._env.begin().get(key, None, self._records.sessions)
         except lmdb.Error:
             data = self._read(lambda txn: txn.get(key, db=self._records.sessions))
         if data is None:

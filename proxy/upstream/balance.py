@@ -16,6 +16,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import longest_idle
 
+_CLOSED = CircuitState.CLOSED
 _EJECT_AFTER = 5
 _FIRST_EJECTION = 1.0
 _LONGEST_EJECTION = 30.0
@@ -168,7 +169,7 @@ class Balancer:
             if not usable:
                 return None
             endpoint = self._pick(usable, key)
-        if endpoint.circuit is not None and endpoint.circuit.state is not CircuitState.CLOSED:
+        if endpoint.circuit is not None and endpoint.circuit.state is not _CLOSED:
             self._next = turn
             return None
         connection = endpoint.pool.take_idle(longest_idle(method))

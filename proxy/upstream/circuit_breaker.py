@@ -27,6 +27,9 @@ class CircuitBreakerSettings:
     open: float
 
 
+_HALF_OPEN = CircuitState.HALF_OPEN
+
+
 class CircuitBreaker:
     """The circuit breaker of one url. `now` is the time of the event loop, in seconds."""
 
@@ -61,7 +64,7 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """Record a successful request. It closes a half-open circuit, but not an open one (an older request)."""
-        if self.state is CircuitState.HALF_OPEN:
+        if self.state is _HALF_OPEN:
             self.state = CircuitState.CLOSED
             self._failed.clear()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proxy.errors import BadGateway, GatewayError, GatewayTimeout, Unavailable
-from proxy.http.header_plan import CHUNKED, request_head
+from proxy.http.header_plan import CHUNKED, request_head, request_start
 from proxy.observe.tracing import Tracing
 from proxy.upstream.balance import Balancer, CircuitOpen, Endpoint
 from proxy.upstream.connection import UpstreamConnection
@@ -77,8 +77,7 @@ class OutgoingRequest:
         elif self.body is not None:
             framing = CHUNKED if self.length is None else b"content-length: %d\r\n" % self.length
         return request_head(
-            self.method,
-            self.target,
+            request_start(self.method, self.target),
             authority,
             framing,
             self.lines,

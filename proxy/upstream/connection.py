@@ -235,10 +235,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _begin_known(self, receiver: ResponseReceiver, head: ResponseHead, body: bytes) -> None:
         """Give a response whose head is known by its bytes; the parser, between two responses, need not see it."""
+        length = head.length or 0
+        self._pool.answered(head.status, probe=self._probe)
+        if len(body) == length and self._sent and not self._reading_paused:
+            self.receiver = None
+            self.deadline = NEVER
+            self._pool.release(self)
+            receiver.on_whole(head, body)
+            return
         self.head_done = self._keep = True
         self._chunked, self._length = False, head.length
-        self._missing = head.length or 0
-        self._pool.answered(head.status, probe=self._probe)
+        self._missing = length
         receiver.on_head(head)
         if self.receiver is not None:
             self._count_body(receiver, body)

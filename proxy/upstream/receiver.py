@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol
 
 from proxy.upstream.heads import ResponseHead
 
@@ -28,11 +27,38 @@ class Fault(Exception):
         super().__init__(text)
 
 
-class ResponseReceiver(Protocol):
-    """Receives one response. `on_batch` follows when all that has arrived was given and more is to come."""
+class ResponseReceiver:
+    """Receives one response: whole, or its head, parts of its body, and its end, or a fault.
 
-    def on_head(self, head: ResponseHead) -> None: ...
-    def on_body(self, data: bytes) -> None: ...
-    def on_batch(self) -> None: ...
-    def on_end(self) -> None: ...
-    def on_fault(self, fault: Fault) -> None: ...
+    The connection of a whole response is free already. `on_batch` follows parts of a body when all that has arrived
+    was given and more is to come.
+    """
+
+    __slots__ = ()
+
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """Receive a response that arrived at once."""
+        self.on_head(head)
+        if body:
+            self.on_body(body)
+        self.on_end()
+
+    def on_head(self, head: ResponseHead) -> None:
+        """Receive a head."""
+        raise NotImplementedError
+
+    def on_body(self, data: bytes) -> None:
+        """Receive a part of a body."""
+        raise NotImplementedError
+
+    def on_batch(self) -> None:
+        """Act on what was received."""
+        raise NotImplementedError
+
+    def on_end(self) -> None:
+        """Receive the end of a response."""
+        raise NotImplementedError
+
+    def on_fault(self, fault: Fault) -> None:
+        """Receive a fault in place of a response, or of the rest of one."""
+        raise NotImplementedError

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from proxy.errors import BadGateway
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
-from proxy.upstream.receiver import Fault
+from proxy.upstream.receiver import Fault, ResponseReceiver
 
 _BUFFER = 256 * 1024
 
@@ -18,7 +18,7 @@ class BodyBroken(Exception):
     """The upstream closed the connection, or stalled, in a body whose head has been forwarded."""
 
 
-class UpstreamResponse:
+class UpstreamResponse(ResponseReceiver):
     """A response of an upstream: status, raw headers in lower case, and a body to stream or to read."""
 
     __slots__ = (

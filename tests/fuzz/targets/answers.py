@@ -18,7 +18,7 @@ from proxy.http.location import Locations
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.pool import Pool, PoolSettings
-from proxy.upstream.receiver import Fault
+from proxy.upstream.receiver import Fault, ResponseReceiver
 from proxy.upstream.retry import NEVER
 from tests.attack import test_responses
 from tests.fuzz.memory import Loop, Upstream, Wire, pieces
@@ -40,7 +40,7 @@ _DROPPED_PREFIXES = (b"proxy-", b"access-control-")
 
 
 @dataclass
-class Heard:
+class Heard(ResponseReceiver):
     """What a sink is told, in order. `after`: what the next request
     on the connection heard, if there may be one."""
 

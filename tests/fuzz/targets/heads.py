@@ -134,7 +134,7 @@ def check_fields(fields: list[tuple[str, str]]) -> None:
 
 def check_head(lines: bytes) -> None:
     """A head made of them has these fields and no other."""
-    head = request_head("GET", "/api/x", b"h", b"", lines, b"", b"", b"")
+    head = request_head(b"GET /api/x", b"h", b"", lines, b"", b"", b"")
     count = lines.count(b"\r\n")
     assert head.count(b"\r\n") == count + 3, head
     assert head.count(b"\n") == head.count(b"\r") == count + 3, head

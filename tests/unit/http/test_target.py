@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import BadRequest, MethodNotAllowed
-from proxy.http.target import PathError, is_normal, normalise_path, read_target
+from proxy.http.target import KnownPaths, PathError, is_normal, normalise_path, read_target
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,76 @@ def test_other_path_is_not_known_as_normal(path: str) -> None:
 def test_dot_segment_with_a_parameter_is_refused(path: str) -> None:
     with pytest.raises(PathError):
         normalise_path(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "query"),
+    [
+        (b"GET /noetl/executions/42/status HTTP/1.1", "/noetl/executions/42/status", ""),
+        (b"GET /noetl/executions/42?page=1&page_size=100 HTTP/1.1", "/noetl/executions/42", "?page=1&page_size=100"),
+        (b"GET /x? HTTP/1.1", "/x", "?"),
+        (b"GET /x??/../.// HTTP/1.1", "/x", "??/.././/"),
+        (b"POST / HTTP/1.1", "/", ""),
+        (b"DELETE /a/ HTTP/1.1", "/a/", ""),
+    ],
+)
+def test_plain_line_is_read_as_the_parser_would(line: bytes, path: str, query: str) -> None:
+    paths = KnownPaths()
+    for _ in range(2):
+        found = paths.read_line(line)
+        assert found is not None
+        method = line.partition(b" ")[0].decode()
+        assert (found[0].method, found[0].path, found[1]) == (method, path, query)
+        assert read_target(method, path + query, "h") == (path, query)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /x HTTP/1.0",
+        b"GET /x HTTP/1.1 ",
+        b"GET /x",
+        b"GET  /x HTTP/1.1",
+        b"GET /x  HTTP/1.1",
+        b"GET /x HTTP/1.1 HTTP/1.1",
+        b"GET x HTTP/1.1",
+        b"GET //x HTTP/1.1",
+        b"GET /x//y HTTP/1.1",
+        b"GET /. HTTP/1.1",
+        b"GET /x/../y HTTP/1.1",
+        b"GET /x%2Fy HTTP/1.1",
+        b"GET /%78 HTTP/1.1",
+        b"GET /x#y HTTP/1.1",
+        b"GET /x?y#z HTTP/1.1",
+        b"GET /x?y z HTTP/1.1",
+        b"GET /x?\xc3\xa4 HTTP/1.1",
+        b"GET /x?y\nz HTTP/1.1",
+        b"GET /\xe4 HTTP/1.1",
+        b"GET http://h/x HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"CONNECT h:1 HTTP/1.1",
+        b"TRACE / HTTP/1.1",
+        b"get /x HTTP/1.1",
+        b"",
+        b" HTTP/1.1",
+        b"?",
+    ],
+)
+def test_any_other_line_is_left_to_the_parser(line: bytes) -> None:
+    paths = KnownPaths()
+    paths.of("GET", "/x")  # what is known must not open the door to what looks like it
+    assert paths.read_line(line) is None
+
+
+def test_a_path_is_known_however_it_came() -> None:
+    paths = KnownPaths()
+    known = paths.of("GET", "/x")
+    assert paths.of("GET", "/x") is known
+    assert paths.of("POST", "/x") is not known
+    assert paths.read_line(b"GET /x HTTP/1.1") == (known, "")
+    assert paths.read_line(b"GET /x?a=1 HTTP/1.1") == (known, "?a=1")
+
+
+def test_long_paths_are_not_kept() -> None:
+    paths, path = KnownPaths(), "/" + "x" * 600
+    assert paths.of("GET", path) is not paths.of("GET", path)

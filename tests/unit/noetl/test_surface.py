@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import BadRequest, NotFound
-from proxy.noetl.surface import Kind, classify, is_id, named_playbook, playbook_name
+from proxy.noetl.surface import Judged, Kind, classify, is_id, named_playbook, playbook_name
 from proxy.policy.acl import Action
 
 
@@ -51,7 +51,7 @@ def test_what_could_be_read_in_two_ways_is_no_path_of_a_playbook(name: object) -
     ],
 )
 def test_request_is_judged_by_what_it_does(method: str, path: str, kind: Kind, action: Action, execution: str) -> None:
-    assert classify(method, path, None) == (kind, action, execution)
+    assert classify(method, path, None) == Judged(kind, action, execution)
 
 
 def test_action_of_the_route_counts_for_paths() -> None:

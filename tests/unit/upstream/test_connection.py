@@ -12,13 +12,13 @@ from proxy.upstream.client import OutgoingRequest, UpstreamClient
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.pool import Pool, PoolSettings
-from proxy.upstream.receiver import Fault
+from proxy.upstream.receiver import Fault, ResponseReceiver
 from proxy.upstream.retry import NEVER
 
 SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
 
 
-class Receiver:
+class Receiver(ResponseReceiver):
     """Notes what it is given."""
 
     def __init__(self) -> None:
