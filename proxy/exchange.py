@@ -150,7 +150,7 @@ class Exchange(RequestHead):
     def on_behalf(self) -> OnBehalf:
         """Return for whom this request's calls upstream are made."""
         session = self.principal.key if self.principal is not None else b""
-        return OnBehalf(self.identity(), self.request_id, self.traceparent, session)
+        return OnBehalf(self.identity(), self.request_id, self._traceparent or self.new_trace(), session)
 
     def note(self, error: GatewayError) -> None:
         """Keep what the access line says about an error."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
@@ -32,7 +33,8 @@ class ProxyCall(Protocol):
         """Return the status and the JSON body of the response."""
 
 
-class Context(NamedTuple):
+@dataclass(slots=True)
+class Context:
     """The context of a request's resolvers.
 
     Args:
@@ -136,22 +138,23 @@ async def execution(_: Any, info: Info, id: str) -> dict[str, Any]:
 
 
 def _state(state: ExecutionState) -> dict[str, Any]:
+    execution_id, path, status, step, steps, variables, result, error, start, end, duration = state
     return {
-        "id": state.execution_id,
-        "executionId": state.execution_id,
-        "path": state.path,
-        "status": state.status,
-        "completed": state.status in ENDED,
-        "failed": state.status == "failed",
-        "cancelled": state.status == "cancelled",
-        "currentStep": state.current_step,
-        "completedSteps": state.completed_steps,
-        "variables": state.variables,
-        "result": state.result,
-        "error": state.error,
-        "startTime": state.start_time,
-        "endTime": state.end_time,
-        "durationSeconds": state.duration_seconds,
+        "id": execution_id,
+        "executionId": execution_id,
+        "path": path,
+        "status": status,
+        "completed": status in ENDED,
+        "failed": status == "failed",
+        "cancelled": status == "cancelled",
+        "currentStep": step,
+        "completedSteps": steps,
+        "variables": variables,
+        "result": result,
+        "error": error,
+        "startTime": start,
+        "endTime": end,
+        "durationSeconds": duration,
     }
 
 

@@ -76,26 +76,22 @@ class OwnHeads:
         hsts: the fields that are added besides to responses over https.
     """
 
-    __slots__ = ("_hsts", "_json", "_security", "_starts")
+    __slots__ = ("_hsts", "_security", "_starts")
 
     def __init__(self, security: Fields, hsts: Fields) -> None:
         self._security = security
         self._hsts = hsts
         self._starts: dict[tuple[int, Fields, str], bytes] = {}
-        self._json: dict[str, bytes] = {}
 
     def start(self, response: Response, scheme: str) -> bytes:
         """Return the status line and the fields that do not differ from request to request."""
-        if response.fields is JSON_FIELDS and response.status == 200 and scheme in self._json:
-            return self._json[scheme]
-        key = (response.status, response.fields, scheme)
+        status, fields, _ = response
+        key = (status, fields, scheme)
         start = self._starts.get(key)
         if start is None:
             start = self._make(response, scheme)
-            if len(response.fields) <= 2 and len(self._starts) < 256:
+            if len(fields) <= 2 and len(self._starts) < 256:
                 self._starts[key] = start
-            if response.fields is JSON_FIELDS and response.status == 200:
-                self._json[scheme] = start
         return start
 
     def _make(self, response: Response, scheme: str) -> bytes:
@@ -108,7 +104,9 @@ class OwnHeads:
 
     def bytes(self, response: Response, method: str, scheme: str, ending: bytes) -> bytes:
         """Return the whole response; `ending` are the last fields of its head."""
-        if response.status in _NO_BODY:
-            return b"%b%b\r\n" % (self.start(response, scheme), ending)
-        body = b"" if method == "HEAD" else response.body
-        return b"%bcontent-length: %d\r\n%b\r\n%b" % (self.start(response, scheme), len(response.body), ending, body)
+        status, _, body = response
+        start = self.start(response, scheme)
+        if status in _NO_BODY:
+            return b"%b%b\r\n" % (start, ending)
+        sent = b"" if method == "HEAD" else body
+        return b"%bcontent-length: %d\r\n%b\r\n%b" % (start, len(body), ending, sent)

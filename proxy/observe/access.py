@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 _FLUSH_AFTER = 0.2
 _MAX_PARTS = 1000
-_MOST_LINES = 128
+_AT_ONCE = 16
+_FLUSH_SIZE = 64 * 1024
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -81,6 +82,8 @@ class JsonAccessLog:
     def __init__(self, stream: Sink) -> None:
         self._stream = stream
         self._lines: list[tuple[float, AccessLine]] = []
+        self._texts: list[str] = []
+        self._size = 0
         self._timer: asyncio.TimerHandle | None = None
         self._second = 0
         self._prefix = ""
@@ -88,10 +91,19 @@ class JsonAccessLog:
 
     def write(self, line: AccessLine) -> None:
         self._lines.append((time.time(), line))
-        if len(self._lines) >= _MOST_LINES:
-            self.flush()
-        elif self._timer is None:
+        if len(self._lines) >= _AT_ONCE:
+            self._format()
+            if self._size >= _FLUSH_SIZE:
+                self.flush()
+        if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_AFTER, self.flush)
+
+    def _format(self) -> None:
+        """Make the text of a few lines: fewer would cost more each, and more would make a request wait."""
+        lines, self._lines = self._lines, []
+        text = "".join([self._text(now, line) for now, line in lines])
+        self._texts.append(text)
+        self._size += len(text)
 
     def _text(self, now: float, line: AccessLine) -> str:
         """Return the text of a line that was written at `now`."""
@@ -122,8 +134,10 @@ class JsonAccessLog:
             self._timer.cancel()
             self._timer = None
         if self._lines:
-            lines, self._lines = self._lines, []
-            self._stream.write("".join([self._text(now, line) for now, line in lines]))
+            self._format()
+        if self._texts:
+            texts, self._texts, self._size = self._texts, [], 0
+            self._stream.write("".join(texts))
             self._stream.flush()
 
 

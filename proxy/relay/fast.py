@@ -109,8 +109,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             return
         self._head = head
         self.status = head.status
-        self._body = body
-        self.on_end()
+        self._send_whole(head, body, time.perf_counter())
 
     def on_head(self, head: ResponseHead) -> None:
         if head.status in self.route.upstream.retries.statuses and self._send_again(head.status):
@@ -146,9 +145,6 @@ class RelayExchange(FastExchange, ResponseReceiver):
         elif self.client.blocked():
             self._connection.pause()
 
-    def _cors(self) -> bytes:
-        return b"" if self.fields.origin is None else cors_lines(self.route.spec.cors, self)
-
     def _holds_little(self) -> bool:
         arrived = self._body if isinstance(self._body, list) else [self._body]
         return sum(map(len, arrived)) <= self.route.max_started
@@ -159,7 +155,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
         self._written = True
         how = self._framing = framing(self.method, head.status, head.length, http_1_0=False)
         planned = client_head(self.route.response_plan, head)
-        ending = self.ending(self._cors(), dated=planned.dated, close=self.close)
+        ending = self.ending(cors_lines(self.route.spec.cors, self), dated=planned.dated, close=self.close)
         self.client.send(b"%b%b%b\r\n" % (planned.lines, how.line, ending))
         if how.chunked and is_event_stream(head.headers):
             session = self.principal.key if self.principal is not None else b""
@@ -193,25 +189,34 @@ class RelayExchange(FastExchange, ResponseReceiver):
         head = self._head
         assert head is not None  # noqa: S101 - the end follows the head
         now = time.perf_counter()
+        if not self._written:
+            self._send_whole(head, self._take_body(), now)
+            return
         self.upstream_seconds += now - self._sent_at
         close = self.close = self.close or self.route.drain.started
-        if self._written:
-            self._forward_body()
-            if self._framing.chunked:
-                self.client.send(b"0\r\n\r\n")
-        else:
-            body = self._take_body()
-            if self._judged.kind in STARTS and head.status < 300:
-                self.route.note_started(self.who, body, self._authorized)
-            planned = client_head(self.route.response_plan, head)
-            ending = self.ending(self._cors(), dated=planned.dated, close=close)
-            if head.length is None and self.method != "HEAD":
-                ending = b"content-length: %d\r\n%b" % (len(body), ending)
-            self.client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
+        self._forward_body()
+        if self._framing.chunked:
+            self.client.send(b"0\r\n\r\n")
         self.completion.complete(self)
         if self._stream is not None:
             self._stream.close()
         self.client.finished(close=close)
+
+    def _send_whole(self, head: ResponseHead, body: bytes, now: float) -> None:
+        """Send a response of which nothing was sent before, and complete the request."""
+        self.upstream_seconds += now - self._sent_at
+        route, client = self.route, self.client
+        close = self.close = self.close or route.drain.started
+        if self._judged.kind in STARTS and head.status < 300:
+            route.note_started(self.who, body, self._authorized)
+        planned = client_head(route.response_plan, head)
+        cors = b"" if self.fields.origin is None else cors_lines(route.spec.cors, self)
+        ending = self.ending(cors, dated=planned.dated, close=close)
+        if head.length is None and self.method != "HEAD":
+            ending = b"content-length: %d\r\n%b" % (len(body), ending)
+        client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
+        self.completion.complete(self)
+        client.finished(close=close)
 
     def on_fault(self, fault: Fault) -> None:
         if self._written:

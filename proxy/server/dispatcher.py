@@ -325,15 +325,15 @@ class Dispatcher:
         return error_response(error, exchange.request_id)
 
     def _own_response(self, exchange: Exchange, response: Response, *, close: bool) -> bytes:
-        head, lines = exchange.head, b""
-        if head.method != "OPTIONS":  # a preflight's response has these fields already
+        lines = b""
+        if exchange.method != "OPTIONS":  # a preflight's response has these fields already
             cors = exchange.service.guards.cors if exchange.service is not None else self._default_cors
-            if head.fields.origin is not None:
-                lines = cors_lines(cors, head)
+            if exchange.fields.origin is not None:
+                lines = cors_lines(cors, exchange)
             if cors.varies:
                 lines += b"vary: origin\r\n"
         ending = exchange.ending(lines, dated=False, close=close)
-        return self._heads.bytes(response, head.method, head.scheme, ending)
+        return self._heads.bytes(response, exchange.method, exchange.scheme, ending)
 
     def flush_log(self) -> None:
         """Write the access lines that are still collected."""
