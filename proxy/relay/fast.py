@@ -146,6 +146,7 @@ class RelayExchange(FastExchange):
         if how.chunked and is_event_stream(head.headers):
             session = self.principal.key if self.principal is not None else b""
             self._stream = self.route.drain.open(self._end_events, session)
+            self.client.lasts(True)
 
     def _forward_body(self) -> None:
         if self._body:
@@ -191,8 +192,7 @@ class RelayExchange(FastExchange):
                 ending = b"content-length: %d\r\n%b" % (len(body), ending)
             self.client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
         self.completion.complete(self)
-        if self._stream is not None:
-            self._stream.close()
+        self._close_stream()
         self.client.finished(close=close)
 
     def on_fault(self, fault: Fault) -> None:
@@ -217,9 +217,13 @@ class RelayExchange(FastExchange):
     def _complete(self) -> None:
         if self.upstream_seconds == 0.0:
             self.upstream_seconds = time.perf_counter() - self._sent_at
+        self._close_stream()
+        self.completion.complete(self)
+
+    def _close_stream(self) -> None:
         if self._stream is not None:
             self._stream.close()
-        self.completion.complete(self)
+            self.client.lasts(False)
 
 
 def relay_exchange(route: RelayedRoute) -> type[RelayExchange]:
