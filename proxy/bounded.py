@@ -20,13 +20,15 @@ class BoundedCache(dict[K, V | None], Generic[K, V]):
     Args:
         entries: the size of a generation.
         max_bytes: the most bytes of a generation, by the sizes given to `put`; None is no limit.
+        exact: `entries` is the size of both generations together instead.
     """
 
-    __slots__ = ("_bytes", "_entries", "_max_bytes", "_old", "_sizes")
+    __slots__ = ("_bytes", "_entries", "_max_bytes", "_most", "_old", "_sizes")
 
-    def __init__(self, entries: int, max_bytes: int | None = None) -> None:
+    def __init__(self, entries: int, max_bytes: int | None = None, *, exact: bool = False) -> None:
         super().__init__()
-        self._entries = entries
+        self._most = entries if exact else 2 * entries
+        self._entries = -(-self._most // 2)
         self._max_bytes = max_bytes
         self._bytes = 0
         self._old: dict[K, V | None] = {}
@@ -58,6 +60,9 @@ class BoundedCache(dict[K, V | None], Generic[K, V]):
             self._bytes += size
             self._sizes[key] = size
         self[key] = value
+        self._old.pop(key, None)
+        if dict.__len__(self) + len(self._old) > self._most:
+            del self._old[next(iter(self._old))]
 
     def _age(self) -> None:
         self._old, self._bytes = dict(self), 0

@@ -54,6 +54,9 @@ class Client(Protocol):
     def hand_over(self, handover: Handover) -> None:
         """Let the streaming path go on with a request of the fast path. Nothing has been sent to the client."""
 
+    def lasts(self, endless: bool) -> None:
+        """Note that an event stream begins, which lasts until its client leaves, or that it ends."""
+
 
 class Completion(Protocol):
     """What ends requests on the fast path; the dispatcher."""
@@ -86,6 +89,17 @@ class Handover(NamedTuple):
     authorized: Authorized | None = None
     retry: RetryState | None = None
     traced: bool = False
+
+    @property
+    def completion(self) -> Completion | None:
+        """What ends the request, if it was begun."""
+        return self.exchange.completion if self.exchange is not None else None
+
+    def client_left(self) -> None:
+        """Complete the request, if it was begun: the client has gone before the streaming path went on with it."""
+        if self.exchange is not None:
+            self.exchange.detail = "the client left"
+            self.exchange.completion.complete(self.exchange)
 
 
 class Exchange(RequestHead):

@@ -44,8 +44,13 @@ class _Checker:
 
     def whole_entry(self, path: Path, text: str) -> None:
         """Add a problem of a whole entry, unless a part of the entry is invalid already."""
-        if not any(gone[: len(path)] == path for gone in self.document.removed):
+        if self.is_valid(path):
             self.add(path, text)
+
+    def is_valid(self, *paths: Path) -> bool:
+        """Return False if a value at one of the paths, above or below it is invalid: the default stands in for it."""
+        removed = self.document.removed
+        return not any(gone[: len(path)] == path[: len(gone)] for path in paths for gone in removed)
 
     def value(self, path: Path, function: Callable[[Any], Any], value: Any) -> None:
         try:
@@ -68,6 +73,11 @@ class _Checker:
         names = list(names)
         if name not in names:
             self.add(path, f'no {what} is called "{name}"' + suggest(name, names))
+
+    def reference_to_block(self, path: Path, name: str, block: str, what: str) -> None:
+        """Check a reference to an entry of a block. An entry with a mistake has its name nevertheless."""
+        if (block,) not in self.document.removed:
+            self.reference(path, name, _names(self.document, block), what)
 
     def availability(self, block: BaseModel, path: Path) -> None:
         for name, info in type(block).model_fields.items():
@@ -105,7 +115,7 @@ def _graphql(gateway: Gateway, check: _Checker) -> None:
         )
     if settings.trusted_documents == "":
         check.add(("graphql", "trusted_documents"), "must not be empty: name a folder, or remove the key")
-    if "apq_size" in settings.model_fields_set and not settings.apq:
+    if "apq_size" in settings.model_fields_set and not settings.apq and check.is_valid(("graphql", "apq")):
         check.add(("graphql", "apq_size"), "has an effect only with apq: true", key=True)
 
 
@@ -114,7 +124,8 @@ def _metrics(gateway: Gateway, check: _Checker) -> None:
     check.networks(path, gateway.metrics.allow_from)
     routes = check.document.with_index(("routes",), gateway.routes or ())
     builtin = any(r.handler == "metrics" and not check.document.is_in_file(("routes", index)) for index, r in routes)
-    if "allow_from" in gateway.metrics.model_fields_set and gateway.routes is not None and not builtin:
+    written = "allow_from" in gateway.metrics.model_fields_set and gateway.routes is not None
+    if written and not builtin and check.is_valid(("routes",)):
         check.add(path, "applies to the built-in /metrics route only; set allow_from on your own route", key=True)
 
 
@@ -128,7 +139,8 @@ def _names(document: Document, *path: str) -> list[str]:
 
 def _server(gateway: Gateway, check: _Checker) -> None:
     check.networks(("server", "trusted_proxies"), gateway.server.trusted_proxies)
-    if gateway.server.workers != 1 and gateway.sessions.store == "memory":
+    several = gateway.server.workers != 1 and check.is_valid(("sessions", "store"))
+    if several and gateway.sessions.store == "memory":
         text = "memory works with one process only: several workers would not share sessions; use file"
         check.add(("sessions", "store"), text)
     url = gateway.server.public_url
@@ -151,9 +163,11 @@ def _is_base_url(url: str) -> bool:
 def _upstreams(gateway: Gateway, check: _Checker) -> None:
     for name, upstream in gateway.upstreams.items():
         path: Path = ("upstreams", name, "urls")
-        if upstream.hash_on is not None and upstream.balance != "consistent_hash":
+        hashed = upstream.hash_on is None or upstream.balance == "consistent_hash"
+        if not hashed and check.is_valid(("upstreams", name, "balance")):
             check.add(("upstreams", name, "hash_on"), "has an effect only with balance: consistent_hash", key=True)
-        if upstream.tls is not None and not any(url.startswith("https:") for url in upstream.urls):
+        https = upstream.tls is None or any(url.startswith("https:") for url in upstream.urls)
+        if not https and check.is_valid(path):
             check.add(("upstreams", name, "tls"), "has an effect only with an https url", key=True)
         for index, url in enumerate(upstream.urls):
             if not _is_base_url(url):
@@ -183,7 +197,7 @@ def _tenants(gateway: Gateway, check: _Checker) -> None:
                 _tenant_url(check, (*path, key), url)
     _sandboxes(gateway, check)
     domains = {tenant.domain for tenant in auth.tenants}
-    if auth.default_tenant is not None and domains:
+    if auth.default_tenant is not None and domains and check.is_valid(("auth", "tenants")):
         check.reference(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
 
 
@@ -234,9 +248,11 @@ def _cors(gateway: Gateway, check: _Checker) -> None:
     for path, cors in blocks:
         for index, origin in enumerate(cors.allowed_origins):
             check.value((*path, "allowed_origins", index), check_origin, origin)
-        if "*" in cors.allowed_origins and cors.allow_credentials:
+        credentials = cors.allow_credentials and check.is_valid((*path, "allow_credentials"))
+        if "*" in cors.allowed_origins and credentials:
             check.add((*path, "allowed_origins"), '"*" needs allow_credentials: false; otherwise list the origins')
-    if "*" in (short or ()) and gateway.cors.allow_credentials:
+    credentials = gateway.cors.allow_credentials and check.is_valid(("cors", "allow_credentials"))
+    if "*" in (short or ()) and credentials:
         check.add(("corsAllowedOrigins",), '"*" needs cors.allow_credentials: false; otherwise list the origins')
 
 
@@ -250,7 +266,7 @@ def _rule(rule: RuleBlock, path: Path, check: _Checker) -> None:
         check.whole_entry(path, "needs exactly one of allow: [actions] and deny: [actions]")
     if bool(rule.playbooks) == bool(rule.paths):
         check.whole_entry(path, "needs exactly one of playbooks: [globs] and paths: [globs]")
-    if rule.methods and not rule.paths:
+    if rule.methods and not rule.paths and check.is_valid((*path, "paths")):
         check.add((*path, "methods"), "has an effect only with paths", key=True)
     check.globs((*path, "playbooks"), rule.playbooks, path_glob)
     check.globs((*path, "paths"), rule.paths, path_glob)
@@ -270,7 +286,6 @@ def _tests(gateway: Gateway, check: _Checker) -> None:
 
 
 def _routes(gateway: Gateway, check: _Checker) -> None:
-    names = _names(check.document, "upstreams")
     for index, route in check.document.with_index(("routes",), gateway.routes or ()):
         path: Path = ("routes", index)
         check.value((*path, "path"), parse_pattern, route.path)
@@ -280,12 +295,12 @@ def _routes(gateway: Gateway, check: _Checker) -> None:
         elif route.handler is not None:
             _handler(route, path, check)
         elif route.upstream is not None:
-            check.reference((*path, "upstream"), route.upstream, names, "upstream")
+            check.reference_to_block((*path, "upstream"), route.upstream, "upstreams", "upstream")
         if route.rewrite is not None:
             _rewrite(route, path, check)
         _header_edits(route, path, check)
         if route.rate_limit is not None:
-            check.reference((*path, "rate_limit"), route.rate_limit, gateway.rate_limits, "rate limit")
+            check.reference_to_block((*path, "rate_limit"), route.rate_limit, "rate_limits", "rate limit")
 
 
 def _header_edits(route: RouteBlock, path: Path, check: _Checker) -> None:
@@ -305,7 +320,8 @@ def _handler(route: RouteBlock, path: Path, check: _Checker) -> None:
     if facts.later:
         text = f"{name} is not available yet: {facts.later} will come with a later version; remove the route"
         check.add((*path, "handler"), text)
-    if name == "graphql" and "noetl" not in _names(check.document, "upstreams"):
+    noetl = "noetl" in _names(check.document, "upstreams") or ("upstreams",) in check.document.removed
+    if name == "graphql" and not noetl:
         check.add((*path, "handler"), "graphql needs an upstream called noetl: add it, or remove the route")
     for index, method in enumerate(route.methods):
         if method not in facts.methods and not (method == "HEAD" and "GET" in facts.methods):

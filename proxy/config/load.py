@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from proxy.config.checks import cross_checks
 from proxy.config.environment import apply_environment, block_of
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
-from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, suggest
+from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, key_of_unknown, suggest
 from proxy.config.yamlfile import Document, read_yaml
 
 _INCLUDABLE = {"routes": (), "acl": ("rules",)}
@@ -43,14 +43,11 @@ class Loaded:
 def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     """Read and check a file. Raises ConfigError with every problem."""
     document = _read(file, environ)
-    if document.problems and document.data is None:
+    if document.problems and not document.data:
         raise ConfigError(hide_secrets(document.secrets, document.problems))
-    if document.data is None:
-        document.data = {}
-    if not isinstance(document.data, dict):
-        raise ConfigError(
-            [Problem(Place(str(file), 1, 1), "", "the file must be a mapping of blocks, such as server: …")]
-        )
+    foreign = _is_no_configuration(document.data)
+    if foreign:
+        raise ConfigError([Problem(Place(str(file), 1, 1), "", foreign)])
     _include(document, file, environ)
     overrides = apply_environment(document, environ)
     if document.data.get("routes") is None:
@@ -61,6 +58,18 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
     if problems:
         raise ConfigError(hide_secrets(document.secrets, problems))
     return Loaded(gateway, document, file, overrides)
+
+
+def _is_no_configuration(data: Any) -> str:
+    """Return why a file can't be a gateway's at all, or an empty text. The text shows nothing of the file."""
+    if data is None or data == {}:
+        return "the file is empty; remove it, and write an example in its place with noetl-edge init"
+    if not isinstance(data, dict):
+        return "the file must be a mapping of blocks, such as server: …"
+    blocks = _siblings(("",))
+    if not any(key in blocks or suggest(key, blocks) for key in data):
+        return f"the file has no block of a gateway's configuration, such as {', '.join(blocks[:3])}"
+    return ""
 
 
 def _read(file: FilePath, environ: Mapping[str, str]) -> Document:
@@ -113,11 +122,12 @@ def _merge(document: Document, part: Document) -> None:
     for key, inner in data.items():
         if key not in _INCLUDABLE:
             text = "an included file may contain routes and acl.rules only" + suggest(key, _INCLUDABLE)
-            document.problems.append(Problem(part.place((key,), key=True), key, text))
+            document.problems.append(Problem(part.place((key,), key=True), key_of_unknown((key,)), text))
         elif key == "acl" and isinstance(inner, dict):
             for name in inner.keys() - {"rules"}:
                 text = "an included file may contain routes and acl.rules only"
-                document.problems.append(Problem(part.place(("acl", name), key=True), f"acl.{name}", text))
+                where: Path = ("acl", name)
+                document.problems.append(Problem(part.place(where, key=True), key_of_unknown(where), text))
     _append(document, part, ("routes",), data.get("routes"))
     acl = data.get("acl")
     _append(document, part, ("acl", "rules"), acl.get("rules") if isinstance(acl, dict) else None)
@@ -167,10 +177,14 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
             return Gateway.model_validate(data)
         except ValidationError as error:
             removals: set[Path] = set()
-            for item in error.errors(include_url=False):
-                path = _in_file(item["loc"], data)
+            items = [(item, _in_file(item["loc"], data)) for item in error.errors(include_url=False)]
+            for item, path in items:
+                if item["type"] == "too_short" and any(below[: len(path)] == path != below for _, below in items):
+                    continue  # there are entries, and their mistakes are reported
                 text = describe(item, _siblings(path), is_secret=_is_secret(path))
                 problem = document.problem(path, text, key=item["type"] in ("extra_forbidden", "missing"))
+                if item["type"] == "extra_forbidden":
+                    problem = replace(problem, key=key_of_unknown(path))
                 if first and problem.place not in reported:
                     problems.append(problem)
                 removals.add(path[:-1] if item["type"] == "missing" else path)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 Path = tuple[str | int, ...]
 _SHORT = 4
+_PLAIN_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,27}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,6 +52,15 @@ def hide_secrets(secrets: Iterable[str], problems: Iterable[Problem]) -> list[Pr
         wanted = secret if len(secret) >= _SHORT else f'"{secret}"'
         shown = [replace(one, text=one.text.replace(wanted, "[hidden]")) for one in shown]
     return shown
+
+
+def key_of_unknown(path: Path) -> str:
+    """Return the path of an unknown key as text, without the key if it does not look like one.
+
+    It may be a line of a file that is no configuration, with something secret.
+    """
+    plain = isinstance(path[-1], int) or _PLAIN_KEY.fullmatch(path[-1])
+    return key_of(path if plain else path[:-1])
 
 
 def key_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from proxy.config.interpolate import InterpolationError, interpolate
-from proxy.config.problems import Path, Place, Problem, key_of
+from proxy.config.problems import Path, Place, Problem, key_of, key_of_unknown
 from proxy.config.types import FromEnvironment, SecretFromEnvironment
 
 _MAX_NODES = 50_000
@@ -152,7 +152,8 @@ class _Reader:
                 continue
             here = (*path, key.value)
             if key.value in result:
-                self._problem(key, here, "the key is a duplicate; remove one of them")
+                text = "the key is a duplicate; remove one of them"
+                self._out.problems.append(Problem(self._at(key), key_of_unknown(here), text))
                 continue
             self._out.keys[here] = self._at(key)
             result[key.value] = self._build(value, here, above)

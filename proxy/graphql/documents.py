@@ -96,7 +96,7 @@ class Documents:
         self._keeps = cache > 0
         self._suggestions = suggestions
         self._seconds = seconds
-        self._cached: BoundedCache[str, Operation] = BoundedCache(max(1, cache // 2), _MAX_BYTES)
+        self._cached: BoundedCache[str, Operation] = BoundedCache(max(1, cache), _MAX_BYTES, exact=True)
 
     def known(self, text: str) -> Operation | None:
         """Return the operation of a document's text from the cache; None if it is not cached."""

@@ -14,7 +14,7 @@ from proxy.http.header_plan import text_lines
 from proxy.http.json import read_json, write_json
 from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 from proxy.noetl.known_facts import KnownFacts
-from proxy.noetl.listings import CatalogEntry, ExecutionSummary, catalog_entry, execution_summary
+from proxy.noetl.listings import CatalogEntry, ExecutionSummary, catalog_entry, execution_summary, is_id
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
 from proxy.upstream.retry import RetryState
@@ -104,10 +104,8 @@ class NoetlApi:
 
     def _started(self, response: Any, path: str | None) -> tuple[str, str]:
         execution_id = response.get("execution_id") if isinstance(response, dict) else None
-        if execution_id is None:
-            raise BadGateway(
-                "NoETL server sent an unexpected response", detail="no execution_id in the response to execute"
-            )
+        if not is_id(execution_id):
+            raise _unexpected("no execution_id in the response to execute")
         if path is not None:
             self.known.paths.put(str(execution_id), path)
         return str(execution_id), normal_status(response.get("status", "started"))
@@ -123,9 +121,7 @@ class NoetlApi:
         target = f"/api/executions/{execution_id}?page_size=10"
         response = await self._call("GET", target, on_behalf, missing="Execution not found")
         if not isinstance(response, dict):
-            raise BadGateway(
-                "NoETL server sent an unexpected response", detail="an execution's detail is not an object"
-            )
+            raise _unexpected("an execution's detail is not an object")
         if isinstance(response.get("path"), str):
             self.known.paths.put(execution_id, response["path"])
         return response
@@ -145,7 +141,7 @@ class NoetlApi:
         except (ValueError, RecursionError):
             return None
         found = document.get("execution_id") if isinstance(document, dict) else None
-        if not isinstance(found, str | int) or document.get("status") == "duplicate":
+        if not is_id(found) or document.get("status") == "duplicate":
             return None
         if playbook is not None:
             self.known.paths.put(str(found), playbook)
@@ -199,9 +195,7 @@ class NoetlApi:
         if code >= 300:
             raise _error_of(code, status, "Execution not found")
         if not isinstance(status, dict):
-            raise BadGateway(
-                "NoETL server sent an unexpected response", detail="an execution's status is not an object"
-            )
+            raise _unexpected("an execution's status is not an object")
         word = status_of(status)
         ended = word is None or word in ENDED
         detail = await self.detail(execution_id, on_behalf) if ended or "variables" not in status else None
@@ -229,28 +223,42 @@ class NoetlApi:
         return self._started(response, path)
 
     async def catalog(self, kind: str | None, on_behalf: OnBehalf) -> list[CatalogEntry]:
-        """Return the newest version of each entry of the catalog, sorted by path; `kind` filters the entries."""
+        """Return the newest version of each entry of the catalog, sorted by path; `kind` filters the entries.
+
+        Raises:
+            BadGateway: the response is not a list of entries, each with its path.
+        """
         body = {"resource_type": kind.capitalize()} if kind else {}
         response = await self._call("POST", "/api/catalog/list", on_behalf, body)
         entries = response.get("entries") if isinstance(response, dict) else None
+        if not isinstance(entries, list):
+            raise _unexpected("the catalog has no list of entries")
         found: dict[str, CatalogEntry] = {}
-        for raw in entries or ():
+        for raw in entries:
             entry = catalog_entry(raw)
             if entry is None:
-                continue
-            self.known.catalog.put(entry.catalog_id, entry.path)
+                raise _unexpected("an entry of the catalog has no path")
+            if entry.catalog_id is not None:
+                self.known.catalog.put(entry.catalog_id, entry.path)
             have = found.get(entry.path)
             if have is None or (entry.version or 0) >= (have.version or 0):
                 found[entry.path] = entry
         return [found[path] for path in sorted(found)]
 
     async def entry(self, path: str, on_behalf: OnBehalf) -> CatalogEntry | None:
-        """Return the entry of the catalog with this path; None if it does not exist."""
+        """Return the entry of the catalog with this path; None if it does not exist.
+
+        Raises:
+            BadGateway: the response is not an entry with its path.
+        """
         try:
             response = await self._call("POST", "/api/catalog/resource", on_behalf, {"path": path}, missing="none")
         except NotFound:
             return None
-        return catalog_entry(response)
+        entry = catalog_entry(response)
+        if entry is None:
+            raise _unexpected("an entry of the catalog has no path")
+        return entry
 
     async def path_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> str:
         """Return the path of a catalog id, which never changes.
@@ -267,12 +275,23 @@ class NoetlApi:
         return path
 
     async def executions(self, page: int, on_behalf: OnBehalf) -> list[ExecutionSummary]:
-        """Return a page of the list of executions; empty after the last page. Pages are counted from 0."""
+        """Return a page of the list of executions; empty after the last page. Pages are counted from 0.
+
+        Raises:
+            BadGateway: the response is not a list of executions, each with its id.
+        """
         query = f"page={page + 1}&page_size={_PAGE}&limit={_PAGE}&offset={page * _PAGE}"
         response = await self._call("GET", f"/api/executions?{query}", on_behalf)
-        if page >= _MAX_PAGES or not isinstance(response, list):
-            return []
-        return [execution_summary(item) for item in response if isinstance(item, dict)]
+        if not isinstance(response, list):
+            raise _unexpected("the executions are not a list")
+        if not all(isinstance(item, dict) and is_id(item.get("execution_id")) for item in response):
+            raise _unexpected("an entry of the list of executions has no execution_id")
+        return [execution_summary(item) for item in response] if page < _MAX_PAGES else []
+
+
+def _unexpected(detail: str) -> BadGateway:
+    """Return the error for a response of another shape than NoETL's; `detail` is for the access log."""
+    return BadGateway("NoETL server sent an unexpected response", detail=detail)
 
 
 def json_body(document: Any) -> bytes:
@@ -295,7 +314,7 @@ def _json(data: bytes, status: int) -> Any:
     try:
         return read_json(data) if data else None
     except (ValueError, RecursionError):
-        raise BadGateway("NoETL server sent an unexpected response", detail=f"status {status}, not JSON") from None
+        raise _unexpected(f"status {status}, not JSON") from None
 
 
 def _error_of(status: int, document: Any, missing: str) -> GatewayError:

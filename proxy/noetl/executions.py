@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
 _STATUS = {
@@ -79,7 +80,7 @@ def state_of(execution_id: str, status: Json, detail: Json | None, path: str | N
     word = status_of(status) or normal_status(more.get("status", "completed"))
     start = _text(status.get("start_time") or more.get("start_time") or more.get("started_at"))
     end = _text(status.get("end_time") or more.get("end_time") or more.get("completed_at"))
-    events = [event for event in more.get("events") or () if isinstance(event, dict)] if more else []
+    events = _events(more)
     return ExecutionState(
         execution_id=execution_id,
         path=(_text(more.get("path")) if more else None) or path,
@@ -99,11 +100,17 @@ def workload_of(detail: Json) -> dict[str, Any]:
     """Return the workload with which an execution was started; empty if its detail does not contain it."""
     if isinstance(detail.get("workload"), dict):
         return dict(detail["workload"])
-    for event in detail.get("events") or ():
-        context = event.get("context") if isinstance(event, dict) else None
+    for event in _events(detail):
+        context = event.get("context")
         if isinstance(context, dict) and isinstance(context.get("workload"), dict):
             return dict(context["workload"])
     return {}
+
+
+def _events(detail: Json) -> list[dict[str, Any]]:
+    """Return the events of a detail; what is no object among them is left out."""
+    events = detail.get("events")
+    return [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
 
 
 def _steps(status: Json, events: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -125,7 +132,9 @@ def _variables(detail: Json, events: list[dict[str, Any]]) -> Any:
 def _last(detail: Json, events: list[dict[str, Any]], name: str) -> Any:
     if detail.get(name) is not None:
         return detail[name]
-    found = [event[name] for event in events if event.get(name) is not None and "playbook" in str(event["event_type"])]
+    found = [
+        event[name] for event in events if event.get(name) is not None and "playbook" in str(event.get("event_type"))
+    ]
     return found[-1] if found else None
 
 
@@ -140,9 +149,9 @@ def _text(value: Any) -> str | None:
 
 
 def _duration(given: Any, start: str | None, end: str | None) -> float | None:
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        return float(given)
     try:
+        if isinstance(given, int | float) and not isinstance(given, bool) and isfinite(given):
+            return float(given)
         return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() if start and end else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -16,7 +16,7 @@ class CatalogEntry:
 
     Args:
         path: the path.
-        catalog_id: the id of this version.
+        catalog_id: the id of this version; None if the server names none.
         version: the version.
         kind: the kind of the resource.
         description: the description in its metadata.
@@ -24,7 +24,7 @@ class CatalogEntry:
     """
 
     path: str
-    catalog_id: str
+    catalog_id: str | None
     version: int | None
     kind: str | None
     description: str | None
@@ -50,8 +50,13 @@ class ExecutionSummary:
     end_time: str | None
 
 
+def is_id(value: Any) -> bool:
+    """Return True if a JSON value can be an id: a text or a whole number, depending on the dialect."""
+    return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
+
+
 def catalog_entry(raw: Any) -> CatalogEntry | None:
-    """Return an entry of the catalog from its JSON; None if it is malformed."""
+    """Return an entry of the catalog from its JSON; None if it has no path."""
     if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
         return None
     payload = raw.get("payload")
@@ -61,7 +66,7 @@ def catalog_entry(raw: Any) -> CatalogEntry | None:
     version = raw.get("version")
     return CatalogEntry(
         path=raw["path"],
-        catalog_id=str(raw.get("catalog_id")),
+        catalog_id=str(raw["catalog_id"]) if is_id(raw.get("catalog_id")) else None,
         version=version if isinstance(version, int) else None,
         kind=str(raw["kind"]) if raw.get("kind") else None,
         description=str(description) if description else None,

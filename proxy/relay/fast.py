@@ -160,6 +160,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
         if how.chunked and is_event_stream(head.headers):
             session = self.principal.key if self.principal is not None else b""
             self._stream = self.route.drain.open(self._end_events, session)
+            self.client.lasts(True)
 
     def _forward_body(self) -> None:
         if self._body:
@@ -198,8 +199,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
         if self._framing.chunked:
             self.client.send(b"0\r\n\r\n")
         self.completion.complete(self)
-        if self._stream is not None:
-            self._stream.close()
+        self._close_stream()
         self.client.finished(close=close)
 
     def _send_whole(self, head: ResponseHead, body: bytes, now: float) -> None:
@@ -240,6 +240,10 @@ class RelayExchange(FastExchange, ResponseReceiver):
     def _complete(self) -> None:
         if self.upstream_seconds == 0.0:
             self.upstream_seconds = time.perf_counter() - self._sent_at
+        self._close_stream()
+        self.completion.complete(self)
+
+    def _close_stream(self) -> None:
         if self._stream is not None:
             self._stream.close()
-        self.completion.complete(self)
+            self.client.lasts(False)

@@ -1,14 +1,33 @@
-"""The release of aiohttp that the connection adapter is written for, and what its parser's errors mean."""
+"""The release of aiohttp that the connection adapter is written for, its options, and what its parser's errors mean."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import LineTooLong
 
+from proxy.config.model import ServerLimits
 from proxy.errors import BadRequest, GatewayError, HeadTooLarge, UriTooLong
 
 KNOWN_AIOHTTP = "3.14."
 """The releases of aiohttp whose inside `connection.py` relies on."""
+
+
+_LINGER = 10.0
+
+
+def handler_options(limits: ServerLimits) -> dict[str, Any]:
+    """Return the arguments of aiohttp's RequestHandler for a connection with these limits."""
+    return {
+        "access_log": None,
+        "keepalive_timeout": limits.idle_timeout,
+        "max_line_size": limits.max_header_size,
+        "max_field_size": limits.max_header_size,
+        "max_headers": limits.max_headers,
+        "lingering_time": min(_LINGER, limits.body_timeout),
+        "auto_decompress": False,
+    }
 
 
 def _text(exc: BaseException | None) -> str:

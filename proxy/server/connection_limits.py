@@ -13,6 +13,7 @@ from proxy.config.model import ServerLimits
 from proxy.errors import GatewayError
 from proxy.http.client_address import in_networks
 from proxy.http.date import date_line
+from proxy.http.request import Peer
 from proxy.http.request_id import new_request_id
 from proxy.http.response import JSON_FIELDS, SERVER
 from proxy.observe.logs import get_logger
@@ -37,6 +38,13 @@ class ConnectionLimits:
     def is_trusted(self, address: str) -> bool:
         """Return True if an address belongs to a trusted proxy."""
         return in_networks(address, self.trusted)
+
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """Return who is at the other end of a connection."""
+        name = transport.get_extra_info("peername")
+        address = name[0] if name else ""
+        scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        return Peer(address, scheme, trusted=self.is_trusted(address))
 
     def admit(self, address: str, *, trusted: bool) -> bool:
         """Count a new connection; return False if it is rejected. The limit per address excludes trusted proxies."""

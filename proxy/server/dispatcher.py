@@ -48,7 +48,10 @@ _TRACED = Handover(None, traced=True)
 
 
 class Incoming(NamedTuple):
-    """A request as aiohttp's loop has it. `content` is None for a request without a body."""
+    """A request as aiohttp's loop has it.
+
+    `content` is None for a request without a body; `malformed` is the error of a body that is known to be malformed.
+    """
 
     method: str
     target: str
@@ -56,6 +59,7 @@ class Incoming(NamedTuple):
     raw_headers: RawFields
     should_close: bool
     content: Content | None
+    malformed: GatewayError | None
 
 
 class Answered(NamedTuple):
@@ -270,6 +274,8 @@ class Dispatcher:
         if not head.fields.authority and head.fields.value(b"host") is None and incoming.version == _HTTP_1_1:
             raise BadRequest("Host header missing")
         context.use_target(target)
+        if incoming.malformed is not None:
+            raise incoming.malformed
         if head.method == "OPTIONS":
             return self._options(context)
         found = self._routes.find(head.fields.host.name, head.method, target.path)

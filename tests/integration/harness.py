@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -213,6 +215,13 @@ async def behind_gateway(
         text += more.replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")
         async with gateway_running(folder, text, fast=fast, log=log, store=store) as gateway:
             yield gateway, upstream
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Reset a connection, as the kernel does for a program that ends with unread data."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from proxy.observe.access import AccessLine
 from proxy.sessions.store import SessionStore
 from tests.attack.recorder import Recorder, recording
-from tests.integration.harness import PATIENCE, RULES, TENANT, KeptLog, Running, gateway_running
+from tests.integration.harness import PATIENCE, RULES, TENANT, KeptLog, Running, gateway_running, reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,13 @@ class Wire:
         """Close the connection."""
         self.writer.close()
 
+    def finish(self) -> None:
+        """Say that nothing more will be sent; responses can still be read."""
+        self.writer.write_eof()
+
     def abort(self) -> None:
-        """Close the connection at once."""
-        self.writer.transport.abort()
+        """Reset the connection."""
+        reset(self.writer)
 
 
 @dataclass(slots=True)

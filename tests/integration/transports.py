@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.observe.access import AccessLine
-from tests.integration.harness import PATIENCE, KeptLog, Running, Upstream, behind_gateway
+from tests.integration.harness import PATIENCE, KeptLog, Running, Upstream, behind_gateway, reset
 
 MORE = """
 corsAllowedOrigins: ["http://ours.test"]
@@ -151,6 +151,12 @@ class Line:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        assert self._writer is not None
+        reset(self._writer)
+        self._writer = None
 
 
 class CountedLine(Line):

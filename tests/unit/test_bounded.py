@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from proxy.bounded import BoundedCache
 
 
@@ -11,6 +15,20 @@ def test_number_of_entries_is_bounded() -> None:
         cache.put(number, number)
     assert 10 <= len(cache) <= 20
     assert cache.get(999) == 999
+
+
+@pytest.mark.parametrize("entries", range(1, 12))
+def test_exact_number_of_entries_is_never_exceeded(entries: int) -> None:
+    cache: BoundedCache[int, int] = BoundedCache(entries, 1000, exact=True)
+    chosen = random.Random(entries)
+    largest = 0
+    for _ in range(2000):
+        number = chosen.randrange(3 * entries)
+        if cache.get(number) is None or chosen.random() < 0.2:
+            cache.put(number, number, 1)
+        assert cache.get(number) == number
+        largest = max(largest, len(cache))
+    assert largest == entries
 
 
 def test_size_in_bytes_is_bounded() -> None:

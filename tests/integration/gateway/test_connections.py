@@ -189,12 +189,15 @@ def test_this_aiohttp_has_the_inside_that_connections_rely_on() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
     check_aiohttp()
     assert {
-        "_waiter", "_messages", "_request_count", "_payload_parser", "_upgraded", "_message_tail", "_force_close",
-        "_close", "_keepalive_handle", "_next_keepalive_close_time", "_keepalive_timeout", "_request_in_progress",
-        "_handler_waiter", "_buffer_paused", "_max_msg_queue_size", "_paused", "_parser", "transport",
-        "_current_request", "_lingering_time",
+        "_waiter", "_messages", "_force_close", "_close", "_keepalive_handle", "_next_keepalive_close_time",
+        "_keepalive_timeout", "_request_in_progress", "_handler_waiter", "_buffer_paused", "_paused", "_parser",
+        "transport", "_current_request", "_lingering_time",
     } <= slots  # fmt: skip
     assert callable(RequestHandler._process_keepalive)
+    assert callable(RequestHandler._resume_reading_if_drained)
+    assert callable(RequestHandler._pause_reading_for_buffer)
+    assert callable(RequestHandler._resume_reading_for_buffer)
+    assert callable(RequestHandler._drain_helper)
     assert callable(HttpRequestParser.message_consumed)
     assert {"_keepalive"} <= slots
     assert list(signature(RequestHandler._handle_request).parameters) == [

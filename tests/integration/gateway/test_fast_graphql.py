@@ -141,7 +141,7 @@ async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path, kept: 
         await eventually(lambda: len(upstream.seen) == 1)
         asking.cancel()
         await asyncio.wait([asking])
-        line.close()
+        line.reset()
         await eventually(lambda: pool.busy == 0)
         await eventually(lambda: seen.logged[-1][3] == 499)
 

@@ -68,7 +68,7 @@ def networks_of_metrics(compiled: Compiled) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "networks"),
     [
-        ("", ["127.0.0.0/8", "::1/128"]),
+        ("server: {}\n", ["127.0.0.0/8", "::1/128"]),
         ("metrics: {allow_from: [10.0.9.0/24]}\n", ["10.0.9.0/24"]),
         ("metrics: {allow_from: [10.0.9.0/24]}\ninclude: [more.yaml]\n", ["10.0.9.0/24"]),
         ("routes: [{path: /metrics, handler: metrics}]\n", []),

@@ -37,10 +37,94 @@ def told(read: Read, text: str | bytes, environ: Mapping[str, str] | None = None
     return [str(problem).replace(f"{folder}/", "") for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "\ufeff", "{}"])
-def test_a_file_without_blocks_is_the_defaults(read: Read, text: str) -> None:
-    gateway = read(text).gateway
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "\ufeff", "{}", "null\n"])
+def test_empty_file_is_an_error_with_its_remedy(read: Read, text: str) -> None:
+    assert told(read, text) == [
+        "gateway.yaml:1:1: the file is empty; remove it, and write an example in its place with noetl-edge init"
+    ]
+
+
+def test_settings_that_are_not_given_have_their_defaults(read: Read) -> None:
+    gateway = read("server: {}\n").gateway
     assert (gateway.server.port, gateway.acl.default, gateway.sessions.store) == (8090, "deny", "file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password: s3cr3t\n",
+        "s3cr3t and more: x\n",
+        "machine: a\nlogin: b\nlogin: s3cr3t\n",
+        '{"type": "service_account", "private_key": "s3cr3t"}',
+        "key: !s3cr3t x\n",
+        "key: ${s3cr3t}\n",
+        "a: *s3cr3t\n",
+        "user:s3cr3t\n",
+        "- s3cr3t\n",
+        "s3cr3t\n",
+        "server: {s3cr3t and more: x}\n",
+        "server: {port: 1, ? s3cr3t and more : x, ? s3cr3t and more : y}\n",
+        "acl: {s3cr3t+/YWJjZGVm: x}\n",
+        f"server:\n  {'s3cr3t' * 5}: x\n",
+        "include: [other.yaml]\n",
+    ],
+)
+def test_lines_of_a_file_that_is_no_configuration_are_not_shown(read: Read, tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.yaml").write_text("s3cr3t and more: x\nacl: {s3cr3t too: 1}\n")
+    found = told(read, text)
+    assert found
+    assert "s3cr3t" not in "".join(found)
+
+
+def test_file_without_a_known_block_is_reported_once(read: Read) -> None:
+    assert told(read, "type: x\nprivate_key: y\n") == [
+        "gateway.yaml:1:1: the file has no block of a gateway's configuration, such as server, upstreams, auth"
+    ]
+
+
+ONE_CAUSE: dict[str, tuple[str, str]] = {
+    "limit of a route": (
+        "rate_limits: {api: {limit: soon}}\nroutes: [{path: /health, handler: health, rate_limit: api}]\n",
+        "rate_limits.api.limit",
+    ),
+    "limit without its key": (
+        "rate_limits: {api: {key: ip}}\nroutes: [{path: /health, handler: health, rate_limit: api}]\n",
+        "rate_limits.api.limit",
+    ),
+    "limits that are no mapping": (
+        "rate_limits: 5\nroutes: [{path: /health, handler: health, rate_limit: api}]\n",
+        "rate_limits",
+    ),
+    "upstream of a route": (
+        "upstreams: {a: {urls: 5}}\nroutes: [{path: /a, upstream: a}]\n",
+        "upstreams.a.urls",
+    ),
+    "upstreams that are no mapping": (
+        "upstreams: []\nroutes: [{path: /a, upstream: a}, {path: /graphql, handler: graphql}]\n",
+        "upstreams",
+    ),
+    "default tenant": (
+        "auth: {default_tenant: a.test, tenants: [{domain: b.test, audience: [x]}, {domain: a.test, audience: 5}]}\n",
+        "auth.tenants[1].audience",
+    ),
+    "store with workers": ("sessions: {store: fil}\nserver: {workers: 2}\n", "sessions.store"),
+    "balance with hash_on": (
+        "upstreams: {noetl: {urls: ['http://a.test'], balance: hash, hash_on: session}}\n",
+        "upstreams.noetl.balance",
+    ),
+    "url with tls": ("upstreams: {noetl: {urls: [5], tls: {server_name: a.test}}}\n", "upstreams.noetl.urls[0]"),
+    "apq with its size": ("graphql: {apq: 5, apq_size: 1MiB}\n", "graphql.apq"),
+    "credentials with *": ("cors: {allowed_origins: ['*'], allow_credentials: 0.5}\n", "cors.allow_credentials"),
+    "paths with methods": (
+        "acl: {rules: [{allow: [view], paths: 5, methods: [GET]}]}\n",
+        "acl.rules[0].paths",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "key"), ONE_CAUSE.values(), ids=ONE_CAUSE)
+def test_mistake_is_reported_without_what_follows_from_it(read: Read, text: str, key: str) -> None:
+    assert [line.split(" ")[1] for line in told(read, text)] == [f"{key}:"]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +310,7 @@ def test_an_alias_to_what_it_stands_in_is_refused(read: Read, text: str) -> None
 
 @pytest.mark.parametrize("wrap", ["[{}]", "{{a: {0}, b: {0}, c: {0}, d: {0}, e: {0}, f: {0}, g: {0}, h: {0}}}"])
 def test_aliases_that_multiply_are_cut_short(read: Read, wrap: str) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
+    lines = ["server: {}", "a0: &a0 [x, x, x, x, x, x, x, x]"]
     for level in range(1, 12):
         inner = f"*a{level - 1} "
         lines.append(f"a{level}: &a{level} " + wrap.format(", ".join([inner] * 8) if wrap == "[{}]" else inner))
@@ -512,7 +596,7 @@ def test_the_origins_of_the_environment_take_the_place_of_the_short_form_too(rea
 
 
 def test_an_upstream_from_the_environment_alone_gets_the_relayed_routes(read: Read) -> None:
-    routes = read("", {"NOETL_BASE_URL": "http://noetl.test"}).gateway.routes or ()
+    routes = read("server: {}", {"NOETL_BASE_URL": "http://noetl.test"}).gateway.routes or ()
     assert "/noetl/{path:**}" in [route.path for route in routes]
 
 
@@ -543,4 +627,4 @@ def test_invalid_environment_variable_is_reported_with_its_name(
     ],
 )
 def test_a_variable_for_what_is_not_built_yet_is_refused_rather_than_ignored(read: Read, name: str) -> None:
-    assert any("is not available yet" in line for line in told(read, "", {name: "5"}))
+    assert any("is not available yet" in line for line in told(read, "server: {}", {name: "5"}))

@@ -45,6 +45,15 @@ def test_a_document_that_cannot_run_is_not_kept() -> None:
     assert cache.known("{ nothing }") is None
 
 
+@pytest.mark.parametrize("cache", [1, 2, 3])
+def test_cache_holds_as_many_documents_as_configured(cache: int) -> None:
+    kept = documents(cache)
+    texts = ["{ version }", "{ health }", "{ me { userId } }", "{ playbooks { name } }"]
+    for text in texts:
+        assert isinstance(kept.get(text), Operation)
+    assert sum(kept.known(text) is not None for text in texts) == cache
+
+
 def test_with_a_cache_of_0_nothing_is_kept() -> None:
     cache = documents(0)
     assert isinstance(cache.get("{ version }"), Operation)
