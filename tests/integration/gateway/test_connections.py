@@ -194,10 +194,10 @@ def test_this_aiohttp_has_the_inside_that_connections_rely_on() -> None:
         "_handler_waiter", "_buffer_paused", "_max_msg_queue_size", "_paused", "_parser", "transport",
         "_current_request", "_lingering_time",
     } <= slots  # fmt: skip
-    assert callable(RequestHandler._process_keepalive)
+    assert callable(RequestHandler._process_keepalive)  # noqa: SLF001 - this test pins names of aiohttp
     assert callable(HttpRequestParser.message_consumed)
     assert {"_keepalive"} <= slots
-    assert list(signature(RequestHandler._handle_request).parameters) == [
+    assert list(signature(RequestHandler._handle_request).parameters) == [  # noqa: SLF001
         "self", "request", "start_time", "request_handler",
     ]  # fmt: skip
 
