@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-large bench-sessions profile docs lock wheel sbom audit clean
+.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-sessions profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,38 +70,18 @@ format: .venv/.ready  ## format the code with ruff
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview
+bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview; also bench-graphql, -workers, -idle, -sessions
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench $(BENCH)
 
-bench-graphql: setup bench/graphql/node_modules/.ready var/bench/strawberry/.ready  ## measure, compared with other GraphQL servers
-	@scripts/need.sh nginx:nginx-light wrk:wrk node:nodejs
-	@$(BIN)/python -m bench run --only graphql $(BENCH)
+bench-graphql: bench/graphql/node_modules/.ready
+bench-graphql bench-workers bench-idle bench-sessions: bench-%: setup
+	@scripts/need.sh nginx:nginx-light wrk:wrk $(if $(filter graphql,$*),node:nodejs)
+	@$(BIN)/python -m bench run --only $* $(BENCH)
 
 bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
 	@scripts/need.sh node:nodejs npm:npm
 	@cd bench/graphql && npm ci --silent --no-audit --no-fund && touch node_modules/.ready
-
-var/bench/strawberry/.ready: bench/graphql/requirements.txt
-	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/graphql/requirements.txt
-	@touch $@
-
-bench-workers: setup  ## measure two workers on two cores, compared with one on one
-	@scripts/need.sh nginx:nginx-light wrk:wrk
-	@$(BIN)/python -m bench workers $(BENCH)
-
-bench-idle: setup  ## measure 10,000 idle connections: memory, and the latency of active ones
-	@scripts/need.sh nginx:nginx-light wrk:wrk
-	@$(BIN)/python -m bench idle $(BENCH)
-
-bench-large: setup  ## measure 1 GiB down and 1 GiB up: integrity and memory
-	@scripts/need.sh nginx:nginx-light
-	@$(BIN)/python -m bench large $(BENCH)
-
-bench-sessions: setup  ## measure 100,000 stored sessions: start-up time and lookup time
-	@scripts/need.sh nginx:nginx-light
-	@$(BIN)/python -m bench sessions $(BENCH)
 
 profile: setup  ## profile the gateway under load: a flame graph, or a list with BENCH="--only status --top"
 	@scripts/need.sh nginx:nginx-light wrk:wrk

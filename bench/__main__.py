@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench import idle, large, machine, profiling, report, sessions, workers
+from bench import machine, profiling, report
 from bench.compare import Verdict, compare
 from bench.contenders import CONDITIONS, testbed
 from bench.latency import measure as measure_latencies
 from bench.measure import Rounds, pairs_of
 from bench.programs import ROOT, BenchError, MissingProgram, find_program, two_cores
 from bench.results import Results, Settings, load
-from bench.scenarios import LABELS, NAMES, QUICK, RELAYING, RIVALS, TRACED, SignedIn, scenarios
+from bench.scenarios import EDGE, LABELS, NOT_QUICK, SPECIAL, TITLES, SignedIn, scenarios
 
 _OUT = ROOT / "var" / "bench"
-_CONTENDERS = (*RELAYING, TRACED)
-# The other GraphQL servers have to be installed first.
-DEFAULT_NAMES = tuple(name for name in NAMES if name != "graphql")
+_DEFAULT = tuple(name for name in TITLES if name not in SPECIAL)
 FILE = click.Path(path_type=Path)
 POSITIVE = click.IntRange(min=1)
 
@@ -36,9 +34,8 @@ class Bench(click.Group):
     """Commands whose errors are lines and exit codes. Without a command it is `run`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(
-            ctx, args if args and (args[0] in self.commands or args[0] == "--help") else ["run", *args]
-        )
+        known = args and (args[0] in self.commands or args[0] == "--help")
+        return super().parse_args(ctx, args if known else ["run", *args])
 
     def invoke(self, ctx: click.Context) -> Any:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -56,18 +53,16 @@ def main() -> None:
 
 def measuring(rounds: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of a measurement to a command."""
+    options = (
+        click.option("--json", "file", type=FILE, help="Where the results go; a new file in var/bench if not given."),
+        click.option("--connections", type=POSITIVE, default=32, show_default=True),
+        click.option("--rounds", type=POSITIVE, default=rounds, show_default=True),
+        click.option("--seconds", type=POSITIVE, default=1, show_default=True, help="Length of a measurement."),
+        click.option("--only", type=click.Choice(list(TITLES)), multiple=True, help="Measure this scenario only."),
+    )
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        for option in (
-            click.option(
-                "--json", "file", type=FILE, help="Where the results go; a new file in var/bench if not given."
-            ),
-            click.option("--also", type=click.Choice(_CONTENDERS), multiple=True, help="Measure this contender too."),
-            click.option("--connections", type=POSITIVE, default=32, show_default=True),
-            click.option("--rounds", type=POSITIVE, default=rounds, show_default=True),
-            click.option("--seconds", type=POSITIVE, default=1, show_default=True, help="Length of a measurement."),
-            click.option("--only", type=click.Choice(NAMES), multiple=True, help="Measure this scenario only."),
-        ):
+        for option in options:
             command = option(command)
         return command
 
@@ -78,22 +73,21 @@ def measuring(rounds: int) -> Callable[[Callable[..., None]], Callable[..., None
 @measuring(rounds=5)
 @click.option("--latency/--no-latency", default=True, help="Measure latencies at half load too.")
 def run(**options: Any) -> None:
-    """Measure all scenarios beside nginx and others, with latencies (the default)."""
-    _run(_CONTENDERS, **options)
+    """Measure scenarios beside nginx and others, with latencies (the default)."""
+    _run((), **options)
 
 
 @main.command()
 @measuring(rounds=3)
 def quick(**options: Any) -> None:
     """Have a rough look: few contenders, no latencies."""
-    _run(QUICK, latency=False, **options)
+    _run(NOT_QUICK, latency=False, **options)
 
 
 def _run(
-    contenders: Collection[str],
+    without: Sequence[str],
     *,
     only: Sequence[str],
-    also: Collection[str],
     seconds: int,
     rounds: int,
     connections: int,
@@ -101,26 +95,25 @@ def _run(
     file: Path | None,
 ) -> None:
     settings = Settings(seconds, rounds, connections, *two_cores())
-    names = only or DEFAULT_NAMES
+    names = only or _DEFAULT
     programs = {"nginx": find_program("nginx", "nginx-light"), "wrk": find_program("wrk", "wrk")}
     surroundings, begun = machine.machine(), datetime.now(UTC).isoformat(timespec="seconds")
-    taking_part = {name for each in scenarios(SignedIn()) if each.name in names for name in each.requests}
-    wanted = taking_part & {*contenders, *also, *RIVALS}
+    wanted = {name for each in scenarios(SignedIn()) if each.name in names for name in each.requests} - {*without}
     with testbed(settings.core, settings.other_core) as running:
-        running.start(wanted, many_users="mix_many_users" in names)
+        running.start({EDGE, *wanted})
         chosen = [scenario for scenario in scenarios(running.who) if scenario.name in names]
         measured = Rounds(pairs_of(chosen, running), running.upstream, settings)
-        tables = measured.run()
+        samples = measured.run()
         failures = [f"{pair}: {why}" for pair, why in measured.failures.items()]
-        delays, late = measure_latencies(measured.good, tables, settings) if latency else ([], [])
+        delays, late = measure_latencies(measured.good, samples, settings) if latency else ([], [])
     missing = [f"{LABELS[name]} was not found" for name in sorted(wanted - set(running.contenders))]
-    conditions = (*(() if contenders == QUICK else CONDITIONS), *missing)
+    conditions = (*(() if without else CONDITIONS), *running.notes, *missing)
     versions = machine.versions(programs)
-    results = Results(begun, surroundings, versions, settings, tables, tuple(delays), conditions, (*failures, *late))
+    results = Results(begun, surroundings, versions, settings, samples, tuple(delays), conditions, (*failures, *late))
     print(f"\n{report.report(results)}\n")
     if file is None:
-        _OUT.mkdir(parents=True, exist_ok=True)
         file = _OUT / f"run-{begun.partition('+')[0].replace(':', '').replace('-', '')}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(results.to_json())
     print(f"Written: {file}")
     sys.exit(1 if results.failures else 0)
@@ -145,23 +138,13 @@ def show(file: Path, markdown: bool) -> None:
 
 
 @main.command()
-@click.option("--only", type=click.Choice(NAMES), default="mix", show_default=True, help="The scenario.")
+@click.option("--only", type=click.Choice(_DEFAULT), default="mix", show_default=True, help="The scenario.")
 @click.option("--seconds", type=POSITIVE, default=10, show_default=True, help="Length of the recording.")
 @click.option("--top", is_flag=True, help="Print the functions that take the most time instead.")
 def profile(only: str, seconds: int, top: bool) -> None:
     """Record a flame graph of the gateway in a scenario with py-spy."""
     print(profiling.profile(only, seconds, _OUT, top=top))
 
-
-def _add(name: str, text: str, measure: Callable[[int], str], size: int) -> None:
-    count = click.option("--count", type=POSITIVE, default=size, show_default=True)
-    main.command(name, help=text)(count(lambda count: print(f"\n{measure(count)}")))
-
-
-_add("workers", "Measure several workers on as many cores beside one on one.", workers.run, 2)
-_add("idle", "Measure the memory of idle connections, and the latency of active ones beside them.", idle.run, 10_000)
-_add("large", "Send so many MiB down and up: intact, and with how much memory.", large.run, 1024)
-_add("sessions", "Measure the start with so many stored sessions, and a lookup.", sessions.run, 100_000)
 
 if __name__ == "__main__":
     main(prog_name="python -m bench")

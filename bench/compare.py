@@ -11,7 +11,7 @@ from enum import Enum
 
 from bench.results import Results
 from bench.scenarios import AUTH_REQUEST, EDGE, MERCURIUS
-from bench.stats import BUSY, Spread, middle, ratios
+from bench.stats import BUSY, Spread, middle
 
 # The ranges of five rounds each are apart by chance once in 126 times, those of three once in ten.
 _LEAST_ROUNDS, _LEAST_CHANGE = 5, 0.03
@@ -23,52 +23,44 @@ class Verdict(Enum):
     BETTER = "better"
     WORSE = "worse"
     SAME = "no difference beyond the spread"
-    UNKNOWN = "unknown"
+    TOO_FEW = f"unknown: fewer than {_LEAST_ROUNDS} rounds"
+    DISTURBED = "unknown: one of the two did not have its core to itself"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A scenario's verdict with the ratios of both runs; `why` explains an unknown one."""
+    """A scenario's verdict with the ratios of both runs."""
 
     scenario: str
     base: str
     before: Spread
     after: Spread
     verdict: Verdict
-    why: str = ""
 
 
-def judge(before: list[float], after: list[float]) -> Verdict:
-    """Return the verdict on the ratios of two runs, one for each round."""
-    if min(len(before), len(after)) < _LEAST_ROUNDS:
-        return Verdict.UNKNOWN
-    old, new = Spread.of(before), Spread.of(after)
-    if abs(new.median / old.median - 1) < _LEAST_CHANGE:
+def judge(before: Spread, after: Spread) -> Verdict:
+    """Return the verdict on the ratios of two runs with enough rounds."""
+    if abs(after.median / before.median - 1) < _LEAST_CHANGE:
         return Verdict.SAME
-    if new.high < old.low:
+    if after.high < before.low:
         return Verdict.WORSE
-    return Verdict.BETTER if new.low > old.high else Verdict.SAME
+    return Verdict.BETTER if after.low > before.high else Verdict.SAME
 
 
 def compare(before: Results, after: Results) -> list[Change]:
     """Return the changes of the scenarios that both runs have."""
     changes = []
-    for scenario in dict.fromkeys(table.scenario for table in before.tables):
+    for scenario in before.samples:
         base = MERCURIUS if scenario == "graphql" else AUTH_REQUEST
-        old, new = (_ratios(run, scenario, base) for run in (before, after))
+        old, new = (Spread.of_ratios(run.rates(scenario, EDGE), run.rates(scenario, base)) for run in (before, after))
         if old and new:
-            verdict = judge(old, new)
-            why = f"fewer than {_LEAST_ROUNDS} rounds" if verdict is Verdict.UNKNOWN else ""
-            if verdict in (Verdict.BETTER, Verdict.WORSE) and _disturbed(scenario, base, before, after):
-                verdict, why = Verdict.UNKNOWN, "one of the two did not have its core to itself"
-            changes.append(Change(scenario, base, Spread.of(old), Spread.of(new), verdict, why))
+            verdict, sides = (
+                judge(old, new),
+                [run.of(scenario, name) for run in (before, after) for name in (EDGE, base)],
+            )
+            if min(map(len, sides)) < _LEAST_ROUNDS:
+                verdict = Verdict.TOO_FEW
+            elif verdict is not Verdict.SAME and any(middle(side).cpu < BUSY for side in sides):
+                verdict = Verdict.DISTURBED
+            changes.append(Change(scenario, base, old, new, verdict))
     return changes
-
-
-def _ratios(run: Results, scenario: str, base: str) -> list[float]:
-    own, other = run.rates(scenario, EDGE), run.rates(scenario, base)
-    return ratios(own, other) if len(own) == len(other) else []
-
-
-def _disturbed(scenario: str, base: str, *runs: Results) -> bool:
-    return any(middle(run.samples(scenario, name)).cpu < BUSY for run in runs for name in (EDGE, base))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.results import Results
-from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, LABELS, MERCURIUS, STRAWBERRY, TRACED, YOGA
-from bench.stats import Spread, by_cpu, ratios
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, LABELS, MERCURIUS, STORED, TRACED, WORKERS, YOGA
+from bench.stats import Spread, by_cpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,13 @@ class Goal:
 
     def ratio(self, results: Results) -> Spread | None:
         """Return the measured ratio; None if one of the two was not measured."""
-        if self.latency:
-            found = results.latency(self.scenario, self.contender), results.latency(self.scenario, self.base)
-            own, other = (list(each.p99_ms) if each else [] for each in found)
-        else:
-            own, other = (results.rates(self.scenario, name) for name in (self.contender, self.base))
-        return Spread.of(ratios(own, other)) if own and len(own) == len(other) else None
+        values = results.p99s if self.latency else results.rates
+        return Spread.of_ratios(values(self.scenario, self.contender), values(self.scenario, self.base))
 
     def cpu_ratio(self, results: Results) -> Spread | None:
         """Return the ratio of requests per CPU second; None for latencies."""
-        own, other = (results.samples(self.scenario, name) for name in (self.contender, self.base))
-        return by_cpu(own, other) if own and other and not self.latency else None
+        own, other = (results.of(self.scenario, name) for name in (self.contender, self.base))
+        return None if self.latency else by_cpu(own, other)
 
     def met(self, ratio: Spread) -> bool:
         """Return whether the median keeps the promise."""
@@ -60,9 +56,11 @@ GOALS = (
     Goal("status", 1.0, latency=True),
     Goal("mix", 1.0, latency=True),
     Goal("mix", 0.9, base=EDGE, contender=TRACED),
+    Goal("workers", 1.7, base=EDGE, contender=WORKERS),
+    Goal("sessions", 0.67, base=EDGE, contender=STORED),
+    Goal("idle", 1.1, base=EDGE, contender=IDLE, latency=True),
     Goal("graphql", 1.0, aim=1.5, base=MERCURIUS),
     Goal("graphql", 1.0, base=YOGA),
-    Goal("graphql", 1.0, base=STRAWBERRY),
 )
 
 

@@ -28,23 +28,21 @@ def machine() -> dict[str, str]:
 
 
 def versions(programs: Mapping[str, str]) -> dict[str, str]:
-    """Return versions by name, also of `programs` (name to path); the commit ends in `+` where files differ from it."""
-    commit = first_line("git", "rev-parse", "--short", "HEAD")
-    changed = first_line("git", "status", "--porcelain", "--untracked-files=no")
+    """Return versions by name, also of `programs` (name to path); the commit ends in `-dirty` where files differ."""
     # Builds without optimisations are a fifth slower or more.
     optimized = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
     python = f"{platform.python_version()}{'' if optimized else ' (built without --enable-optimizations)'}"
-    found = {"commit": f"{commit}{'+' if changed else ''}", "python": python}
+    found = {"commit": printed("git", "describe", "--always", "--dirty").strip(), "python": python}
     for name, path in programs.items():
-        number = re.search(r"[0-9]+\.[0-9.]+", first_line(path, "--version" if name == "node" else "-v"))
+        number = re.search(r"[0-9]+\.[0-9.]+", printed(path, "-v"))
         found[name] = number[0] if number else "unknown"
     return {**found, **{name: version(name) for name in _PACKAGES}}
 
 
-def first_line(*command: str) -> str:
-    """Return the first line that a command prints; empty if there is no such command."""
+def printed(*command: str) -> str:
+    """Return what a command prints; empty if there is no such command."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     except FileNotFoundError:
         return ""
-    return next(iter((done.stdout + done.stderr).splitlines()), "").strip()
+    return done.stdout + done.stderr

@@ -9,7 +9,7 @@ measured no further and is in no table.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +18,13 @@ from bench import requests, wrk
 from bench.contenders import Testbed
 from bench.programs import Program, WrongResponse, idle_seconds, say
 from bench.requests import Request
-from bench.results import Row, Sample, Settings, Table
+from bench.results import Sample, Settings
 from bench.scenarios import LABELS, Scenario
 
 T = TypeVar("T")
-# The JIT of Node takes its time.
-WARM_SECONDS = {"graphql": 3}
+Samples = Mapping[str, Mapping[str, tuple[Sample, ...]]]
+# The JIT of Node takes its time, and many sessions are read once each.
+_WARM_SECONDS = {"graphql": 3, "sessions": 5}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +51,8 @@ def pairs_of(chosen: Sequence[Scenario], testbed: Testbed) -> list[Pair]:
     for scenario in chosen:
         for name, own in scenario.requests.items():
             if program := testbed.contenders.get(name):
-                file = requests.write(
-                    own, f"127.0.0.1:{program.port}", testbed.folder / f"{scenario.name}-{name}.requests"
-                )
+                file = testbed.folder / f"{scenario.name}-{name}.requests"
+                requests.write(own, f"127.0.0.1:{program.port}", file)
                 pairs.append(Pair(scenario, name, program, file))
     return pairs
 
@@ -77,7 +77,7 @@ class Rounds:
         """The pairs that have not failed."""
         return [pair for pair in self._pairs if pair not in self.failures]
 
-    def run(self) -> tuple[Table, ...]:
+    def run(self) -> Samples:
         """Measure all rounds. Raises BenchError if a program ends."""
         for turn in range(-1, self._settings.rounds):
             for pair in rotated(self._pairs, turn):
@@ -88,12 +88,14 @@ class Rounds:
                 except WrongResponse as error:
                     self.failures[pair] = str(error)
                     say(f"failed: {pair}: {error}")
-        scenarios = dict.fromkeys(pair.scenario.name for pair in self.good)
-        return tuple(self._table([pair for pair in self.good if pair.scenario.name == name]) for name in scenarios)
+        samples: dict[str, dict[str, tuple[Sample, ...]]] = {}
+        for pair in self.good:
+            samples.setdefault(pair.scenario.name, {})[pair.contender] = tuple(self._samples[pair])
+        return samples
 
     def _prepare(self, pair: Pair) -> None:
         self._sizes[pair] = requests.verify(pair.requests, pair.program.url)
-        self._load(pair, WARM_SECONDS.get(pair.scenario.name, 1))
+        self._load(pair, _WARM_SECONDS.get(pair.scenario.name, 1))
         requests.verify_relaying(pair.requests, pair.program.url, self._upstream)
 
     def _load(self, pair: Pair, seconds: int) -> wrk.Load:
@@ -117,8 +119,3 @@ class Rounds:
         sample = Sample(load.rate, cpu / load.requests * 1e6, *shares, helpers / load.requests * 1e6)
         self._samples.setdefault(pair, []).append(sample)
         say(f"round {turn + 1}/{settings.rounds}  {pair!s:48} {sample.rate:7.0f} req/s  {sample.cpu_us:5.0f} us CPU")
-
-    def _table(self, pairs: Sequence[Pair]) -> Table:
-        scenario = pairs[0].scenario
-        rows = (Row(pair.contender, LABELS[pair.contender], tuple(self._samples[pair])) for pair in pairs)
-        return Table(scenario.name, scenario.title, tuple(rows))

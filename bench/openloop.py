@@ -7,6 +7,7 @@ not delay the next request. A latency counts from the planned time. The generato
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import json
@@ -29,8 +30,8 @@ from bench.requests import FIRST_UNIQUE, UNIQUE, read
 LOWEST_US, HIGHEST_US, DIGITS = 1, 60_000_000, 3
 LATE_US = 1000
 _GRACE_SECONDS, _LEAD_NS = 1.0, 50_000_000
-_MARK = UNIQUE.encode()
 _CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC, _ABSOLUTE = 1, 0o2004000, 1
+_LIBC = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +66,14 @@ def plan(rate: float, seconds: float, seed: int) -> list[int]:
     return times
 
 
-class Timer:
-    """A timer of the kernel for the event loop (timerfd_create(2)): event loops count in milliseconds only."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
-        self._spec = (ctypes.c_long * 4)()
-        if self.fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-
-    def set(self, at_ns: int) -> None:
-        """Become readable at a time of `time.monotonic_ns`, immediately if it has passed."""
-        self._spec[2], self._spec[3] = divmod(at_ns, 1_000_000_000)
-        self._libc.timerfd_settime(self.fd, _ABSOLUTE, ctypes.byref(self._spec), None)
-
-    def clear(self) -> None:
-        """Become unreadable."""
-        try:
-            os.read(self.fd, 8)
-        except BlockingIOError:
-            return
+def encode(histogram: HdrHistogram) -> str:
+    """Return a histogram as text."""
+    encoded = histogram.encode()
+    return encoded.decode() if isinstance(encoded, bytes) else str(encoded)
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with at most one request on it."""
+    """One keep-alive connection with at most one request on it, which was planned for `planned_ns`."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -101,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def send(self, request: bytes, planned_ns: int) -> None:
-        """Send a request that was planned for a time."""
+        """Send a request."""
         assert self._transport is not None
         self.planned_ns = planned_ns
         self._transport.write(request)
@@ -110,15 +94,11 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._complete(0)
+            self._run.complete(self, 0)
 
     def on_message_complete(self) -> None:
         """Pass the response on (called by the parser)."""
-        self._complete(self._parser.get_status_code())
-
-    def _complete(self, status: int) -> None:
-        planned, self.planned_ns = self.planned_ns, None
-        self._run.complete(self, planned, status)
+        self._run.complete(self, self._parser.get_status_code())
 
     def connection_lost(self, error: Exception | None) -> None:
         self._run.lose(self)
@@ -128,16 +108,18 @@ class Run:
     """The run of one task."""
 
     def __init__(self, task: Task, requests: Sequence[bytes], clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._clock, self._task, self._requests = clock, task, [each.split(_MARK) for each in requests]
+        self._clock, self._task = clock, task
+        self._requests = [each.split(UNIQUE.encode()) for each in requests]
         self._histogram = HdrHistogram(LOWEST_US, HIGHEST_US, DIGITS)
-        self._idle: list[Connection] = []
         self._connections: list[Connection] = []
+        self._idle: list[Connection] = []
         self._waiting: deque[int] = deque()
         self._times = plan(task.rate, task.seconds, task.seed)
         self._sent = self._next = self._done = self._failed = self._late = 0
         self._unique = FIRST_UNIQUE + time.time_ns() // 1_000_000 % 8_000_000 * 10
         self._start_ns = 0
-        self._timer = Timer()
+        # A timer of the kernel (timerfd_create(2)): event loops count in milliseconds only.
+        self._timer: int = _LIBC.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
         self._over = asyncio.Event()
 
     async def run(self) -> Outcome:
@@ -146,14 +128,12 @@ class Run:
         for _ in range(self._task.connections):
             _, connection = await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._task.port)
             self.add(connection)
-        loop.add_reader(self._timer.fd, self.tick)
+        loop.add_reader(self._timer, self.tick)
         self._start_ns = self._clock() + _LEAD_NS
         self._arm()
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._task.seconds + _GRACE_SECONDS):
                 await self._over.wait()
-        except TimeoutError:
-            pass
         return self.outcome()
 
     def add(self, connection: Connection) -> None:
@@ -162,14 +142,12 @@ class Run:
         self._idle.append(connection)
 
     def _arm(self) -> None:
-        if self._next < len(self._times):
-            self._timer.set(self._start_ns + self._times[self._next])
-        elif self._done == len(self._times):
-            self._over.set()
+        """Set the timer to the next planned time, or stop it after the last one; it is not readable until then."""
+        at = self._start_ns + self._times[self._next] if self._next < len(self._times) else 0
+        _LIBC.timerfd_settime(self._timer, _ABSOLUTE, (ctypes.c_long * 4)(0, 0, *divmod(at, 1_000_000_000)), None)
 
     def tick(self) -> None:
         """Send what is due, or queue it until a connection is idle."""
-        self._timer.clear()
         now = self._clock()
         while self._next < len(self._times) and (planned := self._start_ns + self._times[self._next]) <= now:
             self._next += 1
@@ -183,13 +161,14 @@ class Run:
     def _send(self, connection: Connection, planned_ns: int) -> None:
         parts = self._requests[self._sent % len(self._requests)]
         self._sent += 1
-        connection.send(parts[0] if len(parts) == 1 else (b"%d" % (self._unique + self._sent)).join(parts), planned_ns)
+        connection.send((b"%d" % (self._unique + self._sent)).join(parts), planned_ns)
 
-    def complete(self, connection: Connection, planned_ns: int | None, status: int) -> None:
+    def complete(self, connection: Connection, status: int) -> None:
         """Record a response; its connection sends the request that has waited longest."""
-        self._failed += planned_ns is None or status != 200
-        if planned_ns is not None:
-            self._record(self._clock() - planned_ns)
+        planned, connection.planned_ns = connection.planned_ns, None
+        self._failed += planned is None or status != 200
+        if planned is not None:
+            self._record(self._clock() - planned)
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         else:
@@ -213,9 +192,7 @@ class Run:
         pending = [each.planned_ns for each in self._connections if each.planned_ns is not None]
         for planned in [*pending, *self._waiting]:
             self._record(now - planned)
-        encoded = self._histogram.encode()
-        text = encoded.decode() if isinstance(encoded, bytes) else str(encoded)
-        return Outcome(len(self._times), unanswered, failed, self._late, text)
+        return Outcome(len(self._times), unanswered, failed, self._late, encode(self._histogram))
 
 
 def main() -> None:
@@ -223,8 +200,7 @@ def main() -> None:
     task = Task(**json.load(sys.stdin))
     # A pause of its own would look like one of the server.
     gc.disable()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(Run(task, read(Path(task.file))).run())
+    outcome = uvloop.run(Run(task, read(Path(task.file))).run())
     print(json.dumps(asdict(outcome)), flush=True)
     # The closing of connections is no failure.
     os._exit(0)

@@ -15,7 +15,7 @@ from bench.scenarios import EDGE, Scenario, scenarios
 
 # The thread that writes sessions, while it has nothing to write.
 _IDLE = "_worker (concurrent/futures/thread.py)"
-_TOP, _SAMPLES_PER_SECOND, _CONNECTIONS, _EXTRA_SECONDS = 40, 250, 32, 30
+_TOP, _CONNECTIONS, _EXTRA_SECONDS = 40, 32, 30
 
 
 def profile(name: str, seconds: int, folder: Path, *, top: bool = False) -> str:
@@ -29,18 +29,15 @@ def profile(name: str, seconds: int, folder: Path, *, top: bool = False) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"profile-{name}.{'txt' if top else 'svg'}"
     with testbed(core, other) as running:
-        running.start((), many_users=name == "mix_many_users")
+        running.start({EDGE})
         chosen = next(each for each in scenarios(running.who) if each.name == name)
-        (pair,) = pairs_of([Scenario(name, chosen.title, {EDGE: chosen.requests[EDGE]})], running)
-        gateway = pair.program
-        wrk.run(gateway, pair.file, seconds=1, connections=_CONNECTIONS, cores=other)
-        command = [
-            *pinned(other), spy, "record", "--pid", str(gateway.pid), "--duration", str(seconds), "--format",
-            "raw" if top else "flamegraph", "--rate", str(_SAMPLES_PER_SECOND), "--output", str(file),
-        ]  # fmt: skip
+        (pair,) = pairs_of([Scenario(name, "", {EDGE: chosen.requests[EDGE]})], running)
+        wrk.run(pair.program, pair.file, seconds=1, connections=_CONNECTIONS, cores=other)
+        command = [*pinned(other), spy, "record", "--pid", str(pair.program.pid), "--duration", str(seconds)]
+        command += ["--rate", "250", "--format", "raw" if top else "flamegraph", "--output", str(file)]
         say(f"recording {name} for {seconds} s")
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-            load = wrk.run(gateway, pair.file, seconds=seconds + 2, connections=_CONNECTIONS, cores=other)
+            load = wrk.run(pair.program, pair.file, seconds=seconds + 2, connections=_CONNECTIONS, cores=other)
             output, _ = process.communicate(timeout=_EXTRA_SECONDS)
         if process.returncode != 0:
             raise BenchError(f"py-spy failed: {output.strip()[-300:]}")
@@ -49,18 +46,12 @@ def profile(name: str, seconds: int, folder: Path, *, top: bool = False) -> str:
 
 
 def most(raw: str) -> str:
-    """Return the functions that were on top of the stack, and those that were anywhere in it, by their share."""
-    own, total = Counter[str](), Counter[str]()
+    """Return the functions that were on top of the stack most often, with their share."""
+    counts = Counter[str]()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
         # "name (path.py:12)": all lines of a function are counted together.
-        functions = [frame.rpartition(":")[0] + ")" if ":" in frame else frame for frame in stack.split(";")]
-        if functions[-1] == _IDLE:
-            continue
-        own[functions[-1]] += int(count)
-        total.update({function: int(count) for function in functions})
-    every = sum(own.values()) or 1
-    return "\n\n".join(
-        report.grid(["", title], [[name, f"{count / every:.1%}"] for name, count in counts.most_common(_TOP)])
-        for title, counts in (("itself", own), ("with what it calls", total))
-    )
+        counts[stack.rpartition(";")[2].rpartition(":")[0] + ")"] += int(count)
+    del counts[_IDLE]
+    rows = [[name, f"{count / counts.total():.1%}"] for name, count in counts.most_common(_TOP)]
+    return report.grid(["", "share"], rows)

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -24,10 +25,10 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).resolve().parents[1]
-_START_SECONDS, _STOP_SECONDS = 30.0, 10.0
+_START_SECONDS, _STOP_SECONDS, _EXTRA_SECONDS = 30.0, 10.0, 20.0
 _TICKS = os.sysconf("SC_CLK_TCK")
-_CONFIGURING = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NATS_", "NOETL_", "ROUTER_")
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+# Any other variable could configure the programs.
+_KEPT = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 Cores = int | str
@@ -79,15 +80,6 @@ def free_port() -> int:
         return port
 
 
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without variables that would configure the programs."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_CONFIGURING) and name.lower() not in _PROXIES
-    }
-
-
 def two_cores() -> tuple[int, int]:
     """Return the core of the contender and the core of everything else; the same one twice if there is only one."""
     cores = sorted(os.sched_getaffinity(0))
@@ -98,6 +90,37 @@ def pinned(cores: Cores) -> list[str]:
     """Return the words before a command that pin it to cores and end it together with this process."""
     words = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
     return [*words, find_program("taskset", "util-linux"), "-c", str(cores)]
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a program: what every program needs, and `more`."""
+    return {**{name: os.environ[name] for name in _KEPT if name in os.environ}, **(more or {})}
+
+
+def generate_load(
+    command: Sequence[str], cores: Cores, target: Program, seconds: float, *, task: str = "", more: Mapping[str, str]
+) -> str:
+    """Run a load generator to its end, check and trim its target, and return what it prints. Raises BenchError."""
+    name = Path(command[-1]).name if command[0] == sys.executable else Path(command[0]).name
+    try:
+        done = subprocess.run(
+            [*pinned(cores), *command],
+            input=task,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment(more),
+            timeout=seconds + _EXTRA_SECONDS,
+            check=False,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"{name} did not end within {seconds + _EXTRA_SECONDS:g} s") from None
+    if done.returncode != 0:
+        raise BenchError(f"{name} ended with exit code {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
+    target.check()
+    target.trim()
+    return done.stdout
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -114,9 +137,9 @@ class Program:
     """One program, which listens on `port` of 127.0.0.1.
 
     Args:
-        ready: the path that responds once it is ready; None if it is ready when it accepts connections.
         log: the file that receives its output.
-        environment: variables added to the clean environment.
+        ready: the path that responds once it is ready; None if it is ready when it accepts connections.
+        environment: variables added to those that every program has.
         growing: files that receive a line per request; `trim` empties them.
         helpers: programs on other cores that it needs for a request; their CPU time is reported separately.
     """
@@ -150,7 +173,7 @@ class Program:
             self._process = subprocess.Popen(
                 [*pinned(self.cores), *self.command],
                 cwd=ROOT,
-                env={**clean_environment(), **self.environment},
+                env=environment(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -169,10 +192,11 @@ class Program:
             return False
 
     def check(self) -> None:
-        """Raise BenchError if the program has ended."""
+        """Raise BenchError with the end of its output if the program has ended."""
         code = self._process.poll() if self._process else None
         if code is not None:
-            raise BenchError(f"{self.name} ended with exit code {code}:\n{self.tail()}")
+            lines = self.log.read_text(errors="replace").splitlines()[-15:]
+            raise BenchError("\n".join((f"{self.name} ended with exit code {code}:", *lines)))
 
     def stop(self) -> None:
         """Send SIGTERM, and SIGKILL after a deadline."""
@@ -186,61 +210,32 @@ class Program:
             process.kill()
             process.wait()
 
-    def tail(self, lines: int = 15) -> str:
-        """Return the last lines of its output."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
-
     def trim(self) -> None:
         """Empty the growing files."""
         for path in self.growing:
             os.truncate(path, 0)
 
-    def pids(self) -> list[int]:
-        """Return the ids of its process and of all descendants. Raises BenchError if it is not running."""
-        return _family(self.pid)
-
     def cpu_seconds(self) -> float:
-        """Return the CPU seconds that it and its descendants have used so far."""
-        return sum(map(cpu_seconds, self.pids()))
+        """Return the CPU seconds that it and its descendants have used so far (proc(5), /proc/pid/stat)."""
+        # The name, in parentheses, may contain any character; the fields are counted from its end.
+        stats = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in family(self.pid))
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / _TICKS
+
+    def memory(self) -> int:
+        """Return the bytes that it and its descendants hold in memory (proc(5), /proc/pid/statm)."""
+        pages = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in family(self.pid))
+        return sum(map(int, pages)) * resource.getpagesize()
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """Return the ids of a process and of all its descendants."""
     children = [int(word) for task in Path(f"/proc/{pid}/task").glob("*/children") for word in task.read_text().split()]
-    return [pid, *(each for child in children for each in _family(child))]
+    return [pid, *(each for child in children for each in family(child))]
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process has used so far (proc(5), /proc/pid/stat)."""
-    # The name, in parentheses, may contain any character; the fields are counted from its end.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def idle_seconds(cores: Cores) -> float:
-    """Return the seconds since boot in which cores were idle, added up (proc(5), /proc/stat)."""
-    lines = dict(line.split(maxsplit=1) for line in Path("/proc/stat").read_text().splitlines())
-    fields = [lines[f"cpu{core}"].split() for core in str(cores).split(",")]
-    return sum(int(each[3]) + int(each[4]) for each in fields) / _TICKS
-
-
-def resident_bytes(pids: Sequence[int]) -> int:
-    """Return the bytes that processes hold in memory now."""
-    return sum(_memory(pid, "VmRSS") for pid in pids)
-
-
-def peak_bytes(pids: Sequence[int]) -> int:
-    """Return the most bytes that processes held in memory since `reset_peak`, as the kernel recorded it."""
-    return sum(_memory(pid, "VmHWM") for pid in pids)
-
-
-def reset_peak(pids: Sequence[int]) -> None:
-    """Reset the recorded peak of memory."""
-    for pid in pids:
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
-
-
-def _memory(pid: int, name: str) -> int:
-    found = re.search(rf"^{name}:\s+([0-9]+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    if found is None:
-        raise BenchError(f"the memory of process {pid} can't be read")
-    return int(found[1]) * 1024
+def idle_seconds(core: int) -> float:
+    """Return the seconds since boot in which a core was idle (proc(5), /proc/stat)."""
+    fields = re.search(rf"^cpu{core} (.+)$", Path("/proc/stat").read_text(), re.MULTILINE)
+    assert fields is not None, f"core {core} is in /proc/stat, since this process may use it"
+    values = fields[1].split()
+    return (int(values[3]) + int(values[4])) / _TICKS

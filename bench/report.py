@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tabulate import tabulate
 
 from bench.compare import Change
 from bench.goals import findings
-from bench.results import Latency, Results, Sample, Table
-from bench.scenarios import AUTH_REQUEST, FLOOR, LABELS, MERCURIUS
-from bench.stats import Spread, by_cpu, middle, ratios, remark
+from bench.results import Latency, Results, Sample
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, LABELS, MERCURIUS, STORED, TITLES, WORKERS
+from bench.stats import Spread, by_cpu, middle, remark
 
 TEXT, MARKDOWN = "simple", "github"
 _BASES = (AUTH_REQUEST, FLOOR, MERCURIUS)
+# In a scenario with one of these, the gateway itself is the base.
+_VARIANTS = {WORKERS, STORED, IDLE}
 _WIDTH, _LATE = 118, 0.01
 
 
 def report(results: Results, style: str = TEXT) -> str:
     """Return the whole report."""
-    parts = [
-        ", ".join(f"{name} {version}" for name, version in {**results.versions, **results.machine}.items()),
-    ]
+    parts = [", ".join(f"{name} {version}" for name, version in {**results.versions, **results.machine}.items())]
     if results.failures:
         parts.append("FAILED, and in no table:\n" + bullets(results.failures))
-    for table in results.tables:
-        parts.append(f"{table.scenario}: {table.title}\n\n" + rates(table, style))
+    for scenario, samples in results.samples.items():
+        parts.append(f"{scenario}: {TITLES[scenario]}\n\n" + rates(samples, style))
     if results.latencies:
         parts.append("Latencies at half load\n\n" + latencies(results.latencies, style))
     if found := goals(results, style):
@@ -35,27 +35,21 @@ def report(results: Results, style: str = TEXT) -> str:
     return "\n\n".join(parts)
 
 
-def rates(table: Table, style: str = TEXT) -> str:
+def rates(contenders: Mapping[str, Sequence[Sample]], style: str = TEXT) -> str:
     """Return the rates of a scenario, with the ratios to each base, by rate and by CPU time, and remarks below."""
-    bases = [row for name in _BASES if (row := table.row(name))]
-    heads = [
-        "",
-        "req/s",
-        "(min-max)",
-        "CPU us/req",
-        *(head for base in bases for head in (f"to {base.label}", "by CPU")),
-    ]
+    bases = [name for name in (*_BASES, *([EDGE] if _VARIANTS & contenders.keys() else [])) if name in contenders]
+    heads = ["", "req/s", "(min-max)", "CPU us/req"]
+    heads += [head for base in bases for head in (f"to {LABELS[base]}", "by CPU")]
     rows, remarks = [], []
-    for row in table.rows:
-        spread, mid = Spread.of(row.rates), middle(row.samples)
-        rows.append([row.label, f"{spread.median:.0f}", f"{spread.low:.0f}-{spread.high:.0f}", cost(mid)])
-        for base in bases:
-            rows[-1] += [
-                str(Spread.of(ratios(row.rates, base.rates))),
-                f"{by_cpu(row.samples, base.samples).median:.2f}",
-            ]
+    for name, samples in contenders.items():
+        own = [sample.rate for sample in samples]
+        spread, mid = Spread.of(own), middle(samples)
+        rows.append([LABELS[name], f"{spread.median:.0f}", f"{spread.low:.0f}-{spread.high:.0f}", cost(mid)])
+        for base in (contenders[each] for each in bases):
+            ratio, cpu = Spread.of_ratios(own, [sample.rate for sample in base]), by_cpu(samples, base)
+            rows[-1] += [str(ratio or ""), f"{cpu.median:.2f}" if cpu else ""]
         if doubt := remark(mid):
-            remarks.append(f"{row.label} {doubt}")
+            remarks.append(f"{LABELS[name]} {doubt}")
     return "\n\n".join(filter(None, (grid(heads, rows, style), bullets(["; ".join(remarks)] if remarks else []))))
 
 
@@ -71,10 +65,9 @@ def latencies(found: Sequence[Latency], style: str = TEXT) -> str:
     for each in found:
         remarks = [f"{each.unanswered / each.planned:.0%} without response"] if each.unanswered else []
         remarks += [f"upper bound: the generator was late for {each.late:.0%}"] if each.late > _LATE else []
-        rows.append([
-            each.scenario, each.label, f"{each.rate:.0f}", *(f"{ms:.2f}" for ms in each.percentiles.values()),
-            f"{min(each.p99_ms):.2f}-{max(each.p99_ms):.2f}", ", ".join(remarks),
-        ])  # fmt: skip
+        times = [f"{ms:.2f}" for ms in each.percentiles.values()]
+        passes = f"{min(each.p99_ms):.2f}-{max(each.p99_ms):.2f}"
+        rows.append([each.scenario, LABELS[each.contender], f"{each.rate:.0f}", *times, passes, ", ".join(remarks)])
     return grid(heads, rows, style)
 
 
@@ -85,28 +78,15 @@ def goals(results: Results, style: str = TEXT) -> str:
         goal = found.goal
         sign, aim = "<=" if goal.latency else ">=", f" (aim {goal.aim:g})" if goal.aim else ""
         measured = (str(ratio or "") for ratio in (found.ratio, found.by_cpu, found.floor))
-        rows.append([str(goal), f"{sign} {goal.bound:g}{aim}", *measured, met(goal.met(found.ratio))])
+        verdict = "met" if goal.met(found.ratio) else "NOT MET"
+        rows.append([str(goal), f"{sign} {goal.bound:g}{aim}", *measured, verdict])
     return grid(["", "goal", "measured", "by CPU", "the floor", "verdict"], rows, style) if rows else ""
 
 
 def comparison(changes: Sequence[Change]) -> str:
     """Return the table of a comparison."""
-    rows = [
-        [
-            each.scenario,
-            LABELS[each.base],
-            each.before,
-            each.after,
-            ": ".join(filter(None, (each.verdict.value, each.why))),
-        ]
-        for each in changes
-    ]
+    rows = [[each.scenario, LABELS[each.base], each.before, each.after, each.verdict.value] for each in changes]
     return grid(["", "ratio to", "before", "after", ""], rows)
-
-
-def met(kept: bool) -> str:
-    """Return the word for a promise that was kept or not."""
-    return "met" if kept else "NOT MET"
 
 
 def grid(heads: Sequence[str], rows: Iterable[Sequence[object]], style: str = TEXT) -> str:
@@ -135,6 +115,6 @@ def _settings(results: Results) -> list[str]:
     cpu = "by CPU: the ratio of requests per CPU second of the contender, for machines that others use too"
     latencies = (
         "latencies: an open-loop generator with planned times of independent arrivals, the same rate for everyone "
-        "(half of the lower of the gateway's and nginx's peaks), counted from the planned time"
+        "(half of the lowest peak among those that are compared), counted from the planned time"
     )
     return [rounds, cpu, *([latencies] if results.latencies else [])]

@@ -6,7 +6,6 @@ request to the next.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,27 +20,12 @@ UNIQUE, FIRST_UNIQUE = "@@@@@@@@", 10_000_000
 _VERIFIED_OF_EACH_KIND, _COUNTED, _SETTLE_SECONDS = 3, 20, 10
 
 
-class Matching:
-    """Equal to every text that a pattern matches completely: for ids and times that differ in each response."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = re.compile(pattern)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, str) and bool(self._pattern.fullmatch(other))
-
-    def __hash__(self) -> int:
-        return hash(self._pattern)
-
-    def __repr__(self) -> str:
-        return f"a text that matches {self._pattern.pattern}"
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request with its expected JSON.
 
     Args:
+        expected: what the JSON of the response is equal to; `unittest.mock.ANY` stands for what differs each time.
         kind: a name; the responses to requests of one kind have the same size.
         guarded: without its `authorization` field the response must be 401.
         relayed: each request leads to one request to the upstream; otherwise to none.
@@ -56,20 +40,22 @@ class Request:
     guarded: bool = False
     relayed: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
     def to_bytes(self, host: str) -> bytes:
         """Return the request as it is sent."""
         fields = {"host": host, **self.headers}
         if self.body or self.method != "GET":
             fields["content-length"] = str(len(self.body.encode()))
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        return f"{self.method} {self.path} HTTP/1.1\r\n{lines}\r\n{self.body}".encode()
+        return f"{self} HTTP/1.1\r\n{lines}\r\n{self.body}".encode()
 
 
-def write(requests: Iterable[Request], host: str, file: Path) -> Path:
-    """Write a list for the load generators: each request after a line with its length. Return the file."""
+def write(requests: Iterable[Request], host: str, file: Path) -> None:
+    """Write a list for the load generators: each request after a line with its length."""
     data = (request.to_bytes(host) for request in requests)
     file.write_bytes(b"".join(b"%d\n%b" % (len(each), each) for each in data))
-    return file
 
 
 def read(file: Path) -> list[bytes]:
@@ -90,7 +76,7 @@ def verify(requests: Sequence[Request], url: str) -> float:
     """
     counts: Counter[str] = Counter()
     sizes: dict[str, int] = {}
-    with httpx.Client(base_url=url, timeout=5, trust_env=False, headers={"accept-encoding": "identity"}) as client:
+    with _client(url) as client:
         for request in requests:
             counts[request.kind] += 1
             if counts[request.kind] <= _VERIFIED_OF_EACH_KIND:
@@ -104,13 +90,17 @@ def verify_relaying(requests: Sequence[Request], url: str, upstream: Program) ->
     # Requests of the warm-up may still be on their way.
     wait_until(lambda: _served(upstream) + 1 == _served(upstream), _SETTLE_SECONDS, "end of the warm-up")
     before = _served(upstream)
-    with httpx.Client(base_url=url, timeout=5, trust_env=False) as client:
+    with _client(url) as client:
         for request in some:
-            _send(client, request, request.path, request.headers)
+            _send(client, request)
     # The request for the count counts itself.
     count, expected = _served(upstream) - before - 1, sum(request.relayed for request in some)
     if count != expected:
         raise WrongResponse(f"{len(some)} requests made {count} requests to the upstream instead of {expected}")
+
+
+def _client(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=5, trust_env=False, headers={"accept-encoding": "identity"})
 
 
 def _served(upstream: Program) -> int:
@@ -119,26 +109,25 @@ def _served(upstream: Program) -> int:
 
 
 def _verified_size(client: httpx.Client, request: Request, *, check_guard: bool) -> int:
-    where = f"{request.method} {request.path}"
-    response = _send(client, request, where, request.headers)
+    response = _send(client, request)
     try:
         received = response.json()
     except ValueError:
         received = None
     if response.status_code != 200 or request.expected != received:
-        raise WrongResponse(f"{where}: unexpected response {response.status_code}: {response.text[:300]}")
+        raise WrongResponse(f"{request}: unexpected response {response.status_code}: {response.text[:300]}")
     if request.guarded and check_guard:
-        anonymous = {name: value for name, value in request.headers.items() if name != "authorization"}
-        status = _send(client, request, where, anonymous).status_code
+        status = _send(client, request, without="authorization").status_code
         if status != 401:
-            raise WrongResponse(f"{where}: without a session 401 was expected, not {status}")
+            raise WrongResponse(f"{request}: without a session 401 was expected, not {status}")
     head = sum(len(name) + len(value) + 4 for name, value in response.headers.raw)
     return len(f"HTTP/1.1 200 {response.reason_phrase}\r\n\r\n") + head + len(response.content)
 
 
-def _send(client: httpx.Client, request: Request, where: str, headers: Mapping[str, str]) -> httpx.Response:
+def _send(client: httpx.Client, request: Request, without: str = "") -> httpx.Response:
     path, body = (text.replace(UNIQUE, str(FIRST_UNIQUE)) for text in (request.path, request.body))
+    headers = {name: value for name, value in request.headers.items() if name != without}
     try:
-        return client.request(request.method, path, headers=dict(headers), content=body)
+        return client.request(request.method, path, headers=headers, content=body)
     except httpx.HTTPError as error:
-        raise WrongResponse(f"{where}: {type(error).__name__}: {error}") from None
+        raise WrongResponse(f"{request}: {type(error).__name__}: {error}") from None

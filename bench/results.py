@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.programs import BenchError
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +46,6 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A contender in a scenario, with a sample for each round."""
-
-    contender: str
-    label: str
-    samples: tuple[Sample, ...]
-
-    @property
-    def rates(self) -> list[float]:
-        """The rate of each round."""
-        return [sample.rate for sample in self.samples]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A scenario with its rows."""
-
-    scenario: str
-    title: str
-    rows: tuple[Row, ...]
-
-    def row(self, contender: str) -> Row | None:
-        """Return the row of a contender, if it took part."""
-        return next((row for row in self.rows if row.contender == contender), None)
-
-
-@dataclass(frozen=True, slots=True)
 class Latency:
     """Latencies at a rate of arrivals, counted from the planned time, in milliseconds.
 
@@ -85,7 +58,6 @@ class Latency:
 
     scenario: str
     contender: str
-    label: str
     rate: float
     p99_ms: tuple[float, ...]
     percentiles: Mapping[str, float]
@@ -96,31 +68,36 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A whole run. `conditions` is what the reader has to know, `failures` who responded wrongly and is in no table."""
+    """A whole run.
+
+    Args:
+        samples: by scenario and contender, a sample for each round.
+        conditions: what the reader has to know.
+        failures: who responded wrongly, and has no samples or latencies.
+    """
 
     measured_at: str
     machine: Mapping[str, str]
     versions: Mapping[str, str]
     settings: Settings
-    tables: tuple[Table, ...]
+    samples: Mapping[str, Mapping[str, tuple[Sample, ...]]]
     latencies: tuple[Latency, ...] = ()
     conditions: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     schema_version: int = SCHEMA
 
-    def samples(self, scenario: str, contender: str) -> tuple[Sample, ...]:
+    def of(self, scenario: str, contender: str) -> tuple[Sample, ...]:
         """Return a contender's rounds; empty if it did not take part."""
-        rows = (table.row(contender) for table in self.tables if table.scenario == scenario)
-        return next((row.samples for row in rows if row), ())
+        return self.samples.get(scenario, {}).get(contender, ())
 
     def rates(self, scenario: str, contender: str) -> list[float]:
         """Return the rates of a contender's rounds."""
-        return [sample.rate for sample in self.samples(scenario, contender)]
+        return [sample.rate for sample in self.of(scenario, contender)]
 
-    def latency(self, scenario: str, contender: str) -> Latency | None:
-        """Return a contender's latencies, if they were measured."""
+    def p99s(self, scenario: str, contender: str) -> list[float]:
+        """Return the 99th percentile of each pass; empty if the latencies were not measured."""
         found = (each for each in self.latencies if (each.scenario, each.contender) == (scenario, contender))
-        return next(found, None)
+        return [value for each in found for value in each.p99_ms]
 
     def to_json(self) -> str:
         """Return the text of a results file."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from unittest.mock import ANY
 
 from bench import upstream
-from bench.requests import UNIQUE, Matching, Request
+from bench.requests import UNIQUE, Request
 from bench.upstream import PATH, VARIABLES, execution_id
 
 NGINX, AUTH_REQUEST, FLOOR, RUST = "nginx", "nginx_auth_request", "floor", "noetl_gateway"
-EDGE, TRACED = "noetl_edge", "noetl_edge_traced"
-MERCURIUS, YOGA, STRAWBERRY = "mercurius", "yoga", "strawberry"
+EDGE, TRACED, WORKERS = "noetl_edge", "noetl_edge_traced", "noetl_edge_workers"
+STORED, IDLE = "noetl_edge_stored", "noetl_edge_idle"
+MERCURIUS, YOGA = "mercurius", "yoga"
+STORED_SESSIONS, IDLE_CONNECTIONS = 100_000, 10_000
 LABELS = {
     NGINX: "nginx",
     AUTH_REQUEST: "nginx + auth_request",
@@ -24,14 +27,17 @@ LABELS = {
     RUST: "Rust gateway, no session check",
     EDGE: "noetl-edge",
     TRACED: "noetl-edge, traced",
+    WORKERS: "noetl-edge, 2 workers",
+    STORED: f"noetl-edge, {STORED_SESSIONS} sessions",
+    IDLE: f"noetl-edge, {IDLE_CONNECTIONS} idle connections",
     MERCURIUS: "mercurius, jit",
     YOGA: "graphql-yoga",
-    STRAWBERRY: "strawberry",
 }
 RELAYING = (NGINX, AUTH_REQUEST, FLOOR, RUST, EDGE)
-RIVALS = (MERCURIUS, YOGA, STRAWBERRY)
-QUICK = (AUTH_REQUEST, FLOOR, EDGE)
+NOT_QUICK = (NGINX, RUST, TRACED)
 NO_SESSION_CHECK = (NGINX, RUST)
+# Measured if they are named only: their contenders take long to start, or have to be installed first.
+SPECIAL = ("workers", "sessions", "idle", "graphql")
 
 EXECUTIONS, USERS, EXECUTIONS_OF_USERS = 200, 300, 1500
 MIX = {"status": 13, "detail": 2, "catalog": 2, "executions": 1, "stats": 1, "execute": 1}
@@ -47,25 +53,30 @@ _MUTATION = (
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _CLIENT = {"user-agent": _AGENT, "accept": "application/json, text/plain, */*"}
 _JSON = {"content-type": "application/json"}
-_NEW_ID = Matching("47877[0-9]{13}")
-_STARTED = {**upstream.document("started"), "execution_id": _NEW_ID}
+_STARTED = {**upstream.document("started"), "execution_id": ANY}
 Fields = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What the clients hold: session tokens, the first one of `EMAIL`, and an id_token to trade for more."""
+    """The session tokens that the clients hold, in the order of `user`; `stored` are some of the contender STORED."""
 
     tokens: Sequence[str] = ("",)
-    id_token: str = ""
-    domain: str = ""
+    stored: Mapping[int, str] = field(default_factory=dict)
 
     def fields(self, user: int = 0) -> dict[str, str]:
         """Return the header fields of a user's requests."""
-        return {**_CLIENT, "authorization": f"Bearer {self.tokens[user]}"}
+        return fields_of(self.tokens[user])
 
 
-EMAIL, NAME, LOGIN_EMAIL = "dev@example.com", "Dev Name", "user@example.com"
+def fields_of(token: str) -> dict[str, str]:
+    """Return the header fields of the requests with a session token."""
+    return {**_CLIENT, "authorization": f"Bearer {token}"}
+
+
+def user(number: int) -> tuple[str, str]:
+    """Return the e-mail address and the name of a user; the first one has its role from gateway.yaml."""
+    return (f"user{number:06}@bench.example", f"User {number:06}") if number else ("dev@example.com", "Dev Name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,33 +92,38 @@ def scenarios(who: SignedIn) -> tuple[Scenario, ...]:
     """Return all scenarios."""
     fields = who.fields()
     ids = [execution_id(number) for number in range(EXECUTIONS_OF_USERS)]
-    polls = [_of_kind("status", fields, each) for each in ids[:EXECUTIONS]]
-    details = [_of_kind("detail", fields, each) for each in ids[:EXECUTIONS]]
+    polls = [request_of("status", fields, each) for each in ids[:EXECUTIONS]]
+    details = [request_of("detail", fields, each) for each in ids[:EXECUTIONS]]
     everyone = [who.fields(user) for user in range(len(who.tokens))]
     turn = f"{EXECUTIONS} executions in turn"
-    small, large = "/noetl/dashboard/stats", "/noetl/results/large"
-    same = Request("same", "GET", small, upstream.document("stats"), fields, guarded=True)
-    large_one = Request("large", "GET", large, upstream.large(), fields, guarded=True)
+    users = f"{USERS} users with {EXECUTIONS_OF_USERS} executions"
     return (
         _relayed("status", f"GET /noetl/executions/{{id}}/status, {turn}", polls),
         _relayed("detail", f"GET /noetl/executions/{{id}}?page=1&page_size=100, {turn}", details),
-        _relayed("stats", f"GET {small}?x=N, each with another N", [_of_kind("stats", fields)]),
-        _relayed("execute", "POST /noetl/execute, each with another workload", [_of_kind("execute", fields)]),
+        _relayed("stats", "GET /noetl/dashboard/stats?x=N, each with another N", [request_of("stats", fields)]),
+        _relayed("execute", "POST /noetl/execute, each with another workload", [request_of("execute", fields)]),
         _relayed("mix", "the mix of one user", mix([fields], ids[:EXECUTIONS], _BLOCKS), (*RELAYING, TRACED)),
-        _relayed(
-            "mix_many_users",
-            f"the mix of {USERS} users with {EXECUTIONS_OF_USERS} executions",
-            mix(everyone, ids, _BLOCKS_OF_USERS),
-        ),
-        _relayed("relay_same", f"GET {small}, the same bytes each time", [same]),
-        _relayed("relay_large", f"GET {large}, 1 MiB", [large_one]),
+        _relayed("mix_many_users", f"the mix of {users}", mix(everyone, ids, _BLOCKS_OF_USERS)),
         _beside_polls("executionStatus", f"POST /graphql, {turn}", polls, graphql_polls(fields)),
         _beside_polls("executePlaybook", "POST /graphql, each with other variables", polls, [_mutation(fields)]),
         _beside_polls("validate", "POST /api/auth/validate", polls, [_validate(who)]),
-        _beside_polls("me", "GET /api/auth/me", polls, [me(who)]),
-        _beside_polls("login", "POST /api/auth/login: RS256 verified, session on disk", polls, [_login(who)], (EDGE,)),
+        _beside_polls("me", "GET /api/auth/me", polls, [me(0, who.tokens[0])]),
+        Scenario("workers", "POST /api/auth/validate", {EDGE: [_validate(who)], WORKERS: [_validate(who)]}),
         Scenario(
-            "graphql", f"executionStatus, POST /graphql, {turn}", dict.fromkeys((*RIVALS, EDGE), graphql_polls(fields))
+            "sessions",
+            "GET /api/auth/me, sessions at random",
+            {
+                EDGE: [me(number, token) for number, token in enumerate(who.tokens)],
+                STORED: [me(number, token) for number, token in who.stored.items()],
+            },
+        ),
+        Scenario(
+            "idle", f"the polls of status, beside {IDLE_CONNECTIONS} idle connections", {EDGE: polls, IDLE: polls}
+        ),
+        Scenario(
+            "graphql",
+            f"executionStatus, POST /graphql, {turn}",
+            dict.fromkeys((MERCURIUS, YOGA, EDGE), graphql_polls(fields)),
         ),
     )
 
@@ -117,12 +133,10 @@ def _relayed(name: str, title: str, requests: Sequence[Request], contenders: Seq
     return Scenario(name, title, {each: unguarded if each in NO_SESSION_CHECK else requests for each in contenders})
 
 
-def _beside_polls(
-    name: str, title: str, polls: Sequence[Request], own: Sequence[Request], contenders: Sequence[str] = (FLOOR, EDGE)
-) -> Scenario:
+def _beside_polls(name: str, title: str, polls: Sequence[Request], own: Sequence[Request]) -> Scenario:
     """Return a scenario in which nginx + auth_request receives status polls, since it can't do the same."""
     title += f" (at {LABELS[AUTH_REQUEST]}: the status polls)"
-    return Scenario(name, title, {AUTH_REQUEST: polls, **dict.fromkeys(contenders, own)})
+    return Scenario(name, title, {AUTH_REQUEST: polls, FLOOR: own, EDGE: own})
 
 
 def mix(users: Sequence[Fields], ids: Sequence[str], blocks: int) -> list[Request]:
@@ -141,12 +155,12 @@ def mix(users: Sequence[Fields], ids: Sequence[str], blocks: int) -> list[Reques
             user = len(requests) % len(users)
             execution = ids[(user * each + polls[user] % each) % len(ids)]
             polls[user] += kind in ("status", "detail")
-            requests.append(_of_kind(kind, users[user], execution))
+            requests.append(request_of(kind, users[user], execution))
     return requests
 
 
-def _of_kind(kind: str, fields: Fields, execution: str = "") -> Request:
-    """Return a request of the mix."""
+def request_of(kind: str, fields: Fields, execution: str = "") -> Request:
+    """Return a relayed request."""
     path = {
         "status": f"/noetl/executions/{execution}/status",
         "detail": f"/noetl/executions/{execution}?page=1&page_size=100",
@@ -159,11 +173,10 @@ def _of_kind(kind: str, fields: Fields, execution: str = "") -> Request:
         "catalog": {"resource_type": "playbook"},
         "execute": {"path": PATH, "workload": {**VARIABLES, "batch": UNIQUE}},
     }
+    expected = _STARTED if kind == "execute" else upstream.document(kind, execution)
     if kind not in bodies:
-        return Request(kind, "GET", path, upstream.document(kind, execution), fields, guarded=True)
-    expected = _STARTED if kind == "execute" else upstream.document(kind)
-    body = upstream.json_text(bodies[kind])
-    return Request(kind, "POST", path, expected, {**fields, **_JSON}, body, guarded=True)
+        return Request(kind, "GET", path, expected, fields, guarded=True)
+    return Request(kind, "POST", path, expected, {**fields, **_JSON}, upstream.json_text(bodies[kind]), guarded=True)
 
 
 def graphql_polls(fields: Fields) -> list[Request]:
@@ -176,7 +189,7 @@ def graphql_polls(fields: Fields) -> list[Request]:
 
 def _mutation(fields: Fields) -> Request:
     variables = {"name": PATH, "variables": {**VARIABLES, "batch": UNIQUE}}
-    data = {"executionId": _NEW_ID, "name": PATH, "status": "running"}
+    data = {"executionId": ANY, "name": PATH, "status": "running"}
     return _graphql("executePlaybook", fields, _MUTATION, variables, data)
 
 
@@ -186,34 +199,23 @@ def _graphql(kind: str, fields: Fields, query: str, variables: object, data: obj
     return Request(kind, "POST", "/graphql", {"data": {kind: data}}, headers, body, guarded=True)
 
 
-def _user(number: int, email: str, name: str, role: str) -> dict[str, object]:
+def _session(number: int) -> dict[str, object]:
+    email, name = user(number)
     return {
-        "user": {"user_id": number, "email": email, "display_name": name, "roles": [role]},
-        "expires_at": Matching(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00"),
+        "user": {"user_id": number + 1, "email": email, "display_name": name, "roles": ["developer"]},
+        "expires_at": ANY,
     }
 
 
 def _validate(who: SignedIn) -> Request:
-    expected = {"valid": True, **_USER, "message": "Session is valid"}
+    expected = {"valid": True, **_session(0), "message": "Session is valid"}
     body = json.dumps({"session_token": who.tokens[0]})
     return Request("validate", "POST", "/api/auth/validate", expected, {**_CLIENT, **_JSON}, body, relayed=False)
 
 
-def me(who: SignedIn) -> Request:
-    """Return the request for the user of the first session."""
-    return Request("me", "GET", "/api/auth/me", _USER, who.fields(), guarded=True, relayed=False)
+def me(number: int, token: str) -> Request:
+    """Return the request for the user of a session."""
+    return Request("me", "GET", "/api/auth/me", _session(number), fields_of(token), guarded=True, relayed=False)
 
 
-def _login(who: SignedIn) -> Request:
-    made = {
-        "status": "authenticated",
-        "session_token": Matching("[0-9a-f]{32}"),
-        "message": "Authentication successful",
-    }
-    expected = {**made, **_user(2, LOGIN_EMAIL, "User Name", "analyst")}
-    body = json.dumps({"auth0_token": who.id_token, "auth0_domain": who.domain})
-    return Request("login", "POST", "/api/auth/login", expected, {**_CLIENT, **_JSON}, body, relayed=False)
-
-
-_USER = _user(1, EMAIL, NAME, "developer")
-NAMES = tuple(scenario.name for scenario in scenarios(SignedIn()))
+TITLES = {scenario.name: scenario.title for scenario in scenarios(SignedIn())}

@@ -27,25 +27,25 @@ class Spread:
         """Return the spread of one or more values."""
         return cls(median(values), min(values), max(values))
 
+    @classmethod
+    def of_ratios(cls, values: Sequence[float], base: Sequence[float]) -> Spread | None:
+        """Return the spread of the ratios of each round; None if one side was not measured, or not as often."""
+        ratios = [value / other for value, other in zip(values, base, strict=False)]
+        return cls.of(ratios) if ratios and len(values) == len(base) else None
+
     def __str__(self) -> str:
         return f"{self.median:.2f} ({self.low:.2f}-{self.high:.2f})"
 
 
-def ratios(values: Sequence[float], base: Sequence[float]) -> list[float]:
-    """Return `values` divided by `base`, round by round. Raises ValueError if the rounds differ in number."""
-    return [value / other for value, other in zip(values, base, strict=True)]
+def by_cpu(samples: Sequence[Sample], base: Sequence[Sample]) -> Spread | None:
+    """Return the ratio of requests per CPU second, which other programs on the machine disturb less than rates."""
+    return Spread.of_ratios([each.cpu_us for each in base], [each.cpu_us for each in samples])
 
 
 def middle(samples: Sequence[Sample]) -> Sample:
     """Return a sample in which every field is the median of that field."""
     names = Sample.__dataclass_fields__
     return Sample(**{name: median(getattr(sample, name) for sample in samples) for name in names})
-
-
-def by_cpu(samples: Sequence[Sample], base: Sequence[Sample]) -> Spread:
-    """Return the ratio of requests per CPU second, which other programs on the machine disturb less than rates."""
-    costs, others = ([sample.cpu_us for sample in each] for each in (samples, base))
-    return Spread.of(ratios(others, costs))
 
 
 def remark(sample: Sample) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 FIRST_ID = 478775660589000000
 PATH = "data_pipeline/transform_data"
 VARIABLES = {"input_file": "gs://bucket/input.csv", "factor": 3}
-LARGE_BYTES = 1024 * 1024
 _DOCUMENTS = json.loads(Path(__file__).with_name("upstream.json").read_text())
 _EXECUTION, _NEW = "EXECUTION_ID", "NEW_ID"
 # nginx refuses a word of its configuration with 4,096 bytes or more.
@@ -27,13 +25,6 @@ def execution_id(number: int) -> str:
 def document(name: str, execution: str = "") -> Any:
     """Return the JSON of a response, with the id of its execution."""
     return json.loads(json_text(_DOCUMENTS[name]).replace(_EXECUTION, execution))
-
-
-@functools.cache
-def large() -> dict[str, str]:
-    """Return a document of exactly 1 MiB as `json_text` writes it, of random digits."""
-    frame = len(json_text({"result": ""}))
-    return {"result": random.Random(3).randbytes(LARGE_BYTES // 2).hex()[: LARGE_BYTES - frame]}
 
 
 def json_text(value: Any) -> str:

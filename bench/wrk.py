@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.programs import BenchError, Cores, Program, WrongResponse, clean_environment, find_program, pinned
+from bench.programs import BenchError, Cores, Program, WrongResponse, find_program, generate_load
 
 _MARK = "bench-result "
 _SCRIPT = Path(__file__).with_name("wrk.lua")
-_TIMEOUT_SECONDS, _EXTRA_SECONDS = 5, 20.0
-_ERRORS = ("connect", "read", "write", "status", "timeout")
 # The same response may arrive with one header field more or less.
 _SIZE_TOLERANCE, _FIELD_BYTES = 0.02, 32
 
@@ -26,10 +22,8 @@ class Load:
     requests: int
     seconds: float
     received: int
-    p99_ms: float
     errors: Mapping[str, int]
     connections: int
-    generator_cpu_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -49,41 +43,18 @@ class Load:
             raise WrongResponse(f"responses of {found:.0f} bytes on average, expected are {mean_size:.0f}")
 
 
-def parse(output: str, connections: int, generator_cpu_seconds: float = 0.0) -> Load:
+def parse(output: str, connections: int) -> Load:
     """Parse what wrk.lua prints. Raises BenchError."""
     lines = [line for line in output.splitlines() if line.startswith(_MARK)]
     if len(lines) != 1:
         raise BenchError(f"wrk printed no result: {' / '.join(output.splitlines()[-3:]) or 'nothing'}")
     found = json.loads(lines[0].removeprefix(_MARK))
-    errors = {name: found[name] for name in _ERRORS}
-    seconds, p99_ms = found["duration_us"] / 1e6, found["p99_us"] / 1000
-    return Load(found["requests"], seconds, found["bytes"], p99_ms, errors, connections, generator_cpu_seconds)
+    return Load(found["requests"], found["duration_us"] / 1e6, found["bytes"], found["errors"], connections)
 
 
-def run(target: Program, requests: Path, *, seconds: int, connections: int, cores: Cores, threads: int = 1) -> Load:
+def run(target: Program, requests: Path, *, seconds: int, connections: int, cores: Cores) -> Load:
     """Send the requests of a file for whole seconds, then check and trim the target. Raises BenchError."""
-    command = [
-        *pinned(cores), find_program("wrk", "wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s",
-        f"--timeout={_TIMEOUT_SECONDS}s", "-s", str(_SCRIPT), target.url,
-    ]  # fmt: skip
-    before = os.times()
-    try:
-        done = subprocess.run(
-            command,
-            env={**clean_environment(), "BENCH_REQUESTS": str(requests)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds + _EXTRA_SECONDS,
-            check=False,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise BenchError(f"wrk did not end within {seconds + _EXTRA_SECONDS:g} s") from None
-    after = os.times()
-    if done.returncode != 0:
-        raise BenchError(f"wrk ended with exit code {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
-    target.check()
-    target.trim()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return parse(done.stdout, connections, used)
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=5s", "-s", str(_SCRIPT), target.url]
+    command = [find_program("wrk", "wrk"), *options]
+    output = generate_load(command, cores, target, seconds, more={"BENCH_REQUESTS": str(requests)})
+    return parse(output, connections)

@@ -29,8 +29,8 @@ def show(record_property: Any) -> Any:
 def _log_as_before() -> Iterator[None]:
     """A test that sets the process's log up leaves it as it was: the next one's streams are others."""
     yield
+    logs.configure("console", "info")
     structlog.reset_defaults()
-    logs._form.update(json=False, level=logging.INFO)
     for name in ("aiohttp", "httpx"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 

@@ -52,14 +52,14 @@ def serve(config: Path, watch: bool) -> None:
     settings = compiled.loaded.gateway
     logs.configure(settings.logging.format, settings.logging.level)
     _log_configuration(compiled)
-    _raise_limit(compiled)
+    raise_limit(compiled)
     if settings.server.workers == 1:
         _serve_alone(compiled, config, watch)
     else:
         sys.exit(_supervise(compiled, config, watch))
 
 
-def _raise_limit(compiled: Compiled) -> None:
+def raise_limit(compiled: Compiled) -> None:
     """Raise the limit on open files to its maximum; log a warning if that is too low."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):

@@ -114,7 +114,7 @@ class Supervisor:
             while self._step(inner, outer):
                 readable, _, _ = select.select([wake_read, ready_read], [], [], self._seconds_until_step())
                 if ready_read in readable:
-                    self._note_ready(os.read(ready_read, 4096), url)
+                    self.note_ready(os.read(ready_read, 4096), url)
                 for name in os.read(wake_read, 4096) if wake_read in readable else b"":
                     self._on_signal(name)
         finally:
@@ -132,7 +132,7 @@ class Supervisor:
             self._reload()
         now = time.monotonic()
         if self._stopping and now >= self._kill_at:
-            self._signal_workers(signal.SIGKILL)
+            self.signal_workers(signal.SIGKILL)
         for slot in self.slots:
             if not slot.pid and slot.wanted and not self._stopping and now >= slot.due:
                 self._start(slot, inner, outer)
@@ -194,7 +194,8 @@ class Supervisor:
         log.error("worker.crashed", worker=slot.number, pid=pid, status=code, restart_in=f"{slot.backoff:g}s")
         slot.backoff = min(_LONGEST_BACKOFF, slot.backoff * 2)
 
-    def _note_ready(self, notes: bytes, url: str) -> None:
+    def note_ready(self, notes: bytes, url: str) -> None:
+        """Record the workers that are ready, from their `ready_note`s; log when all are. `url` is for the log."""
         for at in range(0, len(notes), _NOTE):
             number = int.from_bytes(notes[at : at + _NOTE], "big")
             for slot in self.slots:
@@ -216,14 +217,15 @@ class Supervisor:
         now = time.monotonic()
         if self._stopping:
             self._kill_at = min(self._kill_at, now + _KILL_AFTER)
-            self._signal_workers(STOP_NOW)
+            self.signal_workers(STOP_NOW)
             return
         get_logger().info("gateway.stopping", workers=sum(bool(slot.pid) for slot in self.slots))
         self._kill_at = now + self._gateway().server.shutdown_grace + _KILL_AFTER
         self._stopping = True
-        self._signal_workers(signal.SIGTERM)
+        self.signal_workers(signal.SIGTERM)
 
-    def _signal_workers(self, name: int) -> None:
+    def signal_workers(self, name: int) -> None:
+        """Send a signal to the workers that run; SIGHUP not to those that end."""
         for slot in self.slots:
             if slot.pid and (slot.wanted or name != signal.SIGHUP):
                 with contextlib.suppress(ProcessLookupError):
@@ -249,8 +251,8 @@ class Supervisor:
         configure(self._gateway().logging.format, self._gateway().logging.level)
         log.info("reload.checked", config=fingerprint(self._gateway()), changed=list(changed))
         self._publish_reload(1)
-        self._resize(worker_count(compiled))
-        self._signal_workers(signal.SIGHUP)
+        self.resize(worker_count(compiled))
+        self.signal_workers(signal.SIGHUP)
 
     def _publish_reload(self, succeeded: int) -> None:
         """Write the result of a reload to the folder of the metrics, because workers do not see a rejected reload."""
@@ -261,7 +263,7 @@ class Supervisor:
     def _gateway(self) -> Gateway:
         return self.compiled.loaded.gateway
 
-    def _resize(self, count: int) -> None:
+    def resize(self, count: int) -> None:
         """Start more workers, or stop the last ones. The number of a worker is in use until its process has ended."""
         wanted = [slot for slot in self.slots if slot.wanted]
         for slot in wanted[count:]:

@@ -131,9 +131,9 @@ class FileStore:
             return
         self._touched[key] = now
         if self._touch_timer is None:
-            self._touch_timer = asyncio.get_running_loop().call_later(_TOUCH_DELAY, self._flush_touched)
+            self._touch_timer = asyncio.get_running_loop().call_later(_TOUCH_DELAY, self.flush_touched)
 
-    def _flush_touched(self) -> None:
+    def flush_touched(self) -> None:
         """Write the times of use to the store; until that is done, they are read from memory."""
         self._touch_timer = None
         touched = dict(self._touched)
@@ -258,7 +258,7 @@ class FileStore:
     async def close(self) -> None:
         if self._touch_timer is not None:
             self._touch_timer.cancel()
-            self._flush_touched()
+            self.flush_touched()
         if self._owners_timer is not None:
             self._owners_timer.cancel()
             self._flush_owners()

@@ -148,7 +148,7 @@ async def test_an_answer_of_another_is_found() -> None:
     shared = Shared(0, Requests(1, {}), marks, report)
     one = Sent("anna", "echo", "ask-anna-01", b"")
     for body in (b"mark-anna-00 ask-anna-01", b"mark-bert-00 ask-anna-01", b"mark-anna-00 ask-anna-02", b""):
-        shared._note(one, 200, body)
+        shared.note(one, 200, body)
     assert [why.partition(":")[0] for _, why in report.wrong] == [
         "{'bert'} in b'mark-bert-00 ask-anna-01'",
         "not its own",

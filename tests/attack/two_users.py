@@ -208,7 +208,7 @@ class Shared:
                 self._report.seen["not answered"] += 1
             elif one.kind == "leaves":
                 came = b"" if self._requests.leaves_at_once() else await self._part()
-                self._note(one, 0, came, left=True)
+                self.note(one, 0, came, left=True)
                 self._hang_up()
             else:
                 await self._read(one)
@@ -233,7 +233,7 @@ class Shared:
             self._hang_up()
         if b"\r\nconnection: close\r\n" in came.lower():
             self._hang_up()
-        self._note(one, status, came)
+        self.note(one, status, came)
 
     async def _body(self, head: bytes, *, head_only: bool) -> bytes:
         assert self._reader is not None
@@ -245,7 +245,7 @@ class Shared:
         length = re.search(rb"\r\ncontent-length: ([0-9]+)\r\n", head, re.IGNORECASE)
         return b"" if length is None or head_only else await self._reader.readexactly(int(length[1]))
 
-    def _note(self, one: Sent, status: int, came: bytes, *, left: bool = False) -> None:
+    def note(self, one: Sent, status: int, came: bytes, *, left: bool = False) -> None:
         """Whose marks came, and whether it is what was asked for."""
         self._report.seen[f"{one.kind} {'left' if left else status or 'cut'}"] += 1
         if status >= 400:

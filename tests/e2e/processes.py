@@ -76,6 +76,17 @@ class Program:
     before: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process is not None, f"{self.name} does not run"
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.poll()
+
     def start(self, **changes: str) -> None:
         """Start and wait until it answers; `changes` go into the environment of this start only."""
         assert self._process is None, f"{self.name} runs already"

@@ -46,8 +46,7 @@ class Spawned:
     @property
     def pid(self) -> int:
         """The process that was started; the one above where there are workers."""
-        assert self.program._process is not None
-        return self.program._process.pid
+        return self.program.pid
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What it has logged under a name."""
@@ -70,10 +69,10 @@ class Spawned:
 
     async def ended(self) -> int:
         """Its exit status, once it has ended."""
-        process = self.program._process
-        assert process is not None
-        await eventually(lambda: process.poll() is not None)
-        return process.wait()
+        await eventually(lambda: self.program.poll() is not None)
+        status = self.program.poll()
+        assert status is not None
+        return status
 
 
 @asynccontextmanager

@@ -138,8 +138,7 @@ def test_it_serves_as_nobody_with_a_read_only_file_system(jail: tuple[str, ...],
     program = Program("gateway", arguments, f"{url}/health", folder / "gateway.log", before=jail)
     program.start()
     try:
-        assert program._process is not None
-        process = Path("/proc") / str(program._process.pid)
+        process = Path("/proc") / str(program.pid)
         status = (process / "status").read_text()
         assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
         assert "CapEff:\t0000000000000000" in status

@@ -100,14 +100,11 @@ def _full_and_empty_again(programs: Programs, token: str, make_room: Callable[[]
 @pytest.mark.slow
 def test_a_file_that_may_not_grow_refuses_logins_and_keeps_sessions_until_it_may_again() -> None:
     with signing_in() as (programs, token):
-        process = programs.gateway._process
-        assert process is not None
-        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        pid = programs.gateway.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         size = (programs.sessions / "data.mdb").stat().st_size + 64 * 1024
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
-        _full_and_empty_again(
-            programs, token, lambda: resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-        )
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+        _full_and_empty_again(programs, token, lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard)))
 
 
 @pytest.mark.slow

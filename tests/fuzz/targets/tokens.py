@@ -23,7 +23,7 @@ import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable, parse_key_set
+from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from proxy.sessions.store import Identity
 from tests.attack.test_tokens import forgeries
@@ -54,14 +54,14 @@ class Tenant:
     """The key set, and good tokens of each algorithm."""
 
     def __init__(self) -> None:
-        def fetched(request: httpx.Request) -> httpx.Response:
-            raise AssertionError(f"fetched {request.url}")
+        def fetch(request: httpx.Request) -> httpx.Response:
+            assert self.keys.fetches == 1, f"fetched {request.url}"
+            return httpx.Response(200, json={"keys": key_entries()})
 
         self.runner = asyncio.Runner()
-        client = httpx.AsyncClient(transport=httpx.MockTransport(fetched))
+        client = httpx.AsyncClient(transport=httpx.MockTransport(fetch))
         self.keys = KeySet("https://tenant.test/jwks", KeySetSettings(1e9, 1e9, 5, 3600, 32), client)
-        self.keys._keys = parse_key_set(json.dumps({"keys": key_entries()}).encode(), 32)
-        self.keys._fetched_at = self.keys._tried_at = self.keys.clock()
+        assert self.runner.run(self.keys.find("free")) is not None
         good = claims(exp=FAR, iat=1, email="anna@x.test", email_verified=True)
         self.good = (
             jwt.encode(good, RSA_KEY, "RS256", {"kid": "free"}), jwt.encode(good, RSA_KEY, "PS256", {"kid": "ps"}),

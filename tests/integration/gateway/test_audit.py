@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from proxy.observe.audit import verify
-from tests.integration.harness import behind_gateway
+from tests.integration.harness import Running, behind_gateway
 
 AUDIT = "audit: {file: audit.log}\n"
 
@@ -19,18 +20,18 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-async def test_only_rejected_login_denial_and_logout_are_audited(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
-        mine, eve = await gateway.bearer(), await gateway.bearer("eve@else.test")
-        async with gateway.client.post(f"{gateway.url}/api/auth/login", json={"auth0_token": "secret-token"}):
+@pytest.mark.gateway(more=AUDIT)
+async def test_only_rejected_login_denial_and_logout_are_audited(gateway: Running, tmp_path: Path) -> None:
+    mine, eve = await gateway.bearer(), await gateway.bearer("eve@else.test")
+    async with gateway.client.post(f"{gateway.url}/api/auth/login", json={"auth0_token": "secret-token"}):
+        pass
+    for headers in (mine, mine, eve):
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
             pass
-        for headers in (mine, mine, eve):
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=mine):
-            pass
-        async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=mine):
-            pass
+    async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=mine):
+        pass
+    async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=mine):
+        pass
     told = lines(tmp_path)
     assert [(line["event"], line["outcome"]) for line in told] == [
         ("login", "refused"),
@@ -45,13 +46,13 @@ async def test_only_rejected_login_denial_and_logout_are_audited(tmp_path: Path)
     assert verify([tmp_path / "audit.log"], b"") == 3
 
 
-async def test_graphql_denial_is_audited_on_both_paths(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
-        eve = await gateway.bearer("eve@else.test")
-        for _ in range(3):
-            query = {"query": 'mutation { executePlaybook(name: "team/flow") { executionId } }'}
-            async with gateway.client.post(f"{gateway.url}/graphql", json=query, headers=eve) as answer:
-                assert (await answer.json())["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+@pytest.mark.gateway(more=AUDIT)
+async def test_graphql_denial_is_audited_on_both_paths(gateway: Running, tmp_path: Path) -> None:
+    eve = await gateway.bearer("eve@else.test")
+    for _ in range(3):
+        query = {"query": 'mutation { executePlaybook(name: "team/flow") { executionId } }'}
+        async with gateway.client.post(f"{gateway.url}/graphql", json=query, headers=eve) as answer:
+            assert (await answer.json())["errors"][0]["extensions"]["code"] == "FORBIDDEN"
     assert [(line["event"], line["detail"]) for line in lines(tmp_path)] == [
         ("access.denied", "execute team/flow: no rule allows it")
     ] * 3
@@ -69,15 +70,15 @@ async def test_a_403_of_the_upstream_is_no_denial_of_ours(tmp_path: Path) -> Non
     assert lines(tmp_path) == []
 
 
-async def test_ended_session_and_reload_are_audited(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, _):
-        headers = await gateway.bearer()
-        async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=headers) as answer:
-            (session,) = (await answer.json())["sessions"]
-        compiled = gateway.server.gateway.compiled
-        assert await gateway.serving.reload(lambda: compiled)
-        async with gateway.client.delete(f"{gateway.url}/api/auth/sessions/{session['id']}", headers=headers) as ended:
-            assert ended.status == 204
+@pytest.mark.gateway(more=AUDIT)
+async def test_ended_session_and_reload_are_audited(gateway: Running, tmp_path: Path) -> None:
+    headers = await gateway.bearer()
+    async with gateway.client.get(f"{gateway.url}/api/auth/sessions", headers=headers) as answer:
+        (session,) = (await answer.json())["sessions"]
+    compiled = gateway.server.gateway.compiled
+    assert await gateway.serving.reload(lambda: compiled)
+    async with gateway.client.delete(f"{gateway.url}/api/auth/sessions/{session['id']}", headers=headers) as ended:
+        assert ended.status == 204
     assert [(line["event"], line["outcome"]) for line in lines(tmp_path)] == [
         ("config.reload", "success"),
         ("session.end", "success"),

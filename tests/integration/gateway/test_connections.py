@@ -15,7 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from proxy.server.aiohttp_release import UnknownAiohttp, check_aiohttp
 from proxy.server.parsed_message import whole_body
-from tests.integration.harness import PATIENCE, behind_gateway, eventually
+from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
 
@@ -24,70 +24,68 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-async def test_half_a_head_is_answered_408_at_the_deadline(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {header_timeout: 50ms}") as (gateway, _):
-        answer = await gateway.raw(HEAD)
+@pytest.mark.gateway(server="limits: {header_timeout: 50ms}")
+async def test_half_a_head_is_answered_408_at_the_deadline(gateway: Running) -> None:
+    answer = await gateway.raw(HEAD)
     assert status_of(answer) == 408
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"] == "Request too slow"
 
 
-async def test_a_head_in_two_parts_within_the_deadline_is_served(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(HEAD)
-        await eventually(lambda: gateway.serving.limits.open == 1)
-        writer.write(b"connection: close\r\n\r\n")
-        async with asyncio.timeout(PATIENCE):
-            answer = await reader.read()
-        writer.close()
+async def test_a_head_in_two_parts_within_the_deadline_is_served(gateway: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(HEAD)
+    await eventually(lambda: gateway.serving.limits.open == 1)
+    writer.write(b"connection: close\r\n\r\n")
+    async with asyncio.timeout(PATIENCE):
+        answer = await reader.read()
+    writer.close()
     assert status_of(answer) == 200
 
 
-async def test_a_second_half_head_on_a_kept_connection_has_the_deadline_too(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {header_timeout: 50ms}") as (gateway, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(HEAD + b"\r\n")
-        async with asyncio.timeout(PATIENCE):
-            first = await reader.readuntil(b"\r\n\r\n")
-            writer.write(HEAD)
-            rest = await reader.read()
-        writer.close()
+@pytest.mark.gateway(server="limits: {header_timeout: 50ms}")
+async def test_a_second_half_head_on_a_kept_connection_has_the_deadline_too(gateway: Running) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(HEAD + b"\r\n")
+    async with asyncio.timeout(PATIENCE):
+        first = await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD)
+        rest = await reader.read()
+    writer.close()
     assert status_of(first) == 200
     assert b"HTTP/1.1 408" in rest
 
 
-async def test_an_idle_connection_is_closed_without_an_answer(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {idle_timeout: 50ms}") as (gateway, _):
-        assert await gateway.raw(b"") == b""
+@pytest.mark.gateway(server="limits: {idle_timeout: 50ms}")
+async def test_an_idle_connection_is_closed_without_an_answer(gateway: Running) -> None:
+    assert await gateway.raw(b"") == b""
 
 
-async def test_a_connection_beyond_max_connections_is_answered_503(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {max_connections: 1}") as (gateway, _):
-        _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
-        await eventually(lambda: gateway.serving.limits.open == 1)
-        answer = await gateway.raw(b"")
-        first.close()
-        await eventually(lambda: gateway.serving.limits.open == 0)
-        served = await gateway.raw(HEAD + b"connection: close\r\n\r\n")
+@pytest.mark.gateway(server="limits: {max_connections: 1}")
+async def test_a_connection_beyond_max_connections_is_answered_503(gateway: Running) -> None:
+    _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
+    await eventually(lambda: gateway.serving.limits.open == 1)
+    answer = await gateway.raw(b"")
+    first.close()
+    await eventually(lambda: gateway.serving.limits.open == 0)
+    served = await gateway.raw(HEAD + b"connection: close\r\n\r\n")
     assert (status_of(answer), status_of(served)) == (503, 200)
 
 
-async def test_a_connection_beyond_max_connections_per_ip_is_answered_503(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {max_connections_per_ip: 1}") as (gateway, _):
-        _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
-        await eventually(lambda: gateway.serving.limits.open == 1)
-        answer = await gateway.raw(b"")
-        first.close()
+@pytest.mark.gateway(server="limits: {max_connections_per_ip: 1}")
+async def test_a_connection_beyond_max_connections_per_ip_is_answered_503(gateway: Running) -> None:
+    _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
+    await eventually(lambda: gateway.serving.limits.open == 1)
+    answer = await gateway.raw(b"")
+    first.close()
     assert status_of(answer) == 503
 
 
-async def test_a_trusted_proxy_has_no_limit_per_address(tmp_path: Path) -> None:
-    server = "limits: {max_connections_per_ip: 1}, trusted_proxies: [127.0.0.0/8]"
-    async with behind_gateway(tmp_path, server=server) as (gateway, _):
-        _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
-        await eventually(lambda: gateway.serving.limits.open == 1)
-        answer = await gateway.raw(HEAD + b"connection: close\r\n\r\n")
-        first.close()
+@pytest.mark.gateway(server="limits: {max_connections_per_ip: 1}, trusted_proxies: [127.0.0.0/8]")
+async def test_a_trusted_proxy_has_no_limit_per_address(gateway: Running) -> None:
+    _, first = await asyncio.open_connection("127.0.0.1", gateway.port)
+    await eventually(lambda: gateway.serving.limits.open == 1)
+    answer = await gateway.raw(HEAD + b"connection: close\r\n\r\n")
+    first.close()
     assert status_of(answer) == 200
 
 
@@ -110,30 +108,27 @@ async def test_a_trusted_proxy_has_no_limit_per_address(tmp_path: Path) -> None:
         (b"CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n", 405),
     ],
 )
-async def test_a_request_that_cannot_be_served_has_its_status(tmp_path: Path, request_: bytes, status: int) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        answer = await gateway.raw(request_, until_closed=False)
+async def test_a_request_that_cannot_be_served_has_its_status(gateway: Running, request_: bytes, status: int) -> None:
+    answer = await gateway.raw(request_, until_closed=False)
     assert status_of(answer) == status
     assert set(json.loads(answer.partition(b"\r\n\r\n")[2])) == {"error", "request_id"}
     assert b"server: noetl-edge" in answer.lower()
 
 
 async def test_a_malformed_request_is_one_short_line_in_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    gateway: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        await gateway.raw(b"GET /events?session_token=c0ffee HTTP/9.9\r\nhost: a\r\n\r\n")
-        await gateway.raw(HEAD + b"authorization: Bearer c0ffee\x00\r\n\r\n")
-        assert gateway.serving.limits.malformed == 2
+    await gateway.raw(b"GET /events?session_token=c0ffee HTTP/9.9\r\nhost: a\r\n\r\n")
+    await gateway.raw(HEAD + b"authorization: Bearer c0ffee\x00\r\n\r\n")
+    assert gateway.serving.limits.malformed == 2
     printed = "".join(capsys.readouterr())
     assert printed.count("request.malformed") == 2
     assert "c0ffee" not in printed
     assert "Traceback" not in printed
 
 
-async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        answer = await gateway.raw(HEAD + b"\r\n" + b"GET /nothing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+async def test_pipelined_requests_are_answered_in_order(gateway: Running) -> None:
+    answer = await gateway.raw(HEAD + b"\r\n" + b"GET /nothing HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
     assert answer.index(b"HTTP/1.1 200") < answer.index(b"HTTP/1.1 404")
 
 
@@ -193,14 +188,14 @@ def test_this_aiohttp_has_the_inside_that_connections_rely_on() -> None:
         "_keepalive_timeout", "_request_in_progress", "_handler_waiter", "_buffer_paused", "_paused", "_parser",
         "transport", "_current_request", "_lingering_time",
     } <= slots  # fmt: skip
-    assert callable(RequestHandler._process_keepalive)
-    assert callable(RequestHandler._resume_reading_if_drained)
-    assert callable(RequestHandler._pause_reading_for_buffer)
-    assert callable(RequestHandler._resume_reading_for_buffer)
-    assert callable(RequestHandler._drain_helper)
+    for name in (
+        "_process_keepalive", "_resume_reading_if_drained", "_pause_reading_for_buffer", "_resume_reading_for_buffer",
+        "_drain_helper",
+    ):  # fmt: skip
+        assert callable(getattr(RequestHandler, name)), name
     assert callable(HttpRequestParser.message_consumed)
     assert {"_keepalive"} <= slots
-    assert list(signature(RequestHandler._handle_request).parameters) == [
+    assert list(signature(RequestHandler._handle_request).parameters) == [  # noqa: SLF001
         "self", "request", "start_time", "request_handler",
     ]  # fmt: skip
 
@@ -245,11 +240,10 @@ async def test_a_body_that_is_not_small_is_left_alone() -> None:
     assert await body_in(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 70000\r\n\r\n" + b"a" * 70000) is None
 
 
-async def test_a_large_head_is_431_also_when_a_connection_upstream_is_kept(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        headers = await gateway.bearer()
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert answer.status == 200
-        large = {**headers, **{f"x-{i}": "a" * 1000 for i in range(40)}}
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=large) as answer:
-            assert answer.status == 431
+async def test_a_large_head_is_431_also_when_a_connection_upstream_is_kept(gateway: Running) -> None:
+    headers = await gateway.bearer()
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert answer.status == 200
+    large = {**headers, **{f"x-{i}": "a" * 1000 for i in range(40)}}
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=large) as answer:
+        assert answer.status == 431

@@ -11,7 +11,7 @@ import pytest
 from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.graphql.http import hash_of
-from tests.integration.harness import Running, behind_gateway
+from tests.integration.harness import Running, Upstream, behind_gateway
 
 TRUSTED = "graphql: {trusted_documents: documents, limits: {batch: 2}}\n"
 APQ = "graphql: {apq: true}\n"
@@ -143,29 +143,29 @@ async def test_a_reload_with_a_document_that_can_not_run_changes_nothing(tmp_pat
         assert await post(gateway, {"query": ME}) == (200, ANSWER)
 
 
-async def test_a_client_of_apollo_sends_the_text_once(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=APQ) as (gateway, _):
-        first = await post(gateway, {"extensions": extension(ME)})
-        assert (first[0], code(first)) == (200, "PERSISTED_QUERY_NOT_FOUND")
-        assert first[1]["errors"][0]["message"] == "PersistedQueryNotFound"
-        assert await post(gateway, {"query": ME, "extensions": extension(ME)}) == (200, ANSWER)
-        assert await post(gateway, {"extensions": extension(ME)}) == (200, ANSWER)
+@pytest.mark.gateway(more=APQ)
+async def test_a_client_of_apollo_sends_the_text_once(gateway: Running) -> None:
+    first = await post(gateway, {"extensions": extension(ME)})
+    assert (first[0], code(first)) == (200, "PERSISTED_QUERY_NOT_FOUND")
+    assert first[1]["errors"][0]["message"] == "PersistedQueryNotFound"
+    assert await post(gateway, {"query": ME, "extensions": extension(ME)}) == (200, ANSWER)
+    assert await post(gateway, {"extensions": extension(ME)}) == (200, ANSWER)
 
 
-async def test_a_persisted_query_works_by_get(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=APQ) as (gateway, _):
-        short = {"extensions": json.dumps(extension(ME))}
-        assert code(await get(gateway, short)) == "PERSISTED_QUERY_NOT_FOUND"
-        assert await get(gateway, {**short, "query": ME}) == (200, ANSWER)
-        assert await get(gateway, short) == (200, ANSWER)
+@pytest.mark.gateway(more=APQ)
+async def test_a_persisted_query_works_by_get(gateway: Running) -> None:
+    short = {"extensions": json.dumps(extension(ME))}
+    assert code(await get(gateway, short)) == "PERSISTED_QUERY_NOT_FOUND"
+    assert await get(gateway, {**short, "query": ME}) == (200, ANSWER)
+    assert await get(gateway, short) == (200, ANSWER)
 
 
-async def test_a_document_that_the_fast_path_has_served_is_persisted_all_the_same(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=APQ) as (gateway, _):
-        for _ in range(3):
-            await post(gateway, {"query": ME})
-        await post(gateway, {"query": ME, "extensions": extension(ME)})
-        assert await post(gateway, {"extensions": extension(ME)}) == (200, ANSWER)
+@pytest.mark.gateway(more=APQ)
+async def test_a_document_that_the_fast_path_has_served_is_persisted_all_the_same(gateway: Running) -> None:
+    for _ in range(3):
+        await post(gateway, {"query": ME})
+    await post(gateway, {"query": ME, "extensions": extension(ME)})
+    assert await post(gateway, {"extensions": extension(ME)}) == (200, ANSWER)
 
 
 async def test_a_persisted_mutation_does_not_run_by_get(tmp_path: Path) -> None:
@@ -177,37 +177,38 @@ async def test_a_persisted_mutation_does_not_run_by_get(tmp_path: Path) -> None:
         assert upstream.seen == []
 
 
-async def test_persisted_queries_are_not_supported_where_they_are_off(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        found = await post(gateway, {"extensions": extension(ME)})
+async def test_persisted_queries_are_not_supported_where_they_are_off(gateway: Running) -> None:
+    found = await post(gateway, {"extensions": extension(ME)})
     assert (code(found), found[1]["errors"][0]["message"]) == (
         "PERSISTED_QUERY_NOT_SUPPORTED",
         "PersistedQueryNotSupported",
     )
 
 
-async def test_a_hash_of_another_text_is_refused(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=APQ) as (gateway, _):
-        status, answer = await post(gateway, {"query": "{ version }", "extensions": extension(ME)})
-        assert (status, answer["error"]) == (400, "sha256Hash is not the SHA-256 of query")
-        assert code(await post(gateway, {"extensions": extension(ME)})) == "PERSISTED_QUERY_NOT_FOUND"
+@pytest.mark.gateway(more=APQ)
+async def test_a_hash_of_another_text_is_refused(gateway: Running) -> None:
+    status, answer = await post(gateway, {"query": "{ version }", "extensions": extension(ME)})
+    assert (status, answer["error"]) == (400, "sha256Hash is not the SHA-256 of query")
+    assert code(await post(gateway, {"extensions": extension(ME)})) == "PERSISTED_QUERY_NOT_FOUND"
 
 
-async def test_a_document_over_the_cost_is_refused_and_asks_nothing_upstream(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more="graphql: {limits: {cost: 100}}\n") as (gateway, upstream):
-        for _ in range(3):
-            status, answer = await post(gateway, {"query": "{ executions { id path } }"})
-            assert (status, answer["errors"][0]["message"]) == (
-                200,
-                "The operation costs 110, and graphql.limits.cost is 100",
-            )
-            assert answer["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED", "status": 400}
-        assert upstream.seen == []
+@pytest.mark.gateway(more="graphql: {limits: {cost: 100}}\n")
+async def test_a_document_over_the_cost_is_refused_and_asks_nothing_upstream(
+    gateway: Running, upstream: Upstream
+) -> None:
+    for _ in range(3):
+        status, answer = await post(gateway, {"query": "{ executions { id path } }"})
+        assert (status, answer["errors"][0]["message"]) == (
+            200,
+            "The operation costs 110, and graphql.limits.cost is 100",
+        )
+        assert answer["errors"][0]["extensions"] == {"code": "LIMIT_EXCEEDED", "status": 400}
+    assert upstream.seen == []
 
 
-async def test_a_document_that_takes_too_long_to_validate_is_refused(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more="graphql: {validation_timeout: 5ms}\n") as (gateway, _):
-        assert code(await post(gateway, {"query": SLOW})) == "LIMIT_EXCEEDED"
+@pytest.mark.gateway(more="graphql: {validation_timeout: 5ms}\n")
+async def test_a_document_that_takes_too_long_to_validate_is_refused(gateway: Running) -> None:
+    assert code(await post(gateway, {"query": SLOW})) == "LIMIT_EXCEEDED"
 
 
 async def by_cookie(gateway: Running, **fields: str) -> tuple[int, Any]:
@@ -215,12 +216,12 @@ async def by_cookie(gateway: Running, **fields: str) -> tuple[int, Any]:
     return await get(gateway, {"query": ME}, cookie=f"session_token={await gateway.session()}", **fields)
 
 
-async def test_a_get_by_cookie_without_a_header_that_needs_a_preflight_is_refused(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=COOKIE) as (gateway, _):
-        for fields in ({}, {"content-type": "text/plain"}, {"content-type": "text/plain; application/json"}):
-            status, answer = await by_cookie(gateway, **fields)
-            assert status == 400
-            assert "x-requested-with" in answer["error"]
+@pytest.mark.gateway(more=COOKIE)
+async def test_a_get_by_cookie_without_a_header_that_needs_a_preflight_is_refused(gateway: Running) -> None:
+    for fields in ({}, {"content-type": "text/plain"}, {"content-type": "text/plain; application/json"}):
+        status, answer = await by_cookie(gateway, **fields)
+        assert status == 400
+        assert "x-requested-with" in answer["error"]
 
 
 @pytest.mark.parametrize(
@@ -232,31 +233,30 @@ async def test_a_get_by_cookie_without_a_header_that_needs_a_preflight_is_refuse
         ("content-type", "application/json"),
     ],
 )
-async def test_a_get_by_cookie_with_such_a_header_is_answered(tmp_path: Path, name: str, value: str) -> None:
-    async with behind_gateway(tmp_path, more=COOKIE) as (gateway, _):
-        assert await by_cookie(gateway, **{name: value}) == (200, ANSWER)
+@pytest.mark.gateway(more=COOKIE)
+async def test_a_get_by_cookie_with_such_a_header_is_answered(gateway: Running, name: str, value: str) -> None:
+    assert await by_cookie(gateway, **{name: value}) == (200, ANSWER)
 
 
-async def test_a_get_by_a_token_in_a_field_needs_no_such_header(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more=COOKIE) as (gateway, _):
-        token = await gateway.session()
-        for fields in ({"authorization": f"Bearer {token}"}, {"x-session-token": token}):
-            assert await get(gateway, {"query": ME}, cookie=f"session_token={token}", **fields) == (200, ANSWER)
+@pytest.mark.gateway(more=COOKIE)
+async def test_a_get_by_a_token_in_a_field_needs_no_such_header(gateway: Running) -> None:
+    token = await gateway.session()
+    for fields in ({"authorization": f"Bearer {token}"}, {"x-session-token": token}):
+        assert await get(gateway, {"query": ME}, cookie=f"session_token={token}", **fields) == (200, ANSWER)
 
 
-async def test_where_cookies_are_off_a_get_stays_as_it_was(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        assert await get(gateway, {"query": ME}) == (200, ANSWER)
-        assert (await by_cookie(gateway))[0] == 401
+async def test_where_cookies_are_off_a_get_stays_as_it_was(gateway: Running) -> None:
+    assert await get(gateway, {"query": ME}) == (200, ANSWER)
+    assert (await by_cookie(gateway))[0] == 401
 
 
 @pytest.mark.parametrize(
     "kind",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "application/graphql"],
 )
-async def test_a_post_that_a_form_could_send_is_refused(tmp_path: Path, kind: str) -> None:
-    async with behind_gateway(tmp_path, more=COOKIE) as (gateway, _):
-        headers = {"cookie": f"session_token={await gateway.session()}", "content-type": kind}
-        body = json.dumps({"query": ME}).encode()
-        async with gateway.client.post(f"{gateway.url}/graphql", data=body, headers=headers) as answer:
-            assert answer.status == 415
+@pytest.mark.gateway(more=COOKIE)
+async def test_a_post_that_a_form_could_send_is_refused(gateway: Running, kind: str) -> None:
+    headers = {"cookie": f"session_token={await gateway.session()}", "content-type": kind}
+    body = json.dumps({"query": ME}).encode()
+    async with gateway.client.post(f"{gateway.url}/graphql", data=body, headers=headers) as answer:
+        assert answer.status == 415

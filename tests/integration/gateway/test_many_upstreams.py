@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tests.e2e.processes import free_port
 from tests.integration.harness import PATIENCE, Answer, Running, Upstream, behind_gateway, eventually, upstream_running
+from tests.timers import Timers
 
 
 def answering(status: int, text: str = "") -> Answer:
@@ -261,9 +262,11 @@ async def test_a_quiet_event_stream_opens_no_circuit(tmp_path: Path) -> None:
         assert (await get(gateway, **headers))[0] == 200
 
 
-async def test_a_retired_upstream_leaves_no_timer(tmp_path: Path) -> None:
+async def test_a_retired_upstream_leaves_no_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = Timers(monkeypatch)
     async with behind(tmp_path, 1) as (gateway, _):
         await get(gateway, **await gateway.bearer())
         pool = gateway.server.gateway.upstreams["noetl"].pool
+        assert timers.of(pool) == 1
         pool.retire()
-        await eventually(lambda: pool._sweeper is None)
+        await eventually(lambda: timers.of(pool) == 0)

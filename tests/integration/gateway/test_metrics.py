@@ -25,15 +25,14 @@ async def numbers(gateway: Running) -> dict[str, float]:
     }
 
 
-async def test_requests_of_both_transports_are_counted(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        headers = await gateway.bearer()
-        for _ in range(5):
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        async with gateway.client.get(f"{gateway.url}/noetl/x"):
+async def test_requests_of_both_transports_are_counted(gateway: Running) -> None:
+    headers = await gateway.bearer()
+    for _ in range(5):
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
             pass
-        seen = await numbers(gateway)
+    async with gateway.client.get(f"{gateway.url}/noetl/x"):
+        pass
+    seen = await numbers(gateway)
     assert seen["noetl_gateway_requests_total method=GET route=/noetl/{path:**} status=200"] == 5
     assert seen["noetl_gateway_requests_total method=GET route=/noetl/{path:**} status=401"] == 1
     assert seen["noetl_gateway_session_check_total outcome=valid"] == 5
@@ -41,14 +40,13 @@ async def test_requests_of_both_transports_are_counted(tmp_path: Path) -> None:
     assert seen["noetl_gateway_authz_total outcome=allowed"] == 5
 
 
-async def test_refusals_and_failed_logins_are_counted(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        headers = await gateway.bearer("eve@else.test")
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert answer.status == 403
-        async with gateway.client.post(f"{gateway.url}/api/auth/login", json={"auth0_token": "x"}) as answer:
-            assert answer.status == 401
-        seen = await numbers(gateway)
+async def test_refusals_and_failed_logins_are_counted(gateway: Running) -> None:
+    headers = await gateway.bearer("eve@else.test")
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert answer.status == 403
+    async with gateway.client.post(f"{gateway.url}/api/auth/login", json={"auth0_token": "x"}) as answer:
+        assert answer.status == 401
+    seen = await numbers(gateway)
     assert seen["noetl_gateway_authz_total outcome=denied"] == 1
     assert seen["noetl_gateway_login_total outcome=invalid_token"] == 1
     assert seen["noetl_gateway_login_total outcome=success"] == 0
@@ -64,38 +62,35 @@ async def test_upstreams_are_counted_by_url_with_their_faults(tmp_path: Path) ->
     assert seen[f"noetl_gateway_upstream_connections state=busy upstream=noetl url={url}"] == 0
 
 
-async def test_overhead_of_a_relayed_request_leaves_the_upstream_out(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        headers = await gateway.bearer()
-        for _ in range(20):
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        seen = await numbers(gateway)
+async def test_overhead_of_a_relayed_request_leaves_the_upstream_out(gateway: Running) -> None:
+    headers = await gateway.bearer()
+    for _ in range(20):
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+            pass
+    seen = await numbers(gateway)
     total = seen["noetl_gateway_request_duration_seconds_sum method=GET route=/noetl/{path:**}"]
     assert 0 < seen["noetl_gateway_overhead_seconds_sum route=/noetl/{path:**}"] < total
 
 
-async def test_metrics_contain_configuration_and_build(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        seen = await numbers(gateway)
-        wanted = gateway.serving.reloads.fingerprint
+async def test_metrics_contain_configuration_and_build(gateway: Running) -> None:
+    seen = await numbers(gateway)
+    wanted = gateway.serving.reloads.fingerprint
     assert seen[f"noetl_gateway_config_info hash={wanted}"] == 1
     assert seen["noetl_gateway_config_last_reload_successful"] == 1
     assert any(name.startswith("noetl_gateway_build_info ") for name in seen)
 
 
-async def test_metrics_that_are_off_are_not_found(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, more="metrics: {enabled: false}\n") as (gateway, _):
-        async with gateway.client.get(f"{gateway.url}/metrics") as answer:
-            assert answer.status == 404
+@pytest.mark.gateway(more="metrics: {enabled: false}\n")
+async def test_metrics_that_are_off_are_not_found(gateway: Running) -> None:
+    async with gateway.client.get(f"{gateway.url}/metrics") as answer:
+        assert answer.status == 404
 
 
-async def test_a_foreign_address_is_refused(tmp_path: Path) -> None:
-    server = "trusted_proxies: [127.0.0.0/8]"
-    async with behind_gateway(tmp_path, server=server) as (gateway, _):
-        headers = {"x-forwarded-for": "203.0.113.9"}
-        async with gateway.client.get(f"{gateway.url}/metrics", headers=headers) as answer:
-            assert answer.status == 403
+@pytest.mark.gateway(server="trusted_proxies: [127.0.0.0/8]")
+async def test_a_foreign_address_is_refused(gateway: Running) -> None:
+    headers = {"x-forwarded-for": "203.0.113.9"}
+    async with gateway.client.get(f"{gateway.url}/metrics", headers=headers) as answer:
+        assert answer.status == 403
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
@@ -148,7 +143,7 @@ async def test_an_address_of_metrics_allow_from_is_served_without_a_route_table(
     assert statuses == [200, 403]
 
 
-async def test_metrics_contain_number_and_limit_of_connections(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {max_connections: 77}") as (gateway, _):
-        seen = await numbers(gateway)
+@pytest.mark.gateway(server="limits: {max_connections: 77}")
+async def test_metrics_contain_number_and_limit_of_connections(gateway: Running) -> None:
+    seen = await numbers(gateway)
     assert (seen["noetl_gateway_connections"], seen["noetl_gateway_connections_limit"]) == (1, 77)

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, eventually
 
 
 async def test_method_path_query_and_body_reach_the_upstream(tmp_path: Path) -> None:
@@ -27,17 +27,16 @@ async def test_method_path_query_and_body_reach_the_upstream(tmp_path: Path) -> 
         async with gateway.client.put(URL(url, encoded=True), data=b"body", headers=headers) as answer:
             assert (answer.status, await answer.text()) == (201, "kept")
     (seen,) = upstream.seen
-    assert (seen.method, seen._message.path, bodies) == ("PUT", "/api/a/b%20c;d?x=%41&y", [b"body"])
+    assert (seen.method, seen.raw_path, bodies) == ("PUT", "/api/a/b%20c;d?x=%41&y", [b"body"])
 
 
-async def test_the_upstream_learns_who_asks_and_never_the_token(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        token = await gateway.session("anna@staff.test")
-        forged = {"x-user-id": "1000", "X_User_Email": "root@staff.test", "X-Forwarded-For": "6.6.6.6"}
-        carriers = {"Authorization": f"Bearer {token}", "X-Session-Token": token}
-        cookies = {"Cookie": f"session_token={token}; theme=dark"}
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers={**carriers, **forged, **cookies}) as answer:
-            assert answer.status == 200
+async def test_the_upstream_learns_who_asks_and_never_the_token(gateway: Running, upstream: Upstream) -> None:
+    token = await gateway.session("anna@staff.test")
+    forged = {"x-user-id": "1000", "X_User_Email": "root@staff.test", "X-Forwarded-For": "6.6.6.6"}
+    carriers = {"Authorization": f"Bearer {token}", "X-Session-Token": token}
+    cookies = {"Cookie": f"session_token={token}; theme=dark"}
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers={**carriers, **forged, **cookies}) as answer:
+        assert answer.status == 200
     (seen,) = upstream.seen
     assert token.encode() not in b"".join(name + value for name, value in seen.raw_headers)
     assert seen.headers.getall("x-user-id") == ["1"]
@@ -58,10 +57,9 @@ async def test_request_id_and_traceparent_of_the_client_are_kept(tmp_path: Path)
     assert upstream.seen[0].headers["traceparent"] == trace
 
 
-async def test_a_malformed_request_id_is_replaced(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        async with gateway.client.get(f"{gateway.url}/health", headers={"x-request-id": "a b"}) as answer:
-            assert len(answer.headers["x-request-id"]) == 32
+async def test_a_malformed_request_id_is_replaced(gateway: Running) -> None:
+    async with gateway.client.get(f"{gateway.url}/health", headers={"x-request-id": "a b"}) as answer:
+        assert len(answer.headers["x-request-id"]) == 32
 
 
 async def test_status_and_headers_come_back_without_hop_by_hop_ones(tmp_path: Path) -> None:
@@ -269,30 +267,27 @@ async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path) -> Non
         "/noetl/%0a",
     ],
 )
-async def test_a_path_that_could_be_read_in_two_ways_is_400_and_never_sent(tmp_path: Path, path: str) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        token = await gateway.session()
-        request = f"GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n"
-        answer = await gateway.raw(request.encode(), until_closed=False)
+async def test_a_path_that_could_be_read_in_two_ways_is_400_and_never_sent(
+    gateway: Running, upstream: Upstream, path: str
+) -> None:
+    token = await gateway.session()
+    request = f"GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n"
+    answer = await gateway.raw(request.encode(), until_closed=False)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert upstream.seen == []
 
 
-async def test_what_is_matched_is_what_is_sent(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        token = await gateway.session()
-        request = (
-            f"GET //noetl/./a//%62 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
-        )
-        await gateway.raw(request.encode())
-    assert [seen._message.path for seen in upstream.seen] == ["/api/a/b"]
+async def test_what_is_matched_is_what_is_sent(gateway: Running, upstream: Upstream) -> None:
+    token = await gateway.session()
+    request = f"GET //noetl/./a//%62 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    await gateway.raw(request.encode())
+    assert [seen.raw_path for seen in upstream.seen] == ["/api/a/b"]
 
 
-async def test_a_path_that_no_rule_allows_is_403_and_never_sent(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        headers = await gateway.bearer("guest@elsewhere.test")
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert (answer.status, (await answer.json())["error"]) == (403, "Forbidden")
+async def test_a_path_that_no_rule_allows_is_403_and_never_sent(gateway: Running, upstream: Upstream) -> None:
+    headers = await gateway.bearer("guest@elsewhere.test")
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (403, "Forbidden")
     assert upstream.seen == []
 
 
@@ -316,11 +311,10 @@ routes:
     assert (upstream.seen[0].headers["x-gateway"], "x-internal" in upstream.seen[0].headers) == ("edge", False)
 
 
-async def test_only_networks_of_allow_from_may_use_a_route(tmp_path: Path) -> None:
-    more = "routes: [{path: /health, handler: health, allow_from: [10.0.0.0/8]}]\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, _):
-        async with gateway.client.get(f"{gateway.url}/health") as answer:
-            assert answer.status == 403
+@pytest.mark.gateway(more="routes: [{path: /health, handler: health, allow_from: [10.0.0.0/8]}]\n")
+async def test_only_networks_of_allow_from_may_use_a_route(gateway: Running) -> None:
+    async with gateway.client.get(f"{gateway.url}/health") as answer:
+        assert answer.status == 403
 
 
 async def _first_answer(gateway: Running, head: str, body: bytes) -> tuple[bytes, bytes]:
@@ -338,26 +332,24 @@ async def _first_answer(gateway: Running, head: str, body: bytes) -> tuple[bytes
         writer.close()
 
 
-async def test_request_with_expect_continue_gets_100(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        token = await gateway.session()
-        head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
-        first, then = await _first_answer(gateway, head, b"body")
-        assert (first, then[:12]) == (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200")
-        assert "expect" not in upstream.seen[0].headers
+async def test_request_with_expect_continue_gets_100(gateway: Running, upstream: Upstream) -> None:
+    token = await gateway.session()
+    head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
+    first, then = await _first_answer(gateway, head, b"body")
+    assert (first, then[:12]) == (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200")
+    assert "expect" not in upstream.seen[0].headers
 
 
-async def test_rejected_request_with_expect_continue_gets_no_100(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        first, _ = await _first_answer(gateway, "POST /noetl/x HTTP/1.1\r\nhost: a\r\n", b"x" * 1000)
-        assert first.startswith(b"HTTP/1.1 401")
-        assert b"connection: close" in first.lower()
-        assert upstream.seen == []
+async def test_rejected_request_with_expect_continue_gets_no_100(gateway: Running, upstream: Upstream) -> None:
+    first, _ = await _first_answer(gateway, "POST /noetl/x HTTP/1.1\r\nhost: a\r\n", b"x" * 1000)
+    assert first.startswith(b"HTTP/1.1 401")
+    assert b"connection: close" in first.lower()
+    assert upstream.seen == []
 
 
-async def test_a_body_that_does_not_come_takes_no_upstream_connection(tmp_path: Path) -> None:
-    async with behind_gateway(tmp_path, server="limits: {body_timeout: 200ms}") as (gateway, _):
-        token = await gateway.session()
-        head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 9\r\n\r\n"
-        assert (await gateway.raw(head.encode() + b"x")).startswith(b"HTTP/1.1 408")
-        assert gateway.server.gateway.upstreams["noetl"].pool.requests == 0
+@pytest.mark.gateway(server="limits: {body_timeout: 200ms}")
+async def test_a_body_that_does_not_come_takes_no_upstream_connection(gateway: Running) -> None:
+    token = await gateway.session()
+    head = f"POST /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 9\r\n\r\n"
+    assert (await gateway.raw(head.encode() + b"x")).startswith(b"HTTP/1.1 408")
+    assert gateway.server.gateway.upstreams["noetl"].pool.requests == 0

@@ -12,7 +12,7 @@ import pytest
 from proxy.http.credentials import key_of
 from proxy.sessions.store import Identity, new_session, new_token
 from tests.integration.gateway.test_backchannel_logout import federated, id_token, sign_in, statuses
-from tests.integration.harness import TENANT, Running, behind_gateway, gateway_running
+from tests.integration.harness import TENANT, Running, gateway_running
 
 LANES = pytest.mark.parametrize("path", ["/noetl/x", "/api/auth/me"])
 COOKIES = "sessions: {store: memory, cookie: {enabled: true}}\n"
@@ -97,45 +97,41 @@ async def test_a_wish_for_more_hours_is_shortened(tmp_path: Path) -> None:
 
 
 @LANES
-async def test_past_its_last_second_a_session_is_401_in_either_transport(tmp_path: Path, path: str) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        alive, over = await stored(gateway, lifetime=60), await stored(gateway, lifetime=-1)
-        for _ in range(3):
-            assert await statuses(gateway, path, alive, over) == [200, 401]
+async def test_past_its_last_second_a_session_is_401_in_either_transport(gateway: Running, path: str) -> None:
+    alive, over = await stored(gateway, lifetime=60), await stored(gateway, lifetime=-1)
+    for _ in range(3):
+        assert await statuses(gateway, path, alive, over) == [200, 401]
 
 
 @LANES
-async def test_unused_for_too_long_a_session_is_401_in_either_transport(tmp_path: Path, path: str) -> None:
-    more = "sessions: {store: memory, idle_timeout: 1m}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, _):
-        used, unused = await stored(gateway, lifetime=600, seen=55), await stored(gateway, lifetime=600, seen=61)
-        for _ in range(3):
-            assert await statuses(gateway, path, used, unused) == [200, 401]
+@pytest.mark.gateway(more="sessions: {store: memory, idle_timeout: 1m}\n")
+async def test_unused_for_too_long_a_session_is_401_in_either_transport(gateway: Running, path: str) -> None:
+    used, unused = await stored(gateway, lifetime=600, seen=55), await stored(gateway, lifetime=600, seen=61)
+    for _ in range(3):
+        assert await statuses(gateway, path, used, unused) == [200, 401]
 
 
 @LANES
-async def test_use_keeps_a_session_from_being_idle_and_does_not_lengthen_it(tmp_path: Path, path: str) -> None:
-    more = "sessions: {store: memory, idle_timeout: 1m}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, _):
-        token = await stored(gateway, lifetime=600, seen=50)
-        (before,) = await gateway.server.gateway.store.all(1)
-        for _ in range(3):
-            assert await statuses(gateway, path, token) == [200]
-        (after,) = await gateway.server.gateway.store.all(1)
+@pytest.mark.gateway(more="sessions: {store: memory, idle_timeout: 1m}\n")
+async def test_use_keeps_a_session_from_being_idle_and_does_not_lengthen_it(gateway: Running, path: str) -> None:
+    token = await stored(gateway, lifetime=600, seen=50)
+    (before,) = await gateway.server.gateway.store.all(1)
+    for _ in range(3):
+        assert await statuses(gateway, path, token) == [200]
+    (after,) = await gateway.server.gateway.store.all(1)
     assert after.last_seen_at > before.last_seen_at
     assert after.expires_at == before.expires_at
 
 
 @LANES
-async def test_a_logout_ends_the_session_in_either_transport(tmp_path: Path, path: str) -> None:
-    async with behind_gateway(tmp_path) as (gateway, _):
-        token = await gateway.session()
-        for _ in range(3):
-            assert await statuses(gateway, path, token) == [200]
-        headers = {"authorization": f"Bearer {token}"}
-        async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=headers) as answer:
-            assert answer.status == 200
-        assert await statuses(gateway, path, token, token) == [401, 401]
+async def test_a_logout_ends_the_session_in_either_transport(gateway: Running, path: str) -> None:
+    token = await gateway.session()
+    for _ in range(3):
+        assert await statuses(gateway, path, token) == [200]
+    headers = {"authorization": f"Bearer {token}"}
+    async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=headers) as answer:
+        assert answer.status == 200
+    assert await statuses(gateway, path, token, token) == [401, 401]
 
 
 @pytest.mark.parametrize(("who", "status"), [("root@staff.test", 204), ("ben@staff.test", 404)])

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.integration.harness import behind_gateway
+from tests.integration.harness import Running, Upstream, behind_gateway
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = f"00-{TRACE}-{SPAN}-01"
@@ -53,26 +53,26 @@ async def collecting() -> AsyncIterator[Collector]:
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_a_well_formed_traceparent_is_passed_on(tmp_path: Path, warm: bool) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        headers = {**await gateway.bearer(), "traceparent": GIVEN}
-        for _ in range(1 + warm):
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        assert upstream.seen[-1].headers.getall("traceparent") == [GIVEN]
+async def test_a_well_formed_traceparent_is_passed_on(gateway: Running, upstream: Upstream, warm: bool) -> None:
+    headers = {**await gateway.bearer(), "traceparent": GIVEN}
+    for _ in range(1 + warm):
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+            pass
+    assert upstream.seen[-1].headers.getall("traceparent") == [GIVEN]
 
 
 @pytest.mark.parametrize("given", [{}, {"traceparent": "nonsense"}], ids=["none", "malformed"])
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_without_one_a_traceparent_is_made(tmp_path: Path, given: dict[str, str], warm: bool) -> None:
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        headers = {**await gateway.bearer(), **given}
-        for _ in range(1 + warm):
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        (made,) = upstream.seen[-1].headers.getall("traceparent")
-        assert len(made) == 55
-        assert made != given.get("traceparent")
+async def test_without_one_a_traceparent_is_made(
+    gateway: Running, upstream: Upstream, given: dict[str, str], warm: bool
+) -> None:
+    headers = {**await gateway.bearer(), **given}
+    for _ in range(1 + warm):
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+            pass
+    (made,) = upstream.seen[-1].headers.getall("traceparent")
+    assert len(made) == 55
+    assert made != given.get("traceparent")
 
 
 async def test_spans_of_a_relayed_request_reach_the_collector(tmp_path: Path) -> None:
@@ -104,22 +104,20 @@ async def test_no_span_holds_a_token_or_a_query(tmp_path: Path) -> None:
         assert headers["authorization"].split()[1] not in text
 
 
-async def test_a_collector_that_is_not_there_harms_no_request(tmp_path: Path) -> None:
-    more = "tracing: {enabled: true, endpoint: 'http://127.0.0.1:1'}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, _):
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
-            assert answer.status == 200
+@pytest.mark.gateway(more="tracing: {enabled: true, endpoint: 'http://127.0.0.1:1'}\n")
+async def test_a_collector_that_is_not_there_harms_no_request(gateway: Running) -> None:
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
+        assert answer.status == 200
 
 
-async def test_route_with_server_timing_sends_the_header(tmp_path: Path) -> None:
-    more = (
-        "routes:\n  - {path: '/noetl/{path:**}', upstream: noetl, rewrite: '/api/{path}', server_timing: true}\n"
-        "  - {path: '/ws/{path:**}', upstream: noetl, rewrite: '/api/{path}'}\n"
-    )
-    async with behind_gateway(tmp_path, more=more) as (gateway, _):
-        headers = await gateway.bearer()
-        for path, told in (("/noetl/x", True), ("/ws/x", False)) * 2:
-            async with gateway.client.get(gateway.url + path, headers=headers) as answer:
-                assert ("server-timing" in answer.headers) is told
-                if told:
-                    assert answer.headers["server-timing"].startswith("upstream;dur=")
+@pytest.mark.gateway(
+    more="routes:\n  - {path: '/noetl/{path:**}', upstream: noetl, rewrite: '/api/{path}', server_timing: true}\n"
+    "  - {path: '/ws/{path:**}', upstream: noetl, rewrite: '/api/{path}'}\n"
+)
+async def test_route_with_server_timing_sends_the_header(gateway: Running) -> None:
+    headers = await gateway.bearer()
+    for path, told in (("/noetl/x", True), ("/ws/x", False)) * 2:
+        async with gateway.client.get(gateway.url + path, headers=headers) as answer:
+            assert ("server-timing" in answer.headers) is told
+            if told:
+                assert answer.headers["server-timing"].startswith("upstream;dur=")

@@ -287,10 +287,9 @@ async def test_a_head_answer_with_a_body_does_not_spoil_the_connection(tmp_path:
                 assert await answer.read() == b"ok"
 
 
-async def test_a_name_that_does_not_resolve_is_502(tmp_path: Path) -> None:
-    more = "upstreams: {noetl: {urls: ['http://no-such-host.invalid:1'], connect_timeout: 2s}}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, _):
-        assert await ask(gateway, "/noetl/x", await gateway.bearer()) == 502
+@pytest.mark.gateway(more="upstreams: {noetl: {urls: ['http://no-such-host.invalid:1'], connect_timeout: 2s}}\n")
+async def test_a_name_that_does_not_resolve_is_502(gateway: Running) -> None:
+    assert await ask(gateway, "/noetl/x", await gateway.bearer()) == 502
 
 
 async def test_a_client_that_does_not_read_holds_the_upstream_back(tmp_path: Path) -> None:

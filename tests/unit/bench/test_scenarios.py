@@ -17,6 +17,7 @@ from bench.scenarios import (
     MIX,
     NGINX,
     RELAYING,
+    STORED,
     USERS,
     Scenario,
     SignedIn,
@@ -24,7 +25,7 @@ from bench.scenarios import (
     scenarios,
 )
 
-WHO = SignedIn([f"token{number}" for number in range(USERS)], "an id_token", "localhost:1")
+WHO = SignedIn([f"token{number}" for number in range(USERS)], {7: "stored7"})
 ALL = {scenario.name: scenario for scenario in scenarios(WHO)}
 HEADLINES = ("status", "detail", "stats", "execute", "mix", "mix_many_users")
 
@@ -70,17 +71,19 @@ def test_requests_of_these_scenarios_are_never_alike(name: str) -> None:
 @pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
 def test_contenders_with_a_session_check_must_reject_requests_without_session(scenario: Scenario) -> None:
     for name, requests in scenario.requests.items():
-        expected = name != NGINX and name != "noetl_gateway" and requests[0].kind not in ("login", "validate")
+        expected = name != NGINX and name != "noetl_gateway" and requests[0].kind != "validate"
         assert {request.guarded for request in requests} == {expected}
 
 
-@pytest.mark.parametrize("name", ["executionStatus", "executePlaybook", "validate", "me", "login"])
+@pytest.mark.parametrize("name", ["executionStatus", "executePlaybook", "validate", "me"])
 def test_own_endpoints_are_measured_beside_status_polls(name: str) -> None:
     assert ALL[name].requests[AUTH_REQUEST] == ALL["status"].requests[AUTH_REQUEST]
 
 
-def test_large_response_is_one_mebibyte() -> None:
-    assert len(upstream.json_text(upstream.large())) == 1024 * 1024
+def test_stored_sessions_are_those_of_their_users() -> None:
+    (request,) = ALL["sessions"].requests[STORED]
+    assert request.headers["authorization"] == "Bearer stored7"
+    assert request.expected["user"]["email"] == "user000007@bench.example"
 
 
 def test_pieces_for_nginx_are_short_and_make_up_the_response() -> None:

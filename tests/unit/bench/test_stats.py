@@ -7,14 +7,17 @@ import dataclasses
 import pytest
 
 from bench.measure import rotated
-from bench.stats import Spread, by_cpu, middle, ratios, remark
+from bench.stats import Spread, by_cpu, middle, remark
 from tests.unit.bench.made import SATURATED
 
 
 def test_ratio_is_computed_within_each_round() -> None:
-    assert ratios([2, 30], [1, 10]) == [2, 3]
-    with pytest.raises(ValueError, match="longer"):
-        ratios([2], [1, 10])
+    assert Spread.of_ratios([2, 30], [1, 10]) == Spread(2.5, 2, 3)
+
+
+@pytest.mark.parametrize(("values", "base"), [([], []), ([2], [1, 10]), ([2], [])])
+def test_sides_with_different_rounds_have_no_ratio(values: list[float], base: list[float]) -> None:
+    assert Spread.of_ratios(values, base) is None
 
 
 def test_spread_is_the_median_with_the_extremes() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.commands.serve import _raise_limit, files_needed
+from proxy.commands.serve import files_needed, raise_limit
 from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.config.model import Gateway
@@ -42,5 +42,5 @@ def test_low_limit_on_files_is_reported(
     upstream = "upstreams: {noetl: {urls: ['http://a'], max_connections: 30}}\n"
     file.write_text(f"server: {{limits: {{max_connections: 1000}}}}\n{upstream}")
     with capture_logs() as lines:
-        _raise_limit(compile_config(load(file, {})))
+        raise_limit(compile_config(load(file, {})))
     assert [(line["event"], line["needed"]) for line in lines] == [("limits.files", 1130)] * told

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from proxy.endpoints.deadlines import Deadlines
+from tests.timers import Timers
 
 
 class Operation:
@@ -26,12 +29,6 @@ class Operation:
             self.next = Operation(self._deadlines)
 
 
-def timers() -> int:
-    """How many timers the loop holds."""
-    loop = asyncio.get_running_loop()
-    return len([handle for handle in loop._scheduled if not handle.cancelled()])  # type: ignore[attr-defined]
-
-
 async def test_an_operation_is_ended_at_its_time() -> None:
     operation = Operation(Deadlines(0.05))
     async with asyncio.timeout(5):
@@ -48,18 +45,19 @@ async def test_one_that_has_ended_by_itself_is_left_alone() -> None:
     assert not done.ended.is_set()
 
 
-async def test_there_is_one_timer_however_many_operations_there_are() -> None:
-    deadlines, before = Deadlines(5.0), timers()
+async def test_there_is_one_timer_however_many_operations_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers, deadlines = Timers(monkeypatch), Deadlines(5.0)
+    assert timers.of(deadlines) == 0
     for _ in range(10):
         Operation(deadlines)
-    assert timers() == before + 1
+    assert timers.of(deadlines) == 1
 
 
-async def test_one_that_begins_as_another_is_ended_brings_no_second_timer() -> None:
+async def test_one_that_begins_as_another_is_ended_brings_no_second_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with asyncio.timeout(5):
-        deadlines, before = Deadlines(0.02), timers()
+        timers, deadlines = Timers(monkeypatch), Deadlines(0.02)
         operation = Operation(deadlines, followed=True)
         await operation.ended.wait()
-        assert timers() <= before + 1
+        assert timers.of(deadlines) == 1
         assert operation.next is not None
         await operation.next.ended.wait()

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.http.credentials import key_of
 from proxy.sessions import memory, records
-from proxy.sessions.file import FileStore
+from proxy.sessions.file import FileStore, open_environment
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, Logout, Session, SessionStore, new_session, new_token
 
@@ -117,14 +117,25 @@ async def test_beyond_the_limit_of_a_user_the_oldest_session_ends(store: Session
     assert await left(store, *keys, other) == [False, True, True, True]
 
 
+def entries(folder: Path, *tables: str) -> list[int]:
+    """How many entries tables of a closed store have."""
+    env, records = open_environment(folder)
+    with env.begin() as txn:
+        found = [txn.stat(getattr(records, table))["entries"] for table in tables]
+    env.close()
+    return found
+
+
 async def test_a_session_is_in_no_index_after_its_end(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "sessions")
     key = await add(store, "anna", "s1")
-    await store.end(key)
-    with store._env.begin() as txn:
-        tables = (store._records.sessions, store._records.by_user, store._records.expiry, store._records.by_sid)
-        assert [txn.stat(table)["entries"] for table in tables] == [0, 0, 0, 0]
+    tables = ("sessions", "by_user", "expiry", "by_sid")
     await store.close()
+    assert entries(store.folder, *tables) == [1, 1, 1, 1]
+    store = FileStore(store.folder)
+    await store.end(key)
+    await store.close()
+    assert entries(store.folder, *tables) == [0, 0, 0, 0]
 
 
 async def test_a_session_that_was_stored_before_there_was_a_sid_can_be_read() -> None:
@@ -196,7 +207,7 @@ async def test_a_use_counts_also_while_it_is_being_written(tmp_path: Path) -> No
     store = FileStore(tmp_path / "sessions")
     key = await add(store, "anna")
     store.touch(key, 2e9)
-    store._flush_touched()
+    store.flush_touched()
     session = store.peek(key)
     await store.close()
     assert session is not None
@@ -210,7 +221,6 @@ async def test_a_purge_forgets_all_that_is_over_however_much_it_is(tmp_path: Pat
     await asyncio.gather(*(store.end_by_logout(told("ben", name=b"%c" % number, until=1e9)) for number in range(256)))
     await store.end_by_logout(told("ben", name=b"ab", until=1e9))
     assert await store.purge(time.time(), 0) == 0
-    with store._env.begin() as txn:
-        assert [txn.stat(table)["entries"] for table in (store._records.tickets, store._records.logouts)] == [0, 0]
     assert await left(store, key) == [True]
     await store.close()
+    assert entries(store.folder, "tickets", "logouts") == [0, 0]
