@@ -27,7 +27,7 @@ from graphql.language import Visitor
 from proxy.bounded import BoundedCache
 from proxy.graphql.limits import DocumentLimits, check_limits, check_size
 from proxy.graphql.plans import Plan, make_plans
-from proxy.graphql.validation import Deadline, Overtime, validate_in_time, without_collection
+from proxy.graphql.validation import Deadline, Overtime, Repetitive, validate_in_time, without_collection
 
 _MAX_CACHED_TEXT = 16 * 1024
 _BYTES_OF_CHARACTER = 128
@@ -121,6 +121,8 @@ class Documents:
                 return self._parsed(text, Deadline(self._seconds))
         except Overtime:
             return rejection("The document takes too long to validate (graphql.validation_timeout)", _LIMIT)
+        except Repetitive:
+            return rejection("The document repeats fields too often; remove the repetitions", _LIMIT)
         except RecursionError:
             return rejection("The document is nested too deeply", _LIMIT)
 

@@ -1,5 +1,5 @@
-"""Validation with a deadline: graphql-core's rules, with a check of the time at each node and, in the one rule with
-quadratic complexity, between comparisons.
+"""Validation with a deadline: graphql-core's rules, with a check of the time at each node. The one rule with quadratic
+complexity has a budget of comparisons, too, and checks the time between them.
 
 The time is the processor time of the thread, so that a busy machine does not make a document invalid.
 """
@@ -7,6 +7,7 @@ The time is the processor time of the thread, so that a busy machine does not ma
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from graphql.validation.validate import ValidationAbortedError
 
 MAX_ERRORS = 5
 _CHECK_EVERY = 32
+_MAX_STEPS = 20_000
+"""The budget of the rule about overlapping fields; a comparison of two fields takes two. A document that is written by
+hand or generated for an application takes some hundreds."""
 _ERROR_LIMIT_REACHED = "Too many validation errors"
 
 
@@ -27,12 +31,20 @@ class Overtime(Exception):
     """The processor time for a document is used up."""
 
 
-class Deadline:
-    """A limit on the processor time for one document, from now on; `seconds` is the maximum."""
+class Repetitive(Exception):
+    """The document has too many fields of the same name to compare."""
 
-    __slots__ = ("_end",)
+
+class Deadline:
+    """A limit on the processor time for one document, from now on; `seconds` is the maximum.
+
+    `is_set` is False for an infinite time, of documents for which nobody waits.
+    """
+
+    __slots__ = ("_end", "is_set")
 
     def __init__(self, seconds: float) -> None:
+        self.is_set = seconds != math.inf
         self._end = time.thread_time() + seconds
 
     def check(self) -> None:
@@ -65,7 +77,7 @@ class _Clock(ASTValidationRule):
 
 
 class _TimedContext(RuleContext):
-    """The complexity budget of the rule about overlapping fields, with a check of the deadline every few steps."""
+    """A small budget for the rule about overlapping fields, with a check of the deadline every few steps."""
 
     __slots__ = ("_check", "_remaining", "_steps")
 
@@ -73,6 +85,8 @@ class _TimedContext(RuleContext):
         self._check = deadline.check
         self._steps = 0
         super().__init__()
+        if deadline.is_set:
+            self._remaining = _MAX_STEPS
 
     @property
     def remaining_complexity_budget(self) -> int:
@@ -103,6 +117,7 @@ def validate_in_time(
 
     Raises:
         Overtime: the deadline has passed.
+        Repetitive: there are too many fields of the same name to compare.
     """
     rules: list[Any] = [partial(_Clock, deadline), *_OTHER_RULES, partial(_TimedOverlaps, deadline)]
     errors = validate(
@@ -113,5 +128,5 @@ def validate_in_time(
         hide_suggestions=hide_suggestions,
     )
     if errors and isinstance(errors[-1], ValidationAbortedError) and _ERROR_LIMIT_REACHED not in errors[-1].message:
-        raise Overtime
+        raise Repetitive
     return errors
