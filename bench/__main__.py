@@ -22,7 +22,7 @@ from bench.latency import measure as measure_latencies
 from bench.measure import Rounds, pairs_of
 from bench.programs import ROOT, BenchError, MissingProgram, find_program, two_cores
 from bench.results import Results, Settings, load
-from bench.scenarios import EDGE, LABELS, NOT_QUICK, SPECIAL, TITLES, SignedIn, scenarios
+from bench.scenarios import EDGE, NOT_QUICK, SPECIAL, TITLES, SignedIn, scenarios
 
 _OUT = ROOT / "var" / "bench"
 _DEFAULT = tuple(name for name in TITLES if name not in SPECIAL)
@@ -106,7 +106,7 @@ def _run(
         samples = measured.run()
         failures = [f"{pair}: {why}" for pair, why in measured.failures.items()]
         delays, late = measure_latencies(measured.good, samples, settings) if latency else ([], [])
-    missing = [f"{LABELS[name]} was not found" for name in sorted(wanted - set(running.contenders))]
+    missing = [f"{name} was not found" for name in sorted(wanted - set(running.contenders))]
     conditions = (*(() if without else CONDITIONS), *running.notes, *missing)
     versions = machine.versions(programs)
     results = Results(begun, surroundings, versions, settings, samples, tuple(delays), conditions, (*failures, *late))

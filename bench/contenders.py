@@ -41,6 +41,7 @@ from bench.scenarios import (
     WORKERS,
     YOGA,
     SignedIn,
+    fields_of,
     request_of,
     user,
 )
@@ -86,7 +87,7 @@ class Testbed:
     def start(self, names: Collection[str]) -> None:
         """Start those of the named contenders that are installed. Raises BenchError."""
         starters: dict[str, Callable[[], Program | None]] = {
-            NGINX: lambda: self._start_proxy(NGINX),
+            NGINX: self._start_proxy,
             AUTH_REQUEST: self._start_auth_request,
             FLOOR: self._start_floor,
             RUST: self._start_rust,
@@ -128,21 +129,22 @@ class Testbed:
     def _store(self, folder: str, count: int) -> list[str]:
         return sessions.fill(self.folder / folder, map(user, range(count)))
 
-    def _start_nginx(self, template: str, cores: Cores, name: str = "", **values: Any) -> Program:
-        name = name or template
-        values |= {"port": free_port(), "name": name, "folder": self.folder}
+    def _start_nginx(self, template: str, cores: Cores, **values: Any) -> Program:
+        port = free_port()
+        name = f"{template}-{port}"
+        values |= {"port": port, "name": name, "folder": self.folder}
         file, log, access_log = (self.folder / f"{name}{suffix}" for suffix in (".conf", ".log", ".access.log"))
         file.write_text(_TEMPLATES.get_template(f"{template}.conf.j2").render(values))
         command = (self._nginx, "-p", str(self.folder), "-e", "stderr", "-c", str(file))
         growing = (access_log,) if template == "proxy" else ()
-        return self.run(Program(f"nginx ({name})", command, values["port"], log, cores, growing=growing))
+        return self.run(Program(f"nginx ({name})", command, port, log, cores, growing=growing))
 
-    def _start_proxy(self, name: str, session_port: int = 0) -> Program:
-        return self._start_nginx("proxy", self._core, name, upstream=self.upstream.port, sessions=session_port)
+    def _start_proxy(self, session_port: int = 0) -> Program:
+        return self._start_nginx("proxy", self._core, upstream=self.upstream.port, sessions=session_port)
 
     def _start_auth_request(self) -> Program:
         service = self._start_nginx("sessions", self._other, tokens=self.who.tokens)
-        program = self._start_proxy(AUTH_REQUEST, service.port)
+        program = self._start_proxy(service.port)
         program.helpers = (service,)
         return program
 
@@ -192,7 +194,7 @@ class Testbed:
         limits = {"max_connections": IDLE_CONNECTIONS + _SPARE_CONNECTIONS, "idle_timeout": "1h"}
         program = self._start_gateway({"server": {"limits": limits}})
         say(f"opening {IDLE_CONNECTIONS} connections")
-        request = request_of("status", self.who.fields(), upstream.execution_id(0)).to_bytes("127.0.0.1")
+        request = request_of("status", fields_of(self.who.tokens[0]), upstream.execution_id(0)).to_bytes("127.0.0.1")
         each = self._stack.enter_context(hold(IDLE_CONNECTIONS, program, request))
         self._note(f"resident memory for each of {IDLE_CONNECTIONS} idle connections", each / 1024, "KiB", _GOAL_KIB)
         return program

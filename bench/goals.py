@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.results import Results
-from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, LABELS, MERCURIUS, STORED, TRACED, WORKERS, YOGA
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, MERCURIUS, STORED, TRACED, WORKERS, YOGA
 from bench.stats import Spread, by_cpu
 
 
@@ -24,8 +24,8 @@ class Goal:
     latency: bool = False
 
     def __str__(self) -> str:
-        who = "" if self.contender == EDGE else f", {LABELS[self.contender]}"
-        return f"{self.scenario}{', p99 at half load' if self.latency else ''}{who}, to {LABELS[self.base]}"
+        who = "" if self.contender == EDGE else f", {self.contender}"
+        return f"{self.scenario}{', p99 at half load' if self.latency else ''}{who}, to {self.base}"
 
     def ratio(self, results: Results) -> Spread | None:
         """Return the measured ratio; None if one of the two was not measured."""
@@ -36,6 +36,10 @@ class Goal:
         """Return the ratio of requests per CPU second; None for latencies."""
         own, other = (results.of(self.scenario, name) for name in (self.contender, self.base))
         return None if self.latency else by_cpu(own, other)
+
+    def floor_ratio(self, results: Results) -> Spread | None:
+        """Return what the floor reaches; None for other contenders than the gateway itself."""
+        return replace(self, contender=FLOOR).ratio(results) if self.contender == EDGE else None
 
     def met(self, ratio: Spread) -> bool:
         """Return whether the median keeps the promise."""
@@ -62,23 +66,3 @@ GOALS = (
     Goal("graphql", 1.0, aim=1.5, base=MERCURIUS),
     Goal("graphql", 1.0, base=YOGA),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A goal with its measured ratio, by rate and by CPU time, and with what the floor reaches by rate."""
-
-    goal: Goal
-    ratio: Spread
-    by_cpu: Spread | None
-    floor: Spread | None
-
-
-def findings(results: Results) -> list[Finding]:
-    """Return the goals that a run measured."""
-    found = []
-    for goal in GOALS:
-        if ratio := goal.ratio(results):
-            floor = replace(goal, contender=FLOOR).ratio(results) if goal.contender == EDGE else None
-            found.append(Finding(goal, ratio, goal.cpu_ratio(results), floor))
-    return found

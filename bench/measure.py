@@ -19,7 +19,7 @@ from bench.contenders import Testbed
 from bench.programs import Program, WrongResponse, idle_seconds, say
 from bench.requests import Request
 from bench.results import Sample, Settings
-from bench.scenarios import LABELS, Scenario
+from bench.scenarios import Scenario
 
 T = TypeVar("T")
 Samples = Mapping[str, Mapping[str, tuple[Sample, ...]]]
@@ -42,7 +42,7 @@ class Pair:
         return self.scenario.requests[self.contender]
 
     def __str__(self) -> str:
-        return f"{self.scenario.name:16} {LABELS[self.contender]}"
+        return f"{self.scenario.name:16} {self.contender}"
 
 
 def pairs_of(chosen: Sequence[Scenario], testbed: Testbed) -> list[Pair]:
@@ -51,7 +51,7 @@ def pairs_of(chosen: Sequence[Scenario], testbed: Testbed) -> list[Pair]:
     for scenario in chosen:
         for name, own in scenario.requests.items():
             if program := testbed.contenders.get(name):
-                file = testbed.folder / f"{scenario.name}-{name}.requests"
+                file = testbed.folder / f"{scenario.name}-{program.port}.requests"
                 requests.write(own, f"127.0.0.1:{program.port}", file)
                 pairs.append(Pair(scenario, name, program, file))
     return pairs

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from tabulate import tabulate
 
 from bench.compare import Change
-from bench.goals import findings
+from bench.goals import GOALS
 from bench.results import Latency, Results, Sample
-from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, LABELS, MERCURIUS, STORED, TITLES, WORKERS
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, MERCURIUS, STORED, TITLES, WORKERS
 from bench.stats import Spread, by_cpu, middle, remark
 
 TEXT, MARKDOWN = "simple", "github"
@@ -39,17 +39,17 @@ def rates(contenders: Mapping[str, Sequence[Sample]], style: str = TEXT) -> str:
     """Return the rates of a scenario, with the ratios to each base, by rate and by CPU time, and remarks below."""
     bases = [name for name in (*_BASES, *([EDGE] if _VARIANTS & contenders.keys() else [])) if name in contenders]
     heads = ["", "req/s", "(min-max)", "CPU us/req"]
-    heads += [head for base in bases for head in (f"to {LABELS[base]}", "by CPU")]
+    heads += [head for base in bases for head in (f"to {base}", "by CPU")]
     rows, remarks = [], []
     for name, samples in contenders.items():
         own = [sample.rate for sample in samples]
         spread, mid = Spread.of(own), middle(samples)
-        rows.append([LABELS[name], f"{spread.median:.0f}", f"{spread.low:.0f}-{spread.high:.0f}", cost(mid)])
+        rows.append([name, f"{spread.median:.0f}", f"{spread.low:.0f}-{spread.high:.0f}", cost(mid)])
         for base in (contenders[each] for each in bases):
             ratio, cpu = Spread.of_ratios(own, [sample.rate for sample in base]), by_cpu(samples, base)
             rows[-1] += [str(ratio or ""), f"{cpu.median:.2f}" if cpu else ""]
         if doubt := remark(mid):
-            remarks.append(f"{LABELS[name]} {doubt}")
+            remarks.append(f"{name} {doubt}")
     return "\n\n".join(filter(None, (grid(heads, rows, style), bullets(["; ".join(remarks)] if remarks else []))))
 
 
@@ -67,25 +67,26 @@ def latencies(found: Sequence[Latency], style: str = TEXT) -> str:
         remarks += [f"upper bound: the generator was late for {each.late:.0%}"] if each.late > _LATE else []
         times = [f"{ms:.2f}" for ms in each.percentiles.values()]
         passes = f"{min(each.p99_ms):.2f}-{max(each.p99_ms):.2f}"
-        rows.append([each.scenario, LABELS[each.contender], f"{each.rate:.0f}", *times, passes, ", ".join(remarks)])
+        rows.append([each.scenario, each.contender, f"{each.rate:.0f}", *times, passes, ", ".join(remarks)])
     return grid(heads, rows, style)
 
 
 def goals(results: Results, style: str = TEXT) -> str:
     """Return the goals with what was measured; empty if none was."""
     rows = []
-    for found in findings(results):
-        goal = found.goal
+    for goal in GOALS:
+        if (ratio := goal.ratio(results)) is None:
+            continue
         sign, aim = "<=" if goal.latency else ">=", f" (aim {goal.aim:g})" if goal.aim else ""
-        measured = (str(ratio or "") for ratio in (found.ratio, found.by_cpu, found.floor))
-        verdict = "met" if goal.met(found.ratio) else "NOT MET"
+        measured = (str(each or "") for each in (ratio, goal.cpu_ratio(results), goal.floor_ratio(results)))
+        verdict = "met" if goal.met(ratio) else "NOT MET"
         rows.append([str(goal), f"{sign} {goal.bound:g}{aim}", *measured, verdict])
     return grid(["", "goal", "measured", "by CPU", "the floor", "verdict"], rows, style) if rows else ""
 
 
 def comparison(changes: Sequence[Change]) -> str:
     """Return the table of a comparison."""
-    rows = [[each.scenario, LABELS[each.base], each.before, each.after, each.verdict.value] for each in changes]
+    rows = [[each.scenario, each.base, each.before, each.after, each.verdict.value] for each in changes]
     return grid(["", "ratio to", "before", "after", ""], rows)
 
 

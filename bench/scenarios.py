@@ -15,24 +15,11 @@ from bench import upstream
 from bench.requests import UNIQUE, Request
 from bench.upstream import PATH, VARIABLES, execution_id
 
-NGINX, AUTH_REQUEST, FLOOR, RUST = "nginx", "nginx_auth_request", "floor", "noetl_gateway"
-EDGE, TRACED, WORKERS = "noetl_edge", "noetl_edge_traced", "noetl_edge_workers"
-STORED, IDLE = "noetl_edge_stored", "noetl_edge_idle"
-MERCURIUS, YOGA = "mercurius", "yoga"
 STORED_SESSIONS, IDLE_CONNECTIONS = 100_000, 10_000
-LABELS = {
-    NGINX: "nginx",
-    AUTH_REQUEST: "nginx + auth_request",
-    FLOOR: "floor",
-    RUST: "Rust gateway, no session check",
-    EDGE: "noetl-edge",
-    TRACED: "noetl-edge, traced",
-    WORKERS: "noetl-edge, 2 workers",
-    STORED: f"noetl-edge, {STORED_SESSIONS} sessions",
-    IDLE: f"noetl-edge, {IDLE_CONNECTIONS} idle connections",
-    MERCURIUS: "mercurius, jit",
-    YOGA: "graphql-yoga",
-}
+NGINX, AUTH_REQUEST, FLOOR, RUST = "nginx", "nginx + auth_request", "floor", "Rust gateway, no session check"
+EDGE, TRACED, WORKERS = "noetl-edge", "noetl-edge, traced", "noetl-edge, 2 workers"
+STORED, IDLE = f"noetl-edge, {STORED_SESSIONS} sessions", f"noetl-edge, {IDLE_CONNECTIONS} idle connections"
+MERCURIUS, YOGA = "mercurius, jit", "graphql-yoga"
 RELAYING = (NGINX, AUTH_REQUEST, FLOOR, RUST, EDGE)
 NOT_QUICK = (NGINX, RUST, TRACED)
 NO_SESSION_CHECK = (NGINX, RUST)
@@ -64,10 +51,6 @@ class SignedIn:
     tokens: Sequence[str] = ("",)
     stored: Mapping[int, str] = field(default_factory=dict)
 
-    def fields(self, user: int = 0) -> dict[str, str]:
-        """Return the header fields of a user's requests."""
-        return fields_of(self.tokens[user])
-
 
 def fields_of(token: str) -> dict[str, str]:
     """Return the header fields of the requests with a session token."""
@@ -90,11 +73,11 @@ class Scenario:
 
 def scenarios(who: SignedIn) -> tuple[Scenario, ...]:
     """Return all scenarios."""
-    fields = who.fields()
+    everyone = [fields_of(token) for token in who.tokens]
+    fields = everyone[0]
     ids = [execution_id(number) for number in range(EXECUTIONS_OF_USERS)]
     polls = [request_of("status", fields, each) for each in ids[:EXECUTIONS]]
     details = [request_of("detail", fields, each) for each in ids[:EXECUTIONS]]
-    everyone = [who.fields(user) for user in range(len(who.tokens))]
     turn = f"{EXECUTIONS} executions in turn"
     users = f"{USERS} users with {EXECUTIONS_OF_USERS} executions"
     return (
@@ -135,7 +118,7 @@ def _relayed(name: str, title: str, requests: Sequence[Request], contenders: Seq
 
 def _beside_polls(name: str, title: str, polls: Sequence[Request], own: Sequence[Request]) -> Scenario:
     """Return a scenario in which nginx + auth_request receives status polls, since it can't do the same."""
-    title += f" (at {LABELS[AUTH_REQUEST]}: the status polls)"
+    title += f" (at {AUTH_REQUEST}: the status polls)"
     return Scenario(name, title, {AUTH_REQUEST: polls, FLOOR: own, EDGE: own})
 
 

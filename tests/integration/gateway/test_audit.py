@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from proxy.observe.audit import verify
-from tests.integration.harness import Running, behind_gateway
+from tests.integration.harness import Running, Upstream
 
 AUDIT = "audit: {file: audit.log}\n"
 
@@ -58,15 +58,15 @@ async def test_graphql_denial_is_audited_on_both_paths(gateway: Running, tmp_pat
     ] * 3
 
 
-async def test_a_403_of_the_upstream_is_no_denial_of_ours(tmp_path: Path) -> None:
+@pytest.mark.gateway(more=AUDIT)
+async def test_a_403_of_the_upstream_is_no_denial_of_ours(gateway: Running, upstream: Upstream, tmp_path: Path) -> None:
     async def refuse(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=403)
 
-    async with behind_gateway(tmp_path, more=AUDIT) as (gateway, upstream):
-        upstream.answer = refuse
-        for _ in range(2):
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
-                assert answer.status == 403
+    upstream.answer = refuse
+    for _ in range(2):
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
+            assert answer.status == 403
     assert lines(tmp_path) == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.integration.harness import Running, behind_gateway
+from tests.integration.harness import Running, Upstream, behind_gateway
 
 ORIGIN = "https://app.example.com"
 CORS = f"corsAllowedOrigins: ['{ORIGIN}', 'https://*.example.org']\n"
@@ -48,15 +48,15 @@ async def test_a_preflight_of_an_allowed_origin_may_be_kept_for_max_age(gateway:
         assert "x-session-token" in answer.headers["access-control-allow-headers"]
 
 
-async def test_the_upstreams_own_cors_headers_are_replaced(tmp_path: Path) -> None:
+@pytest.mark.gateway(more=CORS)
+async def test_the_upstreams_own_cors_headers_are_replaced(gateway: Running, upstream: Upstream) -> None:
     async def permissive(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(headers={"access-control-allow-origin": "*"})
 
-    async with behind_gateway(tmp_path, more=CORS) as (gateway, upstream):
-        upstream.answer = permissive
-        headers = {**await gateway.bearer(), "origin": "https://evil.com"}
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert (answer.status, "access-control-allow-origin" in answer.headers) == (200, False)
+    upstream.answer = permissive
+    headers = {**await gateway.bearer(), "origin": "https://evil.com"}
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert (answer.status, "access-control-allow-origin" in answer.headers) == (200, False)
 
 
 @pytest.mark.gateway(more=COOKIE)

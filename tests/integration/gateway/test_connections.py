@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from inspect import signature
-from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -15,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from proxy.server.aiohttp_release import UnknownAiohttp, check_aiohttp
 from proxy.server.parsed_message import whole_body
-from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
+from tests.integration.harness import PATIENCE, Running, Upstream, eventually
 
 HEAD = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
 
@@ -132,7 +131,7 @@ async def test_pipelined_requests_are_answered_in_order(gateway: Running) -> Non
     assert answer.index(b"HTTP/1.1 200") < answer.index(b"HTTP/1.1 404")
 
 
-async def test_a_compressed_body_is_not_decompressed(tmp_path: Path) -> None:
+async def test_a_compressed_body_is_not_decompressed(gateway: Running, upstream: Upstream) -> None:
     """A decompression bomb never unfolds here: upstream gets the bytes as they are."""
     bodies = []
 
@@ -140,16 +139,18 @@ async def test_a_compressed_body_is_not_decompressed(tmp_path: Path) -> None:
         bodies.append(await request.read())
         return web.Response(status=204)
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = keep
-        headers = {**await gateway.bearer(), "content-encoding": "gzip"}
-        async with gateway.client.post(f"{gateway.url}/noetl/x", data=b"not gzip at all", headers=headers) as answer:
-            assert answer.status == 204
+    upstream.answer = keep
+    headers = {**await gateway.bearer(), "content-encoding": "gzip"}
+    async with gateway.client.post(f"{gateway.url}/noetl/x", data=b"not gzip at all", headers=headers) as answer:
+        assert answer.status == 204
     assert bodies == [b"not gzip at all"]
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_a_client_that_does_not_read_is_cut_at_the_deadline(tmp_path: Path, warm: bool) -> None:
+@pytest.mark.gateway(server="limits: {body_timeout: 100ms}")
+async def test_a_client_that_does_not_read_is_cut_at_the_deadline(
+    gateway: Running, upstream: Upstream, warm: bool
+) -> None:
     async def flood(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -157,20 +158,19 @@ async def test_a_client_that_does_not_read_is_cut_at_the_deadline(tmp_path: Path
             await response.write(b"x" * 65536)
         return response
 
-    async with behind_gateway(tmp_path, server="limits: {body_timeout: 100ms}") as (gateway, upstream):
-        headers = await gateway.bearer()
-        if warm:
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-                await answer.read()
-        upstream.answer = flood
-        before = gateway.serving.limits.open
-        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
-        request = f"GET /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: {headers['authorization']}\r\n\r\n"
-        writer.write(request.encode())
-        await eventually(lambda: len(upstream.seen) == 1 + warm)
-        await eventually(lambda: gateway.serving.limits.open == before)
-        await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
-        writer.transport.abort()
+    headers = await gateway.bearer()
+    if warm:
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+            await answer.read()
+    upstream.answer = flood
+    before = gateway.serving.limits.open
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+    request = f"GET /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: {headers['authorization']}\r\n\r\n"
+    writer.write(request.encode())
+    await eventually(lambda: len(upstream.seen) == 1 + warm)
+    await eventually(lambda: gateway.serving.limits.open == before)
+    await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
+    writer.transport.abort()
 
 
 @pytest.mark.parametrize("version", ["3.13.2", "4.0.0"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.integration.harness import PATIENCE, behind_gateway
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
 
 
 async def ticks(request: web.BaseRequest) -> web.StreamResponse:
@@ -24,7 +24,9 @@ async def ticks(request: web.BaseRequest) -> web.StreamResponse:
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_an_event_is_passed_on_before_the_next_one_is_there(tmp_path: Path, warm: bool) -> None:
+async def test_an_event_is_passed_on_before_the_next_one_is_there(
+    gateway: Running, upstream: Upstream, warm: bool
+) -> None:
     more = asyncio.Event()
 
     async def two(request: web.BaseRequest) -> web.StreamResponse:
@@ -37,17 +39,16 @@ async def test_an_event_is_passed_on_before_the_next_one_is_there(tmp_path: Path
         await response.write(b"data: two\n\n")
         return response
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = two
-        headers = await gateway.bearer()
-        if warm:
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        async with gateway.client.get(f"{gateway.url}/noetl/events", headers=headers) as stream:
-            async with asyncio.timeout(PATIENCE):
-                assert await stream.content.readuntil(b"\n\n") == b"data: one\n\n"
-                more.set()
-                assert await stream.content.read() == b"data: two\n\n"
+    upstream.answer = two
+    headers = await gateway.bearer()
+    if warm:
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+            pass
+    async with gateway.client.get(f"{gateway.url}/noetl/events", headers=headers) as stream:
+        async with asyncio.timeout(PATIENCE):
+            assert await stream.content.readuntil(b"\n\n") == b"data: one\n\n"
+            more.set()
+            assert await stream.content.read() == b"data: two\n\n"
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])

@@ -168,13 +168,13 @@ async def test_a_document_that_the_fast_path_has_served_is_persisted_all_the_sam
     assert await post(gateway, {"extensions": extension(ME)}) == (200, ANSWER)
 
 
-async def test_a_persisted_mutation_does_not_run_by_get(tmp_path: Path) -> None:
+@pytest.mark.gateway(more=APQ)
+async def test_a_persisted_mutation_does_not_run_by_get(gateway: Running, upstream: Upstream) -> None:
     mutation = 'mutation { executePlaybook(name: "a") { id } }'
-    async with behind_gateway(tmp_path, more=APQ) as (gateway, upstream):
-        short = {"extensions": json.dumps(extension(mutation))}
-        for parameters in ({**short, "query": mutation}, short):
-            assert (await get(gateway, parameters))[0] == 405
-        assert upstream.seen == []
+    short = {"extensions": json.dumps(extension(mutation))}
+    for parameters in ({**short, "query": mutation}, short):
+        assert (await get(gateway, parameters))[0] == 405
+    assert upstream.seen == []
 
 
 async def test_persisted_queries_are_not_supported_where_they_are_off(gateway: Running) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.processes import free_port
-from tests.integration.harness import PATIENCE, Running, behind_gateway
+from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
 
 
 async def numbers(gateway: Running) -> dict[str, float]:
@@ -94,38 +94,38 @@ async def test_a_foreign_address_is_refused(gateway: Running) -> None:
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_time_spent_waiting_for_an_upstream_that_fails_is_not_our_own(tmp_path: Path, warm: bool) -> None:
+@pytest.mark.gateway(more="upstreams: {noetl: {urls: ['UPSTREAM'], response_timeout: 300ms}}\n")
+async def test_time_spent_waiting_for_an_upstream_that_fails_is_not_our_own(
+    gateway: Running, upstream: Upstream, warm: bool
+) -> None:
     async def hang(request: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(PATIENCE)
         return web.Response()
 
-    more = "upstreams: {noetl: {urls: ['UPSTREAM'], response_timeout: 300ms}}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, upstream):
-        headers = await gateway.bearer()
-        if warm:
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        upstream.answer = hang
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert answer.status == 504
-        seen = await numbers(gateway)
+    headers = await gateway.bearer()
+    if warm:
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+            pass
+    upstream.answer = hang
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert answer.status == 504
+    seen = await numbers(gateway)
     assert seen["noetl_gateway_request_duration_seconds_sum method=GET route=/noetl/{path:**}"] >= 0.3
     assert seen["noetl_gateway_overhead_seconds_sum route=/noetl/{path:**}"] < 0.2
     assert seen["noetl_gateway_session_check_total outcome=valid"] == 1 + warm
     assert seen["noetl_gateway_authz_total outcome=allowed"] == 1 + warm
 
 
-async def test_the_upstream_part_of_graphql_is_what_its_calls_took(tmp_path: Path) -> None:
+async def test_the_upstream_part_of_graphql_is_what_its_calls_took(gateway: Running, upstream: Upstream) -> None:
     async def late(request: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(0.1)
         return web.json_response({"entries": []})
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = late
-        query = {"query": "{ playbooks { name } }"}
-        async with gateway.client.post(f"{gateway.url}/graphql", json=query, headers=await gateway.bearer()) as answer:
-            assert answer.status == 200
-        seen = await numbers(gateway)
+    upstream.answer = late
+    query = {"query": "{ playbooks { name } }"}
+    async with gateway.client.post(f"{gateway.url}/graphql", json=query, headers=await gateway.bearer()) as answer:
+        assert answer.status == 200
+    seen = await numbers(gateway)
     total = seen["noetl_gateway_request_duration_seconds_sum method=POST route=/graphql"]
     own = seen["noetl_gateway_overhead_seconds_sum route=/graphql"]
     assert total >= 0.1

@@ -14,18 +14,17 @@ from yarl import URL
 from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, eventually
 
 
-async def test_method_path_query_and_body_reach_the_upstream(tmp_path: Path) -> None:
+async def test_method_path_query_and_body_reach_the_upstream(gateway: Running, upstream: Upstream) -> None:
     bodies = []
 
     async def keep(request: web.BaseRequest) -> web.StreamResponse:
         bodies.append(await request.read())
         return web.Response(text="kept", status=201)
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = keep
-        url, headers = f"{gateway.url}/noetl/a/b%20c;d?x=%41&y", await gateway.bearer()
-        async with gateway.client.put(URL(url, encoded=True), data=b"body", headers=headers) as answer:
-            assert (answer.status, await answer.text()) == (201, "kept")
+    upstream.answer = keep
+    url, headers = f"{gateway.url}/noetl/a/b%20c;d?x=%41&y", await gateway.bearer()
+    async with gateway.client.put(URL(url, encoded=True), data=b"body", headers=headers) as answer:
+        assert (answer.status, await answer.text()) == (201, "kept")
     (seen,) = upstream.seen
     assert (seen.method, seen.raw_path, bodies) == ("PUT", "/api/a/b%20c;d?x=%41&y", [b"body"])
 
@@ -47,12 +46,11 @@ async def test_the_upstream_learns_who_asks_and_never_the_token(gateway: Running
     assert "6.6.6.6" not in seen.headers["x-forwarded-for"]
 
 
-async def test_request_id_and_traceparent_of_the_client_are_kept(tmp_path: Path) -> None:
+async def test_request_id_and_traceparent_of_the_client_are_kept(gateway: Running, upstream: Upstream) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        headers = {**await gateway.bearer(), "x-request-id": "my.id-1", "traceparent": trace}
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert answer.headers.getall("x-request-id") == ["my.id-1"]
+    headers = {**await gateway.bearer(), "x-request-id": "my.id-1", "traceparent": trace}
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert answer.headers.getall("x-request-id") == ["my.id-1"]
     assert upstream.seen[0].headers.getall("x-request-id") == ["my.id-1"]
     assert upstream.seen[0].headers["traceparent"] == trace
 
@@ -62,41 +60,39 @@ async def test_a_malformed_request_id_is_replaced(gateway: Running) -> None:
         assert len(answer.headers["x-request-id"]) == 32
 
 
-async def test_status_and_headers_come_back_without_hop_by_hop_ones(tmp_path: Path) -> None:
+async def test_status_and_headers_come_back_without_hop_by_hop_ones(gateway: Running, upstream: Upstream) -> None:
     async def teapot(request: web.BaseRequest) -> web.StreamResponse:
         headers = [("x-a", "1"), ("x-a", "2"), ("connection", "x-secret"), ("x-secret", "s"), ("location", "/else")]
         return web.Response(status=307, headers=headers, body=b"gone", content_type="text/x-tea")
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = teapot
-        async with gateway.client.get(
-            f"{gateway.url}/noetl/x", headers=await gateway.bearer(), allow_redirects=False
-        ) as answer:
-            assert (answer.status, answer.headers["location"], answer.content_type) == (307, "/else", "text/x-tea")
-            assert answer.headers.getall("x-a") == ["1", "2"]
-            assert "x-secret" not in answer.headers
+    upstream.answer = teapot
+    async with gateway.client.get(
+        f"{gateway.url}/noetl/x", headers=await gateway.bearer(), allow_redirects=False
+    ) as answer:
+        assert (answer.status, answer.headers["location"], answer.content_type) == (307, "/else", "text/x-tea")
+        assert answer.headers.getall("x-a") == ["1", "2"]
+        assert "x-secret" not in answer.headers
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
 async def test_answers_without_a_body_have_none_and_the_connection_goes_on(
-    tmp_path: Path, method: str, status: int
+    gateway: Running, upstream: Upstream, method: str, status: int
 ) -> None:
     async def empty(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=status, body=b"12345" if method == "HEAD" else None, headers={"etag": '"e"'})
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = empty
-        token = await gateway.session()
-        head = f"host: a\r\nauthorization: Bearer {token}\r\n"
-        first = f"{method} /noetl/x HTTP/1.1\r\n{head}\r\n"
-        answer = await gateway.raw((first + f"GET /health HTTP/1.1\r\n{head}connection: close\r\n\r\n").encode())
+    upstream.answer = empty
+    token = await gateway.session()
+    head = f"host: a\r\nauthorization: Bearer {token}\r\n"
+    first = f"{method} /noetl/x HTTP/1.1\r\n{head}\r\n"
+    answer = await gateway.raw((first + f"GET /health HTTP/1.1\r\n{head}connection: close\r\n\r\n").encode())
     start, _, rest = answer.partition(b"\r\n\r\n")
     assert start.startswith(f"HTTP/1.1 {status} ".encode())
     assert b'etag: "e"' in start.lower()
     assert rest.startswith(b"HTTP/1.1 200 OK")
 
 
-async def test_a_response_streams_before_it_is_complete(tmp_path: Path) -> None:
+async def test_a_response_streams_before_it_is_complete(gateway: Running, upstream: Upstream) -> None:
     more = asyncio.Event()
 
     async def slow(request: web.BaseRequest) -> web.StreamResponse:
@@ -107,15 +103,14 @@ async def test_a_response_streams_before_it_is_complete(tmp_path: Path) -> None:
         await response.write(b"second")
         return response
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = slow
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
-            assert await answer.content.readexactly(5) == b"first"
-            more.set()
-            assert await answer.content.read() == b"second"
+    upstream.answer = slow
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
+        assert await answer.content.readexactly(5) == b"first"
+        more.set()
+        assert await answer.content.read() == b"second"
 
 
-async def test_a_request_body_streams_before_it_is_complete(tmp_path: Path) -> None:
+async def test_a_request_body_streams_before_it_is_complete(gateway: Running, upstream: Upstream) -> None:
     arrived = asyncio.Event()
 
     async def listen(request: web.BaseRequest) -> web.StreamResponse:
@@ -128,39 +123,38 @@ async def test_a_request_body_streams_before_it_is_complete(tmp_path: Path) -> N
         await arrived.wait()
         yield b"second"
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = listen
-        async with asyncio.timeout(PATIENCE):
-            async with gateway.client.post(
-                f"{gateway.url}/noetl/x", data=upload(), headers=await gateway.bearer()
-            ) as answer:
-                assert await answer.read() == b"firstsecond"
+    upstream.answer = listen
+    async with asyncio.timeout(PATIENCE):
+        async with gateway.client.post(
+            f"{gateway.url}/noetl/x", data=upload(), headers=await gateway.bearer()
+        ) as answer:
+            assert await answer.read() == b"firstsecond"
 
 
-async def test_a_body_over_the_limit_is_413_whether_announced_or_not(tmp_path: Path) -> None:
+@pytest.mark.gateway(server="limits: {max_body_size: 1KiB}")
+async def test_a_body_over_the_limit_is_413_whether_announced_or_not(gateway: Running) -> None:
     async def upload() -> AsyncIterator[bytes]:
         for _ in range(4):
             yield b"x" * 512
 
-    async with behind_gateway(tmp_path, server="limits: {max_body_size: 1KiB}") as (gateway, _):
-        headers = await gateway.bearer()
-        for body in (b"x" * 2048, upload()):
-            async with gateway.client.post(f"{gateway.url}/noetl/x", data=body, headers=headers) as answer:
-                assert (answer.status, (await answer.json())["error"]) == (413, "Request body too large")
+    headers = await gateway.bearer()
+    for body in (b"x" * 2048, upload()):
+        async with gateway.client.post(f"{gateway.url}/noetl/x", data=body, headers=headers) as answer:
+            assert (answer.status, (await answer.json())["error"]) == (413, "Request body too large")
 
 
-async def test_a_body_that_stalls_is_408(tmp_path: Path) -> None:
+@pytest.mark.gateway(server="limits: {body_timeout: 50ms}")
+async def test_a_body_that_stalls_is_408(gateway: Running, upstream: Upstream) -> None:
     async def swallow(request: web.BaseRequest) -> web.StreamResponse:
         await request.read()
         return web.Response()
 
-    async with behind_gateway(tmp_path, server="limits: {body_timeout: 50ms}") as (gateway, upstream):
-        upstream.answer = swallow
-        token = await gateway.session()
-        head = f"POST /api/auth/check-access HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
-        answer = await gateway.raw(
-            f"{head}content-type: application/json\r\ncontent-length: 9\r\n\r\n{{".encode(), until_closed=False
-        )
+    upstream.answer = swallow
+    token = await gateway.session()
+    head = f"POST /api/auth/check-access HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n"
+    answer = await gateway.raw(
+        f"{head}content-type: application/json\r\ncontent-length: 9\r\n\r\n{{".encode(), until_closed=False
+    )
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
@@ -173,38 +167,36 @@ async def test_an_unreachable_upstream_is_502(tmp_path: Path, unused_tcp_port: i
     assert str(unused_tcp_port) not in json.dumps(body)
 
 
-async def test_an_upstream_that_is_silent_is_504(tmp_path: Path) -> None:
+@pytest.mark.gateway(more="upstreams: {noetl: {urls: ['UPSTREAM'], response_timeout: 50ms}}\n")
+async def test_an_upstream_that_is_silent_is_504(gateway: Running, upstream: Upstream) -> None:
     async def silent(request: web.BaseRequest) -> web.StreamResponse:
         await asyncio.sleep(PATIENCE)
         return web.Response()
 
-    more = "upstreams: {noetl: {urls: ['UPSTREAM'], response_timeout: 50ms}}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, upstream):
-        upstream.answer = silent
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
-            assert (answer.status, (await answer.json())["error"]) == (504, "NoETL server did not answer in time")
+    upstream.answer = silent
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer()) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (504, "NoETL server did not answer in time")
 
 
-async def test_more_requests_than_may_wait_are_503_at_once(tmp_path: Path) -> None:
+@pytest.mark.gateway(more="upstreams: {noetl: {urls: ['UPSTREAM'], max_connections: 1, max_pending: 0}}\n")
+async def test_more_requests_than_may_wait_are_503_at_once(gateway: Running, upstream: Upstream) -> None:
     release = asyncio.Event()
 
     async def wait(request: web.BaseRequest) -> web.StreamResponse:
         await release.wait()
         return web.Response()
 
-    more = "upstreams: {noetl: {urls: ['UPSTREAM'], max_connections: 1, max_pending: 0}}\n"
-    async with behind_gateway(tmp_path, more=more) as (gateway, upstream):
-        upstream.answer = wait
-        headers = await gateway.bearer()
-        first = asyncio.create_task(gateway.client.get(f"{gateway.url}/noetl/x", headers=headers).__aenter__())
-        await eventually(lambda: len(upstream.seen) == 1)
-        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
-            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        release.set()
-        assert (await first).status == 200
+    upstream.answer = wait
+    headers = await gateway.bearer()
+    first = asyncio.create_task(gateway.client.get(f"{gateway.url}/noetl/x", headers=headers).__aenter__())
+    await eventually(lambda: len(upstream.seen) == 1)
+    async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers) as answer:
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    release.set()
+    assert (await first).status == 200
 
 
-async def test_an_upstream_that_breaks_off_mid_body_cuts_the_client_off(tmp_path: Path) -> None:
+async def test_an_upstream_that_breaks_off_mid_body_cuts_the_client_off(gateway: Running, upstream: Upstream) -> None:
     """A client must not take the part for the whole."""
 
     async def break_off(request: web.BaseRequest) -> web.StreamResponse:
@@ -215,24 +207,23 @@ async def test_an_upstream_that_breaks_off_mid_body_cuts_the_client_off(tmp_path
         request.transport.close()
         return response
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = break_off
-        token = await gateway.session()
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(f"GET /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n".encode())
-        received = b""
-        async with asyncio.timeout(PATIENCE):
-            try:
-                while chunk := await reader.read(100):
-                    received += chunk
-            except ConnectionResetError:
-                pass
-        writer.close()
+    upstream.answer = break_off
+    token = await gateway.session()
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(f"GET /noetl/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n".encode())
+    received = b""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            while chunk := await reader.read(100):
+                received += chunk
+        except ConnectionResetError:
+            pass
+    writer.close()
     body = received.partition(b"\r\n\r\n")[2]
     assert len(body) < 100
 
 
-async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path) -> None:
+async def test_a_client_that_leaves_releases_the_upstream(gateway: Running, upstream: Upstream) -> None:
     left = asyncio.Event()
 
     async def endless(request: web.BaseRequest) -> web.StreamResponse:
@@ -245,14 +236,13 @@ async def test_a_client_that_leaves_releases_the_upstream(tmp_path: Path) -> Non
         finally:
             left.set()
 
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = endless
-        answer = await gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer())
-        await answer.content.readexactly(10)
-        answer.close()
-        async with asyncio.timeout(PATIENCE):
-            await left.wait()
-        await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
+    upstream.answer = endless
+    answer = await gateway.client.get(f"{gateway.url}/noetl/x", headers=await gateway.bearer())
+    await answer.content.readexactly(10)
+    answer.close()
+    async with asyncio.timeout(PATIENCE):
+        await left.wait()
+    await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
 
 
 @pytest.mark.parametrize(
@@ -291,8 +281,8 @@ async def test_a_path_that_no_rule_allows_is_403_and_never_sent(gateway: Running
     assert upstream.seen == []
 
 
-async def test_headers_of_a_route_are_set_and_removed(tmp_path: Path) -> None:
-    more = """
+@pytest.mark.gateway(
+    more="""
 routes:
   - path: /x/{rest:**}
     upstream: noetl
@@ -300,14 +290,14 @@ routes:
     rewrite: /api/{rest}
     headers: {request: {set: {x-gateway: edge}, remove: [x-internal]}, response: {set: {x-out: o}, remove: [etag]}}
 """
-
+)
+async def test_headers_of_a_route_are_set_and_removed(gateway: Running, upstream: Upstream) -> None:
     async def tagged(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(headers={"etag": '"e"'})
 
-    async with behind_gateway(tmp_path, more=more) as (gateway, upstream):
-        upstream.answer = tagged
-        async with gateway.client.get(f"{gateway.url}/x/y", headers={"x-internal": "1"}) as answer:
-            assert (answer.headers["x-out"], "etag" in answer.headers) == ("o", False)
+    upstream.answer = tagged
+    async with gateway.client.get(f"{gateway.url}/x/y", headers={"x-internal": "1"}) as answer:
+        assert (answer.headers["x-out"], "etag" in answer.headers) == ("o", False)
     assert (upstream.seen[0].headers["x-gateway"], "x-internal" in upstream.seen[0].headers) == ("edge", False)
 
 

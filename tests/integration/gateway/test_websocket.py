@@ -58,13 +58,13 @@ async def test_messages_pass_both_ways(gateway: Running, upstream: Upstream) -> 
         assert await socket.receive_str() == "hello!"
 
 
-async def test_a_large_message_passes_whole_and_in_order(tmp_path: Path) -> None:
+@pytest.mark.gateway(more=ROUTES)
+async def test_a_large_message_passes_whole_and_in_order(gateway: Running, upstream: Upstream) -> None:
     data = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(200_000))
-    async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
-        upstream.answer = echo
-        async with await connect(gateway, await gateway.bearer()) as socket:
-            await socket.send_bytes(data)
-            assert await socket.receive_bytes(timeout=PATIENCE) == data
+    upstream.answer = echo
+    async with await connect(gateway, await gateway.bearer()) as socket:
+        await socket.send_bytes(data)
+        assert await socket.receive_bytes(timeout=PATIENCE) == data
 
 
 @pytest.mark.gateway(more=ROUTES)
@@ -195,7 +195,8 @@ async def test_bytes_that_follow_the_handshake_at_once_are_not_lost(gateway: Run
     writer.close()
 
 
-async def test_a_client_that_does_not_read_holds_the_upstream_back(tmp_path: Path) -> None:
+@pytest.mark.gateway(more=ROUTES)
+async def test_a_client_that_does_not_read_holds_the_upstream_back(gateway: Running, upstream: Upstream) -> None:
     sent = 0
 
     async def flood(request: web.BaseRequest) -> web.StreamResponse:
@@ -207,23 +208,22 @@ async def test_a_client_that_does_not_read_holds_the_upstream_back(tmp_path: Pat
             sent += 65536
         return socket
 
-    async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
-        upstream.answer = flood
-        token = await gateway.session()
-        head = (
-            f"GET /ws/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nconnection: upgrade\r\n"
-            "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ).encode()
-        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
-        writer.write(head)
-        before = -1
-        async with asyncio.timeout(PATIENCE):
-            while before != sent or not sent:
-                before = sent
-                await asyncio.sleep(0.1)
-        assert sent < 32 * 1024 * 1024
-        writer.transport.abort()
-        await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
+    upstream.answer = flood
+    token = await gateway.session()
+    head = (
+        f"GET /ws/x HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nconnection: upgrade\r\n"
+        "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+    writer.write(head)
+    before = -1
+    async with asyncio.timeout(PATIENCE):
+        while before != sent or not sent:
+            before = sent
+            await asyncio.sleep(0.1)
+    assert sent < 32 * 1024 * 1024
+    writer.transport.abort()
+    await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
 
 
 @pytest.mark.gateway(more=ROUTES)

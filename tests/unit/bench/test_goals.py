@@ -7,49 +7,52 @@ from pathlib import Path
 import pytest
 
 from bench.compare import Verdict, compare, judge
-from bench.goals import GOALS, findings
+from bench.goals import GOALS
 from bench.programs import BenchError
 from bench.results import Results, load
-from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, LABELS, TITLES, TRACED
+from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, TRACED, SignedIn, scenarios
 from bench.stats import Spread
 from tests.unit.bench.made import latency, results, samples
 
+ALL = {scenario.name: scenario for scenario in scenarios(SignedIn())}
 LOW = [1.0, 1.05, 1.1, 1.15, 1.2]
 
 
 def test_every_goal_names_a_scenario_and_contenders() -> None:
     for goal in GOALS:
-        assert goal.scenario in TITLES
-        assert {goal.base, goal.contender} <= set(LABELS)
+        assert {goal.base, goal.contender} <= ALL[goal.scenario].requests.keys()
+
+
+def measured(run: Results) -> dict[str, tuple[float, bool]]:
+    """Return the goals that a run measured, each with its ratio and whether it is met."""
+    return {str(goal): (ratio.median, goal.met(ratio)) for goal in GOALS if (ratio := goal.ratio(run))}
 
 
 @pytest.mark.parametrize(("rate", "met"), [(1699, False), (1700, True)])
 def test_goal_is_met_if_the_median_reaches_it(rate: float, met: bool) -> None:
-    (found,) = findings(results(samples("status", {AUTH_REQUEST: [1000] * 3, EDGE: [rate, 1, 9000]})))
-    assert (found.goal.met(found.ratio), str(found.goal)) == (met, "status, to nginx + auth_request")
-    assert found.by_cpu is not None
-    assert found.floor is None
+    run = results(samples("status", {AUTH_REQUEST: [1000] * 3, EDGE: [rate, 1, 9000]}))
+    assert measured(run) == {"status, to nginx + auth_request": (rate / 1000, met)}
 
 
 @pytest.mark.parametrize(("p99", "met"), [(2.0, True), (2.1, False)])
 def test_latency_goal_is_an_upper_bound(p99: float, met: bool) -> None:
     latencies = [latency("mix", AUTH_REQUEST, [2.0] * 3), latency("mix", EDGE, [p99] * 3)]
-    (found,) = findings(results(latencies=latencies))
-    assert (found.goal.met(found.ratio), str(found.goal)) == (met, "mix, p99 at half load, to nginx + auth_request")
+    assert measured(results(latencies=latencies)) == {"mix, p99 at half load, to nginx + auth_request": (p99 / 2, met)}
 
 
 def test_tracing_may_cost_a_tenth() -> None:
-    found = findings(results(samples("mix", {EDGE: [1000], TRACED: [900]})))
-    assert [(each.goal.met(each.ratio), each.ratio.median) for each in found] == [(True, 0.9)]
+    run = results(samples("mix", {EDGE: [1000], TRACED: [900]}))
+    assert measured(run) == {"mix, noetl-edge, traced, to noetl-edge": (0.9, True)}
 
 
-def test_goal_is_reported_beside_what_the_floor_reaches() -> None:
-    found = findings(results(samples("me", {AUTH_REQUEST: [1000], FLOOR: [2000], EDGE: [1500]})))
-    assert [each.floor for each in found] == [Spread(2, 2, 2)]
+def test_goal_is_known_by_cpu_and_beside_what_the_floor_reaches() -> None:
+    run = results(samples("me", {AUTH_REQUEST: [1000], FLOOR: [2000], EDGE: [1500]}))
+    (goal,) = (goal for goal in GOALS if goal.scenario == "me")
+    assert (goal.cpu_ratio(run), goal.floor_ratio(run)) == (Spread(1.5, 1.5, 1.5), Spread(2, 2, 2))
 
 
 def test_goal_without_its_base_is_not_reported() -> None:
-    assert findings(results(samples("status", {FLOOR: [1], EDGE: [1]}))) == []
+    assert measured(results(samples("status", {FLOOR: [1], EDGE: [1]}))) == {}
 
 
 @pytest.mark.parametrize(

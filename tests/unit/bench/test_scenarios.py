@@ -15,7 +15,7 @@ from bench.scenarios import (
     EXECUTIONS,
     EXECUTIONS_OF_USERS,
     MIX,
-    NGINX,
+    NO_SESSION_CHECK,
     RELAYING,
     STORED,
     USERS,
@@ -71,7 +71,7 @@ def test_requests_of_these_scenarios_are_never_alike(name: str) -> None:
 @pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
 def test_contenders_with_a_session_check_must_reject_requests_without_session(scenario: Scenario) -> None:
     for name, requests in scenario.requests.items():
-        expected = name != NGINX and name != "noetl_gateway" and requests[0].kind != "validate"
+        expected = name not in NO_SESSION_CHECK and requests[0].kind != "validate"
         assert {request.guarded for request in requests} == {expected}
 
 
