@@ -71,14 +71,15 @@ class Drain:
         for watched in list(self._watched):
             watched.leave()
 
-    async def end_with_sessions(self, alive: Callable[[bytes], Awaitable[bool]]) -> None:
+    async def end_with_sessions(self, alive: Callable[[bytes], Awaitable[bool]], every: float | None = None) -> None:
         """End everything that belongs to ended sessions, until cancelled. Each round looks up a session once.
 
         Args:
             alive: returns True if a session has not ended. Raises StoreError if the store is unavailable.
+            every: seconds between two rounds; None means five.
         """
         while True:
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS if every is None else every)
             for session in {watched.session for watched in self._watched if watched.session}:
                 try:
                     ended, failed = not await alive(session), False

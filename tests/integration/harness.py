@@ -27,6 +27,7 @@ from tests.secretsearch import RUN
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 PATIENCE = 10.0
+POLL = 0.05
 TENANT = "auth: {tenants: [{domain: localhost, issuer: 'http://localhost:1/', audience: [tests]}]}\n"
 RULES = """
 acl:
@@ -179,7 +180,7 @@ async def gateway_running(
     file.write_text(text)
     serving = Serving(compile_config(load(file, {})), store or MemoryStore(), fast=fast, log=log)
     _, port = await serving.listen("127.0.0.1", 0)
-    watching = asyncio.create_task(serving.process.drain.end_with_sessions(serving.session_lives))
+    watching = asyncio.create_task(serving.process.drain.end_with_sessions(serving.session_lives, POLL))
     client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))
     try:
         yield Running(serving, port, client)

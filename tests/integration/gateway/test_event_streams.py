@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway
+from tests.integration.harness import PATIENCE, Running, Upstream
 
 
 async def ticks(request: web.BaseRequest) -> web.StreamResponse:
@@ -52,24 +51,18 @@ async def test_an_event_is_passed_on_before_the_next_one_is_there(
 
 
 @pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
-async def test_an_event_stream_ends_with_its_session(
-    tmp_path: Path, warm: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("proxy.relay.event_streams._POLL_SECONDS", 0.05)
-    async with behind_gateway(tmp_path) as (gateway, upstream):
-        upstream.answer = ticks
-        headers = await gateway.bearer()
-        looking = asyncio.create_task(gateway.serving.process.drain.end_with_sessions(gateway.serving.session_lives))
-        if warm:
-            async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
-                pass
-        async with gateway.client.get(f"{gateway.url}/noetl/events", headers=headers) as stream:
-            await stream.content.readuntil(b"\n\n")
-            async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=headers) as out:
-                assert out.status == 200
-            async with asyncio.timeout(PATIENCE):
-                rest = await stream.content.read()
-        assert rest.endswith(b"data: tick\n\n")
-        assert b"retry:" not in rest
-        assert gateway.serving.process.drain.streams == 0
-        looking.cancel()
+async def test_an_event_stream_ends_with_its_session(gateway: Running, upstream: Upstream, warm: bool) -> None:
+    upstream.answer = ticks
+    headers = await gateway.bearer()
+    if warm:
+        async with gateway.client.get(f"{gateway.url}/noetl/x", headers=headers):
+            pass
+    async with gateway.client.get(f"{gateway.url}/noetl/events", headers=headers) as stream:
+        await stream.content.readuntil(b"\n\n")
+        async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=headers) as out:
+            assert out.status == 200
+        async with asyncio.timeout(PATIENCE):
+            rest = await stream.content.read()
+    assert rest.endswith(b"data: tick\n\n")
+    assert b"retry:" not in rest
+    assert gateway.serving.process.drain.streams == 0

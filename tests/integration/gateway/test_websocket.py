@@ -143,19 +143,18 @@ async def test_a_tunnel_in_which_nothing_moves_is_ended(tmp_path: Path) -> None:
             assert message.type in (WSMsgType.CLOSED, WSMsgType.CLOSE)
 
 
-async def test_a_tunnel_ends_with_its_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.relay.event_streams._POLL_SECONDS", 0.05)
-    async with behind_gateway(tmp_path, more=ROUTES) as (gateway, upstream):
-        upstream.answer = echo
-        headers = await gateway.bearer()
-        async with await connect(gateway, headers) as socket:
-            await socket.send_str("hello")
-            assert await socket.receive_str() == "hello!"
-            store = gateway.server.gateway.store
-            for session in await store.all(10):
-                await store.end_id(session.id, user_id=None)
-            message = await socket.receive(timeout=PATIENCE)
-            assert message.type in (WSMsgType.CLOSED, WSMsgType.CLOSE)
+@pytest.mark.gateway(more=ROUTES)
+async def test_a_tunnel_ends_with_its_session(gateway: Running, upstream: Upstream) -> None:
+    upstream.answer = echo
+    headers = await gateway.bearer()
+    async with await connect(gateway, headers) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello!"
+        store = gateway.server.gateway.store
+        for session in await store.all(10):
+            await store.end_id(session.id, user_id=None)
+        message = await socket.receive(timeout=PATIENCE)
+        assert message.type in (WSMsgType.CLOSED, WSMsgType.CLOSE)
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,14 @@ async def one_round(drain: Drain, ended: Iterable[bytes] = (), failed: Iterable[
         return session not in ended
 
     async with asyncio.timeout(10):
-        task = asyncio.create_task(drain.end_with_sessions(alive))
+        task = asyncio.create_task(drain.end_with_sessions(alive, 0.01))
         await first.wait()
         await asyncio.sleep(0)
         task.cancel()
     return looked_up
 
 
-async def test_end_of_a_session_ends_what_belongs_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.relay.event_streams._POLL_SECONDS", 0.01)
+async def test_end_of_a_session_ends_what_belongs_to_it() -> None:
     drain, watched = Drain(), [Connection(key) for key in (b"a", b"a", b"b", b"c", b"")]
     for each in watched:
         drain.watch(each)
