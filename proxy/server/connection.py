@@ -202,8 +202,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._held = request.rest
         head_size = self._head.stop() + request.head_size
         if head_size > self.limits.limits.max_header_size or not self._offer(request):
-            self._break_body()
-            self._enqueue(closing_behind(request.message, last=reader.between), request.payload)
+            self._enqueue(closing_behind(request.message), request.payload)
 
     def _offer(self, request: ReadRequest) -> bool:
         """Offer a parsed request to the fast path, with its bytes if its field block may be kept."""
@@ -249,7 +248,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._handover = handover
         message, payload = self._reader.taken_back(self._offered)
         self._offered = b""
-        self._enqueue(closing_behind(message, last=self._reader.between), payload)
+        self._enqueue(closing_behind(message), payload)
 
     async def drain(self) -> None:
         """Wait until the client reads on. Raises ClientLeft."""
@@ -290,23 +289,15 @@ class ClientConnection(ClientTransport, RequestHandler):
     def _receive_body(self, data: bytes) -> None:
         """Take the rest of the body of the request that aiohttp's loop has, and hold what follows it."""
         reader = self._reader
-        rest = reader.read_body(data)
-        if rest:
-            self._hold(rest)
+        self._hold(reader.read_body(data))
         if self._request_in_progress:
-            self._break_body()
-        elif reader.malformed is not None:
-            self._end()
-        elif reader.content.is_eof():
+            reader.refuse_body()
+            return
+        if reader.malformed is not None:
+            self._close = True
+            reader.content.feed_eof()
+        if reader.content.is_eof():
             self._await_next()
-
-    def _break_body(self) -> None:
-        """If the body of the request turned out to be malformed, end the request with 400."""
-        exc, content = self._reader.malformed, self._reader.content
-        if exc is not None and content.exception() is None:
-            error = parser_error(exc)
-            self.limits.note_malformed(error, exc, self.peer.address)
-            content.set_exception(error)
 
     async def _handle_request(self, *details: Any) -> tuple[web.StreamResponse, bool]:
         """Answer a request on the streaming path."""
@@ -337,7 +328,10 @@ class ClientConnection(ClientTransport, RequestHandler):
         begun_by = handover.completion if handover is not None else None  # a reload may have come between
         dispatcher = cast(Dispatcher, begun_by) if begun_by is not None else self._listener.dispatcher
         done = await dispatcher.answer(self, incoming(message, payload, close=close), handover)
-        if not done.linger or payload.exception() is not None:
+        error = payload.exception()
+        if isinstance(error, GatewayError):
+            self.limits.note_malformed(error, error.__cause__, self.peer.address)
+        if not done.linger or error is not None:
             self._lingering_time = 0.0
         return Outcome(done.keep_alive)
 

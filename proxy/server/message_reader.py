@@ -6,12 +6,15 @@ module cuts them, and says what is left over.
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from proxy.errors import GatewayError
+from proxy.server.aiohttp_release import parser_error
 from proxy.server.parsed_message import body_length, head_end, is_all, whole_body
 
 
@@ -42,7 +45,7 @@ class MessageReader:
     the error in it; `upgraded`: it asks for a tunnel, and `tail` are bytes behind it that the parser has returned.
     """
 
-    __slots__ = ("_parser", "_to_come", "between", "content", "malformed", "tail", "upgraded")
+    __slots__ = ("_parser", "_refused", "_to_come", "between", "content", "malformed", "tail", "upgraded")
 
     def __init__(self, parser: HttpRequestParser) -> None:
         self._parser = parser
@@ -51,7 +54,8 @@ class MessageReader:
         self.content: StreamReader = EMPTY_PAYLOAD
         self.upgraded = False
         self.tail = b""
-        self.malformed: HttpProcessingError | None = None
+        self.malformed: GatewayError | None = None
+        self._refused = False
 
     @property
     def body_arrived(self) -> bool:
@@ -80,6 +84,8 @@ class MessageReader:
         self.content, self._to_come = payload, length
         if end > cut:
             self.read_body(data[cut:end])
+            if self.malformed is not None:
+                payload.set_exception(self.malformed)
         body = None if self.upgraded else whole_body(payload)
         read = data[:end]
         self.between = body is not None and is_all(read, body, message, begins=begins)
@@ -109,8 +115,18 @@ class MessageReader:
                 _, self.upgraded, self.tail = self._parser.feed_data(part)
             except HttpProcessingError as exc:
                 if not content.is_eof():
-                    self.malformed = exc
+                    self.malformed = parser_error(exc)
+                    self.malformed.__cause__ = exc
         return rest
+
+    def refuse_body(self) -> None:
+        """If the body is malformed, let who reads it know, once.
+
+        A reader that was just woken for another part looks for an error only when it waits again.
+        """
+        if self.malformed is not None and not self._refused:
+            self._refused = True
+            asyncio.get_running_loop().call_soon(self.content.set_exception, self.malformed)
 
     def decline_upgrade(self) -> None:
         """Go on behind a request for an upgrade that was answered otherwise."""

@@ -70,12 +70,10 @@ def is_all(data: bytes, body: bytes, message: RawRequestMessage, *, begins: bool
     return data.find(b"\r\n\r\n") + 4 + len(body) == len(data)
 
 
-def closing_behind(message: RawRequestMessage, *, last: bool) -> RawRequestMessage:
+def closing_behind(message: RawRequestMessage) -> RawRequestMessage:
     """Return a message so that its connection closes, if the parser can't be trusted behind it.
 
-    It would take the last trailer of a body in chunks for a field of the next request; it ignores an empty
-    `transfer-encoding`, which others may read otherwise; and it drops what follows a request for an upgrade that it
-    does not know. `last`: nothing follows in the bytes that it was given.
+    It would take the last trailer of a body in chunks for a field of the next request, and it ignores an empty
+    `transfer-encoding`, which others may read otherwise.
     """
-    closes = "transfer-encoding" in message.headers or (message.upgrade and not last)
-    return message._replace(should_close=True) if closes else message
+    return message._replace(should_close=True) if "transfer-encoding" in message.headers else message
