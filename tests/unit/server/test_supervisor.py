@@ -27,7 +27,7 @@ def kills(monkeypatch: pytest.MonkeyPatch) -> Kills:
 def supervisor(tmp_path: Path) -> Supervisor:
     """One with two workers that run."""
     file = tmp_path / "gateway.yaml"
-    file.write_text("")
+    file.write_text("server: {}\n")
     compiled = compile_config(load(file, {}))
     made = Supervisor(compiled, lambda: compiled, lambda *_: 0)
     made.slots = [Slot(0, pid=100), Slot(1, pid=101)]
