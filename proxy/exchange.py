@@ -54,9 +54,6 @@ class Client(Protocol):
     def hand_over(self, handover: Handover) -> None:
         """Let the streaming path go on with a request of the fast path. Nothing has been sent to the client."""
 
-    def lasts(self, endless: bool) -> None:
-        """Note that an event stream begins, which lasts until its client leaves, or that it ends."""
-
 
 class Completion(Protocol):
     """What ends requests on the fast path; the dispatcher."""

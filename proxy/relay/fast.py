@@ -160,7 +160,6 @@ class RelayExchange(FastExchange, ResponseReceiver):
         if how.chunked and is_event_stream(head.headers):
             session = self.principal.key if self.principal is not None else b""
             self._stream = self.route.drain.open(self._end_events, session)
-            self.client.lasts(True)
 
     def _forward_body(self) -> None:
         if self._body:
@@ -246,4 +245,3 @@ class RelayExchange(FastExchange, ResponseReceiver):
     def _close_stream(self) -> None:
         if self._stream is not None:
             self._stream.close()
-            self.client.lasts(False)

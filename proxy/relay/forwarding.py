@@ -84,8 +84,6 @@ async def _forward_events(route: RelayedRoute, context: RequestContext, answer: 
     """Forward events until the upstream ends, a drain begins or the session is over."""
     session = context.principal.key if context.principal is not None else b""
     stream = route.drain.open(answer.nudge, session)
-    client = context.writer.client
-    client.lasts(True)
     try:
         async for chunk in answer.chunks():
             if chunk:
@@ -99,4 +97,3 @@ async def _forward_events(route: RelayedRoute, context: RequestContext, answer: 
                 return
     finally:
         stream.close()
-        client.lasts(False)

@@ -39,7 +39,7 @@ class ClientConnection(ClientTransport, RequestHandler):
     """One client connection."""
 
     __slots__ = (
-        "_admitted", "_ended", "_endless", "_fast", "_handover", "_head", "_held", "_listener", "_offered", "_parsed",
+        "_admitted", "_fast", "_handover", "_head", "_held", "_listener", "_offered", "_parsed",
         "_reader", "_slow_reader", "_state", "_tunnel", "limits", "peer",
     )  # fmt: skip
 
@@ -58,7 +58,6 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._parsed = False
         self._handover: Handover | None = None
         self._held = b""
-        self._ended = self._endless = False
         self._tunnel: Tunnel | None = None
 
     def _become(self, state: State) -> None:
@@ -109,16 +108,6 @@ class ClientConnection(ClientTransport, RequestHandler):
         elif self._tunnel is not None:
             self._tunnel.from_client(data)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Serve the requests that have arrived whole, then close: the client sends no more, but may still read.
-
-        An event stream ends at once, as it has no end for which the client could wait. TLS has no half-closed
-        connections.
-        """
-        whole = self._state is FAST or (self._state is STREAMING and self._reader.body_arrived)
-        self._ended = whole and not self._endless and self.peer.scheme == "http"
-        return self._ended
-
     def _hold(self, data: bytes) -> None:
         """Keep what follows the request that is under way."""
         self._held += data
@@ -142,8 +131,6 @@ class ClientConnection(ClientTransport, RequestHandler):
         elif self._held:
             self._state = FAST
             self._loop.call_soon(self._feed_next)
-        elif self._ended:
-            self._end()
 
     def _feed_next(self) -> None:
         if self._close or self._force_close:
@@ -192,9 +179,6 @@ class ClientConnection(ClientTransport, RequestHandler):
             self._head.stop()
             self._enqueue(_ErrInfo(status=400, exc=exc, message=exc.message), EMPTY_PAYLOAD)
             return
-        if self._ended and (request is None or not reader.body_arrived):
-            self._end()
-            return
         if request is None:
             self._become(HEAD)
             self._head.add(len(data))
@@ -237,7 +221,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
         self._state = IDLE
-        if self._held or self._ended:
+        if self._held:
             self._await_next()
 
     def hand_over(self, handover: Handover) -> None:
@@ -263,12 +247,6 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._state = CLOSING
         if self.transport is not None:
             self.transport.abort()
-
-    def lasts(self, endless: bool) -> None:
-        """Note that an event stream begins, which lasts until its client leaves, or that it ends."""
-        self._endless = endless
-        if endless and self._ended:
-            self._end()
 
     def open_tunnel(self, tunnel: Tunnel) -> bytes:
         """Hand all bytes that come from now on to the tunnel; return what has come already."""
