@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError
@@ -27,8 +26,7 @@ a value that does not match the schema, and may contain that value: its text is 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class GraphqlRequest:
+class GraphqlRequest(NamedTuple):
     """One request: the text of the document, its SHA-256, or both; the variables; the name of the operation to run."""
 
     query: str | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DirectiveNode,
@@ -60,6 +60,11 @@ class _Root:
         self._resolve = field.definition.resolve
         self.arguments = Arguments(field.definition, field.nodes[0], hide=hide)
 
+    def _call(self, arguments: Given, run: _Run) -> Any:
+        if isinstance(arguments, GraphQLError):
+            raise arguments.with_traceback(None)  # a cached error would collect the frames of every run
+        return None if self._resolve is None else self._resolve(None, run, **arguments)
+
     def start(self, arguments: Given, run: _Run) -> Any:
         """Return the field's response data, or an awaitable for `finish`.
 
@@ -67,14 +72,26 @@ class _Root:
             GraphQLError: the field must not be null, and failed.
         """
         try:
-            if isinstance(arguments, GraphQLError):
-                raise arguments.with_traceback(None)  # a cached error would collect the frames of every run
-            found = None if self._resolve is None else self._resolve(None, run, **arguments)
+            found = self._call(arguments, run)
             if is_awaitable(found):
                 return found
         except Exception as error:
             return self.field.failed(error, None, run.errors)
         return self.field.complete(found, None, run.errors)
+
+    async def run(self, arguments: Given, run: _Run) -> Any:
+        """Return the field's response data.
+
+        Raises:
+            GraphQLError: the field must not be null, and failed.
+        """
+        try:
+            value = self._call(arguments, run)
+            if is_awaitable(value):
+                value = await value
+        except Exception as error:
+            return self.field.failed(error, None, run.errors)
+        return self.field.complete(value, None, run.errors)
 
     async def finish(self, found: Awaitable[Any], run: _Run) -> Any:
         """Return the field's response data from the awaitable that `start` returned.
@@ -134,8 +151,7 @@ def _given(root: _Root, values: dict[str, Any] | None, full: Callable[[], Variab
         return error
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A plan with the arguments of each root field. It may run any number of times."""
 
     roots: tuple[Started, ...]
@@ -151,8 +167,7 @@ class Ready:
         try:
             if self.in_turn:
                 for root, arguments in self.roots:
-                    part = root.start(arguments, run)
-                    data[root.field.key] = await root.finish(part, run) if is_awaitable(part) else part
+                    data[root.field.key] = await root.run(arguments, run)
             else:
                 await self._at_once(run, data)
         except GraphQLError as error:

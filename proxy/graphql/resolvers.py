@@ -23,6 +23,7 @@ from proxy.sessions.store import SessionStore
 _MAX_PAGES = 10
 MAX_ITEMS = 1000
 """The highest value of the argument `first`."""
+_VIEW, _EXECUTE = Action.VIEW, Action.EXECUTE
 _METHOD = re.compile(r"GET|HEAD|POST|PUT|PATCH|DELETE")
 
 
@@ -104,15 +105,14 @@ async def playbooks(
     seen = (
         entry
         for entry in entries
-        if entry.path.startswith(prefix or "")
-        and context.authorizer.decide(context.who, Action.VIEW, entry.path).allowed
+        if entry.path.startswith(prefix or "") and context.authorizer.decide(context.who, _VIEW, entry.path).allowed
     )
     return [_playbook(entry) for _, entry in zip(range(most), seen, strict=False)]
 
 
 async def playbook(_: Any, info: Info, name: str) -> dict[str, Any] | None:
     context = info.context
-    context.authorizer.playbook(context.who, Action.VIEW, playbook_name(name, "name"))
+    context.authorizer.playbook(context.who, _VIEW, playbook_name(name, "name"))
     entry = await context.api.entry(name, context.on_behalf)
     return None if entry is None else _playbook(entry)
 
@@ -129,7 +129,7 @@ def _playbook(entry: CatalogEntry) -> dict[str, Any]:
 
 async def execution_status(_: Any, info: Info, executionId: str) -> dict[str, Any]:
     context = info.context
-    await context.authorizer.execution(context.who, Action.VIEW, executionId, context.on_behalf)
+    await context.authorizer.execution(context.who, _VIEW, executionId, context.on_behalf)
     return _state(await context.api.state(executionId, context.on_behalf))
 
 
@@ -179,7 +179,7 @@ async def executions(
 
 
 async def _may_view(context: Context, item: ExecutionSummary) -> bool:
-    if item.path is not None and context.who.permits.allows_playbook(Action.VIEW, item.path):
+    if item.path is not None and context.who.permits.allows_playbook(_VIEW, item.path):
         return True
     return await context.authorizer.started(context.who, item.execution_id)
 
@@ -218,7 +218,7 @@ async def execute_playbook(
 ) -> dict[str, Any]:
     context = info.context
     _reject_client_id(clientId)
-    context.authorizer.playbook(context.who, Action.EXECUTE, playbook_name(name, "name"))
+    context.authorizer.playbook(context.who, _EXECUTE, playbook_name(name, "name"))
     workload = _workload(variables)
     started = await context.api.execute(name, workload, resourceKind or "playbook", context.on_behalf)
     return _started(context, started, name)
@@ -251,7 +251,7 @@ async def cancel_execution(
     reason: str | None = None,
 ) -> dict[str, Any]:
     context = info.context
-    await context.authorizer.execution(context.who, Action.EXECUTE, executionId, context.on_behalf)
+    await context.authorizer.execution(context.who, _EXECUTE, executionId, context.on_behalf)
     await context.api.cancel(executionId, reason, context.on_behalf)
     return _state(await context.api.state(executionId, context.on_behalf))
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
@@ -51,13 +51,13 @@ class NoetlApi:
             session=on_behalf.session,
         )
 
-    async def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Answer:
-        """Send a request with a JSON body; return the status and the body of the response.
+    def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Awaitable[Answer]:
+        """Send a request with a JSON body; return an awaitable of the status and the body of the response.
 
         Raises:
             GatewayError: see `UpstreamClient.request`.
         """
-        return await self.exchange(self.outgoing(method, target, body, on_behalf), on_behalf, None)
+        return self.exchange(self.outgoing(method, target, body, on_behalf), on_behalf, None)
 
     async def exchange(self, wanted: OutgoingRequest, on_behalf: OnBehalf, retry: RetryState | None) -> Answer:
         """Send a request; return the status and the body of the response.
@@ -169,8 +169,8 @@ class NoetlApi:
             task.add_done_callback(lambda done: self.known.lookup_ended(execution_id, done))
         return task
 
-    async def _wait_for(self, task: asyncio.Task[str | None]) -> str | None:
-        return await asyncio.shield(task)
+    def _wait_for(self, task: asyncio.Task[str | None]) -> Awaitable[str | None]:
+        return asyncio.shield(task)
 
     async def _find_path(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
         detail = await NoetlApi.detail(self.plain, execution_id, on_behalf)

@@ -7,7 +7,7 @@ gets an `UpstreamCall` or an `OtherCall`; it sends its answer in, or throws a Ga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from typing import Any
 
 from proxy.noetl.api import Answer, NoetlApi
@@ -47,11 +47,11 @@ class StepwiseApi(NoetlApi):
         super().__init__(api.client, api.known)
         self._api = api
 
-    async def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Answer:
-        return await UpstreamCall(self.outgoing(method, target, body, on_behalf), on_behalf)
+    def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Awaitable[Answer]:
+        return UpstreamCall(self.outgoing(method, target, body, on_behalf), on_behalf)
 
-    async def _wait_for(self, task: asyncio.Task[str | None]) -> str | None:
-        return await OtherCall(task)
+    def _wait_for(self, task: asyncio.Task[str | None]) -> Awaitable[str | None]:
+        return OtherCall(task)
 
     @property
     def plain(self) -> NoetlApi:

@@ -7,7 +7,7 @@ module only decides: it does not read requests or sessions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -15,8 +15,9 @@ from typing import Any, Literal
 from proxy.bounded import BoundedCache
 from proxy.policy.glob import Glob
 
-_MAX_DECISIONS = 32
-_MAX_DECIDED = 4096
+_MAX_DECISIONS = 256
+_MAX_DECIDED = 32 * 1024
+_MAX_PERMITS = 500
 _ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
@@ -159,16 +160,19 @@ class Verdict:
     because: str
 
 
+Mine = tuple[tuple[Rule, Action], ...]
+"""The rules that apply to a user, each with an action."""
+
+
 class Permits:
-    """The rules that apply to one user, selected once.
+    """The rules that apply to some users, selected once: those to whom the same rules apply share it.
 
     `allows` and `allows_playbook` return the decisions of `AccessPolicy.on_path` and `on_playbook` without the reason.
     """
 
     __slots__ = ("_default", "_on_paths", "_on_playbooks", "_paths", "_playbooks")
 
-    def __init__(self, rules: Iterable[Rule], who: Subject, *, default: bool) -> None:
-        mine = [(rule, action) for rule in rules for action in Action if not rule.mismatch(who, action)]
+    def __init__(self, mine: Mine, *, default: bool) -> None:
         paths = [(rule, action) for rule, action in mine if rule.paths]
         playbooks = [(rule, action) for rule, action in mine if rule.playbooks]
         self._paths = (_by_action(paths, "deny"), _by_action(paths, "allow"))
@@ -221,12 +225,13 @@ def _by_action(mine: list[tuple[Rule, Action]], effect: str) -> dict[Action, tup
 class AccessPolicy:
     """The compiled rules of one configuration."""
 
-    __slots__ = ("_default_allow", "_path_rules", "_playbook_rules", "roles", "rules")
+    __slots__ = ("_default_allow", "_path_rules", "_permits", "_playbook_rules", "roles", "rules")
 
     def __init__(self, roles: tuple[Role, ...], rules: tuple[Rule, ...], *, default_allow: bool = False) -> None:
         self.roles = roles
         self.rules = rules
         self._default_allow = default_allow
+        self._permits: BoundedCache[tuple[tuple[int, Action], ...], Permits] = BoundedCache(_MAX_PERMITS)
         self._playbook_rules = tuple(rule for rule in rules if rule.playbooks)
         self._path_rules = tuple(rule for rule in rules if rule.paths)
 
@@ -251,7 +256,18 @@ class AccessPolicy:
 
     def permits(self, who: Subject) -> Permits:
         """Return the rules that apply to one user."""
-        return Permits(self.rules, who, default=self._default_allow)
+        chosen = [
+            (number, action)
+            for number, rule in enumerate(self.rules)
+            for action in Action
+            if not rule.mismatch(who, action)
+        ]
+        key = tuple(chosen)
+        permits = self._permits[key]
+        if permits is None:
+            permits = Permits(tuple((self.rules[n], action) for n, action in chosen), default=self._default_allow)
+            self._permits.put(key, permits)
+        return permits
 
     def explain_playbook(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
         """Return the verdict of every rule, in the order of the files."""

@@ -214,3 +214,12 @@ def test_explaining_a_path_gives_every_rule_with_why_it_does_not_match() -> None
 )
 def test_a_role_of_the_token_that_could_be_read_as_another_is_none(claimed: Any, roles: set[str]) -> None:
     assert policy().subject("a@x.test", "s", {"roles": claimed}, "roles").roles == roles
+
+
+def test_users_to_whom_the_same_rules_apply_share_their_decisions() -> None:
+    rules = policy(rule(playbooks=("a/**",), roles=("viewer",)), rule("deny", playbooks=("a/b",), emails=("x@h",)))
+    one, same, denied = who("1@h", "viewer"), who("2@h", "viewer"), who("x@h", "viewer")
+    assert rules.permits(one) is rules.permits(same)
+    assert rules.permits(denied) is not rules.permits(one)
+    assert rules.permits(one).allows_playbook(Action.VIEW, "a/b")
+    assert not rules.permits(denied).allows_playbook(Action.VIEW, "a/b")
