@@ -33,7 +33,7 @@ def test_catalog_entry_is_read_from_either_dialect(raw: dict[str, Any], expected
 
 @pytest.mark.parametrize("content", ["a: [", "- a", "text", "", 5, None, "!!python/object:os.system {}", "[" * 5000])
 def test_malformed_content_of_an_entry_is_an_entry_without_details(content: object) -> None:
-    assert catalog_entry({"path": "a", "content": content}) == CatalogEntry("a", "None", None, None, None, None)
+    assert catalog_entry({"path": "a", "content": content}) == CatalogEntry("a", None, None, None, None, None)
 
 
 @pytest.mark.parametrize("raw", [None, "a", [], {}, {"path": None}, {"path": 5}])
