@@ -45,6 +45,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("noetl-edge", __version__)
         self._propagator = TraceContextTextMapPropagator()
         self._allowance, self._refilled_at = float(MOST_TRACES), time.monotonic()
+        self._next_at = 0.0
 
     @contextmanager
     def request(self, method: str, given: dict[str, str]) -> Iterator[Any]:
@@ -74,9 +75,12 @@ class Tracing:
         The exporter can't send more than that, and would drop the rest after it has cost its time.
         """
         now = time.monotonic()
+        if now < self._next_at:
+            return False
         self._allowance = min(MOST_TRACES, self._allowance + (now - self._refilled_at) * MOST_TRACES)
         self._refilled_at = now
         if self._allowance < 1:
+            self._next_at = now + (1 - self._allowance) / MOST_TRACES
             return False
         self._allowance -= 1
         return True

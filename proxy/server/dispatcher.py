@@ -79,6 +79,16 @@ class ClientSide(Client, Protocol):
         """Whether the client is still there."""
 
 
+def field_block(data: bytes, fields: int) -> bytes:
+    """Return the field block of a request: the lines between its first line and the blank line that ends its head.
+
+    Return nothing if they are not as many as its fields, as behind a blank line before the request (RFC 9112, 2.2).
+    """
+    start = data.find(b"\r\n") + 2
+    block = data[start : data.find(b"\r\n\r\n", start - 2)]
+    return block if block.count(b"\r\n") + 1 == fields else b""
+
+
 class Dispatcher:
     """Serves one gateway. `in_flight` requests are under way; `on_idle` is called when the last one ends.
 
@@ -125,11 +135,9 @@ class Dispatcher:
         except GatewayError:
             client.hand_over(_NOT_FAST)
             return
-        if data is not None and fields.whole:
-            start = data.find(b"\r\n") + 2
-            block = data[start : data.find(b"\r\n\r\n")]
-            if start <= len(data) - 4 and len(block) <= _MAX_BLOCK:
-                self.known_fields.put(block, fields, 4 * len(block))
+        block = field_block(data, len(raw)) if data is not None and fields.whole else b""
+        if 0 < len(block) <= _MAX_BLOCK:
+            self.known_fields.put(block, fields, 4 * len(block))
         self.begin(client, self.known_paths.of(method, path), query, fields, body)
 
     def begin(self, client: ClientSide, known: KnownPath, query: str, fields: RequestFields, body: bytes) -> None:

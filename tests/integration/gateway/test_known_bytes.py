@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from proxy.observe.access import AccessLine, AccessLog
+from proxy.server.dispatcher import field_block
 from tests.integration.harness import PATIENCE, KeptLog, Running, Upstream, behind_gateway, hello
 from tests.integration.transports import Line
 
@@ -233,3 +234,28 @@ async def test_a_known_request_that_the_fast_path_gives_up_is_sent_once_more_and
         for _ in range(3):
             assert (await line.ask(data))[0] == "HTTP/1.1 200 OK"
         assert len(upstream.seen) == 5
+
+
+async def test_a_request_behind_a_blank_line_does_not_make_its_first_line_a_field(tmp_path: Path) -> None:
+    async with behind_gateway(tmp_path) as (gateway, upstream):
+        data = asking("/noetl/things", await gateway.session())
+        assert b" 200 " in await pieces(gateway.port, b"\r\n" + data, b"\r\n" + data)
+        assert known(gateway) == 0
+        upstream.seen.clear()
+        assert b" 400 " in await pieces(gateway.port, b"GET /noetl/things HTTP/1.1\r\n" + data)
+        assert upstream.seen == []
+
+
+@pytest.mark.parametrize(
+    ("data", "fields", "block"),
+    [
+        (b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 1, b"host: a"),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nb: c\r\n\r\nbody\r\n\r\n", 2, b"host: a\r\nb: c"),
+        (b"\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", 1, b""),
+        (b"\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", 1, b""),
+        (b"GET / HTTP/1.1\nhost: a\r\nb: c\r\n\r\n", 2, b""),
+        (b"GET / HTTP/1.1\r\n\r\n", 0, b""),
+    ],
+)
+def test_a_field_block_is_the_lines_of_the_fields(data: bytes, fields: int, block: bytes) -> None:
+    assert field_block(data, fields) == block
