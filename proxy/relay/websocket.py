@@ -107,7 +107,7 @@ class WebSocketRelay:
         fields = context.head.fields
         if fields.value(b"sec-websocket-version") != "13":
             raise UpgradeRequired
-        if not _KEY.fullmatch(fields.value(b"sec-websocket-key") or ""):
+        if context.body.exists or not _KEY.fullmatch(fields.value(b"sec-websocket-key") or ""):
             raise BadRequest("Not a WebSocket handshake of version 13")
         if fields.origin is not None and not is_trusted_origin(self.guards, context.head, fields.origin):
             raise Forbidden("Origin not allowed", detail=f"WebSocket from {fields.origin!r}")

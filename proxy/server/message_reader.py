@@ -112,7 +112,8 @@ class MessageReader:
         if (part or not data) and not content.is_eof() and self.malformed is None:
             self.between = False
             try:
-                _, self.upgraded, self.tail = self._parser.feed_data(part)
+                _, upgraded, self.tail = self._parser.feed_data(part)
+                self.upgraded = self.upgraded or upgraded
             except HttpProcessingError as exc:
                 if not content.is_eof():
                     self.malformed = parser_error(exc)

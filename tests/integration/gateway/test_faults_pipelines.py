@@ -114,6 +114,25 @@ async def test_request_behind_the_rest_of_a_body_is_answered_in_front_of_garbage
         assert [len(arrived.body) for arrived in behind.upstream.arrived] == [size]
 
 
+@TRANSPORTS
+@pytest.mark.parametrize("cut", [0, -1, -10, -23], ids=["whole", "last byte", "within the body", "within the head"])
+async def test_body_of_a_request_for_a_websocket_is_never_a_request(tmp_path: Path, fast: bool, cut: int) -> None:
+    """Where nobody serves WebSockets the upgrade is ignored; the body is the request's, and the connection closes."""
+    async with behind_recorder(tmp_path, fast=fast) as behind:
+        await behind.warm()
+        body = b"GET /noetl/y HTTP/1.1"
+        data = behind.request("/noetl/x", "connection: upgrade", "upgrade: websocket", method="POST", body=body)
+        wire = await behind.open()
+        if cut:
+            await wire.send(data[:cut])
+            await asyncio.sleep(0.02)
+        wire.writer.write((data[cut:] if cut else data) + behind.request("/noetl/z"))
+        assert (await wire.response()).closes
+        assert await wire.rest() == b""
+        wire.close()
+        assert [line.path for line in behind.lines] == ["/noetl/x"]
+
+
 MALFORMED_BODIES: dict[str, tuple[str, str, bytes, bool]] = {
     "relay": ("POST", "/noetl/x", b"ZZ\r\n", True),
     "second chunk": ("POST", "/noetl/x", b"1\r\na\r\nZZ\r\n", True),
