@@ -74,8 +74,8 @@ def closing_behind(message: RawRequestMessage) -> RawRequestMessage:
     """Return a message so that its connection closes, if the parser can't be trusted behind it.
 
     It would take the last trailer of a body in chunks for a field of the next request, it ignores an empty
-    `transfer-encoding`, which others may read otherwise, and it knows of a request for a WebSocket only behind its body,
-    which such a request should not have.
+    `transfer-encoding`, which others may read otherwise, and it knows of a request for a WebSocket only behind its
+    body, which such a request should not have.
     """
     headers = message.headers
     tunnel = message.upgrade and headers.get("upgrade", "").lower() == "websocket" and "content-length" in headers
