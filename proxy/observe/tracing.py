@@ -15,7 +15,7 @@ from typing import Any
 from proxy import __version__
 
 _EXPORT_SECONDS = 2
-MOST_TRACES = 50
+MOST_TRACES = 20
 """Requests recorded in a second, with as many at once; the others are forwarded with their trace, unrecorded."""
 
 
