@@ -40,6 +40,8 @@ class GatewayError(Exception):
         self.text = text or self.default_text
         self.detail = detail
         self.headers = headers
+        self.user_id: int | None = None
+        """The user whom a guard refused, for the log."""
         super().__init__(self.text)
 
 

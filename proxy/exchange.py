@@ -71,10 +71,6 @@ class Completion(Protocol):
         """Let the streaming path go on with a request. Nothing has been sent to the client."""
 
 
-class ClientLeft(ConnectionError):
-    """The client closed its connection before it had its response."""
-
-
 class Handover(NamedTuple):
     """A request that the fast path leaves to the streaming path, with all that was decided and done.
 
@@ -102,12 +98,13 @@ class Handover(NamedTuple):
 class Exchange(RequestHead):
     """The facts of one request: its head, and what became of it.
 
-    Times are of `time.perf_counter`, in seconds; `service` is None without a route.
+    Times are of `time.perf_counter`, in seconds; `service` is None without a route. `refused_user_id` is the user whom
+    a guard refused.
     """
 
     __slots__ = (
-        "_traceparent", "denied", "detail", "params", "principal", "request_id", "service", "started", "status",
-        "upstream_seconds",
+        "_traceparent", "denied", "detail", "params", "principal", "refused_user_id", "request_id", "service",
+        "started", "status", "upstream_seconds",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, service: Service | None, params: Mapping[str, str], started: float) -> None:
@@ -122,6 +119,7 @@ class Exchange(RequestHead):
         self.status = 499
         self.detail = ""
         self.denied = False
+        self.refused_user_id: int | None = None
 
     @property
     def head(self) -> RequestHead:
@@ -165,6 +163,7 @@ class Exchange(RequestHead):
 
     def note(self, error: GatewayError) -> None:
         """Keep what the access line says about an error."""
+        self.refused_user_id = error.user_id
         self.detail = error.detail or self.detail
         self.denied = self.denied or error.denied
 
@@ -234,6 +233,7 @@ class FastExchange(Exchange):
         self.status = 499
         self.detail = ""
         self.denied = False
+        self.refused_user_id = None
 
     def begin(self) -> Handover | None:
         """Begin to serve the request, which has passed its guards; it may be answered before this returns.

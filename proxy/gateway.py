@@ -78,7 +78,7 @@ def open_store(compiled: Compiled) -> SessionStore:
     """Open the configured store. Raises StoreError."""
     if compiled.loaded.gateway.sessions.store == "memory":
         return MemoryStore()
-    return FileStore(session_folder(compiled))
+    return FileStore(session_folder(compiled), shared=compiled.loaded.gateway.server.workers != 1)
 
 
 def open_audit(compiled: Compiled) -> Audit | None:

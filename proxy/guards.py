@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from proxy.errors import Forbidden, Unauthorized
+from proxy.errors import Forbidden, GatewayError, Unauthorized
 from proxy.http.client_address import Network, in_networks
 from proxy.http.credentials import Credentials
 from proxy.http.origin import Origin, origin_of, read_origin
@@ -110,6 +110,14 @@ def check_connection(guards: RouteGuards, head: RequestHead) -> None:
 
 def check_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> None:
     """Apply the guards that need to know the user. Raises as `admit`."""
+    try:
+        _check_principal(guards, head, principal)
+    except GatewayError as error:
+        error.user_id = principal.user_id if principal is not None else None
+        raise
+
+
+def _check_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> None:
     if lacks_role(guards.roles, frozenset() if principal is None else principal.subject.roles):
         raise Forbidden(detail=f"route {guards.pattern} requires a role")
     limit = guards.limit

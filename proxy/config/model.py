@@ -44,7 +44,7 @@ class ServerLimits(Block):
         description="Minimum bytes per second of a body, in both directions, after `body_timeout`; 0B turns this off.",
     )
     idle_timeout: Duration = Field(75.0, description="Maximum idle time of a keep-alive connection.")
-    max_header_size: Size = Field(16384, description="Maximum size of a request head, and of a request line.")
+    max_header_size: Size = Field(16384, description="Maximum size of the headers, and of the request line.")
     max_headers: Integer = Field(100, ge=1, description="Maximum number of header fields in a request.")
     max_body_size: Size = Field(10 * 1024**2, description="Maximum size of a request body; a route can override it.")
     max_connections: Integer = Field(10000, ge=1, description="Maximum client connections per worker; more get 503.")

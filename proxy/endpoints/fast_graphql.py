@@ -142,6 +142,8 @@ class OperationExchange(FastExchange, ResponseReceiver):
 
     def _stop(self) -> None:
         self.route.deadlines.discard(self)
+        if self._sent_at:
+            self.upstream_seconds += time.perf_counter() - self._sent_at
         coroutine, self._coroutine = self._coroutine, None
         if coroutine is not None:
             coroutine.close()

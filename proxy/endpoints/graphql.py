@@ -114,7 +114,7 @@ class GraphqlHandler:
             text = "Subscriptions are not available yet: poll executionStatus"
             return rejected((GraphQLError(text),), "BAD_USER_INPUT")
         if operation.introspects and not self._may_introspect(context.who):
-            return rejected((GraphQLError("Introspection is not allowed"),), "FORBIDDEN")
+            return rejected((GraphQLError("Introspection is not allowed"),), Forbidden.code, Forbidden.status)
         result = await self._execute(context, wanted, operation)
         answer, behind = answered(result)
         context.denied = context.denied or is_denied(behind)

@@ -153,10 +153,10 @@ def _persisted(extensions: dict[str, Any] | None) -> str | None:
     return found
 
 
-def rejected(errors: tuple[GraphQLError, ...], code: str) -> GraphqlAnswer:
+def rejected(errors: tuple[GraphQLError, ...], code: str, status: int = 400) -> GraphqlAnswer:
     """Return the response for a document that can't run: without `data`; status 200 as `application/json`."""
-    body = {"errors": [_formatted(error, code, 400) for error in errors]}
-    return GraphqlAnswer(body, 400, 200)
+    body = {"errors": [_formatted(error, code, status) for error in errors]}
+    return GraphqlAnswer(body, status, 200)
 
 
 def answered(result: ExecutionResult) -> tuple[GraphqlAnswer, list[tuple[GraphQLError, GatewayError]]]:

@@ -13,6 +13,12 @@ from proxy.http.request import RequestFields
 from proxy.http.response import CONTINUE
 
 _MAX_REST = 1024 * 1024
+_CLOSED = "Connection closed."
+"""What a RuntimeError of aiohttp says if a body is read whose connection is gone."""
+
+
+class ClientLeft(ConnectionError):
+    """The client closed its connection before it had its response."""
 
 
 class Content(Protocol):
@@ -101,6 +107,10 @@ class RequestBody:
                     chunk = await content.readany()
             except TimeoutError:
                 raise RequestTimeout(detail=f"no part of the body for {self._pause:g} s") from None
+            except RuntimeError as error:
+                if str(error) != _CLOSED:
+                    raise
+                raise ClientLeft("the client left") from None
             if not chunk:
                 return
             total += len(chunk)

@@ -120,7 +120,7 @@ def normalise_path(raw: str) -> str:
     kept = [segment for segment in segments[1:-1] if segment not in ("", ".")]
     last = "" if segments[-1] == "." else segments[-1]
     for segment in (*kept, last):
-        name, semicolon, _ = segment.partition(";")
+        name, semicolon, _ = segment.replace("%3B", ";").partition(";")
         if name == ".." or (name == "." and semicolon):
             raise PathError("the path must not contain ..")
     return "/" + "/".join((*kept, last))

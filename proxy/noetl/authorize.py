@@ -149,7 +149,7 @@ class Authorizer:
         playbook = self._paths[execution_id] or await self._need_api().path_of(execution_id, on_behalf)
         if playbook is not None and who.permits.allows_playbook(action, playbook):
             return self.playbook(who, action, playbook)
-        if action in (Action.VIEW, Action.EXECUTE) and await self.started(who, execution_id):
+        if action in (Action.VIEW, Action.EXECUTE) and await self.started(who, execution_id, wait=True):
             self._outcomes["allowed"] += 1
             return Authorized(playbook)
         if playbook is None:
@@ -163,9 +163,9 @@ class Authorizer:
             raise Forbidden(detail=f"execution {execution_id} has no playbook")
         return self.playbook(who, Action.EXECUTE, playbook)
 
-    async def started(self, who: Principal, execution_id: str) -> bool:
-        """Return whether the user is known to have started the execution."""
-        return await self._store.execution_owner(execution_id) == who.user_id
+    async def started(self, who: Principal, execution_id: str, *, wait: bool = False) -> bool:
+        """Return whether the user is known to have started the execution; `wait` is that of `execution_owner`."""
+        return await self._store.execution_owner(execution_id, wait=wait) == who.user_id
 
     def _need_api(self) -> NoetlApi:
         if self._api is None:

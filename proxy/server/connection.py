@@ -19,7 +19,8 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from proxy.errors import GatewayError, Unavailable
-from proxy.exchange import ClientLeft, FastExchange, Handover
+from proxy.exchange import FastExchange, Handover
+from proxy.http.body import ClientLeft
 from proxy.http.request import Peer
 from proxy.relay.websocket import Tunnel
 from proxy.server.aiohttp_release import handler_options, parser_error

@@ -23,10 +23,10 @@ from proxy.errors import (
     RequestTimeout,
     Unavailable,
 )
-from proxy.exchange import Client, ClientLeft, Exchange, FastExchange, Handover, RequestContext, ResponseWriter, Service
+from proxy.exchange import Client, Exchange, FastExchange, Handover, RequestContext, ResponseWriter, Service
 from proxy.gateway import Gateway
 from proxy.guards import admit, admit_waiting
-from proxy.http.body import Content, RequestBody
+from proxy.http.body import ClientLeft, Content, RequestBody
 from proxy.http.header_plan import RawFields
 from proxy.http.request import Peer, RequestFields, RequestHead
 from proxy.http.response import HSTS, OwnHeads, Response, error_response
@@ -266,8 +266,8 @@ class Dispatcher:
                 client.cut()
 
     def _complete(self, context: RequestContext, client: ClientSide) -> bool:
-        """Complete a request on the streaming path; it is 499 if its client has left."""
-        if not client.connected:
+        """Complete a request on the streaming path; it is 499 if its client has left, unless that ended a tunnel."""
+        if not client.connected and context.status != 101:
             context.status, context.detail = 499, context.detail or "the client left"
         self.complete(context)
         return True
@@ -362,7 +362,7 @@ class Dispatcher:
             exchange.status,
             (time.perf_counter() - exchange.started) * 1000,
             exchange.upstream_seconds * 1000,
-            principal.user_id if principal is not None else None,
+            principal.user_id if principal is not None else exchange.refused_user_id,
             exchange.address,
             exchange.request_id.decode(),
             exchange.detail,

@@ -28,6 +28,7 @@ _BATCH = 256
 _MAX_WAITING = 20_000
 _TOUCH_DELAY = 1.0
 _OWNERS_DELAY = 0.05
+_LOOKS = 6
 _MAX_DECODED = 20_000
 _MAX_NAME = 64
 _FILES = {"data.mdb", "lock.mdb"}
@@ -83,8 +84,10 @@ def _check_length(env: Any, folder: Path) -> None:
 class FileStore:
     """A `SessionStore` in a folder. Reads run in the thread of the event loop, writes in a separate thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
+        """Open the store. `shared`: other processes serve with it at the same time. Raises StoreError."""
         self.folder = folder
+        self._looks = _LOOKS if shared else 1
         self._env, self._records = open_environment(folder)
         self._resize = threading.Lock()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
@@ -245,12 +248,17 @@ class FileStore:
         if owners:
             self._write_in_background(note, forget)
 
-    async def execution_owner(self, execution_id: str) -> int | None:
+    async def execution_owner(self, execution_id: str, *, wait: bool = False) -> int | None:
         name = execution_id.encode()
         if not 0 < len(name) <= _MAX_NAME:
             return None
-        data = self._owners.get(name) or self._read(lambda txn: txn.get(name, db=self._records.executions))
-        return None if data is None else unpack(data[8:])
+        for look in range(self._looks if wait else 1):
+            if look:  # another process may be about to store it
+                await asyncio.sleep(_OWNERS_DELAY)
+            data = self._owners.get(name) or self._read(lambda txn: txn.get(name, db=self._records.executions))
+            if data is not None:
+                return unpack(data[8:])
+        return None
 
     async def check(self) -> None:
         self._read(lambda txn: txn.get(b"format", db=self._records.meta))

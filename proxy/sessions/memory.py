@@ -105,7 +105,7 @@ class MemoryStore:
             del self._executions[next(iter(self._executions))]
         self._executions[execution_id] = (user_id, now)
 
-    async def execution_owner(self, execution_id: str) -> int | None:
+    async def execution_owner(self, execution_id: str, *, wait: bool = False) -> int | None:
         found = self._executions.get(execution_id)
         return found[0] if found else None
 

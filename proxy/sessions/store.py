@@ -200,8 +200,11 @@ class SessionStore(Protocol):
     def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
         """Store the user who started an execution."""
 
-    async def execution_owner(self, execution_id: str) -> int | None:
-        """Return the id of the user who started an execution, or None if it is unknown."""
+    async def execution_owner(self, execution_id: str, *, wait: bool = False) -> int | None:
+        """Return the id of the user who started an execution, or None if it is unknown.
+
+        With `wait`, an owner that another process may just be storing is waited for, some tenths of a second.
+        """
 
     async def check(self) -> None:
         """Raise StoreError if the store is not available."""

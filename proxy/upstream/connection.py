@@ -23,6 +23,7 @@ MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
 MAX_INTERIM = 8
 _BY_PARSER = -1
+_VERSIONS = ("1.1", "1.0")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -47,23 +48,17 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.deadline = NEVER
         self.write_paused = False
-        self.head_done = self.head_only = False
-        self._upgraded = self._reading_paused = False
-        self._received = self._complete = False
+        self.head_done = self.head_only = self._upgraded = self._reading_paused = False
+        self._received = self._complete = self._may_upgrade = self._probe = False
         self._sent = True
-        self._may_upgrade = self._probe = False
         self._missing = _BY_PARSER
         self._reset()
 
     def _reset(self) -> None:
         """Forget the last response as the parser saw it."""
-        self._status = 0
+        self._status = self._fields = self._field_bytes = self._head_bytes = self._interim = 0
         self._reason = b""
         self._headers: RawHeaders = []
-        self._fields = 0
-        self._field_bytes = 0
-        self._head_bytes = 0
-        self._interim = 0
         self._length: int | None = None
         self._chunked = False
         self._keep = False
@@ -357,12 +352,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete:
             return
         status = self._parser.get_status_code()
-        if self._field_bytes > MAX_HEAD:
-            raise ValueError("the head is too large")
-        if not self._reason.isalpha() and _CONTROL.search(self._reason):
-            raise ValueError("control characters in the reason")
-        if status < 100:
-            raise ValueError("a status below 100")
+        self._check_head(status)
         if status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:
@@ -383,6 +373,17 @@ class UpstreamConnection(asyncio.Protocol):
         if self.receiver is not None:
             self._head = ResponseHead(status, self._reason, self._headers, self._length, self._chunked)
             self.receiver.on_head(self._head)
+
+    def _check_head(self, status: int) -> None:
+        """Raise ValueError for a head that is no response of HTTP/1."""
+        if self._parser.get_http_version() not in _VERSIONS:
+            raise ValueError("a version that we don't speak")
+        if self._field_bytes > MAX_HEAD:
+            raise ValueError("the head is too large")
+        if not self._reason.isalpha() and _CONTROL.search(self._reason):
+            raise ValueError("control characters in the reason")
+        if status < 100:
+            raise ValueError("a status below 100")
 
     def on_body(self, data: bytes) -> None:
         if self._complete:

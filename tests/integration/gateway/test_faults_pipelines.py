@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from tests.integration.harness import PATIENCE, TRANSPORTS, eventually
+from tests.integration.harness import PATIENCE, TRANSPORTS, eventually, reset
 from tests.integration.raw import Behind, Wire, behind_recorder
 
 GARBAGE = b"\x16\x03\x01 garbage\r\n\r\n"
@@ -332,3 +333,56 @@ async def test_upload_in_progress_is_completed_while_draining(tmp_path: Path, fa
         wire.close()
         await finishing
         assert [len(arrived.body) for arrived in behind.upstream.arrived] == [100_000]
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("path", ["/api/auth/login", "/graphql", "/noetl/execute"])
+@pytest.mark.parametrize("pause", [0.0, 0.02])
+async def test_client_that_leaves_within_its_body_is_no_error(
+    tmp_path: Path, fast: bool, path: str, pause: float
+) -> None:
+    async with behind_recorder(tmp_path, fast=fast) as behind:
+        await behind.warm()
+        with capture_logs() as logged:
+            for _ in range(10):
+                wire = await behind.open()
+                wire.writer.write(behind.request(path, JSON, "content-length: 50", method="POST") + b"{")
+                await asyncio.sleep(pause)
+                reset(wire.writer)
+            await eventually(lambda: len(behind.lines) == 10)
+        assert {(line.status, line.detail) for line in behind.lines} == {(499, "the client left")}
+        assert [line for line in logged if line["log_level"] == "error"] == []
+
+
+@TRANSPORTS
+async def test_time_upstream_of_an_operation_counts_though_its_client_leaves(tmp_path: Path, fast: bool) -> None:
+    async with slow_upstream() as (port, arrived, release):
+        more = f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{port}']}}}}\n"
+        async with behind_recorder(tmp_path, fast=fast, more=more) as behind:
+            body = b'{"query": "{ playbook(name: \\"a\\") { name } }"}'
+            for _ in range(2):  # the fast path serves documents that it knows
+                behind.lines.clear()
+                arrived.clear()
+                wire = await behind.open()
+                await wire.send(behind.request("/graphql", JSON, method="POST", body=body))
+                async with asyncio.timeout(PATIENCE):
+                    await arrived.wait()
+                await asyncio.sleep(0.05)
+                wire.finish()
+                await eventually(lambda: len(behind.lines) == 1)
+                wire.close()
+            release.set()
+            assert behind.lines[0].status == 499
+            assert behind.lines[0].upstream_ms >= 40
+
+
+@TRANSPORTS
+async def test_line_of_a_request_over_a_users_limit_names_the_user(tmp_path: Path, fast: bool) -> None:
+    more = "rate_limits: {few: {limit: 1/hour, burst: 1, key: user}}\n"
+    routes = "routes: [{path: '/noetl/{path:**}', upstream: noetl, rewrite: '/api/{path}', rate_limit: few}]\n"
+    async with behind_recorder(tmp_path, fast=fast, more=more + routes) as behind:
+        for _ in range(3):
+            await behind.ask(behind.request("/noetl/x"))
+        assert [line.status for line in behind.lines] == [200, 429, 429]
+        assert len({line.user_id for line in behind.lines}) == 1
+        assert behind.lines[0].user_id is not None

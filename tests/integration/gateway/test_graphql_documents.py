@@ -118,7 +118,9 @@ async def test_trusted_introspection_is_still_for_those_who_may(tmp_path: Path) 
     schema = "{ __schema { queryType { name } } }"
     more = "graphql: {trusted_documents: documents, introspection: false}\n"
     async with behind_gateway(folder_of(tmp_path, schema=schema), more=more) as (gateway, _):
-        assert code(await post(gateway, {"query": schema})) == "FORBIDDEN"
+        answer = await post(gateway, {"query": schema})
+        assert code(answer) == "FORBIDDEN"
+        assert answer[1]["errors"][0]["extensions"]["status"] == 403
 
 
 async def reload(gateway: Running, folder: Path) -> bool:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from tests.integration.harness import PATIENCE, Running, Upstream, behind_gateway, eventually
+from tests.integration.harness import PATIENCE, KeptLog, Running, Upstream, behind_gateway, eventually
 
 ROUTES = """
 routes:
@@ -223,6 +223,19 @@ async def test_a_client_that_does_not_read_holds_the_upstream_back(gateway: Runn
     assert sent < 32 * 1024 * 1024
     writer.transport.abort()
     await eventually(lambda: gateway.server.gateway.upstreams["noetl"].pool.busy == 0)
+
+
+async def test_tunnel_whose_client_leaves_was_a_tunnel(tmp_path: Path) -> None:
+    log = KeptLog()
+    async with behind_gateway(tmp_path, more=ROUTES, log=log) as (gateway, upstream):
+        upstream.answer = echo
+        socket = await connect(gateway, await gateway.bearer())
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello!"
+        log.lines.clear()
+        await gateway.client.close()
+        await eventually(lambda: len(log.lines) == 1)
+        assert log.lines[0].status == 101
 
 
 @pytest.mark.gateway(more=ROUTES)

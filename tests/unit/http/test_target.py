@@ -124,7 +124,9 @@ def test_other_path_is_not_known_as_normal(path: str) -> None:
     assert not is_normal(path)
 
 
-@pytest.mark.parametrize("path", ["/a/..;/b", "/..;x=1", "/.;/a", "/%2e%2e;/a", "/a/.%2e/b"])
+@pytest.mark.parametrize(
+    "path", ["/a/..;/b", "/..;x=1", "/.;/a", "/%2e%2e;/a", "/a/.%2e/b", "/a/..%3b/b", "/%2e%2e%3Bx=1", "/.%3b"]
+)
 def test_dot_segment_with_a_parameter_is_refused(path: str) -> None:
     with pytest.raises(PathError):
         normalise_path(path)

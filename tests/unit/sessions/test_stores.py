@@ -224,3 +224,15 @@ async def test_a_purge_forgets_all_that_is_over_however_much_it_is(tmp_path: Pat
     assert await left(store, key) == [True]
     await store.close()
     assert entries(store.folder, "tickets", "logouts") == [0, 0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_owner_that_another_process_is_storing_is_waited_for_where_stores_are_shared(
+    tmp_path: Path, shared: bool
+) -> None:
+    store = FileStore(tmp_path / "sessions", shared=shared)
+    asyncio.get_running_loop().call_later(0.08, store.store_execution_owner, "7", 5, time.time())
+    assert await store.execution_owner("7") is None
+    assert await store.execution_owner("7", wait=True) == (5 if shared else None)
+    assert await store.execution_owner("8", wait=True) is None
+    await store.close()

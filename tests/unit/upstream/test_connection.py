@@ -139,3 +139,11 @@ async def test_a_connection_whose_answer_says_close_in_a_trailer_is_not_used_aga
     head, body = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"2\r\nok\r\n0\r\nconnection: close\r\n\r\n"
     connection.data_received(head + body)
     assert (receiver.body, receiver.ended, wire.closed) == (b"ok", True, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "spoken"), [("1.1", True), ("1.0", True), ("2.0", False), ("0.9", False), ("1.2", False)]
+)
+async def test_response_of_another_version_of_http_is_no_answer(version: str, spoken: bool) -> None:
+    receiver = answered_with(f"HTTP/{version} 200 OK\r\ncontent-length: 2\r\n\r\nok".encode())
+    assert (receiver.ended, receiver.fault is None) == (spoken, spoken)
