@@ -35,12 +35,15 @@ class Watched(Protocol):
 
 
 class Drain:
-    """The state of the drain, with everything that must end with the process or with a session."""
+    """The state of the drain, with everything that must end with the process or with a session.
 
-    __slots__ = ("_watched", "started", "streams")
+    `over`: the time of the drain is over, and the gateway closes the connections that are left.
+    """
+
+    __slots__ = ("_watched", "over", "started", "streams")
 
     def __init__(self) -> None:
-        self.started = False
+        self.started = self.over = False
         self.streams = 0
         self._watched: set[Watched] = set()
 

@@ -355,6 +355,8 @@ class Dispatcher:
 
     def _write_access(self, exchange: Exchange) -> None:
         principal, service = exchange.principal, exchange.service
+        if self._drain.over and exchange.status == 499:
+            exchange.detail = "the gateway stopped"
         values = (
             exchange.method,
             exchange.path + redact_query(exchange.query) if exchange.query else exchange.path,

@@ -226,6 +226,11 @@ class Serving:
             await self._until_empty(min(end, loop.time() + min(_IDLE_GRACE, grace / 2)))
         self.listener.pre_shutdown()
         await self._until_empty(end)
+        await self.cut_off()
+
+    async def cut_off(self) -> None:
+        """Close the connections that are left, before the upstreams' are closed: the log says who ended a request."""
+        self.process.drain.over = True
         await self.listener.shutdown(0.2)
 
     async def _until_empty(self, end: float) -> None:
@@ -333,6 +338,7 @@ async def run(compiled: Compiled, how: Running) -> None:
         await asyncio.wait([finishing, skip_drain], return_when=asyncio.FIRST_COMPLETED)
         for task in (finishing, skip_drain):
             task.cancel()
+        await serving.cut_off()
     finally:
         for task in background:
             task.cancel()

@@ -251,6 +251,44 @@ async def test_what_does_not_end_within_the_grace_is_cut_and_the_status_is_0(tmp
         assert await gateway.ended() == 0
 
 
+async def slowly(request: web.BaseRequest) -> web.StreamResponse:
+    """Say a little at once and the rest much later, or nothing at all, as the path says; `warm` at once."""
+    if request.path.endswith("/warm"):
+        return web.Response()
+    if request.path.endswith("/body"):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x")
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["streaming path", "fast path"])
+@pytest.mark.parametrize("signals", [1, 2], ids=["grace is over", "second signal"])
+async def test_requests_that_the_end_of_the_gateway_cuts_off_have_a_line_that_says_so(
+    tmp_path: Path, warm: bool, signals: int
+) -> None:
+    grace = "500ms" if signals == 1 else "60s"
+    async with gateway_process(tmp_path, server=f"shutdown_grace: {grace}") as gateway:
+        gateway.upstream.answer = slowly
+        async with aiohttp.ClientSession(headers=gateway.bearer) as client:
+            if warm:
+                await client.get(f"{gateway.url}/noetl/warm")
+            tasks = [asyncio.create_task(client.get(f"{gateway.url}/noetl/{path}")) for path in ("head", "body")]
+            await eventually(lambda: len(gateway.upstream.seen) == 2 + warm)
+            await asyncio.sleep(0.1)
+            for _ in range(signals):
+                gateway.signal(signal.SIGINT)
+                await asyncio.sleep(0.1)
+            assert await gateway.ended() == 0
+            await asyncio.gather(*tasks, return_exceptions=True)
+        lines = {line["path"]: line for line in gateway.events("request")}
+        found = {
+            path: (line["status"], line.get("detail")) for path, line in lines.items() if path[-4:] in ("head", "body")
+        }
+        assert found == dict.fromkeys(("/noetl/head", "/noetl/body"), (499, "the gateway stopped"))
+
+
 async def test_a_worker_that_is_killed_comes_back_and_the_other_goes_on(tmp_path: Path) -> None:
     async with gateway_process(tmp_path, server=WORKERS) as gateway:
         gateway.upstream.answer = answer
