@@ -26,7 +26,7 @@ from proxy.upstream.heads import ResponseHead
 class UpstreamPath:
     """What one route makes of a request's path: `path` goes upstream, `start` begins the head that is sent there.
 
-    `judged` is what the request is judged on; None until that is asked for.
+    `judged` is what the request is judged on; None until that is needed.
     """
 
     __slots__ = ("judged", "path", "start")
