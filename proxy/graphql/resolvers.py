@@ -15,8 +15,8 @@ from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.executions import ENDED, ExecutionState
 from proxy.noetl.listings import CatalogEntry, ExecutionSummary
+from proxy.noetl.needs import playbook_name
 from proxy.noetl.on_behalf import OnBehalf
-from proxy.noetl.surface import playbook_name
 from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore
 

@@ -14,7 +14,14 @@ from proxy.http.header_plan import text_lines
 from proxy.http.json import read_json, write_json
 from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 from proxy.noetl.known_facts import KnownFacts
-from proxy.noetl.listings import CatalogEntry, ExecutionSummary, catalog_entry, execution_summary, is_id
+from proxy.noetl.listings import (
+    CatalogEntry,
+    ExecutionSummary,
+    catalog_entry,
+    execution_summary,
+    is_id,
+    started_ids,
+)
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
 from proxy.upstream.retry import RetryState
@@ -134,18 +141,16 @@ class NoetlApi:
         """Return the path that a catalog id belongs to, if it is in the cache."""
         return self.known.catalog[catalog_id]
 
-    def note_started(self, body: bytes, playbook: str | None) -> str | None:
-        """Return the execution that the response to a start names, and cache its playbook; None if it started none."""
+    def note_started(self, body: bytes, playbook: str | None) -> tuple[str, ...]:
+        """Return the executions that the response to a start says it has started, and cache their playbook if known."""
         try:
-            document = read_json(body)
+            found = started_ids(read_json(body))
         except (ValueError, RecursionError):
-            return None
-        found = document.get("execution_id") if isinstance(document, dict) else None
-        if not is_id(found) or document.get("status") == "duplicate":
-            return None
+            return ()
         if playbook is not None:
-            self.known.paths.put(str(found), playbook)
-        return str(found)
+            for execution_id in found:
+                self.known.paths.put(execution_id, playbook)
+        return found
 
     async def path_of(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
         """Return the playbook of an execution, which never changes.

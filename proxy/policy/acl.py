@@ -22,12 +22,13 @@ _ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
 class Action(StrEnum):
-    """An action that rules allow or deny."""
+    """An action that rules allow or deny. `ADMIN` is what only operators and workers may do."""
 
     EXECUTE = "execute"
     VIEW = "view"
     MODIFY = "modify"
     DELETE = "delete"
+    ADMIN = "admin"
 
     @classmethod
     def of_method(cls, method: str) -> Action:

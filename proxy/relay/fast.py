@@ -13,8 +13,9 @@ from proxy.exchange import FastExchange, Handover
 from proxy.http.header_plan import request_head
 from proxy.http.json import require_json
 from proxy.http.response import Framing, framing
+from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import JUDGED_BY_BODY, STARTS, Judged, Kind, needs_json
+from proxy.noetl.surface import by_path
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head, cors_lines
@@ -24,7 +25,7 @@ from proxy.upstream.heads import ResponseHead
 from proxy.upstream.receiver import Fault, ResponseReceiver
 
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-_NO_JUDGEMENT = Judged(Kind.PATH, Action.VIEW)
+_NO_JUDGEMENT = by_path(Action.VIEW)
 
 
 _ALLOWED = Authorized(None)
@@ -57,9 +58,9 @@ class RelayExchange(FastExchange, ResponseReceiver):
             if upstream.judged is None:
                 upstream.judged = route.judge(method, upstream.path)
             judged = self._judged = upstream.judged
-            if (body or judged.kind in JUDGED_BY_BODY) and needs_json(judged.kind, has_body=bool(body)):
+            if judged.json and judged.must_be_json(has_body=bool(body)):
                 require_json(fields)
-            authorized = route.authorizer.authorize_known(principal, judged, method, self.path, body)
+            authorized = route.authorizer.authorize_known(principal, judged, self, body)
             if authorized is None:
                 return Handover(self)
             self._authorized = authorized
@@ -135,7 +136,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             self._body = [self._body, data]
 
     def on_batch(self) -> None:
-        if self._judged.kind in STARTS and not self._written and self._holds_little():
+        if self._judged.starts and not self._written and self._holds_little():
             return  # the whole body says which execution was started
         if not self._written:
             self._begin_response()
@@ -147,7 +148,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
 
     def _holds_little(self) -> bool:
         arrived = self._body if isinstance(self._body, list) else [self._body]
-        return sum(map(len, arrived)) <= self.route.max_started
+        most = self.route.max_started if self._authorized.playbook is not None else MAX_ANSWER
+        return sum(map(len, arrived)) <= most
 
     def _begin_response(self) -> None:
         head = self._head
@@ -206,7 +208,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
         self.upstream_seconds += now - self._sent_at
         route, client = self.route, self.client
         close = self.close = self.close or route.drain.started
-        if self._judged.kind in STARTS and head.status < 300:
+        if self._judged.starts and head.status < 300:
             route.note_started(self.who, body, self._authorized)
         planned = client_head(route.response_plan, head)
         cors = b"" if self.fields.origin is None else cors_lines(route.spec.cors, self)

@@ -6,7 +6,7 @@ from proxy.exchange import RequestContext
 from proxy.http.json import require_json
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import Judged, needs_json
+from proxy.noetl.surface import Judged
 from proxy.relay.event_streams import is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head
 from proxy.upstream.client import Body, OutgoingRequest
@@ -16,9 +16,9 @@ from proxy.upstream.response import BodyBroken, UpstreamResponse
 async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged) -> tuple[bytes | None, Authorized]:
     """Raise unless the request may go on; return its body, where that had to be read, and what it was judged on."""
     who, body = context.principal, None
-    if needs_json(judged.kind, has_body=context.body.exists):
+    if judged.must_be_json(has_body=context.body.exists):
         require_json(context.head.fields)
-        body = await context.body.read(route.spec.max_body_size)
+        body = await context.body.read(route.authorizer.max_body(judged, route.spec.max_body_size))
     if who is None:
         return body, Authorized(None)
     decided = context.handover.authorized if context.handover is not None else None
@@ -27,7 +27,7 @@ async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged
     head = context.head
     on_behalf = context.on_behalf()
     try:
-        found = await route.authorizer.authorize(who, judged, head.method, head.path, body or b"", on_behalf)
+        found = await route.authorizer.authorize(who, judged, head, body or b"", on_behalf)
     finally:
         context.upstream_seconds += on_behalf.waited
     return body, found

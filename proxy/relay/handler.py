@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from proxy.errors import PayloadTooLarge
 from proxy.exchange import RequestContext, Result
 from proxy.http.body import read_ahead, rejoined
+from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import STARTS, Judged, Kind
+from proxy.noetl.surface import by_path
 from proxy.policy.acl import Action
 from proxy.relay.forwarding import authorize, forward, outgoing
 from proxy.relay.relayed import RelayedRoute, client_head
@@ -32,7 +33,7 @@ class RelayHandler:
         """Authorize and relay a request."""
         route, head = self.route, context.head
         path = route.rewrite.apply(head.path, context.params)
-        judged = route.judge(head.method, path) if context.principal is not None else Judged(Kind.PATH, Action.VIEW)
+        judged = route.judge(head.method, path) if context.principal is not None else by_path(Action.VIEW)
         if self.websocket is not None and self.websocket.wants(context):
             await self.websocket.handle(context, path, judged)
             return None
@@ -45,7 +46,7 @@ class RelayHandler:
             async with route.upstream.request(wanted, timeout=route.timeout, retry=retry) as answer:
                 context.upstream_seconds += time.perf_counter() - start
                 start = time.perf_counter()
-                if judged.kind in STARTS and answer.status < 300:
+                if judged.starts and answer.status < 300:
                     await self._forward_started(context, answer, authorized)
                 else:
                     await forward(route, context, answer)
@@ -73,7 +74,7 @@ class RelayHandler:
     async def _forward_started(self, context: RequestContext, answer: UpstreamResponse, authorized: Authorized) -> None:
         """Forward the response to a start, and note who started the execution."""
         route, head, writer = self.route, answer.response_head, context.writer
-        data = await answer.read(route.max_started)
+        data = await answer.read(route.max_started if authorized.playbook is not None else MAX_ANSWER)
         route.note_started(context.who, data, authorized)
         planned = client_head(route.response_plan, head)
         context.status = head.status

@@ -18,7 +18,6 @@ from proxy.http.request import RequestFields, RequestHead
 from proxy.http.target import PathError, normalise_path
 from proxy.identity.principal import Principals
 from proxy.noetl.api import MAX_ANSWER, json_body
-from proxy.noetl.surface import STARTS
 from proxy.relay.relayed import RelayedRoute
 from proxy.routing import Missing, RouteTable
 from proxy.upstream.client import OutgoingRequest
@@ -100,7 +99,7 @@ class InternalRequests:
         authorized = None
         if who is not None:
             judged = route.judge(head.method, path)
-            authorized = await route.authorizer.authorize(who, judged, head.method, head.path, data, on_behalf)
+            authorized = await route.authorizer.authorize(who, judged, head, data, on_behalf)
         start = time.perf_counter()
         wanted = OutgoingRequest(
             head.method,
@@ -118,7 +117,7 @@ class InternalRequests:
                 exchange.status = response.status
         finally:
             exchange.upstream_seconds += time.perf_counter() - start + on_behalf.waited
-        if who is not None and authorized is not None and judged.kind in STARTS and exchange.status < 300:
+        if who is not None and authorized is not None and judged.starts and exchange.status < 300:
             route.note_started(who, answer, authorized)
         try:
             return exchange.status, read_json(answer) if answer else None

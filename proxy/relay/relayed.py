@@ -13,7 +13,7 @@ from proxy.http.target import KnownPath
 from proxy.identity.principal import Principal
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorized, Authorizer
-from proxy.noetl.surface import Judged, Kind, classify
+from proxy.noetl.surface import Judged, by_path, classify
 from proxy.policy.acl import Action
 from proxy.policy.cors import CorsPolicy
 from proxy.relay.event_streams import Drain
@@ -75,9 +75,9 @@ class RelayedRoute:
         return found
 
     def judge(self, method: str, path: str) -> Judged:
-        """Return what a request is judged on; `path` is the upstream path. Raises NotFound."""
+        """Return what a request is judged on; `path` is the upstream path. Raises NotFound or BadRequest."""
         if self.api is None:
-            return Judged(Kind.PATH, self.spec.action or Action.of_method(method))
+            return by_path(self.spec.action or Action.of_method(method))
         return classify(method, path, self.spec.action)
 
     def balance_key(self, target: str, lines: bytes, principal: Principal | None) -> bytes | None:
@@ -90,10 +90,9 @@ class RelayedRoute:
         return cors_lines(self.spec.cors, head)
 
     def note_started(self, who: Principal, body: bytes, authorized: Authorized) -> None:
-        """Note who started the execution that a response names, and its playbook."""
+        """Note who started the executions that a response names, and their playbook."""
         if self.api is not None:
-            execution_id = self.api.note_started(body, authorized.playbook)
-            if execution_id is not None:
+            for execution_id in self.api.note_started(body, authorized.playbook):
                 self.store.store_execution_owner(execution_id, who.user_id, time.time())
 
 
