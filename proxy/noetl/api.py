@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
 from proxy.http.header_plan import text_lines
@@ -19,6 +19,7 @@ from proxy.noetl.listings import (
     ExecutionSummary,
     catalog_entry,
     execution_summary,
+    is_duplicate,
     is_id,
     started_ids,
 )
@@ -34,6 +35,14 @@ Answer = tuple[int, bytes]
 """The status and the body of a response."""
 _PAGE = 100
 _MAX_PAGES = 10
+
+
+class Start(NamedTuple):
+    """The response to a start. `is_new` is False for an execution that another request has started."""
+
+    execution_id: str
+    status: str
+    is_new: bool
 
 
 class NoetlApi:
@@ -91,8 +100,8 @@ class NoetlApi:
             return document
         raise _error_of(status, document, missing)
 
-    async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> tuple[str, str]:
-        """Start a playbook and return its execution id and status.
+    async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> Start:
+        """Start a playbook.
 
         Args:
             path: the path of the playbook.
@@ -109,13 +118,14 @@ class NoetlApi:
         response = await self._call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
         return self._started(response, path)
 
-    def _started(self, response: Any, path: str | None) -> tuple[str, str]:
+    def _started(self, response: Any, path: str) -> Start:
         execution_id = response.get("execution_id") if isinstance(response, dict) else None
         if not is_id(execution_id):
             raise _unexpected("no execution_id in the response to execute")
-        if path is not None:
+        is_new = not is_duplicate(response)
+        if is_new:
             self.known.paths.put(str(execution_id), path)
-        return str(execution_id), normal_status(response.get("status", "started"))
+        return Start(str(execution_id), normal_status(response.get("status", "started")), is_new)
 
     async def detail(self, execution_id: str, on_behalf: OnBehalf) -> Mapping[str, Any]:
         """Return the detail of an execution.
@@ -215,8 +225,8 @@ class NoetlApi:
 
     async def rerun(
         self, execution_id: str, path: str, variables: Mapping[str, Any] | None, on_behalf: OnBehalf
-    ) -> tuple[str, str]:
-        """Start the playbook of an execution again, with its workload changed by `variables`; return id and status."""
+    ) -> Start:
+        """Start the playbook of an execution again, with its workload changed by `variables`."""
         body = {"workload": dict(variables or {})}
         status, data = await self.send("POST", f"/api/executions/{execution_id}/rerun", on_behalf, body)
         if status == 404:

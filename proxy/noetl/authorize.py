@@ -33,15 +33,11 @@ _PATH, _PLAYBOOK, _CATALOG_ID, _EXECUTION = About.PATH, About.PLAYBOOK, About.CA
 _OF_OWNERS = frozenset({Action.VIEW, Action.EXECUTE})
 _NAMED = Starts.NAMED
 _IN_THREAD = 64 * 1024
-
-
-def _is_slow(judged: Judged, body: bytes) -> bool:
-    """Return whether a body is read in a thread."""
-    return judged.body is not None and (judged.content or len(body) > _IN_THREAD)
+_LARGE_LISTS = 2
 
 
 class Authorizer:
-    """Applies the access rules of one configuration.
+    """Applies the access rules of one configuration. `large_lists` bounds how many large lists are filtered at once.
 
     Args:
         policy: the rules.
@@ -68,6 +64,7 @@ class Authorizer:
         self._outcomes = outcomes
         self._tracing = tracing
         self._max_judged = max_judged
+        self.large_lists = asyncio.Semaphore(_LARGE_LISTS)
 
     def using(self, api: NoetlApi) -> Authorizer:
         """Return the same authorizer with another way to call upstream."""
@@ -107,14 +104,12 @@ class Authorizer:
         """
         needs = judged.needs
         if judged.varies:
-            if _is_slow(judged, body):
+            if judged.content or len(body) > _IN_THREAD:
                 return None
             needs = self._read(judged, request.query, body)
-        playbook: str | None = ""
-        for need in needs:
-            playbook = self._settle(who, need, request)
-            if playbook is None:
-                return None
+        playbook, unsettled = self._settle(who, needs, request)
+        if unsettled:
+            return None
         self._outcomes["allowed"] += 1
         return Authorized(playbook) if judged.starts is _NAMED else _ALLOWED
 
@@ -133,14 +128,13 @@ class Authorizer:
     async def _authorize(
         self, who: Principal, judged: Judged, request: RequestHead, body: bytes, on_behalf: OnBehalf
     ) -> Authorized:
-        if _is_slow(judged, body):
+        if judged.body is not None and (judged.content or len(body) > _IN_THREAD):
             needs = await asyncio.to_thread(self._read, judged, request.query, body)
         else:
             needs = self._read(judged, request.query, body)
-        settled = [(need, self._settle(who, need, request)) for need in needs]
-        playbook: str | None = ""
-        for need, known in settled:
-            playbook = known if known is not None else await self._ask(who, need, on_behalf)
+        playbook, unsettled = self._settle(who, needs, request)
+        for need in unsettled:
+            playbook = await self._ask(who, need, on_behalf)
         self._outcomes["allowed"] += 1
         return Authorized(playbook) if judged.starts is _NAMED else _ALLOWED
 
@@ -148,31 +142,37 @@ class Authorizer:
         """Return all that a request needs."""
         if judged.body is None:
             return needs_of(judged, query, None)
-        if len(body) > self._most(judged):
+        if len(body) > self._max_judged and len(body) > self._most(judged):
             raise PayloadTooLarge(detail=f"{len(body)} bytes, {self._most(judged)} are judged")
         return needs_of(judged, query, parse_json(body))
 
-    def _settle(self, who: Principal, need: Need, request: RequestHead) -> str | None:
-        """Return the playbook of a need that is allowed; empty for a path; None if that is not known without waiting.
+    def _settle(self, who: Principal, needs: Needs, request: RequestHead) -> tuple[str | None, Needs]:
+        """Decide about all needs that are known; return the playbook of the last one, and those that are not known.
 
         Raises Forbidden.
         """
-        about, action, name = need
-        if about is _PATH:
-            if not who.permits.allows(action, request.method, request.path):
-                raise self._denied_path(who, action, request)
-            return ""
-        if about is _PLAYBOOK:
-            playbook: str | None = name
-        elif about is _CATALOG_ID:
-            playbook = self._need_api().known_catalog_path(name)
-        else:
-            playbook = self._paths[name]
-        if playbook is None:
-            return None
-        if about is _EXECUTION and not who.permits.allows_playbook(action, playbook):
-            return None  # the user may have started it
-        return self._require(who, action, playbook)
+        permits = who.permits
+        playbook: str | None = None
+        unsettled: Needs = ()
+        for need in needs:
+            about, action, name = need
+            if about is _PATH:
+                if not permits.allows(action, request.method, request.path):
+                    raise self._denied_path(who, action, request)
+                continue
+            if about is _PLAYBOOK:
+                playbook = name
+            elif about is _CATALOG_ID:
+                playbook = self._need_api().known_catalog_path(name)
+            else:
+                playbook = self._paths[name]
+            if playbook is None:
+                unsettled += (need,)
+            elif not permits.allows_playbook(action, playbook):
+                if about is not _EXECUTION:
+                    self._require(who, action, playbook)
+                unsettled += (need,)  # the user may have started it
+        return playbook, unsettled
 
     async def _ask(self, who: Principal, need: Need, on_behalf: OnBehalf) -> str | None:
         """Return the playbook of a need that is allowed, after a call upstream or to the store. Raises likewise."""

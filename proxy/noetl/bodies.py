@@ -5,7 +5,7 @@ Each returns what the request needs, and raises BadRequest for a body that names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from proxy.errors import BadRequest
@@ -19,8 +19,8 @@ _SHOWS = frozenset({"initialize", "ping", "tools/list"})
 _PLAYBOOK_FIELDS = frozenset({"playbook", "playbook_path", "playbook_name"})
 
 
-def _object(document: Any) -> Mapping[str, Any]:
-    if not isinstance(document, Mapping):
+def _object(document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object")
     return document
 
@@ -115,7 +115,7 @@ def subscribe(document: Any) -> Needs:
     return tuple(dict.fromkeys(found))
 
 
-def _named_below(fields: Mapping[str, Any]) -> list[Need]:
+def _named_below(fields: dict[str, Any]) -> list[Need]:
     """Return the needs on the playbooks that fields of a JSON value name."""
     found: list[Need] = []
     waiting: list[Any] = [fields]
@@ -123,12 +123,12 @@ def _named_below(fields: Mapping[str, Any]) -> list[Need]:
         value = waiting.pop()
         if isinstance(value, list):
             waiting += value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, dict):
             for name, member in value.items():
                 waiting.append(member)
                 if name in _PLAYBOOK_FIELDS and isinstance(member, str):
                     found.append(Need(About.PLAYBOOK, Action.EXECUTE, playbook_name(member, name)))
-                elif name in _PLAYBOOK_FIELDS and isinstance(member, Mapping):
+                elif name in _PLAYBOOK_FIELDS and isinstance(member, dict):
                     found.append(_one(member, Action.EXECUTE))
     return found
 

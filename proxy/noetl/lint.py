@@ -16,10 +16,22 @@ from proxy.routing import Missing, parse_pattern
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _TEXT = 'has no effect: these paths are internal, so only the action admin, or "*", applies to them'
 
+_OPENS = "opens all internal endpoints of the NoETL API to users who may {} these paths; give single paths an action"
+
 
 def lint_noetl(compiled: Compiled) -> tuple[Problem, ...]:
-    """Return a warning for each rule whose paths are all internal, but that does not apply to `admin`."""
-    return tuple(_internal(compiled))
+    """Return a warning for each rule for internal paths without `admin`, and for each route that opens all of them."""
+    return (*_internal(compiled), *_open_routes(compiled))
+
+
+def _open_routes(compiled: Compiled) -> Iterator[Problem]:
+    """Yield a warning for each route with an action of its own that leads to the whole API."""
+    for index, entry in enumerate(compiled.routes.entries):
+        spec, rest = entry.route, entry.pattern.rest
+        wide = (spec.block.rewrite or spec.pattern).lower().rstrip("/") == f"/api/{{{rest}}}".lower()
+        if spec.action not in (None, Action.ADMIN) and spec.block.upstream == "noetl" and rest is not None and wide:
+            path: Path = ("routes", index, "action")
+            yield Problem(compiled.loaded.document.place(path), key_of(path), _OPENS.format(spec.action))
 
 
 def _internal(compiled: Compiled) -> Iterator[Problem]:

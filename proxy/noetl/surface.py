@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,13 @@ class Kind(StrEnum):
     INTERNAL = "internal"
 
 
+class Listing(StrEnum):
+    """What a list consists of, whose response shows each user only what that user may view."""
+
+    CATALOG = "catalog"
+    EXECUTIONS = "executions"
+
+
 class Starts(StrEnum):
     """Whether a request starts executions: of the playbook that it is judged on, or also of another one."""
 
@@ -55,7 +62,10 @@ class Judged:
         body: reads from the JSON body what is needed, too; None if the body is not judged.
         starts: whether the response names a new execution.
         json: the body must be JSON, if there is one.
+        listing: the response is a list that is filtered.
         content: the body has content of a playbook; it may be ten times as large, and is read in a thread.
+
+    `varies`: requests with the same method and path need different things.
     """
 
     kind: Kind
@@ -65,11 +75,11 @@ class Judged:
     starts: Starts = Starts.NONE
     json: bool = False
     content: bool = False
+    listing: Listing | None = None
+    varies: bool = field(init=False)
 
-    @property
-    def varies(self) -> bool:
-        """Whether requests with the same method and path need different things."""
-        return self.query is not None or self.body is not None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "varies", self.query is not None or self.body is not None)
 
     def must_be_json(self, *, has_body: bool) -> bool:
         """Return whether the body must be JSON, for the request to be judged or forwarded as what it was judged on."""
@@ -94,6 +104,7 @@ class Endpoint:
     starts: Starts = Starts.NONE
     json: bool = False
     content: bool = False
+    listing: Listing | None = None
     body_of: Callable[[str], BodyReader] | None = None
 
 
@@ -160,15 +171,17 @@ def _of_writes() -> Iterable[Endpoint]:
     yield Endpoint(frozenset({"PUT"}), path, Kind.WRITE, query=query, body=bodies.register, json=True, content=True)
 
 
-def _of_paths() -> Iterable[Endpoint]:
+def _of_paths_and_lists() -> Iterable[Endpoint]:
     view = ((About.PATH, Action.VIEW),)
-    for path in ("health", "dashboard/stats", "dashboard/widgets", "worker/pools", "status", "executions"):
+    for path in ("health", "dashboard/stats", "dashboard/widgets", "worker/pools", "status"):
         yield Endpoint(_READ, path, Kind.PATH, view)
-    for path in ("catalog/playbooks/validate", "catalog/list", "catalog/agents/list"):
-        yield Endpoint(_POST, path, Kind.PATH, view)
+    yield Endpoint(_POST, "catalog/playbooks/validate", Kind.PATH, view)
+    yield Endpoint(_READ, "executions", Kind.EXECUTION, listing=Listing.EXECUTIONS)
+    for path in ("catalog/list", "catalog/agents/list"):
+        yield Endpoint(_POST, path, Kind.SOURCE, listing=Listing.CATALOG)
 
 
-ENDPOINTS = (*_of_executions(), *_of_paths(), *_of_playbooks(), *_of_writes())
+ENDPOINTS = (*_of_executions(), *_of_paths_and_lists(), *_of_playbooks(), *_of_writes())
 """The table, below `/api`: the first endpoint that matches a request counts. Everything else is internal."""
 _PLACES = {"{id}": "/([0-9]{1,20})", "{path}": "/(.+)", "{name}": "/[^/]+", "{rest}": "(?:/.*)?"}
 _Compiled = tuple[re.Pattern[str], Endpoint]
@@ -222,7 +235,8 @@ def _judged(endpoint: Endpoint, match: re.Match[str], action: Action | None) -> 
     on_name = (Need(about, needed, named) for about, needed in endpoint.needs if about is not About.PATH)
     needs = (*on_path, *on_name)
     body = endpoint.body_of(named) if endpoint.body_of is not None else endpoint.body
-    return Judged(endpoint.kind, needs, endpoint.query, body, endpoint.starts, endpoint.json, endpoint.content)
+    starts, json, content = endpoint.starts, endpoint.json, endpoint.content
+    return Judged(endpoint.kind, needs, endpoint.query, body, starts, json, content, endpoint.listing)
 
 
 def _all_of(found: list[Judged]) -> Judged:

@@ -98,7 +98,7 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, body:
         needs = _needs(method, path, question + query, body, found)
     except GatewayError as error:
         return Outcome(Deny(None, f"{error.status}: {error.text}"), (), spec)
-    outcome = Outcome(Allow(None, "every signed-in user may send it"), (), spec)
+    outcome = Outcome(Allow(None, "the list in the response has only what the user may view"), (), spec)
     for need in needs:
         outcome = _on_need(compiled, who, method, path, need, spec)
         if not outcome.decision.allowed:

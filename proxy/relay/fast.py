@@ -63,6 +63,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
             authorized = route.authorizer.authorize_known(principal, judged, self, body)
             if authorized is None:
                 return Handover(self)
+            if judged.listing is not None and not principal.permits.views_all:
+                return Handover(self, authorized)
             self._authorized = authorized
         lines = fields.forwarded(route.request_plan)
         balancer = route.upstream.balancer

@@ -6,6 +6,7 @@ from proxy.exchange import RequestContext
 from proxy.http.json import require_json
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
+from proxy.noetl.filtering import request_lines
 from proxy.noetl.surface import Judged
 from proxy.relay.event_streams import is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head
@@ -41,13 +42,18 @@ def outgoing(
     length: int | None,
     *,
     handshake: bytes = b"",
+    filters: bool = False,
 ) -> OutgoingRequest:
-    """Return the request to send upstream. `handshake` are further fields, of a WebSocket handshake."""
+    """Return the request to send upstream.
+
+    `handshake` are further fields, of a WebSocket handshake; `filters`: the response is a list that is to be filtered.
+    """
     head = context.head
+    lines = head.fields.forwarded(route.request_plan)
     return OutgoingRequest(
         head.method,
         path + head.query,
-        head.fields.forwarded(route.request_plan) + handshake,
+        (request_lines(lines) if filters else lines) + handshake,
         context.identity(),
         context.request_id,
         context.traceparent,

@@ -222,7 +222,7 @@ class FileStore:
 
     def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
-        if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING:
+        if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING or name in self._owners:
             return
         self._owners[name] = data
         if self._owners_timer is None:
@@ -235,7 +235,7 @@ class FileStore:
 
         def note(txn: Any) -> None:
             for name, data in owners.items():
-                txn.put(name, data, db=self._records.executions)
+                txn.put(name, data, overwrite=False, db=self._records.executions)
 
         def forget() -> None:
             for name, data in owners.items():
@@ -249,7 +249,7 @@ class FileStore:
         name = execution_id.encode()
         if not 0 < len(name) <= _MAX_NAME:
             return None
-        data = self._owners.get(name) or self._read(lambda txn: txn.get(name, db=self._records.executions))
+        data = self._read(lambda txn: txn.get(name, db=self._records.executions)) or self._owners.get(name)
         return None if data is None else unpack(data[8:])
 
     async def check(self) -> None:

@@ -49,5 +49,22 @@ def test_rule_for_internal_paths_without_admin_is_warned_of(tmp_path: Path, rule
     )
 
 
+@pytest.mark.parametrize(
+    ("route", "warned"),
+    [
+        ("{path: '/a/{path:**}', upstream: noetl, rewrite: '/api/{path}', action: view}", True),
+        ("{path: '/a/{path:**}', upstream: noetl, rewrite: '/api/{path}', action: admin}", False),
+        ("{path: '/a/{path:**}', upstream: noetl, rewrite: '/api/threads/{path}', action: view}", False),
+        ("{path: /a, upstream: noetl, rewrite: /api/threads, action: view}", False),
+        ("{path: '/a/{path:**}', upstream: other, rewrite: '/api/{path}', action: view}", False),
+    ],
+)
+def test_route_that_opens_the_whole_api_is_warned_of(tmp_path: Path, route: str, warned: bool) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(TEXT.replace("acl:", f"  - {route}\nacl:").replace("  rules:\n", "  rules: []\n"))
+    found = [f"{w.place.line} {w.key}: {w.text}" for w in lint_noetl(compile_config(load(file, {})))]
+    assert [line[:46] for line in found] == (["7 routes[4].action: opens all internal endpoint"[:46]] if warned else [])
+
+
 def test_shipped_file_has_no_warnings() -> None:
     assert lint_noetl(compile_config(load(Path("gateway.yaml"), {}))) == ()

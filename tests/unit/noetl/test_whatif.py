@@ -39,6 +39,7 @@ def compiled(folder: Path, *tests: str) -> Compiled:
         "as: {email: a@x.org}, request: GET /noetl/dashboard/stats, expect: allow",
         "as: {email: a@x.org}, request: POST /noetl/dashboard/stats, expect: deny",
         "as: {email: a@x.org}, request: POST /noetl/catalog/list, expect: allow",
+        "as: {}, request: GET /noetl/executions, expect: allow",
         "as: {email: a@x.org}, request: GET /nowhere, expect: deny",
         "as: {email: a@x.org}, request: GET /noetl/../x, expect: deny",
         "as: {}, request: GET /health, expect: allow",

@@ -224,3 +224,17 @@ async def test_a_purge_forgets_all_that_is_over_however_much_it_is(tmp_path: Pat
     assert await left(store, key) == [True]
     await store.close()
     assert entries(store.folder, "tickets", "logouts") == [0, 0]
+
+
+async def test_an_execution_keeps_the_user_who_started_it(store: SessionStore) -> None:
+    for user_id in (7, 8):
+        store.store_execution_owner("42", user_id, 1_800_000_000.0)
+        assert await store.execution_owner("42") == 7
+
+
+async def test_an_execution_keeps_its_user_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    for user_id in (7, 8, 9):
+        store = FileStore(tmp_path / "sessions")
+        store.store_execution_owner("42", user_id, 1_800_000_000.0)
+        assert await store.execution_owner("42") == 7
+        await store.close()
