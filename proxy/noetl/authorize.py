@@ -33,11 +33,11 @@ _PATH, _PLAYBOOK, _CATALOG_ID, _EXECUTION = About.PATH, About.PLAYBOOK, About.CA
 _OF_OWNERS = frozenset({Action.VIEW, Action.EXECUTE})
 _NAMED = Starts.NAMED
 _IN_THREAD = 64 * 1024
-_LARGE_LISTS = 2
+_AT_ONCE = 2
 
 
 class Authorizer:
-    """Applies the access rules of one configuration. `large_lists` bounds how many large lists are filtered at once.
+    """Applies the access rules of one configuration. `slow` bounds how many threads read bodies and lists at once.
 
     Args:
         policy: the rules.
@@ -64,7 +64,7 @@ class Authorizer:
         self._outcomes = outcomes
         self._tracing = tracing
         self._max_judged = max_judged
-        self.large_lists = asyncio.Semaphore(_LARGE_LISTS)
+        self.slow = asyncio.Semaphore(_AT_ONCE)
 
     def using(self, api: NoetlApi) -> Authorizer:
         """Return the same authorizer with another way to call upstream."""
@@ -129,7 +129,8 @@ class Authorizer:
         self, who: Principal, judged: Judged, request: RequestHead, body: bytes, on_behalf: OnBehalf
     ) -> Authorized:
         if judged.body is not None and (judged.content or len(body) > _IN_THREAD):
-            needs = await asyncio.to_thread(self._read, judged, request.query, body)
+            async with self.slow:
+                needs = await asyncio.to_thread(self._read, judged, request.query, body)
         else:
             needs = self._read(judged, request.query, body)
         playbook, unsettled = self._settle(who, needs, request)

@@ -20,7 +20,7 @@ from proxy.noetl.needs import playbook_name
 MAX_NODES = 200_000
 """The most nodes of a document, with each alias counted as what it stands for."""
 _MAX_DEPTH = 100
-_BOTH_PARSERS = 128 * 1024
+_BOTH_PARSERS = 64 * 1024
 _LIKE_NUMBER = re.compile(r"[-+.]?[0-9.]|[-+.~]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n\t "
 _NAMES = {(): ("path", "name"), ("metadata",): ("path", "name")}

@@ -79,7 +79,7 @@ async def filtered(authorizer: Authorizer, who: Principal, listing: Listing, hea
         entries = _entries(listing, data)
         named = [entry.named for entry in entries]
         return _written(listing, entries, await shown(authorizer, who, named, viewable(who.permits, named)))
-    async with authorizer.large_lists:
+    async with authorizer.slow:
         entries = await asyncio.to_thread(_entries, listing, data)
         named = [entry.named for entry in entries]
         allowed = await asyncio.to_thread(viewable, who.permits, named)

@@ -11,11 +11,11 @@ from proxy.http.body import read_ahead, rejoined
 from proxy.http.header_plan import PlannedHead
 from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.filtering import MAX_LISTING, fields_of_part, filtered
+from proxy.noetl.filtering import MAX_LISTING, filtered
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
 from proxy.relay.forwarding import authorize, forward, outgoing
-from proxy.relay.relayed import RelayedRoute, client_head
+from proxy.relay.relayed import RelayedRoute, client_head, part_head
 from proxy.relay.websocket import WebSocketRelay
 from proxy.upstream.client import Body
 from proxy.upstream.heads import ResponseHead
@@ -92,7 +92,7 @@ class RelayHandler:
         data = b""
         if has_body:
             data = await filtered(route.authorizer, context.who, listing, head, await answer.read(MAX_LISTING))
-        planned = route.response_plan.head(head.status, head.reason, fields_of_part(head.headers), chunked=False)
+        planned = part_head(route.response_plan, head)
         self._send_whole(context, head, planned, data, with_length=has_body)
 
     def _send_whole(

@@ -13,6 +13,7 @@ from proxy.http.target import KnownPath
 from proxy.identity.principal import Principal
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorized, Authorizer
+from proxy.noetl.filtering import fields_of_part
 from proxy.noetl.surface import Judged, by_path, classify
 from proxy.policy.acl import Action
 from proxy.policy.cors import CorsPolicy
@@ -105,6 +106,15 @@ def cors_lines(cors: CorsPolicy, head: RequestHead) -> bytes:
     if lines is None:
         lines = head.fields.derived[cors] = text_lines(cors.response_headers(origin))
     return lines
+
+
+def part_head(plan: ResponsePlan, head: ResponseHead) -> PlannedHead:
+    """Return the head of a filtered list for the client, likewise."""
+    planned: PlannedHead | None = head.derived.get((plan, fields_of_part))
+    if planned is None:
+        planned = plan.head(head.status, head.reason, fields_of_part(head.headers), chunked=False)
+        head.derived[plan, fields_of_part] = planned
+    return planned
 
 
 def client_head(plan: ResponsePlan, head: ResponseHead) -> PlannedHead:

@@ -64,6 +64,7 @@ async def test_list_has_what_the_user_may_view(tmp_path: Path, fast: bool, metho
         for email, expected in SEES.items():
             headers = {**await gateway.bearer(email), "if-none-match": '"whole"', "accept-encoding": "gzip"}
             for _ in range(2):
+                before = gateway.served_fast
                 async with gateway.client.request(method, f"{gateway.url}/noetl{path}", headers=headers) as answer:
                     data = await answer.read()
                     assert (answer.status, paths(json.loads(data))) == (200, expected)
@@ -71,6 +72,7 @@ async def test_list_has_what_the_user_may_view(tmp_path: Path, fast: bool, metho
                     assert answer.headers["cache-control"] == "no-store"
                     assert answer.headers["x-kept"] == "1"
                     assert "etag" not in answer.headers
+            assert (gateway.served_fast > before) is fast
             assert "if-none-match" not in upstream.seen[-1].headers
             assert upstream.seen[-1].headers["accept-encoding"] == "identity"
 
@@ -135,6 +137,43 @@ async def test_head_of_a_filtered_list_tells_nothing_of_the_whole(tmp_path: Path
             async with gateway.client.head(f"{gateway.url}/noetl/executions", headers=headers) as answer:
                 assert (answer.status, await answer.read()) == (200, b"")
                 assert not {"etag", "content-length"} & {name.lower() for name in answer.headers}
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_large_list_is_filtered(tmp_path: Path, fast: bool, chunked: bool) -> None:
+    many = [{"execution_id": str(n), "path": path, "x": "y" * 200} for n, path in enumerate(["open/a", "b"] * 2000)]
+
+    async def large(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.json_response(many)
+        if chunked:
+            response.enable_chunked_encoding()
+        return response
+
+    async with lists(tmp_path, fast=fast) as (gateway, upstream):
+        upstream.answer = large
+        headers = await gateway.bearer()
+        for _ in range(2):
+            async with gateway.client.get(f"{gateway.url}/noetl/executions", headers=headers) as answer:
+                assert await answer.json() == many[::2]
+                assert "content-length" in answer.headers
+
+
+@TRANSPORTS
+async def test_list_that_is_too_large_is_502(tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("fast", "handler", "internal"):
+        monkeypatch.setattr(f"proxy.relay.{module}.MAX_LISTING", 1000)
+
+    async def large(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response([{"execution_id": "1", "path": "open/a", "x": "y" * 2_000_000}])
+
+    async with lists(tmp_path, fast=fast) as (gateway, upstream):
+        headers = await gateway.bearer()
+        async with gateway.client.get(f"{gateway.url}/noetl/executions", headers=headers) as answer:
+            assert answer.status == 200
+        upstream.answer = large
+        async with gateway.client.get(f"{gateway.url}/noetl/executions", headers=headers) as answer:
+            assert answer.status == 502
 
 
 @TRANSPORTS

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.errors import BadRequest, Forbidden, GatewayError, NotFound
+from proxy.errors import BadRequest, Forbidden, GatewayError, NotFound, PayloadTooLarge
 from proxy.http.request import RequestFields, RequestHead
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorized, Authorizer
@@ -221,3 +221,74 @@ async def test_authorizer_with_another_api_has_the_same_rules_and_counts() -> No
     other = Upstream({"1": "open/a"})
     assert await decide.using(cast(NoetlApi, other)).execution(WHO, Action.VIEW, "1", BEHALF) == Authorized("open/a")
     assert (outcomes, other.asked) == ({"allowed": 1}, ["1"])
+
+
+BATCH = classify("POST", "/api/execute/batch", None)
+REGISTER = classify("POST", "/api/catalog/register", None)
+STATE = classify("GET", "/api/replay/state", None)
+
+
+@pytest.mark.parametrize(
+    ("members", "error", "asked"),
+    [
+        ([{"path": "open/a"}, {"path": "open/b"}], None, []),
+        ([{"path": "open/a"}, {"catalog_id": 8}], None, ["8"]),
+        ([{"path": "open/a"}, {"path": "open/secret"}], Forbidden, []),
+        ([{"catalog_id": 8}, {"path": "open/secret"}], Forbidden, []),
+        ([{"catalog_id": 9}, {"path": "open/a"}], Forbidden, ["9"]),
+    ],
+)
+async def test_one_denied_member_denies_the_batch_and_before_anything_is_looked_up(
+    members: list[dict[str, Any]], error: type[GatewayError] | None, asked: list[str]
+) -> None:
+    upstream = Upstream(catalog={"8": "open/c", "9": "seen/a"})
+    decide, outcomes = authorizer(upstream)
+    sent = body(executions=members)
+    if error is None:
+        assert await decide.authorize(WHO, BATCH, head(), sent, BEHALF) == Authorized(None)
+    else:
+        with pytest.raises(error):
+            await decide.authorize(WHO, BATCH, head(), sent, BEHALF)
+    assert (upstream.asked, outcomes) == (asked, {"denied" if error else "allowed": 1})
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("?execution_id=1", None),
+        ("?execution_id=2", Forbidden),
+        ("", Forbidden),
+        ("?execution_id=1&execution_id=1", BadRequest),
+    ],
+)
+async def test_execution_in_the_query_is_decided_on(query: str, error: type[GatewayError] | None) -> None:
+    decide, _ = authorizer(Upstream({"1": "open/a", "2": "hidden/a"}))
+    if error is None:
+        assert await decide.authorize(WHO, STATE, head("GET", query=query), b"", BEHALF) == Authorized(None)
+    else:
+        with pytest.raises(error):
+            await decide.authorize(WHO, STATE, head("GET", query=query), b"", BEHALF)
+
+
+@pytest.mark.parametrize(
+    ("judged", "sent"),
+    [(EXECUTE, body(path="open/a", x="y" * 70_000)), (REGISTER, body(content="metadata: {path: open/a}"))],
+    ids=["large", "content"],
+)
+def test_body_that_is_slow_to_read_is_left_to_a_thread(judged: Judged, sent: bytes) -> None:
+    decide, outcomes = authorizer(Upstream())
+    assert decide.authorize_known(WHO, judged, head(), sent) is None
+    assert outcomes == {}
+
+
+@pytest.mark.parametrize(
+    ("judged", "size", "most"), [(EXECUTE, 1001, 1000), (REGISTER, 10_001, 10_000), (RERUN, 0, 5000), (PATH, 0, 5000)]
+)
+async def test_body_has_a_limit_if_it_is_judged(judged: Judged, size: int, most: int) -> None:
+    outcomes: Counter[str] = Counter()
+    upstream = Upstream({"1": "open/a"})
+    decide = Authorizer(POLICY, MemoryStore(), cast(NoetlApi, upstream), outcomes, max_judged=1000)
+    assert decide.max_body(judged, 1_000_000 if size else 5000) == most
+    if size:
+        with pytest.raises(PayloadTooLarge):
+            await decide.authorize(WHO, judged, head(), b" " * size, BEHALF)
