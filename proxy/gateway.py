@@ -115,7 +115,8 @@ class Gateway:
         noetl = self.upstreams.get(NOETL)
         self.api = NoetlApi(noetl, self._known(noetl)) if noetl else None
         metrics = self.process.measures.metrics
-        self.authorizer = Authorizer(compiled.access, store, self.api, metrics.decisions, self.tracing)
+        most = config.acl.max_judged_body
+        self.authorizer = Authorizer(compiled.access, store, self.api, metrics.decisions, self.tracing, most)
         self.security = SECURITY if config.headers.security else ()
         self.provider = self._make_provider()
         self.bind = Bind(config.sessions.bind)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, load_configuration
+from proxy.commands.common import CONFIG, all_warnings, load_configuration
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
-from proxy.config.lint import lint
 from proxy.config.model import Gateway
 from proxy.graphql.build import check_trusted
 
@@ -23,7 +22,7 @@ def check(config: Path) -> None:
     Mistakes are printed to stderr, one per line, with line and column. Warnings do not change the exit status.
     """
     compiled = load_configuration(config)
-    warnings = lint(compiled)
+    warnings = all_warnings(compiled)
     for warning in warnings:
         place, text = str(warning.place), f"{warning.key}: {warning.text}"
         click.echo(f"{place}: warning: {text}", err=True)

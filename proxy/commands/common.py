@@ -12,9 +12,11 @@ from typing import NoReturn
 import click
 
 from proxy.config.compile import Compiled, compile_config
+from proxy.config.lint import lint
 from proxy.config.load import load
 from proxy.config.problems import ConfigError, Path, Problem, key_of
 from proxy.graphql.build import check_trusted
+from proxy.noetl.lint import lint_noetl
 from proxy.noetl.whatif import failing_tests
 from proxy.server.certificate import Certificate, CertificateError
 
@@ -53,6 +55,12 @@ def configuration_loader(config: FilePath) -> Callable[[], Compiled]:
         return compiled
 
     return load_and_test
+
+
+def all_warnings(compiled: Compiled) -> tuple[Problem, ...]:
+    """Return every warning, in the order of the file; one for each place."""
+    found = sorted({*lint(compiled), *lint_noetl(compiled)})
+    return tuple({(warning.place, warning.key): warning for warning in found}.values())
 
 
 def file_problems(compiled: Compiled) -> Iterator[Problem]:

@@ -11,7 +11,8 @@ import click
 from proxy.commands.common import CONFIG, Failed, load_configuration
 from proxy.config.compile import Compiled
 from proxy.errors import BadRequest
-from proxy.noetl.surface import playbook_name
+from proxy.http.json import parse_json
+from proxy.noetl.needs import playbook_name
 from proxy.noetl.whatif import Outcome, Unclear, on_playbook, on_request, subject_of
 from proxy.policy.acl import Action, Subject, Verdict
 from proxy.policy.cors import CorsPolicy
@@ -28,6 +29,7 @@ from proxy.policy.cors import CorsPolicy
 @click.option("--delete", metavar="PLAYBOOK", help="Decide on deleting this playbook.")
 @click.option("--method", default="GET", show_default=True, help="Method of the request.")
 @click.option("--path", metavar="PATH", help="Path of the request.")
+@click.option("--body", metavar="JSON", help="JSON body of the request, if it names a playbook.")
 @click.option("--origin", metavar="ORIGIN", help="Decide whether a page of this origin can read the response.")
 def explain(
     config: Path,
@@ -36,12 +38,13 @@ def explain(
     claims: tuple[str, ...],
     method: str,
     path: str | None,
+    body: str | None,
     origin: str | None,
     **playbooks: str | None,
 ) -> None:
     """Print whether a user may do something, and the result of every rule. Exit status: 0 if allowed, 1 if denied.
 
-    Give one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --origin).
+    Give one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --body, --origin).
     """
     compiled = load_configuration(config)
     who = subject_of(compiled, email, roles, _claims(claims))
@@ -49,7 +52,7 @@ def explain(
     if len(given) + (path is not None) != 1:
         raise Failed("give exactly one of --execute PLAYBOOK, --view, --modify, --delete and --path PATH")
     if path is not None:
-        outcome = _request(compiled, who, method.upper(), path)
+        outcome = _request(compiled, who, method.upper(), path, body)
         about = f"{f'{outcome.action.value} on ' if outcome.action else ''}{method.upper()} {path}"
     else:
         outcome = _playbook(compiled, who, *given[0])
@@ -85,9 +88,11 @@ def _playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> Ou
         raise Failed(error.text) from None
 
 
-def _request(compiled: Compiled, who: Subject, method: str, path: str) -> Outcome:
+def _request(compiled: Compiled, who: Subject, method: str, path: str, body: str | None) -> Outcome:
     try:
-        return on_request(compiled, who, method, path)
+        return on_request(compiled, who, method, path, None if body is None else parse_json(body.encode()))
+    except BadRequest as error:
+        raise Failed(f"--body: {error.text}") from None
     except Unclear as error:
         raise Failed(f"{method} {path} is {error}") from None
 

@@ -17,9 +17,8 @@ from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, configuration_loader, load_configuration
+from proxy.commands.common import CONFIG, Failed, all_warnings, configuration_loader, load_configuration
 from proxy.config.compile import Compiled
-from proxy.config.lint import lint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
 from proxy.observe import logs
@@ -165,7 +164,7 @@ def _log_configuration(compiled: Compiled) -> None:
     log = logs.get_logger()
     if compiled.loaded.overrides:
         log.info("config.environment", overrides=list(compiled.loaded.overrides))
-    for warning in lint(compiled):
+    for warning in all_warnings(compiled):
         log.warning("config.warning", place=str(warning.place), key=warning.key, text=warning.text)
 
 

@@ -11,7 +11,7 @@ from proxy.config.types import ListOf
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 Methods = Annotated[tuple[Method, ...], ListOf]
-Verb = Literal["execute", "view", "modify", "edit", "delete", "*"]
+Verb = Literal["execute", "view", "modify", "edit", "delete", "admin", "*"]
 RELAYED: tuple[Method, ...] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 

@@ -283,6 +283,8 @@ def _tests(gateway: Gateway, check: _Checker) -> None:
         given = [k for k in ("execute", "view", "modify", "delete", "request") if getattr(test, k) is not None]
         if len(given) != 1:
             check.whole_entry(("acl", "tests", index), "needs exactly one of execute, view, modify, delete and request")
+        elif test.body is not None and test.request is None:
+            check.add(("acl", "tests", index, "body"), "has an effect only with request", key=True)
 
 
 def _routes(gateway: Gateway, check: _Checker) -> None:

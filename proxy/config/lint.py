@@ -130,10 +130,18 @@ def _no_route(rule: Rule, compiled: Compiled) -> str:
         return "no route with an upstream serves these paths"
     for entry in near:
         for method in entry.methods:
-            action = entry.route.action or Action.of_method(method)
-            if action in rule.actions and (not rule.methods or method in rule.methods):
+            if rule.actions & _needed(entry.route, method) and (not rule.methods or method in rule.methods):
                 return ""
     return "no method of the routes that serve these paths needs these actions"
+
+
+def _needed(spec: RouteSpec, method: str) -> frozenset[Action]:
+    """Return the actions that requests on a route may need on their path."""
+    if spec.action is not None:
+        return frozenset({spec.action})
+    if spec.block.upstream == "noetl" and (spec.block.rewrite or spec.pattern).lower().startswith("/api/"):
+        return frozenset({Action.VIEW, Action.ADMIN})
+    return frozenset({Action.of_method(method)})
 
 
 def _as_glob(pattern: Pattern) -> str:

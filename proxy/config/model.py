@@ -272,8 +272,9 @@ class RouteBlock(Block):
         "session", description="Whether a route with an upstream needs a session. A handler defines this itself."
     )
     require: Require = Field(default_factory=Require, description="Additional requirements on the user.")
-    action: Literal["execute", "view", "modify", "delete"] | None = Field(
-        None, description="The action for the access rules; the method determines it if not set."
+    action: Literal["execute", "view", "modify", "delete", "admin"] | None = Field(
+        None,
+        description="The action for access rules on the path; if not set, the endpoint or the method determines it.",
     )
     allow_from: Texts = Field((), description="Networks whose clients may use the route; all if not set.")
     timeout: Duration | None = Field(None, description="Maximum time until the upstream's response head.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from proxy.config.block import Block, Methods, Verb
-from proxy.config.types import Claims, Flag, ListOf, Text, Texts
+from proxy.config.types import Claims, Flag, ListOf, Size, Text, Texts
 
 
 class RoleBlock(Block):
@@ -40,13 +40,17 @@ class AclTest(Block):
     view: Text | None = Field(None, description="Playbook to view.")
     modify: Text | None = Field(None, description="Playbook to modify.")
     delete: Text | None = Field(None, description="Playbook to delete.")
-    request: Text | None = Field(None, description="A request, such as `GET /noetl/executions`.")
+    request: Text | None = Field(None, description="A request, such as `GET /noetl/dashboard/stats`.")
+    body: Any = Field(None, description="With `request`: its JSON body.")
     expect: Literal["allow", "deny"] = Field(description="The expected decision.")
 
 
 class Acl(Block):
     roles: dict[str, RoleBlock] = Field(default_factory=dict, description="The roles and their members.")
     default: Literal["allow", "deny"] = Field("deny", description="The decision if no rule matches.")
+    max_judged_body: Size = Field(
+        1024**2, description="Maximum size of a request body that names a playbook; ten times as much for its content."
+    )
     rules: Annotated[tuple[RuleBlock, ...], ListOf] = Field(
         (), description="The access rules; their order has no effect."
     )

@@ -24,7 +24,7 @@ from proxy.identity.local import LocalProvider
 from proxy.identity.principal import Principal, Principals, WrongBinding
 from proxy.identity.tokens import InvalidToken
 from proxy.noetl.authorize import Authorizer
-from proxy.noetl.surface import playbook_name
+from proxy.noetl.needs import playbook_name
 from proxy.observe.metrics import Metrics
 from proxy.policy.acl import Action
 from proxy.policy.ratelimit import address_key

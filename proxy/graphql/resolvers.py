@@ -11,12 +11,13 @@ from typing import Any, Protocol
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
-from proxy.noetl.api import NoetlApi
+from proxy.noetl.api import NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.executions import ENDED, ExecutionState
+from proxy.noetl.filtering import Named, shown, viewable
 from proxy.noetl.listings import CatalogEntry, ExecutionSummary
+from proxy.noetl.needs import playbook_name
 from proxy.noetl.on_behalf import OnBehalf
-from proxy.noetl.surface import playbook_name
 from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore
 
@@ -102,12 +103,9 @@ async def playbooks(
     context = info.context
     most = _first(first, MAX_ITEMS)
     entries = await context.api.catalog(kind or "playbook", context.on_behalf)
-    seen = (
-        entry
-        for entry in entries
-        if entry.path.startswith(prefix or "") and context.authorizer.decide(context.who, _VIEW, entry.path).allowed
-    )
-    return [_playbook(entry) for _, entry in zip(range(most), seen, strict=False)]
+    wanted = [entry for entry in entries if entry.path.startswith(prefix or "")]
+    flags = await _shown(context, [Named(entry.path) for entry in wanted])
+    return [_playbook(entry) for entry, is_shown in zip(wanted, flags, strict=True) if is_shown][:most]
 
 
 async def playbook(_: Any, info: Info, name: str) -> dict[str, Any] | None:
@@ -168,20 +166,20 @@ async def executions(
     for page in range(_MAX_PAGES):
         summaries = await context.api.executions(page, context.on_behalf)
         fresh = [item for item in summaries if item.execution_id not in seen]
-        for item in fresh:
-            seen.add(item.execution_id)
-            wanted = path in (None, item.path) and (status is None or item.status == status.lower())
-            if wanted and len(found) < most and await _may_view(context, item):
-                found.append(_summary(item))
+        seen.update(item.execution_id for item in fresh)
+        wanted = [
+            item for item in fresh if path in (None, item.path) and (status is None or item.status == status.lower())
+        ]
+        flags = await _shown(context, [Named(item.path, item.execution_id) for item in wanted])
+        found += [_summary(item) for item, is_shown in zip(wanted, flags, strict=True) if is_shown]
         if len(found) >= most or not fresh:
             break
-    return found
+    return found[:most]
 
 
-async def _may_view(context: Context, item: ExecutionSummary) -> bool:
-    if item.path is not None and context.who.permits.allows_playbook(_VIEW, item.path):
-        return True
-    return await context.authorizer.started(context.who, item.execution_id)
+async def _shown(context: Context, named: list[Named]) -> list[bool]:
+    """Return for each entry of a list whether the user may view it, as the relay decides it."""
+    return await shown(context.authorizer, context.who, named, viewable(context.who.permits, named))
 
 
 def _summary(item: ExecutionSummary) -> dict[str, Any]:
@@ -238,9 +236,10 @@ async def rerun_execution(
     return _started(context, started, path)
 
 
-def _started(context: Context, started: tuple[str, str], name: str) -> dict[str, Any]:
-    execution_id, status = started
-    context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
+def _started(context: Context, started: Start, name: str) -> dict[str, Any]:
+    execution_id, status, is_new = started
+    if is_new:
+        context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
     return {"id": execution_id, "executionId": execution_id, "name": name, "status": status}
 
 

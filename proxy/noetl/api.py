@@ -7,14 +7,22 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
 from proxy.http.header_plan import text_lines
 from proxy.http.json import read_json, write_json
 from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
 from proxy.noetl.known_facts import KnownFacts
-from proxy.noetl.listings import CatalogEntry, ExecutionSummary, catalog_entry, execution_summary, is_id
+from proxy.noetl.listings import (
+    CatalogEntry,
+    ExecutionSummary,
+    catalog_entry,
+    execution_summary,
+    is_duplicate,
+    is_id,
+    started_ids,
+)
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
 from proxy.upstream.retry import RetryState
@@ -27,6 +35,14 @@ Answer = tuple[int, bytes]
 """The status and the body of a response."""
 _PAGE = 100
 _MAX_PAGES = 10
+
+
+class Start(NamedTuple):
+    """The response to a start. `is_new` is False for an execution that another request has started."""
+
+    execution_id: str
+    status: str
+    is_new: bool
 
 
 class NoetlApi:
@@ -84,8 +100,8 @@ class NoetlApi:
             return document
         raise _error_of(status, document, missing)
 
-    async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> tuple[str, str]:
-        """Start a playbook and return its execution id and status.
+    async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> Start:
+        """Start a playbook.
 
         Args:
             path: the path of the playbook.
@@ -102,13 +118,14 @@ class NoetlApi:
         response = await self._call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
         return self._started(response, path)
 
-    def _started(self, response: Any, path: str | None) -> tuple[str, str]:
+    def _started(self, response: Any, path: str) -> Start:
         execution_id = response.get("execution_id") if isinstance(response, dict) else None
         if not is_id(execution_id):
             raise _unexpected("no execution_id in the response to execute")
-        if path is not None:
+        is_new = not is_duplicate(response)
+        if is_new:
             self.known.paths.put(str(execution_id), path)
-        return str(execution_id), normal_status(response.get("status", "started"))
+        return Start(str(execution_id), normal_status(response.get("status", "started")), is_new)
 
     async def detail(self, execution_id: str, on_behalf: OnBehalf) -> Mapping[str, Any]:
         """Return the detail of an execution.
@@ -134,18 +151,16 @@ class NoetlApi:
         """Return the path that a catalog id belongs to, if it is in the cache."""
         return self.known.catalog[catalog_id]
 
-    def note_started(self, body: bytes, playbook: str | None) -> str | None:
-        """Return the execution that the response to a start names, and cache its playbook; None if it started none."""
+    def note_started(self, body: bytes, playbook: str | None) -> tuple[str, ...]:
+        """Return the executions that the response to a start says it has started, and cache their playbook if known."""
         try:
-            document = read_json(body)
+            found = started_ids(read_json(body))
         except (ValueError, RecursionError):
-            return None
-        found = document.get("execution_id") if isinstance(document, dict) else None
-        if not is_id(found) or document.get("status") == "duplicate":
-            return None
+            return ()
         if playbook is not None:
-            self.known.paths.put(str(found), playbook)
-        return str(found)
+            for execution_id in found:
+                self.known.paths.put(execution_id, playbook)
+        return found
 
     async def path_of(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
         """Return the playbook of an execution, which never changes.
@@ -210,8 +225,8 @@ class NoetlApi:
 
     async def rerun(
         self, execution_id: str, path: str, variables: Mapping[str, Any] | None, on_behalf: OnBehalf
-    ) -> tuple[str, str]:
-        """Start the playbook of an execution again, with its workload changed by `variables`; return id and status."""
+    ) -> Start:
+        """Start the playbook of an execution again, with its workload changed by `variables`."""
         body = {"workload": dict(variables or {})}
         status, data = await self.send("POST", f"/api/executions/{execution_id}/rerun", on_behalf, body)
         if status == 404:

@@ -55,6 +55,28 @@ def is_id(value: Any) -> bool:
     return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))
 
 
+def started_ids(document: Any) -> tuple[str, ...]:
+    """Return the ids of the executions that a response says it has started; a duplicate was started by another request.
+
+    Args:
+        document: the response to a start, to a batch of them, or of an endpoint that runs a playbook for its answer.
+    """
+    if not isinstance(document, dict):
+        return ()
+    if "ai_execution_id" in document:  # its execution_id would be the one that was analyzed
+        ids = [document["ai_execution_id"]]
+    else:
+        results = document.get("results")
+        parts = [document, *results] if isinstance(results, list) else [document]
+        ids = [part.get("execution_id") for part in parts if isinstance(part, dict) and not is_duplicate(part)]
+    return tuple(dict.fromkeys(str(found) for found in ids if is_id(found)))
+
+
+def is_duplicate(response: dict[str, Any]) -> bool:
+    """Return whether the response to a start names an execution that another request has started."""
+    return str(response.get("status")).lower() == "duplicate"
+
+
 def catalog_entry(raw: Any) -> CatalogEntry | None:
     """Return an entry of the catalog from its JSON; None if it has no path."""
     if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):

@@ -1,7 +1,7 @@
 """Access decisions for hypothetical requests, with the objects that also serve: for `explain` and for `acl.tests`.
 
-This module sends nothing to an upstream and opens no store. A decision that depends on the playbook of an execution is
-reported as unknown.
+This module sends nothing to an upstream and opens no store. A decision that depends on the playbook of an execution or
+of a catalog id is reported as unknown.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import Any
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model_acl import AclTest
 from proxy.config.problems import Problem, key_of
-from proxy.errors import NotFound
+from proxy.errors import GatewayError
 from proxy.http.target import PathError, normalise_path
-from proxy.noetl.surface import Kind, classify
+from proxy.noetl.needs import About, Need, Needs
+from proxy.noetl.surface import by_path, classify, needs_of
 from proxy.policy.acl import Action, Allow, Decision, Deny, Subject, Verdict, lacks_role
 from proxy.rewrite import Rewrite
 from proxy.routing import Found, Missing, parse_pattern
 
 _RELAYED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_ON_PLAYBOOKS = (Action.EXECUTE, Action.VIEW, Action.MODIFY, Action.DELETE)
 _DEPENDS = {
-    Kind.EXECUTE: "execute on the playbook in its body",
-    Kind.RERUN: "execute on the playbook of the execution",
-    Kind.EXECUTION: "the playbook or the owner of the execution",
-    Kind.RESOURCE: "view on the playbook in its body",
+    About.CATALOG_ID: "the playbook with catalog id {}",
+    About.EXECUTION: "the playbook or the owner of execution {}",
+    About.RUN: "the playbook of execution {}",
 }
 
 
@@ -62,7 +63,7 @@ def on_playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> 
     return Outcome(decision, compiled.access.explain_playbook(who, action, name), None, action)
 
 
-def on_request(compiled: Compiled, who: Subject, method: str, target: str, host: str = "") -> Outcome:
+def on_request(compiled: Compiled, who: Subject, method: str, target: str, body: Any = None, host: str = "") -> Outcome:
     """Return the decision about a request of a signed-in user.
 
     Args:
@@ -70,23 +71,21 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, host:
         who: the user.
         method: the method of the request.
         target: the path of the request, with or without a query.
+        body: the JSON body of the request; None if it is not known.
         host: the host of the request.
 
     Raises:
-        Unclear: the decision depends on more than the method and the path.
+        Unclear: the decision depends on facts that only the upstream has, or on the body, which is not known.
     """
+    raw, question, query = target.partition("?")
     try:
-        path = normalise_path(target.partition("?")[0])
+        path = normalise_path(raw)
     except PathError as error:
         return Outcome(Deny(None, f"400: {error}"))
     found = compiled.routes.find(host, method, path)
     if isinstance(found, Missing):
         status = "404: no route" if found.because == "no-path" else f"405: the path accepts {', '.join(found.allow)}"
         return Outcome(Deny(None, status))
-    return _on_route(compiled, who, method, path, found)
-
-
-def _on_route(compiled: Compiled, who: Subject, method: str, path: str, found: Found[RouteSpec]) -> Outcome:
     spec = found.route
     if spec.block.upstream is None:
         return Outcome(Allow(None, f"handler {spec.block.handler} does not use access rules for paths"), (), spec)
@@ -95,22 +94,41 @@ def _on_route(compiled: Compiled, who: Subject, method: str, path: str, found: F
     if lacks_role(spec.require_roles, who.roles):
         needed = ", ".join(sorted(spec.require_roles))
         return Outcome(Deny(None, f"the route requires role {needed}"), (), spec)
-    action = spec.action or Action.of_method(method)
-    if spec.block.upstream == "noetl":
-        action = _noetl_action(method, spec, path, found.params)
-    decision = compiled.access.on_path(who, action, method, path)
-    return Outcome(decision, compiled.access.explain_path(who, action, method, path), spec, action)
-
-
-def _noetl_action(method: str, spec: RouteSpec, path: str, params: Mapping[str, str]) -> Action:
-    target = Rewrite(spec.block.rewrite, parse_pattern(spec.pattern)).apply(path, params)
     try:
-        access = classify(method, target, spec.action)
-    except NotFound:
-        raise Unclear("the execution id is not a number, so the response is 404") from None
-    if access.kind is not Kind.PATH:
-        raise Unclear(f"authorized not by its path but by {_DEPENDS[access.kind]}; check that playbook instead")
-    return access.action
+        needs = _needs(method, path, question + query, body, found)
+    except GatewayError as error:
+        return Outcome(Deny(None, f"{error.status}: {error.text}"), (), spec)
+    outcome = Outcome(Allow(None, "the list in the response has only what the user may view"), (), spec)
+    for need in needs:
+        outcome = _on_need(compiled, who, method, path, need, spec)
+        if not outcome.decision.allowed:
+            return outcome
+    return outcome
+
+
+def _needs(method: str, path: str, query: str, body: Any, found: Found[RouteSpec]) -> Needs:
+    """Return what a request needs. Raises Unclear, and what the request would be answered with."""
+    spec = found.route
+    if spec.block.upstream != "noetl":
+        return by_path(spec.action or Action.of_method(method)).needs
+    target = Rewrite(spec.block.rewrite, parse_pattern(spec.pattern)).apply(path, found.params)
+    judged = classify(method, target, spec.action)
+    if judged.body is not None and body is None:
+        raise Unclear("authorized by its body, which is not given; check the playbook that it names instead")
+    return needs_of(judged, query, body)
+
+
+def _on_need(compiled: Compiled, who: Subject, method: str, path: str, need: Need, spec: RouteSpec) -> Outcome:
+    about, action, name = need
+    access = compiled.access
+    if about is About.PATH:
+        verdicts = access.explain_path(who, action, method, path)
+        return Outcome(access.on_path(who, action, method, path), verdicts, spec, action)
+    if about is About.PLAYBOOK:
+        verdicts = access.explain_playbook(who, action, name)
+        return Outcome(access.on_playbook(who, action, name), verdicts, spec, action)
+    what = _DEPENDS[about].format(name)
+    raise Unclear(f"authorized not by its path but by {action.value} on {what}; check that playbook instead")
 
 
 def failing_tests(compiled: Compiled) -> tuple[Problem, ...]:
@@ -131,12 +149,12 @@ def _failure(compiled: Compiled, test: AclTest) -> str:
         if method not in _RELAYED or not target.startswith("/"):
             return 'request needs a method and a path, as "GET /noetl/executions"'
         try:
-            outcome = on_request(compiled, who, method, target)
+            outcome = on_request(compiled, who, method, target, test.body)
         except Unclear as error:
             return f"{test.request} is {error}"
         tested = test.request
     else:
-        action, name = next((a, n) for a in Action if (n := getattr(test, a.value)) is not None)
+        action, name = next((a, n) for a in _ON_PLAYBOOKS if (n := getattr(test, a.value)) is not None)
         outcome, tested = on_playbook(compiled, who, action, name), f"{action.value} {name}"
     got = "allow" if outcome.decision.allowed else "deny"
     if got == test.expect:

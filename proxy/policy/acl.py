@@ -22,12 +22,13 @@ _ROLE = re.compile(r"[^\s,]+(?: +[^\s,]+)*")
 
 
 class Action(StrEnum):
-    """An action that rules allow or deny."""
+    """An action that rules allow or deny. `ADMIN` is what only operators and workers may do."""
 
     EXECUTE = "execute"
     VIEW = "view"
     MODIFY = "modify"
     DELETE = "delete"
+    ADMIN = "admin"
 
     @classmethod
     def of_method(cls, method: str) -> Action:
@@ -168,9 +169,10 @@ class Permits:
     """The rules that apply to some users, selected once: those to whom the same rules apply share it.
 
     `allows` and `allows_playbook` return the decisions of `AccessPolicy.on_path` and `on_playbook` without the reason.
+    `views_all`: every playbook may be viewed.
     """
 
-    __slots__ = ("_default", "_on_paths", "_on_playbooks", "_paths", "_playbooks")
+    __slots__ = ("_default", "_on_paths", "_on_playbooks", "_paths", "_playbooks", "views_all")
 
     def __init__(self, mine: Mine, *, default: bool) -> None:
         paths = [(rule, action) for rule, action in mine if rule.paths]
@@ -178,6 +180,9 @@ class Permits:
         self._paths = (_by_action(paths, "deny"), _by_action(paths, "allow"))
         self._playbooks = (_by_action(playbooks, "deny"), _by_action(playbooks, "allow"))
         self._default = default
+        deny, allow = (by_action[Action.VIEW] for by_action in self._playbooks)
+        everything = default or any(glob.text == "**" for rule in allow for glob in rule.playbooks)
+        self.views_all = everything and not deny
         self._on_paths: BoundedCache[tuple[Action, str, str], bool] = BoundedCache(_MAX_DECISIONS, _MAX_DECIDED)
         self._on_playbooks: BoundedCache[tuple[Action, str], bool] = BoundedCache(_MAX_DECISIONS, _MAX_DECIDED)
 
@@ -203,11 +208,12 @@ class Permits:
         """Return whether the action on the playbook is allowed. The decisions used last are cached."""
         known = self._on_playbooks[action, playbook]
         if known is None:
-            known = self._decide(action, playbook)
+            known = self.decides_playbook(action, playbook)
             self._on_playbooks.put((action, playbook), known, len(playbook))
         return known
 
-    def _decide(self, action: Action, playbook: str) -> bool:
+    def decides_playbook(self, action: Action, playbook: str) -> bool:
+        """Return what `allows_playbook` returns, without the cache: safe in any thread."""
         deny, allow = self._playbooks
         for rule in deny[action]:
             if any(glob.matches(playbook) for glob in rule.playbooks):

@@ -7,24 +7,28 @@ decision.
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from proxy.exchange import FastExchange, Handover
-from proxy.http.header_plan import request_head
+from proxy.http.header_plan import PlannedHead, request_head
 from proxy.http.json import require_json
 from proxy.http.response import Framing, framing
+from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import JUDGED_BY_BODY, STARTS, Judged, Kind, needs_json
+from proxy.noetl.filtering import MAX_LISTING, filtered, request_lines
+from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
-from proxy.relay.relayed import RelayedRoute, client_head, cors_lines
+from proxy.relay.relayed import RelayedRoute, client_head, cors_lines, part_head
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.receiver import Fault, ResponseReceiver
+from proxy.upstream.response import too_much
 
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-_NO_JUDGEMENT = Judged(Kind.PATH, Action.VIEW)
+_NO_JUDGEMENT = by_path(Action.VIEW)
 
 
 _ALLOWED = Authorized(None)
@@ -34,8 +38,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
     """A relayed request under way on the fast path, and the receiver of its response."""
 
     __slots__ = (
-        "_authorized", "_body", "_connection", "_framing", "_head", "_judged", "_sent_at", "_stream", "_written",
-        "route",
+        "_authorized", "_body", "_connection", "_filtering", "_framing", "_head", "_judged", "_listing", "_sent_at",
+        "_stream", "_written", "route",
     )  # fmt: skip
     route: RelayedRoute
     _framing: Framing
@@ -52,18 +56,24 @@ class RelayExchange(FastExchange, ResponseReceiver):
         self._body: bytes | list[bytes] = b""
         self._written = False
         self._stream: EventStream | None = None
+        self._filtering: asyncio.Task[bytes] | None = None
+        self._listing: Listing | None = None
         upstream = route.upstream_path(self.known, self.params)
         if principal is not None:
             if upstream.judged is None:
                 upstream.judged = route.judge(method, upstream.path)
             judged = self._judged = upstream.judged
-            if (body or judged.kind in JUDGED_BY_BODY) and needs_json(judged.kind, has_body=bool(body)):
+            if judged.json and judged.must_be_json(has_body=bool(body)):
                 require_json(fields)
-            authorized = route.authorizer.authorize_known(principal, judged, method, self.path, body)
+            authorized = route.authorizer.authorize_known(principal, judged, self, body)
             if authorized is None:
                 return Handover(self)
             self._authorized = authorized
+            if judged.listing is not None and not principal.permits.views_all:
+                self._listing = judged.listing
         lines = fields.forwarded(route.request_plan)
+        if self._listing is not None:
+            lines = request_lines(lines)
         balancer = route.upstream.balancer
         key = None if balancer.key is None else route.balance_key(upstream.path + self.query, lines, principal)
         connection = balancer.take_idle(method, key)
@@ -88,6 +98,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
 
     def client_left(self) -> None:
         """Release the upstream: the client has gone."""
+        if self._filtering is not None:
+            self._filtering.cancel()
         if self._connection.receiver is self:
             self._connection.abandon(self)
         self.detail = "the client left"
@@ -109,7 +121,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             return
         self._head = head
         self.status = head.status
-        self._send_whole(head, body, time.perf_counter())
+        self._respond(head, body)
 
     def on_head(self, head: ResponseHead) -> None:
         if head.status in self.route.upstream.retries.statuses and self._send_again(head.status):
@@ -135,8 +147,11 @@ class RelayExchange(FastExchange, ResponseReceiver):
             self._body = [self._body, data]
 
     def on_batch(self) -> None:
-        if self._judged.kind in STARTS and not self._written and self._holds_little():
+        if self._judged.starts and not self._written and self._holds_little():
             return  # the whole body says which execution was started
+        if self._listing is not None and not self._written and self.status < 300:
+            self._hold_list()
+            return
         if not self._written:
             self._begin_response()
         self._forward_body()
@@ -147,7 +162,15 @@ class RelayExchange(FastExchange, ResponseReceiver):
 
     def _holds_little(self) -> bool:
         arrived = self._body if isinstance(self._body, list) else [self._body]
-        return sum(map(len, arrived)) <= self.route.max_started
+        most = self.route.max_started if self._authorized.playbook is not None else MAX_ANSWER
+        return sum(map(len, arrived)) <= most
+
+    def _hold_list(self) -> None:
+        """Go on to collect a list, which is filtered once it is there."""
+        arrived = self._body if isinstance(self._body, list) else [self._body]
+        if sum(map(len, arrived)) > MAX_LISTING:
+            self._connection.abandon(self)
+            self.completion.fail(self, too_much(MAX_LISTING))
 
     def _begin_response(self) -> None:
         head = self._head
@@ -188,11 +211,10 @@ class RelayExchange(FastExchange, ResponseReceiver):
     def on_end(self) -> None:
         head = self._head
         assert head is not None  # noqa: S101 - the end follows the head
-        now = time.perf_counter()
         if not self._written:
-            self._send_whole(head, self._take_body(), now)
+            self._respond(head, self._take_body())
             return
-        self.upstream_seconds += now - self._sent_at
+        self.upstream_seconds += time.perf_counter() - self._sent_at
         close = self.close = self.close or self.route.drain.started
         self._forward_body()
         if self._framing.chunked:
@@ -201,17 +223,45 @@ class RelayExchange(FastExchange, ResponseReceiver):
         self._close_stream()
         self.client.finished(close=close)
 
-    def _send_whole(self, head: ResponseHead, body: bytes, now: float) -> None:
-        """Send a response of which nothing was sent before, and complete the request."""
-        self.upstream_seconds += now - self._sent_at
+    def _respond(self, head: ResponseHead, body: bytes) -> None:
+        """Send a response of which nothing was sent before, once it is filtered if it is a list."""
+        self.upstream_seconds += time.perf_counter() - self._sent_at
+        route = self.route
+        if self._listing is not None and head.status < 300:
+            self._filter(self._listing, head, body)
+            return
+        if self._judged.starts and head.status < 300:
+            route.note_started(self.who, body, self._authorized)
+        self._send_whole(client_head(route.response_plan, head), body, with_length=head.length is None)
+
+    def _filter(self, listing: Listing, head: ResponseHead, body: bytes) -> None:
+        """Send what the user may view of a list."""
+        planned = part_head(self.route.response_plan, head)
+        if self.method == "HEAD":
+            self._send_whole(planned, b"", with_length=False)
+            return
+
+        def done(task: asyncio.Task[bytes]) -> None:
+            self._filtering = None
+            if task.cancelled():
+                return
+            error = task.exception()
+            if isinstance(error, Exception):
+                self.completion.fail(self, error)
+            else:
+                self._send_whole(planned, task.result(), with_length=True)
+
+        filtering = filtered(self.route.authorizer, self.who, listing, head, body)
+        self._filtering = asyncio.get_running_loop().create_task(filtering)
+        self._filtering.add_done_callback(done)
+
+    def _send_whole(self, planned: PlannedHead, body: bytes, *, with_length: bool) -> None:
+        """Send a whole response, and complete the request. `with_length`: its planned head has no length."""
         route, client = self.route, self.client
         close = self.close = self.close or route.drain.started
-        if self._judged.kind in STARTS and head.status < 300:
-            route.note_started(self.who, body, self._authorized)
-        planned = client_head(route.response_plan, head)
         cors = b"" if self.fields.origin is None else cors_lines(route.spec.cors, self)
         ending = self.ending(cors, dated=planned.dated, close=close)
-        if head.length is None and self.method != "HEAD":
+        if with_length and self.method != "HEAD":
             ending = b"content-length: %d\r\n%b" % (len(body), ending)
         client.send(b"%b%b\r\n%b" % (planned.lines, ending, body))
         self.completion.complete(self)

@@ -6,7 +6,8 @@ from proxy.exchange import RequestContext
 from proxy.http.json import require_json
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.surface import Judged, needs_json
+from proxy.noetl.filtering import request_lines
+from proxy.noetl.surface import Judged
 from proxy.relay.event_streams import is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head
 from proxy.upstream.client import Body, OutgoingRequest
@@ -16,9 +17,9 @@ from proxy.upstream.response import BodyBroken, UpstreamResponse
 async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged) -> tuple[bytes | None, Authorized]:
     """Raise unless the request may go on; return its body, where that had to be read, and what it was judged on."""
     who, body = context.principal, None
-    if needs_json(judged.kind, has_body=context.body.exists):
+    if judged.must_be_json(has_body=context.body.exists):
         require_json(context.head.fields)
-        body = await context.body.read(route.spec.max_body_size)
+        body = await context.body.read(route.authorizer.max_body(judged, route.spec.max_body_size))
     if who is None:
         return body, Authorized(None)
     decided = context.handover.authorized if context.handover is not None else None
@@ -27,7 +28,7 @@ async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged
     head = context.head
     on_behalf = context.on_behalf()
     try:
-        found = await route.authorizer.authorize(who, judged, head.method, head.path, body or b"", on_behalf)
+        found = await route.authorizer.authorize(who, judged, head, body or b"", on_behalf)
     finally:
         context.upstream_seconds += on_behalf.waited
     return body, found
@@ -41,13 +42,18 @@ def outgoing(
     length: int | None,
     *,
     handshake: bytes = b"",
+    filters: bool = False,
 ) -> OutgoingRequest:
-    """Return the request to send upstream. `handshake` are further fields, of a WebSocket handshake."""
+    """Return the request to send upstream.
+
+    `handshake` are further fields, of a WebSocket handshake; `filters`: the response is a list that is to be filtered.
+    """
     head = context.head
+    lines = head.fields.forwarded(route.request_plan)
     return OutgoingRequest(
         head.method,
         path + head.query,
-        head.fields.forwarded(route.request_plan) + handshake,
+        (request_lines(lines) if filters else lines) + handshake,
         context.identity(),
         context.request_id,
         context.traceparent,

@@ -18,12 +18,15 @@ from proxy.http.request import RequestFields, RequestHead
 from proxy.http.target import PathError, normalise_path
 from proxy.identity.principal import Principals
 from proxy.noetl.api import MAX_ANSWER, json_body
-from proxy.noetl.surface import STARTS
+from proxy.noetl.filtering import MAX_LISTING, filtered, request_lines
+from proxy.noetl.surface import Listing, by_path
+from proxy.policy.acl import Action
 from proxy.relay.relayed import RelayedRoute
 from proxy.routing import Missing, RouteTable
 from proxy.upstream.client import OutgoingRequest
 
 _KEPT = frozenset({b"host", b"authorization", b"x-session-token", b"cookie", b"user-agent", b"tracestate"})
+_NOT_JUDGED = by_path(Action.VIEW)
 _WITH_LENGTH = ("POST", "PUT", "PATCH")
 
 
@@ -97,30 +100,43 @@ class InternalRequests:
         if len(data) > route.spec.max_body_size:
             raise PayloadTooLarge(detail=f"{len(data)} bytes, {route.spec.max_body_size} allowed")
         on_behalf = exchange.on_behalf()
-        authorized = None
+        judged, authorized = _NOT_JUDGED, None
         if who is not None:
             judged = route.judge(head.method, path)
-            authorized = await route.authorizer.authorize(who, judged, head.method, head.path, data, on_behalf)
-        start = time.perf_counter()
+            authorized = await route.authorizer.authorize(who, judged, head, data, on_behalf)
+        exchange.upstream_seconds += on_behalf.waited
+        listing = None if who is None or who.permits.views_all else judged.listing
+        answer = await self._answer(exchange, route, path, data, listing)
+        if who is not None and authorized is not None and judged.starts and exchange.status < 300:
+            route.note_started(who, answer, authorized)
+        try:
+            return exchange.status, read_json(answer) if answer else None
+        except (ValueError, RecursionError):
+            return exchange.status, answer.decode("utf-8", "replace")
+
+    async def _answer(
+        self, exchange: Exchange, route: RelayedRoute, path: str, data: bytes, listing: Listing | None
+    ) -> bytes:
+        """Send the request upstream, and return the body of the response; of a list, what the user may view."""
+        head, who = exchange.head, exchange.principal
+        lines = head.fields.forwarded(route.request_plan)
         wanted = OutgoingRequest(
             head.method,
             path + head.query,
-            head.fields.forwarded(route.request_plan),
+            lines if listing is None else request_lines(lines),
             exchange.identity(),
             exchange.request_id,
             exchange.traceparent,
             data if data or head.method in _WITH_LENGTH else None,
             session=who.key if who is not None else b"",
         )
+        start = time.perf_counter()
         try:
             async with route.upstream.request(wanted, timeout=route.timeout) as response:
-                answer = await response.read(MAX_ANSWER)
+                answer = await response.read(MAX_ANSWER if listing is None else MAX_LISTING)
                 exchange.status = response.status
         finally:
-            exchange.upstream_seconds += time.perf_counter() - start + on_behalf.waited
-        if who is not None and authorized is not None and judged.kind in STARTS and exchange.status < 300:
-            route.note_started(who, answer, authorized)
-        try:
-            return exchange.status, read_json(answer) if answer else None
-        except (ValueError, RecursionError):
-            return exchange.status, answer.decode("utf-8", "replace")
+            exchange.upstream_seconds += time.perf_counter() - start
+        if listing is not None and exchange.status < 300 and head.method != "HEAD":
+            answer = await filtered(route.authorizer, exchange.who, listing, response.response_head, answer)
+        return answer

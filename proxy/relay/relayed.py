@@ -13,7 +13,8 @@ from proxy.http.target import KnownPath
 from proxy.identity.principal import Principal
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorized, Authorizer
-from proxy.noetl.surface import Judged, Kind, classify
+from proxy.noetl.filtering import fields_of_part
+from proxy.noetl.surface import Judged, by_path, classify
 from proxy.policy.acl import Action
 from proxy.policy.cors import CorsPolicy
 from proxy.relay.event_streams import Drain
@@ -75,9 +76,9 @@ class RelayedRoute:
         return found
 
     def judge(self, method: str, path: str) -> Judged:
-        """Return what a request is judged on; `path` is the upstream path. Raises NotFound."""
+        """Return what a request is judged on; `path` is the upstream path. Raises NotFound or BadRequest."""
         if self.api is None:
-            return Judged(Kind.PATH, self.spec.action or Action.of_method(method))
+            return by_path(self.spec.action or Action.of_method(method))
         return classify(method, path, self.spec.action)
 
     def balance_key(self, target: str, lines: bytes, principal: Principal | None) -> bytes | None:
@@ -90,10 +91,9 @@ class RelayedRoute:
         return cors_lines(self.spec.cors, head)
 
     def note_started(self, who: Principal, body: bytes, authorized: Authorized) -> None:
-        """Note who started the execution that a response names, and its playbook."""
+        """Note who started the executions that a response names, and their playbook."""
         if self.api is not None:
-            execution_id = self.api.note_started(body, authorized.playbook)
-            if execution_id is not None:
+            for execution_id in self.api.note_started(body, authorized.playbook):
                 self.store.store_execution_owner(execution_id, who.user_id, time.time())
 
 
@@ -106,6 +106,15 @@ def cors_lines(cors: CorsPolicy, head: RequestHead) -> bytes:
     if lines is None:
         lines = head.fields.derived[cors] = text_lines(cors.response_headers(origin))
     return lines
+
+
+def part_head(plan: ResponsePlan, head: ResponseHead) -> PlannedHead:
+    """Return the head of a filtered list for the client, likewise."""
+    planned: PlannedHead | None = head.derived.get((plan, fields_of_part))
+    if planned is None:
+        planned = plan.head(head.status, head.reason, fields_of_part(head.headers), chunked=False)
+        head.derived[plan, fields_of_part] = planned
+    return planned
 
 
 def client_head(plan: ResponsePlan, head: ResponseHead) -> PlannedHead:

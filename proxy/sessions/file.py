@@ -225,7 +225,7 @@ class FileStore:
 
     def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
-        if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING:
+        if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING or name in self._owners:
             return
         self._owners[name] = data
         if self._owners_timer is None:
@@ -238,7 +238,7 @@ class FileStore:
 
         def note(txn: Any) -> None:
             for name, data in owners.items():
-                txn.put(name, data, db=self._records.executions)
+                txn.put(name, data, overwrite=False, db=self._records.executions)
 
         def forget() -> None:
             for name, data in owners.items():
@@ -255,7 +255,7 @@ class FileStore:
         for look in range(self._looks if wait else 1):
             if look:  # another process may be about to store it
                 await asyncio.sleep(_OWNERS_DELAY)
-            data = self._owners.get(name) or self._read(lambda txn: txn.get(name, db=self._records.executions))
+            data = self._read(lambda txn: txn.get(name, db=self._records.executions)) or self._owners.get(name)
             if data is not None:
                 return unpack(data[8:])
         return None

@@ -101,6 +101,8 @@ class MemoryStore:
         return key if expires_at > now else None
 
     def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
+        if execution_id in self._executions:
+            return
         if len(self._executions) >= _MAX_EXECUTIONS:
             del self._executions[next(iter(self._executions))]
         self._executions[execution_id] = (user_id, now)

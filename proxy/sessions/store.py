@@ -198,7 +198,7 @@ class SessionStore(Protocol):
         """Delete a ticket, and return its session key; None if it is unknown or has expired."""
 
     def store_execution_owner(self, execution_id: str, user_id: int, now: float) -> None:
-        """Store the user who started an execution."""
+        """Store the user who started an execution. A stored user is not replaced."""
 
     async def execution_owner(self, execution_id: str, *, wait: bool = False) -> int | None:
         """Return the id of the user who started an execution, or None if it is unknown.

@@ -34,6 +34,15 @@ JUDGED = (
     "/catalog//resource",
     "/catalog/list",
     "/credentials",
+    "/execute/batch",
+    "/catalog/register",
+    "/mcp/playbook/team/flow/jsonrpc",
+    "/mcp/secret/flow/lifecycle/deploy",
+    "/catalog/secret/flow/ui_schema",
+    "/vars/100",
+    "/vars/200/x",
+    "/replay/state?execution_id=200",
+    "/replay/state?execution_id=100&execution_id=200",
 )
 OWN = (
     "/api/auth/me",
@@ -62,6 +71,8 @@ TOKENS = ("anna",) * 6 + ("root", "root", "eve")
 BODIES = (
     '{"path": "team/flow"}', '{"path": "team/flow", "workload": {"a": 1}}', '{"path": "secret/flow"}', '{"path": "shared"}', '{"catalog_id": 5}', '{"catalog_id": "7"}',
     '{"path": "team/flow", "catalog_id": 5}', '{"path": "team/flow", "path": "secret/flow"}', '{"path": "../x"}', "{}", "[]", "{", "", "null", '{"path": 5}', '{"path": "team/\\ud800"}',
+    '{"executions": [{"path": "team/flow"}, {"path": "secret/flow"}]}', '{"executions": [{"path": "team/flow"}]}', '{"method": "tools/call"}', '{"method": "ping"}',
+    '{"content": "metadata: {path: team/flow}"}', '{"content": "metadata: {path: secret/flow}"}',
     '{"session_token": "anna"}', '{"session_token": "00000000000000000000000000000000"}', '{"session_token": 5}', '{"session_token": ""}', '{"session_token": "zz"}',
     '{"playbook_name": "team/flow"}', '{"playbook_name": "secret/flow", "permission_type": "view"}', '{"playbook_path": "shared", "permission_type": "edit"}',
     '{"playbook_name": "a", "permission_type": "fly"}', '{"session_token": "eve", "playbook_name": "team/flow"}', "text", "x" * 100, "x" * 3000, "x" * 2000, '{"a": NaN}', "\ufeff{}", '{"a": "é"}',
@@ -151,7 +162,11 @@ def request(chance: Random, *, failing: bool) -> bytes:
     """A request's bytes, but for the tokens and the name of the session cookie."""
     path = target(chance, failing=failing)
     method = "POST" if path.startswith("/graphql") and chance.random() < 0.85 else chance.choice(METHODS)
-    if "execute" in path.lower() or "resource" in path or "check-access" in path or "validate" in path:
+    if (
+        any(word in path.lower() for word in ("execute", "resource", "register", "mcp"))
+        or "check-access" in path
+        or "validate" in path
+    ):
         method = "POST" if chance.random() < 0.9 else method
     body = body_of(chance, path, method)
     fields = credentials(chance)

@@ -17,7 +17,7 @@ from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
 from proxy.http.identity_headers import identity_lines
 from proxy.http.location import Locations
 from proxy.http.request import RequestFields
-from proxy.noetl.surface import Judged, Kind
+from proxy.noetl.surface import by_path
 from proxy.policy.acl import Action
 from proxy.policy.cors import CorsPolicy
 from proxy.rate_limits import RateLimit
@@ -64,7 +64,7 @@ BREAKS: dict[str, Break] = {
     "the address is the peer's": lambda p: p.setattr(RequestFields, "client", lambda _, peer, __: peer[:2]),
     "identity has no roles": lambda p: p.setattr("proxy.exchange.identity_lines", _without_roles),
     "every request is judged by its path": lambda p: p.setattr(
-        "proxy.relay.relayed.classify", lambda *_: Judged(Kind.PATH, Action.VIEW)
+        "proxy.relay.relayed.classify", lambda *_: by_path(Action.VIEW)
     ),
     "CORS fields are left out": lambda p: p.setattr(CorsPolicy, "response_headers", lambda *_: ()),
     "request ids of clients are not kept": lambda p: p.setattr("proxy.http.request.is_request_id", lambda _: False),

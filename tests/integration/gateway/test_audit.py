@@ -38,7 +38,7 @@ async def test_only_rejected_login_denial_and_logout_are_audited(gateway: Runnin
         ("access.denied", "denied"),
         ("logout", "success"),
     ]
-    assert told[1]["detail"] == "view GET /noetl/x: no rule allows it"
+    assert told[1]["detail"] == "admin GET /noetl/x: no rule allows it"
     assert told[1]["user_id"] == 2
     text = (tmp_path / "audit.log").read_text()
     assert "secret-token" not in text

@@ -81,4 +81,4 @@ async def test_an_unknown_user_is_404(telling: httpx.AsyncClient) -> None:
 
 async def test_the_page_has_a_button_for_each_user(telling: httpx.AsyncClient) -> None:
     page = (await telling.get(PATH)).text
-    assert page.count('<button name="email"') == 3
+    assert page.count('<button name="email"') == len(load(DEFAULT_FILE).users)

@@ -213,6 +213,22 @@ def test_explain_of_an_allowed_request_exits_0(shell: Shell) -> None:
     assert shell("explain", "--as", "a@x.org", "--execute", "a/b")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        ('{"path": "a/b"}', 0, "decision   allow: allowed by gateway.yaml:7"),
+        ('{"path": "a/secret"}', 1, "decision   deny: denied by gateway.yaml:8"),
+        ('{"path": "a/b", "catalog_id": 1}', 1, "decision   deny: 400: Give path or catalog_id, not both"),
+        ("{", 2, "--body: The body is not JSON"),
+        (None, 2, "POST /noetl/execute is authorized by its body"),
+    ],
+)
+def test_explain_decides_on_the_body_of_a_request(shell: Shell, body: str | None, status: int, text: str) -> None:
+    given = ("--body", body) if body is not None else ()
+    got, out, err = shell("explain", "--as", "a@x.org", "--method", "POST", "--path", "/noetl/execute", *given)
+    assert (got, text in out + err) == (status, True)
+
+
 def test_explain_shows_the_response_to_a_foreign_origin(shell: Shell) -> None:
     _, out, _ = shell("explain", "--as", "a@x.org", "--path", "/health", "--origin", "https://evil.example")
     assert "origin     https://evil.example is rejected" in out

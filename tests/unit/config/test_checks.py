@@ -100,3 +100,8 @@ def test_who_may_read_the_metrics(tmp_path: Path, text: str, networks: list[str]
 def test_settings_of_graphql_that_do_nothing_are_refused(tmp_path: Path, text: str, problem: str) -> None:
     (found,) = told(tmp_path, text)
     assert found == problem
+
+
+def test_body_of_a_test_without_a_request_is_refused(tmp_path: Path) -> None:
+    text = "acl:\n  tests:\n    - {as: {}, execute: a, body: {}, expect: deny}\n"
+    assert told(tmp_path, text) == ["3:28: acl.tests[0].body: has an effect only with request"]

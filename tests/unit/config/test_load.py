@@ -173,7 +173,7 @@ def test_mistake_is_reported_without_what_follows_from_it(read: Read, text: str,
         ),
         (
             "acl:\n  rules:\n    - {allow: [run], playbooks: [a]}\n",
-            '3:16: acl.rules[0].allow[0]: "run" is not one of execute, view, modify, edit, delete, *',
+            '3:16: acl.rules[0].allow[0]: "run" is not one of execute, view, modify, edit, delete, admin, *',
         ),
         (
             "acl:\n  rules:\n    - {allow: [view], playbooks: [a**]}\n",

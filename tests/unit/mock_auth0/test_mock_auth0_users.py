@@ -17,9 +17,9 @@ def read(tmp_path: Path, text: str) -> None:
     load(file)
 
 
-def test_the_built_in_file_has_the_three_users() -> None:
+def test_the_built_in_file_has_the_users_of_the_shipped_gateway() -> None:
     emails = {user.email for user in load(DEFAULT_FILE).users.values()}
-    assert emails == {"user@example.com", "dev@example.com", "admin@example.com"}
+    assert emails == {f"{name}@example.com" for name in ("user", "dev", "admin", "viewer")}
 
 
 def test_an_email_is_recognised_in_any_case() -> None:

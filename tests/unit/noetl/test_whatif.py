@@ -39,9 +39,19 @@ def compiled(folder: Path, *tests: str) -> Compiled:
         "as: {email: a@x.org}, request: GET /noetl/dashboard/stats, expect: allow",
         "as: {email: a@x.org}, request: POST /noetl/dashboard/stats, expect: deny",
         "as: {email: a@x.org}, request: POST /noetl/catalog/list, expect: allow",
+        "as: {}, request: GET /noetl/executions, expect: allow",
         "as: {email: a@x.org}, request: GET /nowhere, expect: deny",
         "as: {email: a@x.org}, request: GET /noetl/../x, expect: deny",
         "as: {}, request: GET /health, expect: allow",
+        "as: {email: a@x.org}, request: GET /noetl/credentials/x, expect: deny",
+        "as: {email: a@x.org}, request: GET /noetl/no/such/endpoint, expect: deny",
+        "as: {email: a@x.org}, request: GET /noetl/catalog/a/b, expect: deny",
+        "as: {email: a@x.org}, request: POST /noetl/mcp/a/b/discover, expect: allow",
+        "as: {email: a@x.org}, request: POST /noetl/mcp/a/secret/discover, expect: deny",
+        "as: {email: a@x.org}, request: GET /noetl/catalog/%20a, expect: deny",
+        "as: {email: a@x.org}, request: POST /noetl/execute, body: {path: a/b}, expect: allow",
+        "as: {email: a@x.org}, request: POST /noetl/execute, body: {path: a/secret}, expect: deny",
+        "as: {email: a@x.org}, request: POST /noetl/execute, body: {path: a/b, catalog_id: 1}, expect: deny",
     ],
 )
 def test_a_true_expectation_passes(tmp_path: Path, test: str) -> None:
@@ -56,7 +66,7 @@ def test_a_true_expectation_passes(tmp_path: Path, test: str) -> None:
         ("as: {}, request: FROB /x, expect: allow", 'request needs a method and a path, as "GET /noetl/executions"'),
         (
             "as: {}, request: POST /noetl/execute, expect: allow",
-            "POST /noetl/execute is authorized not by its path but by",
+            "POST /noetl/execute is authorized by its body, which is not given",
         ),
     ],
 )

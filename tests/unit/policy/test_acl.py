@@ -223,3 +223,30 @@ def test_users_to_whom_the_same_rules_apply_share_their_decisions() -> None:
     assert rules.permits(denied) is not rules.permits(one)
     assert rules.permits(one).allows_playbook(Action.VIEW, "a/b")
     assert not rules.permits(denied).allows_playbook(Action.VIEW, "a/b")
+
+
+@pytest.mark.parametrize(
+    ("rules", "default_allow", "expected"),
+    [
+        ([rule(playbooks=("a", "**"))], False, True),
+        ([rule(playbooks=("**",), actions=(Action.EXECUTE,))], False, False),
+        ([rule(playbooks=("**",)), rule("deny", playbooks=("a",), actions=(Action.EXECUTE,))], False, True),
+        ([rule(playbooks=("**",)), rule("deny", playbooks=("a",))], False, False),
+        ([rule(playbooks=("*/**",))], False, False),
+        ([rule(paths=("**",))], False, False),
+        ([], True, True),
+        ([rule("deny", playbooks=("a",))], True, False),
+    ],
+)
+def test_user_who_may_view_every_playbook_is_known(rules: list[Rule], default_allow: bool, expected: bool) -> None:
+    permits = policy(*rules, default_allow=default_allow).permits(who())
+    assert permits.views_all is expected
+
+
+def test_admin_is_contained_in_all_actions_only() -> None:
+    every = policy(rule(paths=("/x",))).permits(who())
+    most = policy(rule(paths=("/x",), actions=(Action.VIEW, Action.MODIFY, Action.DELETE, Action.EXECUTE))).permits(
+        who()
+    )
+    assert every.allows(Action.ADMIN, "GET", "/x")
+    assert not most.allows(Action.ADMIN, "GET", "/x")

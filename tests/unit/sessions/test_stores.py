@@ -236,3 +236,17 @@ async def test_owner_that_another_process_is_storing_is_waited_for_where_stores_
     assert await store.execution_owner("7", wait=True) == (5 if shared else None)
     assert await store.execution_owner("8", wait=True) is None
     await store.close()
+
+
+async def test_an_execution_keeps_the_user_who_started_it(store: SessionStore) -> None:
+    for user_id in (7, 8):
+        store.store_execution_owner("42", user_id, 1_800_000_000.0)
+        assert await store.execution_owner("42") == 7
+
+
+async def test_an_execution_keeps_its_user_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    for user_id in (7, 8, 9):
+        store = FileStore(tmp_path / "sessions")
+        store.store_execution_owner("42", user_id, 1_800_000_000.0)
+        assert await store.execution_owner("42") == 7
+        await store.close()
