@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from proxy.bounded import BoundedCache
 from proxy.errors import Forbidden, NotFound, PayloadTooLarge
 from proxy.http.json import parse_json
 from proxy.http.request import RequestHead
@@ -16,9 +17,9 @@ from proxy.noetl.api import NoetlApi
 from proxy.noetl.known_facts import KnownFacts
 from proxy.noetl.needs import About, Need, Needs
 from proxy.noetl.on_behalf import OnBehalf
-from proxy.noetl.surface import Judged, Starts, needs_of
+from proxy.noetl.surface import Judged, Listing, Starts, needs_of
 from proxy.observe.tracing import Tracing
-from proxy.policy.acl import AccessPolicy, Action, Decision
+from proxy.policy.acl import AccessPolicy, Action, Decision, Permits
 from proxy.sessions.store import SessionStore
 
 
@@ -34,6 +35,8 @@ _OF_OWNERS = frozenset({Action.VIEW, Action.EXECUTE})
 _NAMED = Starts.NAMED
 _IN_THREAD = 64 * 1024
 _AT_ONCE = 2
+_KNOWN_LISTS = 256
+_KNOWN_BYTES = 4 * 1024**2
 
 
 class Authorizer:
@@ -65,6 +68,8 @@ class Authorizer:
         self._tracing = tracing
         self._max_judged = max_judged
         self.slow = asyncio.Semaphore(_AT_ONCE)
+        self.lists: BoundedCache[tuple[Permits, Listing, bytes], bytes] = BoundedCache(_KNOWN_LISTS, _KNOWN_BYTES)
+        """Filtered lists by the rules of their user and their bytes; see `filtering`."""
 
     def using(self, api: NoetlApi) -> Authorizer:
         """Return the same authorizer with another way to call upstream."""

@@ -72,13 +72,15 @@ async def filtered(authorizer: Authorizer, who: Principal, listing: Listing, hea
     Raises:
         BadGateway: the list can't be filtered.
     """
-    codings = [value.strip().lower() for name, value in head.headers if name == b"content-encoding"]
-    if head.status != 200 or any(coding != b"identity" for coding in codings):
-        raise _unexpected(f"a list with status {head.status} and content-encoding {codings}")
+    _check_head(head)
     if len(data) <= _IN_THREAD:
         entries = _entries(listing, data)
         named = [entry.named for entry in entries]
-        return _written(listing, entries, await shown(authorizer, who, named, viewable(who.permits, named)))
+        allowed = viewable(who.permits, named)
+        part = _written(listing, entries, await shown(authorizer, who, named, allowed))
+        if listing is Listing.CATALOG or all(path in allowed for path, _ in named):
+            authorizer.lists.put((who.permits, listing, data), part, len(data) + len(part))
+        return part
     async with authorizer.slow:
         entries = await asyncio.to_thread(_entries, listing, data)
         named = [entry.named for entry in entries]
@@ -88,6 +90,27 @@ async def filtered(authorizer: Authorizer, who: Principal, listing: Listing, hea
             flags += await shown(authorizer, who, named[start : start + _IN_TURN], allowed)
             await asyncio.sleep(0)
         return await asyncio.to_thread(_written, listing, entries, flags)
+
+
+def known_part(
+    authorizer: Authorizer, who: Principal, listing: Listing, head: ResponseHead, data: bytes
+) -> bytes | None:
+    """Return what `filtered` returns, without waiting; None if the list has to be read.
+
+    Clients poll the same small lists again and again. What a user may view of one depends on its bytes and on the rules
+    for the user alone, unless executions are shown because the user started them: those lists are not kept.
+
+    Raises:
+        BadGateway: the list can't be filtered.
+    """
+    _check_head(head)
+    return authorizer.lists[who.permits, listing, data] if len(data) <= _IN_THREAD else None
+
+
+def _check_head(head: ResponseHead) -> None:
+    codings = [value.strip().lower() for name, value in head.headers if name == b"content-encoding"]
+    if head.status != 200 or any(coding != b"identity" for coding in codings):
+        raise _unexpected(f"a list with status {head.status} and content-encoding {codings}")
 
 
 def request_lines(lines: bytes) -> bytes:

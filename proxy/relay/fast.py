@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+from proxy.errors import BadGateway
 from proxy.exchange import FastExchange, Handover
 from proxy.http.header_plan import PlannedHead, request_head
 from proxy.http.json import require_json
 from proxy.http.response import Framing, framing
 from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.filtering import MAX_LISTING, filtered, request_lines
+from proxy.noetl.filtering import MAX_LISTING, filtered, known_part, request_lines
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
@@ -239,6 +240,14 @@ class RelayExchange(FastExchange, ResponseReceiver):
         planned = part_head(self.route.response_plan, head)
         if self.method == "HEAD":
             self._send_whole(planned, b"", with_length=False)
+            return
+        try:
+            known = known_part(self.route.authorizer, self.who, listing, head, body)
+        except BadGateway as error:
+            self.completion.fail(self, error)
+            return
+        if known is not None:
+            self._send_whole(planned, known, with_length=True)
             return
 
         def done(task: asyncio.Task[bytes]) -> None:

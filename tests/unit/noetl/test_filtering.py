@@ -11,7 +11,7 @@ import pytest
 
 from proxy.errors import BadGateway
 from proxy.noetl.authorize import Authorizer
-from proxy.noetl.filtering import fields_of_part, filtered, request_lines
+from proxy.noetl.filtering import fields_of_part, filtered, known_part, request_lines
 from proxy.noetl.surface import Listing
 from proxy.policy.acl import Action
 from proxy.sessions.memory import MemoryStore
@@ -110,3 +110,26 @@ def test_request_for_a_filtered_list_asks_for_all_of_it_as_it_is() -> None:
 def test_response_with_a_filtered_list_has_no_field_of_the_whole_list() -> None:
     fields = [(b"etag", b'"1"'), (b"content-length", b"5"), (b"x", b"1"), (b"cache-control", b"public")]
     assert fields_of_part(fields) == [(b"x", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("listing", "data", "kept"),
+    [
+        (CATALOG, b'{"entries":[{"path":"open/a"},{"path":"b"}]}', b'{"entries":[{"path":"open/a"}]}'),
+        (EXECUTIONS, b'[{"execution_id":1,"path":"open/a"}]', b'[{"execution_id":1,"path":"open/a"}]'),
+        (EXECUTIONS, b'[{"execution_id":3,"path":"b"}]', None),
+    ],
+    ids=["catalog", "executions of playbooks that may be viewed", "execution of the user"],
+)
+async def test_list_is_known_if_it_depends_on_the_rules_alone(
+    listing: Listing, data: bytes, kept: bytes | None
+) -> None:
+    authorizer = Authorizer(POLICY, MemoryStore(), None, {})
+    head, other = (ResponseHead(200, b"OK", fields, None, False) for fields in ([], [(b"content-encoding", b"gzip")]))
+    assert known_part(authorizer, WHO, listing, head, data) is None
+    await filtered(authorizer, WHO, listing, head, data)
+    assert known_part(authorizer, WHO, listing, head, data) == kept
+    nobody = principal(policy(rule("allow", Action.VIEW, playbooks="none")))
+    assert known_part(authorizer, nobody, listing, head, data) is None
+    with pytest.raises(BadGateway):
+        known_part(authorizer, WHO, listing, other, data)
