@@ -20,8 +20,8 @@ _BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|(?:^|/)\.\.?(?:/|$)|^/|/
 class About(StrEnum):
     """What an action is needed on.
 
-    `EXECUTION`: the playbook of an execution, or the user started it; `RUN`: the playbook of an execution, whoever
-    started it.
+    `EXECUTION`: the playbook of an execution, or the user started it; `RUN`: the playbook of an execution, and it makes
+    no difference which user started it.
     """
 
     PATH = "path"
