@@ -71,15 +71,29 @@ class Records:
         """Store a session with the stable id of its user; end the oldest sessions of the user beyond the limit."""
         stored = session.with_user_id(self._user_id(txn, session))
         if max_per_user:
-            mine = list(self.keys_of_user(txn, stored.user_id))
-            for oldest in mine[: max(0, len(mine) + 1 - max_per_user)]:
-                self.drop(txn, oldest)
+            self._drop_beyond(txn, stored.user_id, max_per_user - 1)
         txn.put(key, stored.encode(), db=self.sessions)
         txn.put(self._owner(stored, key), b"", db=self.by_user)
         txn.put(pack(stored.expires_at) + key, b"", db=self.expiry)
         if stored.identity.sid:
             txn.put(_digest(stored.identity.issuer, stored.identity.sid) + key, b"", db=self.by_sid)
         return stored
+
+    def _drop_beyond(self, txn: Transaction, user_id: int, most: int) -> None:
+        """End the oldest sessions of a user beyond `most`; the table orders those of one millisecond by key, not by time."""
+        mine = list(self.keys_of_user(txn, user_id))
+        if len(mine) <= most:
+            return
+        for key in sorted(mine, key=lambda key: self._created_at(txn, key))[: len(mine) - most]:
+            self.drop(txn, key)
+
+    def _created_at(self, txn: Transaction, key: bytes) -> float:
+        """Return when a session was created; 0 for one that cannot be read, so that it ends before the others."""
+        try:
+            session = self.load(txn, key)
+        except StoreError:
+            return 0.0
+        return 0.0 if session is None else session.created_at
 
     def _user_id(self, txn: Transaction, session: Session) -> int:
         name = _digest(session.identity.issuer, session.identity.subject)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -27,9 +28,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await opened.close()
 
 
-async def add(store: SessionStore, subject: str, sid: str = "", issuer: str = ISSUER, most: int = 0) -> bytes:
+async def add(
+    store: SessionStore, subject: str, sid: str = "", issuer: str = ISSUER, most: int = 0, key: bytes | None = None
+) -> bytes:
     """The key of a new session."""
-    key = key_of(new_token())
+    key = key or key_of(new_token())
     assert key is not None
     identity = Identity(issuer, subject, f"{subject}@x.org", subject, "tenant.test", sid=sid)
     wanted = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
@@ -115,6 +118,15 @@ async def test_beyond_the_limit_of_a_user_the_oldest_session_ends(store: Session
     keys = [await add(store, "anna", most=2) for _ in range(3)]
     other = await add(store, "ben", most=2)
     assert await left(store, *keys, other) == [False, True, True, True]
+
+
+async def test_sessions_of_one_millisecond_end_in_the_order_of_their_creation(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(1_764_000_000_000_100)
+    monkeypatch.setattr(time, "time", lambda: next(clock) / 1e6)
+    keys = [await add(store, "anna", most=2, key=bytes([9 - age]) * 32) for age in range(4)]
+    assert await left(store, *keys) == [False, False, True, True]
 
 
 def entries(folder: Path, *tables: str) -> list[int]:
