@@ -80,7 +80,7 @@ class Records:
         return stored
 
     def _drop_beyond(self, txn: Transaction, user_id: int, most: int) -> None:
-        """End the oldest sessions of a user beyond `most`; `by_user` orders those of one millisecond by key, not by time."""
+        """End the oldest sessions of a user beyond `most`; `by_user` orders those of one millisecond by key."""
         mine = list(self.keys_of_user(txn, user_id))
         if len(mine) <= most:
             return
