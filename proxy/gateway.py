@@ -13,7 +13,7 @@ from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import HeaderEdit, Server
 from proxy.config.model_identity import Tenant
-from proxy.config.model_upstreams import Upstream
+from proxy.config.model_upstreams import Upstream, noetl_upstreams
 from proxy.endpoints.auth import AuthHandlers
 from proxy.endpoints.backchannel_logout import BackchannelLogout
 from proxy.endpoints.direct import Answer, DirectExchange
@@ -36,7 +36,6 @@ from proxy.identity.principal import Principals
 from proxy.identity.tokens import TenantSettings
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
-from proxy.noetl.known_facts import KnownFacts
 from proxy.observe.audit import EVENTS, STDOUT, Audit, AuditFile, AuditSettings, AuditStream
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
@@ -59,7 +58,6 @@ from proxy.upstream.client import UpstreamClient
 
 _SESSION = {"needed": REQUIRED, "session": REQUIRED, "optional": OPTIONAL, "own": NO_SESSION, "none": NO_SESSION}
 _MAX_DIRECT = 64 * 1024
-NOETL = "noetl"
 
 
 def own_url(block: Server) -> str:
@@ -112,11 +110,13 @@ class Gateway:
         self.audit = open_audit(compiled)
         self.http = self._http(config.auth.jwks.timeout)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
-        noetl = self.upstreams.get(NOETL)
-        self.api = NoetlApi(noetl, self._known(noetl)) if noetl else None
+        self.apis = {name: self._api(name) for name in noetl_upstreams(config.upstreams)}
+        self.api = next(iter(self.apis.values()), None)
         metrics = self.process.measures.metrics
         most = config.acl.max_judged_body
         self.authorizer = Authorizer(compiled.access, store, self.api, metrics.decisions, self.tracing, most)
+        others = [name for name, api in self.apis.items() if api is not self.api]
+        self._authorizers = {name: self.authorizer.using(self.apis[name]) for name in others}
         self.security = SECURITY if config.headers.security else ()
         self.provider = self._make_provider()
         self.bind = Bind(config.sessions.bind)
@@ -165,10 +165,11 @@ class Gateway:
                 return keys
         return KeySet(url, settings, self.http)
 
-    def _known(self, noetl: UpstreamClient) -> KnownFacts | None:
-        """Return the facts that the last configuration has of the same server."""
-        before = self._before.api if self._before is not None else None
-        return before.known if before is not None and before.client is noetl else None
+    def _api(self, name: str) -> NoetlApi:
+        """Return the API of a NoETL server, with the facts that the last configuration has of the same server."""
+        client = self.upstreams[name]
+        before = self._before.apis.get(name) if self._before is not None else None
+        return NoetlApi(client, before.known if before is not None and before.client is client else None)
 
     def _make_provider(self) -> LocalProvider:
         config = self.compiled.loaded.gateway
@@ -252,8 +253,8 @@ class Gateway:
         return RelayedRoute(
             spec,
             upstream,
-            self.api if name == NOETL else None,
-            self.authorizer,
+            self.apis.get(name),
+            self._authorizers.get(name, self.authorizer),
             self.store,
             rewrite,
             RequestPlan(_edits(block.headers.request), cookie_name),

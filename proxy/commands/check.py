@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+import yaml
 
-from proxy.commands.common import CONFIG, all_warnings, load_configuration
+from proxy.commands.common import CONFIG, Failed, all_warnings, configuration_loader, exit_with, printed
+from proxy.commands.names import unresolved_names
 from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
 from proxy.config.model import Gateway
+from proxy.config.plain import shown_settings
+from proxy.config.problems import ConfigError, Problem
 from proxy.graphql.build import check_trusted
 
+_DEFAULT = Path("gateway.yaml")
 
-@click.command(epilog="Example: noetl-edge check --config gateway.yaml")
+
+@click.command(epilog="Example: noetl-edge check gateway.yaml")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
 @CONFIG
-def check(config: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print mistakes and warnings as JSON, for programs.")
+@click.option("--show", is_flag=True, help="Print all settings in force as YAML, with defaults and without secrets.")
+def check(file: Path | None, config: Path, as_json: bool, show: bool) -> None:
     """Check a configuration and run its acl.tests. The exit status is 0, or 2 if there is a mistake.
 
-    Mistakes are printed to stderr, one per line, with line and column. Warnings do not change the exit status.
+    FILE is the configuration, like --config. Mistakes are printed to stderr, one per line, with line and column.
+    Warnings do not change the exit status.
     """
-    compiled = load_configuration(config)
-    warnings = all_warnings(compiled)
-    for warning in warnings:
-        place, text = str(warning.place), f"{warning.key}: {warning.text}"
-        click.echo(f"{place}: warning: {text}", err=True)
+    if file is not None and config not in (_DEFAULT, file):
+        raise Failed(f"give the configuration once: {file} or --config {config}")
+    config = file or config
+    try:
+        compiled = configuration_loader(config)()
+    except ConfigError as error:
+        if not as_json:
+            exit_with(error.problems)
+        click.echo(json.dumps({"valid": False, "problems": _records(error.problems), "warnings": []}, indent=2))
+        sys.exit(2)
+    warnings = tuple(sorted({*all_warnings(compiled), *unresolved_names(compiled)}))
+    if as_json:
+        click.echo(json.dumps({"valid": True, "problems": [], "warnings": _records(warnings)}, indent=2))
+        return
+    for line in printed([f"{w.place}: warning: {w.key}: {w.text}" for w in warnings], "warnings"):
+        click.echo(line, err=True)
+    if show:
+        settings = shown_settings(compiled.loaded)
+        click.echo(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), nl=False)
+        return
     ending = f"valid, with {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "valid"
     click.echo(f"{config}: {ending}")
     for name, text in _summary(compiled):
         click.echo(f"  {name:<10} {text}")
+
+
+def _records(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    found = ((problem, problem.place) for problem in problems)
+    return [
+        {"file": at.file, "line": at.line or None, "column": at.column or None, "key": p.key, "text": p.text}
+        for p, at in found
+    ]
 
 
 def _summary(compiled: Compiled) -> Iterator[tuple[str, str]]:

@@ -14,11 +14,12 @@ import click
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.lint import lint
 from proxy.config.load import load
-from proxy.config.problems import ConfigError, Path, Problem, key_of
+from proxy.config.problems import ConfigError, Path, Problem
 from proxy.graphql.build import check_trusted
 from proxy.noetl.lint import lint_noetl
 from proxy.noetl.whatif import failing_tests
 from proxy.server.certificate import Certificate, CertificateError
+from proxy.server.pem_files import pem_problems
 
 CONFIG = click.option(
     "--config",
@@ -28,6 +29,10 @@ CONFIG = click.option(
     show_default=True,
     help="The configuration file.",
 )
+
+
+MAX_PROBLEMS = 50
+"""The most problems that a command prints; a count stands for the others."""
 
 
 class Failed(click.ClickException):
@@ -66,10 +71,7 @@ def all_warnings(compiled: Compiled) -> tuple[Problem, ...]:
 def file_problems(compiled: Compiled) -> Iterator[Problem]:
     """Yield a problem for each file in the configuration that can't be used: certificates, authorities, audit log."""
     gateway, folder = compiled.loaded.gateway, compiled.loaded.file.parent
-    try:
-        Certificate.of(gateway.server, folder)
-    except CertificateError as error:
-        yield _at(compiled, ("server", "tls"), str(error).removeprefix("server.tls: "))
+    yield from _certificate_problems(compiled, folder)
     if gateway.audit is not None:
         wanted = (folder / gateway.audit.file).resolve().parent
         there = next(path for path in (wanted, *wanted.parents) if path.exists())
@@ -83,6 +85,20 @@ def file_problems(compiled: Compiled) -> Iterator[Problem]:
             except (OSError, ssl.SSLError) as error:
                 text = f"{folder / authorities} contains no certificate authorities ({error.strerror or error})"
                 yield _at(compiled, ("upstreams", name, "tls", "ca"), text)
+
+
+def _certificate_problems(compiled: Compiled, folder: FilePath) -> Iterator[Problem]:
+    block = compiled.loaded.gateway.server.tls
+    if block is None:
+        return
+    found = list(pem_problems(folder / block.certificate, folder / block.key))
+    for key, text in found:
+        yield _at(compiled, ("server", "tls", key), text)
+    if not found:
+        try:
+            Certificate(block, folder)
+        except CertificateError as error:
+            yield _at(compiled, ("server", "tls"), str(error).removeprefix("server.tls: "))
 
 
 def document_problems(compiled: Compiled) -> Iterator[Problem]:
@@ -99,14 +115,21 @@ def document_problems(compiled: Compiled) -> Iterator[Problem]:
 
 
 def _at(compiled: Compiled, path: Path, text: str) -> Problem:
-    return Problem(compiled.loaded.document.place(path), key_of(path), text)
+    return compiled.loaded.document.problem(path, text)
 
 
 def exit_with(problems: Iterable[Problem]) -> NoReturn:
-    """Print the problems, one line each, and exit with status 2."""
-    for problem in problems:
-        click.echo(str(problem), err=True)
+    """Print the problems, one line each and 50 at most, and exit with status 2."""
+    for line in printed([str(problem) for problem in problems], "problems"):
+        click.echo(line, err=True)
     sys.exit(2)
+
+
+def printed(lines: Sequence[str], what: str) -> Iterator[str]:
+    """Yield the first 50 lines, and one that counts the others of `what`."""
+    yield from lines[:MAX_PROBLEMS]
+    if len(lines) > MAX_PROBLEMS:
+        yield f"and {len(lines) - MAX_PROBLEMS} more {what}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

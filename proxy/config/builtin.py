@@ -1,9 +1,11 @@
-"""The handlers that routes can name, and the built-in route table for a file without `routes`."""
+"""The handlers that routes can name, and the built-in route table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from proxy.config.model_upstreams import noetl_upstreams
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +68,6 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/api/auth/me", "handler": "auth.me"},
     {"path": "/api/auth/backchannel-logout", "handler": "auth.backchannel_logout"},
     {"path": "/graphql", "handler": "graphql"},
-    {
-        "path": "/noetl/catalog/list",
-        "upstream": "noetl",
-        "rewrite": "/api/catalog/list",
-        "methods": ["POST"],
-        "action": "view",
-    },
     {"path": "/noetl/{path:**}", "upstream": "noetl", "rewrite": "/api/{path}"},
 )
 
@@ -84,7 +79,8 @@ RELAYED_SUMMARY = "forward to the NoETL API, if the access rules allow it"
 
 
 def builtin_routes(upstreams: object) -> list[dict[str, Any]]:
-    """Return the built-in table; without an upstream called `noetl`, it has no forwarded routes and no GraphQL."""
-    known = upstreams if isinstance(upstreams, dict) else {}
-    served = "noetl" in known
-    return [dict(r) for r in BUILTIN_ROUTES if served or (r.get("upstream") is None and r["handler"] != "graphql")]
+    """Return the built-in table; without an upstream of kind `noetl`, it has no forwarded routes and no GraphQL."""
+    names = noetl_upstreams(upstreams)
+    if not names:
+        return [dict(r) for r in BUILTIN_ROUTES if r.get("upstream") is None and r["handler"] != "graphql"]
+    return [{**r, "upstream": names[0]} if "upstream" in r else dict(r) for r in BUILTIN_ROUTES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from proxy.config.builtin import HANDLERS
 from proxy.config.load import Loaded
 from proxy.config.model import Cors, RateLimitBlock, RouteBlock
 from proxy.config.model_acl import RuleBlock
+from proxy.config.model_upstreams import noetl_upstreams
 from proxy.config.problems import Place
 from proxy.policy.acl import AccessPolicy, Action, ClaimTest, Role, Rule
 from proxy.policy.cors import CorsPolicy, compile_cors
@@ -19,6 +20,8 @@ from proxy.policy.glob import path_glob, text_glob
 from proxy.policy.ratelimit import LimitKey, LimitSettings
 from proxy.routing import Entry, RouteTable, parse_pattern
 
+BUILT_IN = Place("built-in")
+"""The place of a route that is not in the file."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -28,7 +31,7 @@ class RouteSpec:
 
     Args:
         pattern: the path pattern, as in the file.
-        place: the place of the route in the file, or `built-in`.
+        place: the place of the route in the file, or `BUILT_IN`.
         block: the route's settings.
         methods: the methods that the route accepts.
         cors: the origin policy.
@@ -37,6 +40,7 @@ class RouteSpec:
         action: the action that the access rules decide on; None means that the method gives it.
         require_roles: the roles of which the user must have one; empty means no requirement.
         limit: the rate limit, if there is one.
+        noetl: True for a route to an upstream of kind `noetl`.
     """
 
     pattern: str
@@ -49,6 +53,7 @@ class RouteSpec:
     action: Action | None
     require_roles: frozenset[str]
     limit: LimitSettings | None
+    noetl: bool
 
     @property
     def target(self) -> str:
@@ -84,9 +89,20 @@ def compile_config(loaded: Loaded) -> Compiled:
         loaded=loaded,
         access=compile_access(loaded),
         cors=cors,
-        routes=RouteTable(_entries(loaded, cors)),
+        routes=RouteTable(_without_replaced(_entries(loaded, cors))),
         trusted_proxies=networks(gateway.server.trusted_proxies),
     )
+
+
+def _without_replaced(entries: Iterable[Entry[RouteSpec]]) -> Iterator[Entry[RouteSpec]]:
+    """Leave out the built-in routes all of whose requests the routes of the file serve, which come first."""
+    taken: set[tuple[tuple[str | None, ...], bool, str]] = set()
+    for entry in entries:
+        wanted = {(entry.pattern.segments, entry.pattern.rest is not None, method) for method in entry.methods}
+        if entry.route.place != BUILT_IN or not wanted <= taken:
+            yield entry
+        if not entry.hosts:
+            taken |= wanted
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -154,6 +170,7 @@ def _limit(name: str, block: RateLimitBlock) -> LimitSettings:
 
 def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
     gateway = loaded.gateway
+    noetl = noetl_upstreams(gateway.upstreams)
     for index, block in enumerate(gateway.routes or ()):
         facts = HANDLERS.get(block.handler or "")
         methods = block.methods or (facts.methods if facts else RELAYED)
@@ -162,7 +179,7 @@ def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
         allowed = gateway.metrics.allow_from if builtin and block.handler == "metrics" else block.allow_from
         spec = RouteSpec(
             pattern=block.path,
-            place=Place("built-in") if builtin else loaded.document.place(("routes", index)),
+            place=BUILT_IN if builtin else loaded.document.place(("routes", index)),
             block=block,
             methods=tuple(methods),
             cors=_cors(block.cors, block.cors.allowed_origins) if block.cors else cors,
@@ -171,5 +188,6 @@ def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
             action=Action(block.action) if block.action else None,
             require_roles=frozenset(block.require.roles),
             limit=_limit(block.rate_limit, gateway.rate_limits[block.rate_limit]) if block.rate_limit else None,
+            noetl=block.upstream in noetl,
         )
         yield Entry(block.host, spec.methods, parse_pattern(block.path), spec)

@@ -6,14 +6,9 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from proxy.config.model import Gateway
+from proxy.config.plain import HIDDEN, Plain, Secret, plain_settings
 
-from proxy.config.model import Gateway, HeaderEdit
-from proxy.config.types import spell
-from proxy.http.secret_names import is_secret_name
-
-_HIDDEN = "(a secret)"
 _MAX_LINES = 50
 Flat = dict[str, Any]
 
@@ -40,66 +35,38 @@ def fingerprint(gateway: Gateway) -> str:
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
 
 
-class _Secret:
-    """A secret value, which can be compared and is never shown."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return 0
-
-
 def _shown(value: Any) -> str:
-    if isinstance(value, _Secret):
-        return _HIDDEN
+    if isinstance(value, Secret):
+        return HIDDEN
     return json.dumps(value, default=str) if isinstance(value, list | tuple | bool) or value is None else str(value)
 
 
 def _flatten(gateway: Gateway) -> Flat:
     flat: Flat = {}
-    _block(gateway, "", flat)
+    _mapping(plain_settings(gateway), "", flat)
     return flat
 
 
-def _block(block: BaseModel, path: str, flat: Flat) -> None:
-    for name, info in type(block).model_fields.items():
-        value = getattr(block, name)
-        if isinstance(block, HeaderEdit) and name == "set":
-            value = {key: _Secret(text) if key in block.secret_names else text for key, text in value.items()}
-        _value(value, f"{path}.{info.alias or name}".lstrip("."), flat, info)
+def _mapping(block: Plain, path: str, flat: Flat) -> None:
+    for name, value in block.items():
+        _value(value, f"{path}.{name}".lstrip("."), flat)
 
 
-def _value(value: Any, path: str, flat: Flat, info: FieldInfo | None) -> None:
-    if isinstance(value, BaseModel):
-        _block(value, path, flat)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _value(inner, f"{path}.{key}", flat, None)
-    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+def _value(value: Any, path: str, flat: Flat) -> None:
+    if isinstance(value, dict):
+        _mapping(value, path, flat)
+    elif isinstance(value, list):
         _list(value, path, flat)
     else:
-        shown = spell(info, value) if info is not None else value
-        hidden = value is not None and not isinstance(value, _Secret) and _is_secret(path, info)
-        flat[path] = _Secret(value) if hidden else shown
+        flat[path] = value
 
 
-def _list(blocks: tuple[Any, ...], path: str, flat: Flat) -> None:
+def _list(blocks: list[Plain], path: str, flat: Flat) -> None:
     """Add a list of blocks; routes are identified by path and methods, tenants by domain, others by their index."""
     seen: dict[str, int] = {}
     for number, block in enumerate(blocks):
-        name = getattr(block, "path", None) or getattr(block, "domain", None) or str(number)
-        methods = getattr(block, "methods", ())
-        label = f"{name} {','.join(methods)}" if methods and name == getattr(block, "path", None) else name
+        name = block.get("path") or block.get("domain") or str(number)
+        methods = block.get("methods", ())
+        label = f"{name} {','.join(methods)}" if methods and name == block.get("path") else name
         seen[label] = seen.get(label, 0) + 1
-        _block(block, f"{path}[{label}{f'#{seen[label]}' if seen[label] > 1 else ''}]", flat)
-
-
-def _is_secret(path: str, info: FieldInfo | None) -> bool:
-    if info is not None:
-        extra = info.json_schema_extra
-        return isinstance(extra, dict) and extra.get("secret") is True
-    return is_secret_name(path.rpartition(".")[2])
+        _mapping(block, f"{path}[{label}{f'#{seen[label]}' if seen[label] > 1 else ''}]", flat)

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from proxy.config.model import Gateway
-from proxy.config.problems import Path, Place
+from proxy.config.model_upstreams import NOETL, noetl_upstreams
+from proxy.config.problems import Path, Place, Problem, key_of
 from proxy.config.types import FromEnvironment
 from proxy.config.yamlfile import Document
 
@@ -46,7 +47,7 @@ def _between(annotation: Any) -> Path:
 
 
 def variables() -> dict[str, Path]:
-    """Return the key that each environment variable overrides; the upstream is the one named `noetl`."""
+    """Return the key that each environment variable overrides; the upstream stands for the one of kind `noetl`."""
     found: dict[str, Path] = {}
     for path, info in fields():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -54,7 +55,7 @@ def variables() -> dict[str, Path]:
         if "[]" in path or not isinstance(names, list):
             continue
         for name in names:
-            found.setdefault(str(name), tuple("noetl" if part == "NAME" else part for part in path))
+            found.setdefault(str(name), tuple(NOETL if part == "NAME" else part for part in path))
     return found
 
 
@@ -68,13 +69,23 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> tuple[s
         text = environ.get(name)
         if not text:
             continue
-        path = known[name]
+        path = _of_upstream(known[name], document.data)
+        place = Place(f"environment variable {name}")
+        if name.endswith(_SECONDS) and not _is_number(text):
+            document.problems.append(Problem(place, key_of(path), f'"{text}" is not a number of seconds, such as 20'))
+            continue
         if name == "CORS_ALLOWED_ORIGINS":
             document.data.pop("corsAllowedOrigins", None)
         if _put(document.data, path, _value(name, text)):
-            document.override(path, Place(f"environment variable {name}"))
+            document.override(path, place)
             applied.append(name)
     return tuple(applied)
+
+
+def _of_upstream(path: Path, data: Mapping[str, Any]) -> Path:
+    """Return a path of the upstream called `noetl` as one of the upstream of kind `noetl`."""
+    names = noetl_upstreams(data.get("upstreams")) or [NOETL]
+    return ("upstreams", names[0], *path[2:]) if path[0] == "upstreams" else path
 
 
 def _value(name: str, text: str) -> Any:
@@ -85,6 +96,10 @@ def _value(name: str, text: str) -> Any:
     if name == "NOETL_BASE_URL":
         return [FromEnvironment(text)]
     return FromEnvironment(text.lower() if name in ("LOG_LEVEL", "LOG_FORMAT") else text)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
 
 
 def _put(data: dict[str, Any], path: Path, value: Any) -> bool:

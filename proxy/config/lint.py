@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from proxy.config.checks import is_loopback
-from proxy.config.compile import Compiled, RouteSpec
+from proxy.config.compile import BUILT_IN, Compiled, RouteSpec
 from proxy.config.model import Gateway
 from proxy.config.model_acl import RoleBlock
-from proxy.config.problems import Path, Problem, key_of
+from proxy.config.model_upstreams import noetl_upstreams
+from proxy.config.problems import Path, Problem
 from proxy.http.secret_names import is_secret_name
 from proxy.http.target import normalise_path
 from proxy.policy.acl import Action, Rule
@@ -21,12 +22,14 @@ from proxy.routing import Entry, Pattern
 
 def lint(compiled: Compiled) -> tuple[Problem, ...]:
     """Return every warning, in the order of the file."""
-    parts = (_public_host, _cookies, _tenants, _open_routes, _unreachable_routes, _rules, _secrets)
+    parts = (
+        _public_host, _cookies, _tenants, _missing_routes, _open_routes, _unreachable_routes, _rules, _emails, _secrets,
+    )  # fmt: skip
     return tuple(sorted({warning for part in parts for warning in part(compiled)}))
 
 
 def _at(compiled: Compiled, path: Path, text: str) -> Problem:
-    return Problem(compiled.loaded.document.place(path), key_of(path), text)
+    return compiled.loaded.document.problem(path, text)
 
 
 def _public_host(compiled: Compiled) -> Iterator[Problem]:
@@ -56,6 +59,24 @@ def _tenants(compiled: Compiled) -> Iterator[Problem]:
         yield _at(compiled, ("acl", "default"), "every signed-in user may do everything that no rule denies")
 
 
+_HANDLERS_TO_MISS = (("auth.login", "handler: auth.login (nobody can sign in)"), ("health", "handler: health"))
+
+
+def _missing_routes(compiled: Compiled) -> Iterator[Problem]:
+    """Yield a warning for each part of the gateway that no route serves."""
+    gateway = compiled.loaded.gateway
+    handlers = {entry.route.block.handler for entry in compiled.routes.entries}
+    relayed = any(entry.route.noetl for entry in compiled.routes.entries)
+    if not noetl_upstreams(gateway.upstreams):
+        text = "no upstream is of kind noetl: there is no GraphQL and no /noetl/*; add one, or set kind: noetl"
+        yield _at(compiled, ("upstreams",), text)
+        relayed = True
+    missing = [what for name, what in _HANDLERS_TO_MISS if name not in handlers]
+    missing += [] if relayed else ["an upstream of kind noetl"]
+    if missing:
+        yield _at(compiled, ("builtin_routes",), f"without the built-in routes, no route has {', or '.join(missing)}")
+
+
 def _open_routes(compiled: Compiled) -> Iterator[Problem]:
     for index, block in enumerate(compiled.loaded.gateway.routes or ()):
         if block.upstream is not None and block.auth != "session" and not block.allow_from:
@@ -75,7 +96,7 @@ def _unreachable_routes(compiled: Compiled) -> Iterator[Problem]:
             continue
         wanted = [(h, entry.pattern.segments, entry.pattern.rest is not None, m) for h, m in _hosts_and_methods(entry)]
         before = [taken[key] for key in wanted if key in taken]
-        if wanted and len(before) == len(wanted):
+        if wanted and len(before) == len(wanted) and entry.route.place != BUILT_IN:
             yield _at(compiled, path, f"can never match: the route at {before[0].place} serves all its requests")
         for key in wanted:
             taken.setdefault(key, entry.route)
@@ -90,7 +111,6 @@ def _rules(compiled: Compiled) -> Iterator[Problem]:
     for index, rule in enumerate(rules):
         because = (
             _without_members(rule, gateway)
-            or _without_playbooks(rule)
             or _no_route(rule, compiled)
             or _covered(rule, index, rules)
         )  # fmt: skip
@@ -116,11 +136,6 @@ def _without_members(rule: Rule, gateway: Gateway) -> str:
     return "" if rule.roles & held else f"nobody has role {', '.join(sorted(rule.roles))}"
 
 
-def _without_playbooks(rule: Rule) -> str:
-    bad = [glob.text for glob in rule.playbooks if glob.text.startswith("/") or "//" in glob.text]
-    return f'"{bad[0]}" can\'t match the path of a playbook' if bad and len(bad) == len(rule.playbooks) else ""
-
-
 def _no_route(rule: Rule, compiled: Compiled) -> str:
     if not rule.paths:
         return ""
@@ -139,7 +154,7 @@ def _needed(spec: RouteSpec, method: str) -> frozenset[Action]:
     """Return the actions that requests on a route may need on their path."""
     if spec.action is not None:
         return frozenset({spec.action})
-    if spec.block.upstream == "noetl" and (spec.block.rewrite or spec.pattern).lower().startswith("/api/"):
+    if spec.noetl and (spec.block.rewrite or spec.pattern).lower().startswith("/api/"):
         return frozenset({Action.VIEW, Action.ADMIN})
     return frozenset({Action.of_method(method)})
 
@@ -176,6 +191,22 @@ def _texts(globs: Iterable[Glob]) -> set[str]:
 
 def _all_covered(narrow: tuple[Glob, ...], wide: tuple[Glob, ...]) -> bool:
     return all(any(covers(w.text, n.text) for w in wide) for n in narrow)
+
+
+def _emails(compiled: Compiled) -> Iterator[Problem]:
+    """Yield a warning for each glob over e-mail addresses that probably matches none."""
+    acl = compiled.loaded.gateway.acl
+    lists: list[tuple[Path, tuple[str, ...]]] = [
+        (("acl", "roles", name, "emails"), role.emails) for name, role in acl.roles.items()
+    ]
+    lists += [(("acl", "rules", index, "emails"), rule.emails) for index, rule in enumerate(acl.rules)]
+    for path, globs in lists:
+        for index, glob in enumerate(globs):
+            if glob != glob.lower():
+                text = "has upper case: globs are case-sensitive, and most identity providers send lower case"
+                yield _at(compiled, (*path, index), text)
+            elif "@" not in glob and "*" not in glob:
+                yield _at(compiled, (*path, index), f'matches no e-mail address; write "*@{glob}"')
 
 
 def _secrets(compiled: Compiled) -> Iterator[Problem]:

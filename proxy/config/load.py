@@ -50,8 +50,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
         raise ConfigError([Problem(Place(str(file), 1, 1), "", foreign)])
     _include(document, file, environ)
     overrides = apply_environment(document, environ)
-    if document.data.get("routes") is None:
-        _use_builtin_routes(document)
+    _add_builtin_routes(document)
     problems = list(document.problems)
     gateway = _validate(document, problems)
     problems += cross_checks(gateway, document)
@@ -80,13 +79,12 @@ def _read(file: FilePath, environ: Mapping[str, str]) -> Document:
         raise ConfigError([Problem(Place(str(file)), "", text)]) from None
 
 
-def _use_builtin_routes(document: Document) -> None:
-    extra = document.data.pop("routes", None) or []
-    document.data["routes"] = [*builtin_routes(document.data.get("upstreams")), *extra]
-    _use_builtin_limits(document)
-
-
-def _use_builtin_limits(document: Document) -> None:
+def _add_builtin_routes(document: Document) -> None:
+    """Add the built-in routes behind those of the file, which win where both have the same path and method."""
+    wanted, own = document.data.get("builtin_routes"), document.data.get("routes")
+    if wanted is False or str(wanted).lower() == "false" or not isinstance(own, list | None):
+        return
+    document.data["routes"] = [*(own or ()), *builtin_routes(document.data.get("upstreams"))]
     limits = document.data.setdefault("rate_limits", {})
     if limits is None:
         limits = document.data["rate_limits"] = {}
@@ -139,14 +137,13 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     if not isinstance(items, list):
         document.problems.append(Problem(part.place(path), key_of(path), "must be a list"))
         return
-    if path == ("routes",) and document.data.get("routes") is None:
-        document.data["routes"] = builtin_routes(document.data.get("upstreams"))
-        _use_builtin_limits(document)
     target = document.data
     for name in path[:-1]:
         target = target.setdefault(name, {})
         if not isinstance(target, dict):
             return
+    if path == ("routes",) and target.get("routes") is None:
+        target["routes"] = []
     mine = target.setdefault(path[-1], [])
     if not isinstance(mine, list):
         return
@@ -155,6 +152,7 @@ def _append(document: Document, part: Document, path: Path, items: Any) -> None:
     document.values |= _with_offset(part.values, path, offset)
     document.sources |= _with_offset(part.sources, path, offset)
     document.interpolated |= _with_offset(dict.fromkeys(part.interpolated), path, offset).keys()
+    document.indexes |= {(*path, offset + index): index for index in range(len(items))}
     mine.extend(items)
 
 
@@ -179,18 +177,28 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
             removals: set[Path] = set()
             items = [(item, _in_file(item["loc"], data)) for item in error.errors(include_url=False)]
             for item, path in items:
+                if item["type"] == "missing" and any(_is_misspelt(other, path) for other in items):
+                    removals.add(path[:-1])
+                    continue  # one mistake: the key is there, with another spelling
                 if item["type"] == "too_short" and any(below[: len(path)] == path != below for _, below in items):
                     continue  # there are entries, and their mistakes are reported
                 text = describe(item, _siblings(path), is_secret=_is_secret(path))
                 problem = document.problem(path, text, key=item["type"] in ("extra_forbidden", "missing"))
                 if item["type"] == "extra_forbidden":
-                    problem = replace(problem, key=key_of_unknown(path))
+                    problem = replace(problem, key=key_of_unknown(document.in_its_file(path)))
                 if first and problem.place not in reported:
                     problems.append(problem)
                 removals.add(path[:-1] if item["type"] == "missing" else path)
             document.removed |= removals if first else set()
             data, first = _without(data, removals, document), False
     return Gateway()
+
+
+def _is_misspelt(other: tuple[Any, Path], missing: Path) -> bool:
+    """Return whether another mistake is an unknown key for which the missing one would be suggested."""
+    item, path = other
+    beside = item["type"] == "extra_forbidden" and path[:-1] == missing[:-1]
+    return beside and suggest(str(path[-1]), _siblings(path)) == suggest(str(missing[-1]), [str(missing[-1])])
 
 
 def _in_file(loc: tuple[str | int, ...], data: Any) -> Path:

@@ -325,9 +325,7 @@ class Metrics(Block):
 
 
 class Tracing(Block):
-    enabled: Flag = Field(
-        False, description="Send spans; needs the extra `otel`. Requests then do not use the fast path."
-    )
+    enabled: Flag = Field(False, description="Send spans; needs the extra `otel`.")
     endpoint: Text = Field("http://localhost:4318", description="URL of the OTLP collector (HTTP).")
 
 
@@ -336,7 +334,7 @@ class Gateway(Block):
 
     server: Server = Field(default_factory=Server, description="Address, limits and worker processes.")
     upstreams: dict[str, Upstream] = Field(
-        default_factory=dict, description="Servers behind the gateway; GraphQL uses the one named `noetl`."
+        default_factory=dict, description="Servers behind the gateway; GraphQL uses the one of kind `noetl`."
     )
     auth: Auth = Field(default_factory=Auth, description="Who may sign in.")
     sessions: Sessions = Field(default_factory=Sessions, description="Storage and lifetime of sessions.")
@@ -354,8 +352,12 @@ class Gateway(Block):
     headers: ResponseHeaders = Field(
         default_factory=ResponseHeaders, description="Headers that are added to the gateway's own responses."
     )
+    builtin_routes: Flag = Field(
+        True,
+        description="Serve the built-in routes besides `routes`; a route of the same path and method replaces them.",
+    )
     routes: Annotated[tuple[RouteBlock, ...], ListOf] | None = Field(
-        None, description="The route table; it replaces the built-in one."
+        None, description="Routes of your own, besides the built-in ones."
     )
     logging: Logging = Field(default_factory=Logging, description="Format and level of the log.")
     audit: AuditBlock | None = Field(

@@ -55,11 +55,34 @@ class CircuitBlock(Block):
     open: Duration = Field(5.0, gt=0, description="How long no request is sent; then one request tests the url.")
 
 
+NOETL = "noetl"
+
+
+def noetl_upstreams(upstreams: object) -> list[str]:
+    """Return the names of the upstreams of kind `noetl`, the one called `noetl` first.
+
+    Args:
+        upstreams: upstreams by name, as blocks of the model or as they are in the file.
+    """
+    found = upstreams if isinstance(upstreams, dict) else {}
+    names = [str(name) for name, block in found.items() if (_kind(block) or name) == NOETL]
+    return sorted(names, key=lambda name: name != NOETL)
+
+
+def _kind(block: object) -> object:
+    return block.get("kind") if isinstance(block, dict) else getattr(block, "kind", None)
+
+
 def _switch(value: Any) -> Any:
     return None if value is False else value
 
 
 class Upstream(Block):
+    kind: Literal["noetl", "http"] | None = Field(
+        None,
+        description="`noetl`: a NoETL server, which the access rules judge by playbook and which GraphQL uses; `http`: "
+        "any other server. If not set: `noetl` for the upstream of that name, else `http`.",
+    )
     urls: Texts = Field(
         min_length=1,
         description="Base urls: scheme and authority. If there are several, `balance` selects one.",

@@ -73,5 +73,7 @@ def key_of(path: Path) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean "…"?)` if a known word is similar, otherwise an empty text."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    same = [name for name in names if name.lower() == word.lower()]
+    close = same or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f' (did you mean "{close[0]}"?)' if close else ""

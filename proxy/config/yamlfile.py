@@ -16,6 +16,7 @@ import yaml
 from proxy.config.interpolate import InterpolationError, interpolate
 from proxy.config.problems import Path, Place, Problem, key_of, key_of_unknown
 from proxy.config.types import FromEnvironment, SecretFromEnvironment
+from proxy.config.yaml_errors import encoding_problem, other_problem, syntax_problem
 
 _MAX_NODES = 50_000
 _TAG = "tag:yaml.org,2002:"
@@ -39,6 +40,7 @@ class Document:
         remaining: for a list that lost invalid entries, the indexes in the file of the others.
         removed: the paths of the invalid entries.
         secrets: the values that no text may show.
+        indexes: the index that an entry has in the included file that it comes from.
     """
 
     data: Any = field(default=None, repr=False)
@@ -50,6 +52,7 @@ class Document:
     remaining: dict[Path, list[int]] = field(default_factory=dict)
     removed: set[Path] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set, repr=False)
+    indexes: dict[Path, int] = field(default_factory=dict)
 
     def is_in_file(self, path: Path) -> bool:
         """Return True if a value is in a file; False if it is built in or from the environment."""
@@ -63,7 +66,15 @@ class Document:
         """Return a problem at a value, or at its key; a value from the environment names its variable."""
         sources = () if key else self.sources.get(path, ())
         ending = f" (from {', '.join(sources)})" if sources else ""
-        return Problem(self.place(path, key=key), key_of(path), text + ending)
+        return Problem(self.place(path, key=key), key_of(self.in_its_file(path)), text + ending)
+
+    def in_its_file(self, path: Path) -> Path:
+        """Return a path as it is in the file that contains the value: an included file has its own indexes."""
+        for depth in range(1, len(path) + 1):
+            index = self.indexes.get(path[:depth])
+            if index is not None:
+                return (*path[: depth - 1], index, *path[depth:])
+        return path
 
     def override(self, path: Path, place: Place) -> None:
         """Set the place of a value that replaces the one in the file, with everything below it."""
@@ -107,13 +118,13 @@ class _Reader:
             finally:
                 loader.dispose()
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = Place(self._name, mark.line + 1, mark.column + 1) if mark else Place(self._name)
-            out.problems.append(Problem(place, "", f"not valid YAML: {_without_name(error)}"))
+            out.problems.append(syntax_problem(self._name, error))
             return out
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            text = str(error).splitlines()[0] if str(error) else "nested too deeply"
-            out.problems.append(Problem(Place(self._name, 1, 1), "", f"not valid YAML: {text}"))
+        except UnicodeDecodeError as error:
+            out.problems.append(encoding_problem(self._name, content, error))
+            return out
+        except (yaml.YAMLError, RecursionError) as error:
+            out.problems.append(other_problem(self._name, content, error))
             return out
         if node is not None:
             out.data = self._build(node, (), frozenset())
@@ -196,16 +207,6 @@ def _tag_problem(tag: str) -> str:
     if tag.startswith(_TAG):
         return f"the tag {tag} is not supported"
     return "a tag is not supported; put quotes around a text that starts with !"
-
-
-def _without_name(error: yaml.MarkedYAMLError) -> str:
-    """Describe a syntax error; the name of an unknown alias or tag may be a value without its quotes."""
-    text = error.problem or error.context or ""
-    if text.startswith("found undefined alias"):
-        return "found undefined alias; put quotes around a text that starts with *"
-    if text.startswith("found undefined tag handle"):
-        return "found undefined tag handle; put quotes around a text that starts with !"
-    return text
 
 
 def _plain(tag: str, text: str) -> Any:

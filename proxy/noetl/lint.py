@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config.compile import Compiled, RouteSpec
-from proxy.config.problems import Path, Problem, key_of
+from proxy.config.problems import Path, Problem
 from proxy.errors import BadRequest
 from proxy.noetl.surface import is_internal_area
 from proxy.policy.acl import Action, Rule
@@ -29,16 +29,16 @@ def _open_routes(compiled: Compiled) -> Iterator[Problem]:
     for index, entry in enumerate(compiled.routes.entries):
         spec, rest = entry.route, entry.pattern.rest
         wide = (spec.block.rewrite or spec.pattern).lower().rstrip("/") == f"/api/{{{rest}}}".lower()
-        if spec.action not in (None, Action.ADMIN) and spec.block.upstream == "noetl" and rest is not None and wide:
+        if spec.action not in (None, Action.ADMIN) and spec.noetl and rest is not None and wide:
             path: Path = ("routes", index, "action")
-            yield Problem(compiled.loaded.document.place(path), key_of(path), _OPENS.format(spec.action))
+            yield compiled.loaded.document.problem(path, _OPENS.format(spec.action))
 
 
 def _internal(compiled: Compiled) -> Iterator[Problem]:
     for index, rule in enumerate(compiled.access.rules):
         if rule.paths and Action.ADMIN not in rule.actions and all(_is_internal(compiled, rule, g) for g in rule.paths):
             path: Path = ("acl", "rules", index)
-            yield Problem(compiled.loaded.document.place(path), key_of(path), _TEXT)
+            yield compiled.loaded.document.problem(path, _TEXT)
 
 
 def _is_internal(compiled: Compiled, rule: Rule, glob: Glob) -> bool:
@@ -57,7 +57,7 @@ def _leads_to_internal(compiled: Compiled, method: str, prefix: str, *, below: b
     if isinstance(found, Missing):
         return False
     spec: RouteSpec = found.route
-    if spec.block.upstream != "noetl" or spec.action is not None:
+    if not spec.noetl or spec.action is not None:
         return False
     try:
         target = Rewrite(spec.block.rewrite, parse_pattern(spec.pattern)).apply(prefix, found.params)

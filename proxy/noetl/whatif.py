@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model_acl import AclTest
-from proxy.config.problems import Problem, key_of
+from proxy.config.problems import Problem
 from proxy.errors import GatewayError
 from proxy.http.target import PathError, normalise_path
 from proxy.noetl.needs import About, Need, Needs
@@ -109,7 +109,7 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, body:
 def _needs(method: str, path: str, query: str, body: Any, found: Found[RouteSpec]) -> Needs:
     """Return what a request needs. Raises Unclear, and what the request would be answered with."""
     spec = found.route
-    if spec.block.upstream != "noetl":
+    if not spec.noetl:
         return by_path(spec.action or Action.of_method(method)).needs
     target = Rewrite(spec.block.rewrite, parse_pattern(spec.pattern)).apply(path, found.params)
     judged = classify(method, target, spec.action)
@@ -137,8 +137,7 @@ def failing_tests(compiled: Compiled) -> tuple[Problem, ...]:
     for index, test in enumerate(compiled.loaded.gateway.acl.tests):
         text = _failure(compiled, test)
         if text:
-            path = ("acl", "tests", index)
-            problems.append(Problem(compiled.loaded.document.place(path), key_of(path), text))
+            problems.append(compiled.loaded.document.problem(("acl", "tests", index), text))
     return tuple(problems)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from proxy.config.model import Server, Tls
 from proxy.observe.logs import get_logger
 from proxy.server.file_watch import State, state_of
+from proxy.server.pem_files import pem_problems
 
 _EVERY = 5.0
 
@@ -50,9 +51,9 @@ class Certificate:
 
     def _load(self, files: tuple[Path, Path]) -> None:
         state = state_of(files)
-        for file in files:
-            if file not in state:
-                raise CertificateError(f"server.tls: {file} can't be read: no such file")
+        problems = list(pem_problems(*files))
+        if problems:
+            raise CertificateError("; ".join(f"server.tls.{key}: {text}" for key, text in problems))
         try:
             trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             trial.load_cert_chain(*files, password=_no_password)

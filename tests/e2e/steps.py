@@ -362,7 +362,7 @@ def _(stage: Stage) -> None:
 
 @step("a session expires")
 def _(stage: Stage) -> None:
-    restart_gateway(stage, NOETL_EDGE_MAX_HOURS=SHORT_HOURS)
+    restart_gateway(stage, NOETL_EDGE_DEFAULT_HOURS=SHORT_HOURS, NOETL_EDGE_MAX_HOURS=SHORT_HOURS)
     client = stage.client(USER)
     stage.login(USER)
     assert client.validate_session(), "the session was not valid at first"

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from proxy import cli
+from proxy.commands import names
 from proxy.http.credentials import key_of
 from proxy.sessions.file import FileStore
 from proxy.sessions.store import Identity, new_session, new_token
@@ -61,6 +62,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     for name in ("GATEWAY_PORT", "GATEWAY_BIND", "NOETL_BASE_URL", "LOG_FORMAT", "LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(names, "unresolved", lambda wanted: {})
     Path("gateway.yaml").write_text(GOOD)
     return Shell(monkeypatch, capsys)
 
@@ -182,9 +184,11 @@ def test_routes_prints_the_table_in_force(shell: Shell) -> None:
 
 
 def test_routes_tells_which_route_matches_and_why_not_the_others(shell: Shell) -> None:
+    route = '{path: /noetl/catalog/list, upstream: noetl, rewrite: /api/catalog/list, methods: [POST]}'
+    Path("gateway.yaml").write_text(f"{GOOD}routes: [{route}]\n")
     status, out, _ = shell("routes", "POST", "/noetl/catalog/list")
     assert status == 0
-    assert "matches      /noetl/catalog/list, POST (built-in)" in out
+    assert "matches      /noetl/catalog/list, POST (gateway.yaml:9:10)" in out
     assert "not          /noetl/{path:**}: its path is less specific, or an earlier route is the same" in out
 
 
@@ -290,7 +294,7 @@ def test_sessions_in_memory_cannot_be_listed_from_here(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("more", "place"),
     [
-        ("server: {tls: {certificate: none.pem, key: none.key}}\n", "1:15: server.tls: "),
+        ("server: {tls: {certificate: none.pem, key: none.key}}\n", "1:29: server.tls.certificate: "),
         ("upstreams: {noetl: {urls: ['https://a'], tls: {ca: none.pem}}}\n", "1:52: upstreams.noetl.tls.ca: "),
     ],
 )

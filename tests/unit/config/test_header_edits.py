@@ -124,7 +124,7 @@ def test_no_repr_of_an_edit_shows_a_value(tmp_path: Path) -> None:
     file.write_text(f"{START}      request: {{set: {{x-foo: {SECRET}}}}}\n")
     loaded = load(file, {})
     assert loaded.gateway.routes is not None
-    assert loaded.gateway.routes[-1].headers.request.set == {"x-foo": SECRET}
+    assert loaded.gateway.routes[0].headers.request.set == {"x-foo": SECRET}
     assert SECRET not in repr(loaded)
 
 

@@ -71,7 +71,6 @@ def test_a_warning_names_the_place(tmp_path: Path, text: str, start: str) -> Non
     ("rule", "because"),
     [
         ("{allow: [view], roles: [ghost], playbooks: [a]}", "nobody has role ghost"),
-        ("{allow: [view], playbooks: [/a]}", '"/a" can\'t match the path of a playbook'),
         ("{allow: [view], paths: [/other/x]}", "no route with an upstream serves these paths"),
         ("{allow: [delete, modify], paths: [/noetl/**]}", "no method of the routes that serve these paths"),
         ("{allow: [admin], paths: ['/noetl/credentials/**']}", ""),

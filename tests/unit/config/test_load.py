@@ -222,17 +222,17 @@ def test_missing_file_is_reported_with_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("server:\n\tport: 1\n", "2:1: not valid YAML: found character '\\t' that cannot start any token"),
-        ("server: {port: 1\n", "2:1: not valid YAML: expected ',' or '}', but got '<stream end>'"),
-        ("a: 1\n b: 2\n", "2:3: not valid YAML: mapping values are not allowed here"),
+        ("server:\n\tport: 1\n", "2:1: not valid YAML: a line begins with a tab; indent with spaces"),
+        ("server: {port: 1\n", "1:9: not valid YAML: the bracket or brace that begins here has no end"),
+        ("a: 1\n b: 2\n", "2:3: not valid YAML: the indentation does not fit the lines above it"),
         (
             "server: *nowhere\n",
             "1:9: not valid YAML: found undefined alias; put quotes around a text that starts with *",
         ),
-        ("server: {}\n---\nserver: {}\n", "2:1: not valid YAML: but found another document"),
-        (b"server: {host: \xff}\n", "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff in position 15"),
-        ("server: {host: a}\n".encode("utf-16"), "1:1: not valid YAML: 'utf-8' codec can't decode byte 0xff"),
-        (b"server: {host: '\x00'}\n", "1:1: not valid YAML: unacceptable character #x0000"),
+        ("server: {}\n---\nserver: {}\n", "2:1: not valid YAML: a second document begins here; a file has one"),
+        (b"server: {host: \xff}\n", "1:16: not UTF-8: byte 0xff; save the file as UTF-8"),
+        ("server: {host: a}\n".encode("utf-16"), "1:1: not UTF-8: byte 0xff; save the file as UTF-8"),
+        (b"server: {host: '\x00'}\n", "1:17: not valid YAML: the character #x0000 is not allowed; remove it"),
         ("server: " + "[" * 5000 + "]" * 5000, "1:1: not valid YAML: "),
         ("- server\n", "1:1: the file must be a mapping of blocks"),
         ("server\n", "1:1: the file must be a mapping of blocks"),
@@ -283,7 +283,7 @@ def test_a_merge_adds_the_keys_that_are_not_given(read: Read) -> None:
     )  # fmt: skip
     routes = read(text).gateway.routes
     assert routes is not None
-    assert [(route.path, route.timeout) for route in routes] == [("/a", 5.0), ("/b", 5.0)]
+    assert [(route.path, route.timeout) for route in routes[:2]] == [("/a", 5.0), ("/b", 5.0)]
 
 
 @pytest.mark.parametrize(
@@ -483,7 +483,7 @@ def test_an_included_file_adds_its_routes_and_rules(read: Read) -> None:
         b__part__yaml="routes: [{path: /c, handler: health}]\n",
         a__part__yaml="routes: [{path: /b, handler: ready}]\nacl: {rules: [{deny: [view], playbooks: [b]}]}\n",
     )  # fmt: skip
-    assert [route.path for route in loaded.gateway.routes or ()] == ["/a", "/b", "/c"]
+    assert [route.path for route in loaded.gateway.routes or ()][:3] == ["/a", "/b", "/c"]
     assert [rule.playbooks for rule in loaded.gateway.acl.rules] == [("a",), ("b",)]
 
 
@@ -493,17 +493,16 @@ def test_an_included_rule_keeps_its_own_file_and_line(read: Read) -> None:
     assert (Path(place.file).name, place.line, place.column) == ("more.yaml", 3, 7)
 
 
-def test_routes_of_an_included_file_come_after_the_built_in_ones(read: Read) -> None:
+def test_routes_of_an_included_file_come_before_the_built_in_ones(read: Read) -> None:
     loaded = read("include: [more.yaml]\n", more__yaml="routes: [{path: /mine, handler: health}]\n")
     paths = [route.path for route in loaded.gateway.routes or ()]
-    assert (paths[0], paths[-1]) == ("/health", "/mine")
-    assert len(paths) > 2
+    assert paths[:2] == ["/mine", "/health"]
 
 
 def test_mistake_in_included_file_is_reported_with_that_file(read: Read) -> None:
     text = "acl: {rules: [{allow: [view], playbooks: [a]}]}\ninclude: [more.yaml]\n"
     lines = told(read, text, more__yaml="acl:\n  rules:\n    - {alow: [view], playbooks: [b]}\n")
-    assert lines == ['more.yaml:3:8: acl.rules[1].alow: unknown key (did you mean "allow"?)']
+    assert lines == ['more.yaml:3:8: acl.rules[0].alow: unknown key (did you mean "allow"?)']
 
 
 @pytest.mark.parametrize(
@@ -604,7 +603,7 @@ def test_an_upstream_from_the_environment_alone_gets_the_relayed_routes(read: Re
     ("name", "value", "problem"),
     [
         ("GATEWAY_PORT", "many", 'server.port: "many" is not a whole number'),
-        ("NOETL_TIMEOUT_SECS", "soon", 'upstreams.noetl.response_timeout: "soons" is not a duration'),
+        ("NOETL_TIMEOUT_SECS", "soon", 'upstreams.noetl.response_timeout: "soon" is not a number of seconds, such as 20'),
         ("LOG_LEVEL", "loud", 'logging.level: "loud" is not one of debug, info, warning, error'),
         ("CORS_ALLOWED_ORIGINS", "a.test", "cors.allowed_origins[0]: an origin is scheme://host"),
     ],
