@@ -11,8 +11,10 @@ from proxy import __version__
 from proxy.commands.audit import audit
 from proxy.commands.check import check
 from proxy.commands.dev import dev
+from proxy.commands.doctor import doctor
 from proxy.commands.explain import explain
 from proxy.commands.init import init
+from proxy.commands.reload import reload
 from proxy.commands.routes import routes
 from proxy.commands.schema import schema
 from proxy.commands.serve import serve
@@ -28,7 +30,7 @@ def cli() -> None:
     """An API gateway that puts a NoETL server on the internet with one YAML file."""
 
 
-for _command in (serve, check, routes, explain, sessions, audit, schema, init, dev):
+for _command in (serve, check, reload, doctor, routes, explain, sessions, audit, schema, init, dev):
     cli.add_command(_command)
 
 

@@ -174,6 +174,11 @@ class BadGateway(GatewayError):
     code = "UPSTREAM_UNAVAILABLE"
     default_text = "NoETL server unreachable"
 
+    def __init__(self, text: str | None = None, *, detail: str = "", cause: str = "invalid response") -> None:
+        """Make the error; `cause` says in a few words, without an address, why: for the readiness check."""
+        self.cause = cause
+        super().__init__(text, detail=detail)
+
 
 class Unavailable(GatewayError):
     """A limit on connections or waiting requests was reached, or a service that the response needs is unavailable."""

@@ -39,7 +39,7 @@ class Process:
         """Return the rate limit with these settings; its state is kept if a reload does not change the settings."""
         known = self.limiters.get(settings)
         if known is None:
-            known = self.limiters[settings] = RateLimit(RateLimiter(settings))
+            known = self.limiters[settings] = RateLimit(RateLimiter(settings), self.measures.metrics.rate_limited)
         return known
 
     def keep_limiters(self, wanted: Iterable[LimitSettings]) -> None:

@@ -12,10 +12,12 @@ from proxy.policy.ratelimit import LimitKey, RateLimiter, Rejection, address_key
 class RateLimit:
     """One rate limit. `needs_session`: it can be applied only when the user is known."""
 
-    __slots__ = ("_kind", "_limiter", "needs_session")
+    __slots__ = ("_kind", "_limiter", "_refused", "needs_session")
 
-    def __init__(self, limiter: RateLimiter) -> None:
+    def __init__(self, limiter: RateLimiter, refused: dict[str, int]) -> None:
+        """Apply `limiter`; `refused` counts the requests that were refused, by the name of their limit."""
         self._limiter = limiter
+        self._refused = refused
         self._kind = limiter.settings.key
         self.needs_session = self._kind in (LimitKey.SESSION, LimitKey.USER)
 
@@ -30,6 +32,8 @@ class RateLimit:
             key = route if self._kind is LimitKey.ROUTE else address_key(address)
         rejection = self._limiter.acquire(key, time.monotonic())
         if rejection is not None:
+            name = rejection.settings.name
+            self._refused[name] = self._refused.get(name, 0) + 1
             raise too_many_requests(rejection)
 
 

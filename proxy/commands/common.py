@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -41,19 +41,25 @@ class Failed(click.ClickException):
     exit_code = 2
 
 
-def load_configuration(config: FilePath) -> Compiled:
-    """Return the compiled configuration after its `acl.tests` ran; or print every mistake and exit with status 2."""
+def load_configuration(config: FilePath, options: Mapping[str, Any] | None = None) -> Compiled:
+    """Return the compiled configuration after its `acl.tests` ran; or print every mistake and exit with status 2.
+
+    `options` are those of `configuration_loader`.
+    """
     try:
-        return configuration_loader(config)()
+        return configuration_loader(config, options)()
     except ConfigError as error:
         exit_with(error.problems)
 
 
-def configuration_loader(config: FilePath) -> Callable[[], Compiled]:
-    """Return a function that does what `load_configuration` does, but raises ConfigError with every mistake."""
+def configuration_loader(config: FilePath, options: Mapping[str, Any] | None = None) -> Callable[[], Compiled]:
+    """Return a function that does what `load_configuration` does, but raises ConfigError with every mistake.
+
+    `options` are settings of `server` that were given on the command line.
+    """
 
     def load_and_test() -> Compiled:
-        compiled = compile_config(load(config, os.environ))
+        compiled = compile_config(load(config, os.environ, options))
         problems = [*failing_tests(compiled), *file_problems(compiled), *document_problems(compiled)]
         if problems:
             raise ConfigError(problems)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import click
 import httpx
+from click.core import ParameterSource
 
-from proxy.commands.common import load_configuration
+from proxy.commands.common import Failed, load_configuration
 from proxy.commands.init import example
 
 _START_SECONDS = 20.0
@@ -55,6 +56,9 @@ def dev(config: Path, port: int, auth0_port: int, noetl_port: int, dialect: str)
     }
     with tempfile.TemporaryDirectory(prefix="noetl-edge-dev-") as folder:
         if not config.exists():
+            given = click.get_current_context().get_parameter_source("config") is not ParameterSource.DEFAULT
+            if given:
+                raise Failed(f"{config} does not exist; leave --config out to use the shipped example")
             config = Path(folder) / "gateway.yaml"
             config.write_bytes(example())
         os.environ.update(environment)

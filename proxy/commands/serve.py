@@ -19,14 +19,16 @@ import click
 
 from proxy.commands.common import CONFIG, Failed, all_warnings, configuration_loader, load_configuration
 from proxy.config.compile import Compiled
+from proxy.config.diff import fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
 from proxy.observe import logs
 from proxy.server.aiohttp_release import UnknownAiohttp, check_aiohttp
 from proxy.server.certificate import CertificateError
 from proxy.server.file_watch import Changes
-from proxy.server.lifecycle import Running
+from proxy.server.lifecycle import Load, Running
 from proxy.server.shared_port import reserve_port
+from proxy.server.state_file import StateFile
 from proxy.server.supervisor import Supervisor, ready_note, worker_count
 from proxy.server.worker import run
 from proxy.sessions.store import StoreError
@@ -36,8 +38,10 @@ _OTHER_FILES = 100
 
 @click.command(epilog="Example: noetl-edge serve --config gateway.yaml --watch")
 @CONFIG
+@click.option("--host", help="Address to listen on, instead of server.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of server.port.")
 @click.option("--watch", is_flag=True, help="Reload when the files of the configuration change.")
-def serve(config: Path, watch: bool) -> None:
+def serve(config: Path, host: str | None, port: int | None, watch: bool) -> None:
     """Run the gateway until ctrl-C or SIGTERM; SIGHUP reloads the configuration.
 
     The configuration is checked first, with its acl.tests; if there is a mistake, the gateway does not start. A reload
@@ -47,15 +51,17 @@ def serve(config: Path, watch: bool) -> None:
         check_aiohttp()
     except UnknownAiohttp as error:
         raise Failed(str(error)) from None
-    compiled = load_configuration(config)
+    options = {"host": host, "port": port}
+    compiled = load_configuration(config, options)
     settings = compiled.loaded.gateway
     logs.configure(settings.logging.format, settings.logging.level)
     _log_configuration(compiled)
     raise_limit(compiled)
+    load = configuration_loader(config, options)
     if settings.server.workers == 1:
-        _serve_alone(compiled, config, watch)
+        _serve_alone(compiled, load, watch)
     else:
-        sys.exit(_supervise(compiled, config, watch))
+        sys.exit(_supervise(compiled, load, watch))
 
 
 def raise_limit(compiled: Compiled) -> None:
@@ -79,17 +85,20 @@ def files_needed(gateway: Gateway) -> int:
     return clients + min(upstreams, clients) + _OTHER_FILES
 
 
-def _serve_alone(compiled: Compiled, config: Path, watch: bool) -> None:
+def _serve_alone(compiled: Compiled, load: Load, watch: bool) -> None:
     log = logs.get_logger()
+
+    state = StateFile(compiled.loaded.file)
 
     def ready(host: str, port: int) -> None:
         log.info("gateway.listening", url=_url(compiled, host, port))
+        state.write(fingerprint(compiled.loaded.gateway))
 
-    with _failures_in_one_line(compiled):
-        run_loop(run(compiled, Running(configuration_loader(config), ready, watch=watch)))
+    with _failures_in_one_line(compiled), closing(state):
+        run_loop(run(compiled, Running(_logging_warnings(load), ready, watch=watch, report=state.write)))
 
 
-def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
+def _supervise(compiled: Compiled, load: Load, watch: bool) -> int:
     settings = compiled.loaded.gateway.server
     with _failures_in_one_line(compiled):
         held = reserve_port(settings.host, settings.port)
@@ -100,7 +109,7 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
             os.write(ready, ready_note(number))
 
         how = Running(
-            configuration_loader(config),
+            load,
             notify_supervisor,
             shared=True,
             port=port,
@@ -116,9 +125,12 @@ def _supervise(compiled: Compiled, config: Path, watch: bool) -> int:
             return failure.exit_code
         return 0
 
-    with closing(held), tempfile.TemporaryDirectory(prefix="noetl-edge-") as metrics:
+    state = StateFile(compiled.loaded.file)
+    with closing(held), closing(state), tempfile.TemporaryDirectory(prefix="noetl-edge-") as metrics:
         changed = _changed(compiled) if watch else None
-        supervisor = Supervisor(compiled, configuration_loader(config), work, changed, Path(metrics))
+        state.write(fingerprint(compiled.loaded.gateway))
+        watched = _logging_warnings(load)
+        supervisor = Supervisor(compiled, watched, work, changed, Path(metrics), state.write)
         return supervisor.run(worker_count(compiled), _url(compiled, host, port))
 
 
@@ -164,8 +176,23 @@ def _log_configuration(compiled: Compiled) -> None:
     log = logs.get_logger()
     if compiled.loaded.overrides:
         log.info("config.environment", overrides=list(compiled.loaded.overrides))
+    _log_warnings(compiled)
+
+
+def _log_warnings(compiled: Compiled) -> None:
     for warning in all_warnings(compiled):
-        log.warning("config.warning", place=str(warning.place), key=warning.key, text=warning.text)
+        logs.get_logger().warning("config.warning", place=str(warning.place), key=warning.key, text=warning.text)
+
+
+def _logging_warnings(load: Load) -> Load:
+    """Return what loads the configuration again, and logs its warnings as the start does."""
+
+    def load_and_log() -> Compiled:
+        compiled = load()
+        _log_warnings(compiled)
+        return compiled
+
+    return load_and_log
 
 
 def run_loop(main: Coroutine[Any, Any, None]) -> None:

@@ -82,6 +82,14 @@ def apply_environment(document: Document, environ: Mapping[str, str]) -> tuple[s
     return tuple(applied)
 
 
+def apply_options(document: Document, options: Mapping[str, Any]) -> None:
+    """Put settings of `server` that were given on the command line into the document."""
+    for name, value in options.items():
+        path: Path = ("server", name)
+        if value is not None and _put(document.data, path, value):
+            document.override(path, Place(f"option --{name}"))
+
+
 def _of_upstream(path: Path, data: Mapping[str, Any]) -> Path:
     """Return a path of the upstream called `noetl` as one of the upstream of kind `noetl`."""
     names = noetl_upstreams(data.get("upstreams")) or [NOETL]

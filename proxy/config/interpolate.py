@@ -11,6 +11,8 @@ from proxy.http.secret_names import is_secret_name
 
 _TOKEN = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+FROM_FILE = "file "
+"""The source of a value that is the content of a file begins with this."""
 _MAX_FILE = 1024 * 1024
 
 
@@ -64,7 +66,7 @@ def _value(reference: str, environ: Mapping[str, str], folder: Path) -> tuple[st
     """Return the value of a reference and its source, which is empty for a default."""
     if reference.startswith("file:"):
         path = folder / reference.removeprefix("file:")
-        return _file(path), f"file {path}"
+        return _file(path), f"{FROM_FILE}{path}"
     name, has_default, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
         raise InterpolationError("a reference must be ${NAME}, ${NAME:-default} or ${file:PATH}")

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from proxy.config.builtin import BUILTIN_LIMITS, builtin_routes
 from proxy.config.checks import cross_checks
-from proxy.config.environment import apply_environment, block_of
+from proxy.config.environment import apply_environment, apply_options, block_of
+from proxy.config.files import matching_files
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, key_of_unknown, suggest
@@ -40,8 +41,17 @@ class Loaded:
     overrides: tuple[str, ...]
 
 
-def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
-    """Read and check a file. Raises ConfigError with every problem."""
+def load(file: FilePath, environ: Mapping[str, str], options: Mapping[str, Any] | None = None) -> Loaded:
+    """Read and check a file.
+
+    Args:
+        file: the configuration file.
+        environ: the environment variables.
+        options: settings of `server` that were given on the command line.
+
+    Raises:
+        ConfigError: with every problem.
+    """
     document = _read(file, environ)
     if document.problems and not document.data:
         raise ConfigError(hide_secrets(document.secrets, document.problems))
@@ -50,6 +60,7 @@ def load(file: FilePath, environ: Mapping[str, str]) -> Loaded:
         raise ConfigError([Problem(Place(str(file), 1, 1), "", foreign)])
     _include(document, file, environ)
     overrides = apply_environment(document, environ)
+    apply_options(document, options or {})
     _add_builtin_routes(document)
     problems = list(document.problems)
     gateway = _validate(document, problems)
@@ -96,23 +107,19 @@ def _include(document: Document, file: FilePath, environ: Mapping[str, str]) -> 
     wanted = document.data.get("include") or []
     if not isinstance(wanted, list):
         return
-    for index, pattern in enumerate(wanted):
-        if not isinstance(pattern, str):
-            continue
-        try:
-            found = sorted(path for path in file.parent.glob(pattern) if not path.is_dir())
-        except (ValueError, NotImplementedError):
-            found = []
-        if not found:
-            place = document.place(("include", index))
-            document.problems.append(Problem(place, f"include[{index}]", f'no file matches "{pattern}"'))
-        for part in found:
-            _merge(document, _read(part, environ))
+    patterns = [pattern for pattern in wanted if isinstance(pattern, str)]
+    for pattern in patterns:
+        if not matching_files(file.parent, [pattern]):
+            path: Path = ("include", wanted.index(pattern))
+            document.problems.append(document.problem(path, f'no file matches "{pattern}"'))
+    for part in matching_files(file.parent, patterns):
+        _merge(document, _read(part, environ))
 
 
 def _merge(document: Document, part: Document) -> None:
     document.problems += part.problems
     document.secrets |= part.secrets
+    document.files |= part.files
     data = part.data or {}
     if not isinstance(data, dict):
         document.problems.append(Problem(part.place(()), "", "an included file may contain routes and acl.rules only"))

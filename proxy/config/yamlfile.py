@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from proxy.config.interpolate import InterpolationError, interpolate
+from proxy.config.interpolate import FROM_FILE, InterpolationError, interpolate
 from proxy.config.problems import Path, Place, Problem, key_of, key_of_unknown
 from proxy.config.types import FromEnvironment, SecretFromEnvironment
 from proxy.config.yaml_errors import encoding_problem, other_problem, syntax_problem
@@ -40,6 +40,7 @@ class Document:
         remaining: for a list that lost invalid entries, the indexes in the file of the others.
         removed: the paths of the invalid entries.
         secrets: the values that no text may show.
+        files: the files whose content is a value, by `${file:PATH}`.
         indexes: the index that an entry has in the included file that it comes from.
     """
 
@@ -53,6 +54,7 @@ class Document:
     removed: set[Path] = field(default_factory=set)
     secrets: set[str] = field(default_factory=set, repr=False)
     indexes: dict[Path, int] = field(default_factory=dict)
+    files: set[FilePath] = field(default_factory=set)
 
     def is_in_file(self, path: Path) -> bool:
         """Return True if a value is in a file; False if it is built in or from the environment."""
@@ -194,6 +196,7 @@ class _Reader:
                 self._out.interpolated.add(path)
                 return None
             self._out.secrets |= secrets
+            self._out.files |= {FilePath(s.removeprefix(FROM_FILE)) for s in sources if s.startswith(FROM_FILE)}
             if used:
                 self._out.interpolated.add(path)
                 self._out.sources[path] = sources

@@ -256,7 +256,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         if state.again_after_fault(fault.kind, endpoint):
             self._ask(state)
         else:
-            self._resume(error_of(fault, client.name, client.pool.settings.response_timeout))
+            self._resume(error_of(fault, client, client.pool.settings.response_timeout))
 
     # The response
 

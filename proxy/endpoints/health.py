@@ -36,9 +36,9 @@ class OpsHandlers:
 
     async def ready(self, context: RequestContext) -> Response:
         names = list(self.upstreams)
-        probes = (self.upstreams[name].reachable("/api/health", _PROBE_SECONDS) for name in names)
-        answers = await asyncio.gather(*probes, *(keys.warm() for keys in self.key_sets.values()))
-        upstreams = {name: "ok" if up else "unreachable" for name, up in zip(names, answers, strict=False)}
+        probes = (self.upstreams[name].failure("/api/health", _PROBE_SECONDS) for name in names)
+        failures = await asyncio.gather(*probes, *(keys.warm() for keys in self.key_sets.values()))
+        upstreams = {n: f"unreachable: {why}" if why else "ok" for n, why in zip(names, failures, strict=False)}
         try:
             await self.store.check()
             sessions = "ok"
@@ -58,7 +58,8 @@ class OpsHandlers:
     async def contract(self, context: RequestContext) -> Response:
         gateway = self.compiled.loaded.gateway
         application = gateway.auth.application
-        domain = application.domain or gateway.auth.default_tenant or ""
+        tenants = gateway.auth.tenants
+        domain = application.domain or gateway.auth.default_tenant or (tenants[0].domain if len(tenants) == 1 else "")
         auth0 = {
             "domain": domain,
             "client_id": application.client_id,

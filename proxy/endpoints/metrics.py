@@ -16,6 +16,7 @@ from proxy.exchange import RequestContext
 from proxy.http.response import NO_STORE, Response
 from proxy.observe.exposition import CONTENT_TYPE, MetricsFolder, exposition
 from proxy.observe.metrics import Collected, Metrics, add
+from proxy.observe.process import measure_process
 from proxy.relay.event_streams import Drain
 from proxy.sessions.store import SessionStore, StoreError
 from proxy.upstream.circuit_breaker import CircuitState
@@ -51,6 +52,7 @@ class Measures:
             add(out, "noetl_gateway_sessions", (), gateway.store.count())
         add(out, "noetl_gateway_draining", (), int(gateway.drain.started))
         add(out, "noetl_gateway_event_streams", (), gateway.drain.streams)
+        measure_process(out)
         for source in self.sources:
             source(out)
         return out

@@ -66,8 +66,8 @@ class Info(Protocol):
 
 async def health(_: Any, info: Info) -> str:
     context = info.context
-    reachable = await context.api.client.reachable("/api/health", 5.0)
-    return "ok" if reachable else "upstream unreachable"
+    failure = await context.api.client.failure("/api/health", 5.0)
+    return "upstream unreachable" if failure else "ok"
 
 
 def version(_: Any, info: Info) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.config.files import matching_files
 from proxy.config.problems import ConfigError, Place, Problem
 from proxy.graphql.documents import Documents, Invalid, Operation
 from proxy.graphql.http import PREFIX, hash_of
@@ -20,7 +21,7 @@ KINDS = ("*.graphql", "*.json")
 
 def trusted_files(folder: Path) -> list[Path]:
     """Return the files in a folder and its subfolders that can contain trusted documents."""
-    return sorted(path for kind in KINDS for path in folder.rglob(kind) if path.is_file())
+    return sorted(path for path in matching_files(folder, [f"**/{kind}" for kind in KINDS]) if path.is_file())
 
 
 @dataclass(slots=True)

@@ -141,6 +141,11 @@ class KeySet:
             return "ok"
         return "stale" if age < self.settings.lifetime + self.settings.stale_for else "unavailable"
 
+    @property
+    def problem(self) -> str:
+        """Why the last fetch failed, for the log."""
+        return self._problem
+
     async def warm(self) -> None:
         """Fetch the set if it is missing or expired, unless that was tried within the cooldown."""
         if self._age() >= self.settings.lifetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 _FLUSH_AFTER = 0.2
 _MAX_PARTS = 1000
@@ -51,29 +51,37 @@ class Sink(Protocol):
         """Flush what was written."""
 
 
-class ConsoleAccessLog:
-    """An access log of readable lines, written at once."""
+_COLOURS = {2: "32", 3: "36", 4: "33", 5: "31"}
+"""By the first digit of a status: green, cyan, yellow, red (ECMA-48, 8.3.117)."""
 
-    def __init__(self, logger: Any) -> None:
-        self._logger = logger
+
+class ConsoleAccessLog:
+    """An access log for people: `12:30:01 GET /noetl/health 200 2.4ms user=1 ip=127.0.0.1 id=…`, written at once."""
+
+    def __init__(self, stream: Sink, *, coloured: bool = False) -> None:
+        self._stream = stream
+        self._coloured = coloured
 
     def write(self, line: AccessLine) -> None:
-        self._logger.info(
-            "request",
-            method=line.method,
-            path=line.path,
-            route=line.route,
-            status=line.status,
-            ms=round(line.ms, 2),
-            upstream_ms=round(line.upstream_ms, 2),
-            user_id=line.user_id,
-            ip=line.ip,
-            request_id=line.request_id,
-            **({"detail": line.detail} if line.detail else {}),
-        )
+        status = str(line.status)
+        if self._coloured:
+            status = f"\x1b[{_COLOURS.get(line.status // 100, '0')}m{status}\x1b[0m"
+        user = "" if line.user_id is None else f" user={line.user_id}"
+        upstream = f" upstream={line.upstream_ms:.1f}ms" if line.upstream_ms else ""
+        detail = f" {_printable(line.detail)}" if line.detail else ""
+        now = time.strftime("%H:%M:%S", time.gmtime())
+        request = f"{line.method} {_printable(line.path)}"
+        ending = f"{user} ip={line.ip} id={line.request_id}{detail}"
+        self._stream.write(f"{now} {request} {status} {line.ms:.1f}ms{upstream}{ending}\n")
+        self._stream.flush()
 
     def flush(self) -> None:
         """Return: nothing is collected."""
+
+
+def _printable(text: str) -> str:
+    """Return a text without control characters, which could forge a line."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 class JsonAccessLog:

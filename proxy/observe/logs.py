@@ -89,7 +89,8 @@ def access_log(*, enabled: bool) -> AccessLog:
     """Return the access log, in the format that `configure` has set."""
     if not enabled or _form["level"] > logging.INFO:
         return NoAccessLog()
-    return JsonAccessLog(ErrorIgnoringStream(sys.stderr)) if _form["json"] else ConsoleAccessLog(get_logger())
+    stream = ErrorIgnoringStream(sys.stderr)
+    return JsonAccessLog(stream) if _form["json"] else ConsoleAccessLog(stream, coloured=sys.stderr.isatty())
 
 
 def get_logger() -> Any:

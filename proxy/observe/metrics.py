@@ -92,6 +92,16 @@ FAMILIES: dict[str, Family] = {
     "noetl_gateway_config_last_reload_successful": Family(
         "gauge", "1 if the last reload succeeded, or if there was none.", summed=False
     ),
+    "noetl_gateway_config_reloads": Family("counter", "Reloads, by outcome.", ("outcome",), summed=False),
+    "noetl_gateway_rate_limited": Family("counter", "Requests over a rate limit, by the limit's name.", ("limit",)),
+    "noetl_gateway_certificate_expiry_timestamp_seconds": Family(
+        "gauge", "Time at which the server's certificate expires.", summed=False
+    ),
+    "process_cpu_seconds": Family("counter", "User and system processor time.", summed=False),
+    "process_resident_memory_bytes": Family("gauge", "Resident memory.", summed=False),
+    "process_open_fds": Family("gauge", "Open file descriptors.", summed=False),
+    "process_max_fds": Family("gauge", "Maximum number of open file descriptors.", summed=False),
+    "process_start_time_seconds": Family("gauge", "Start time of the process.", summed=False),
     "noetl_gateway_build_info": Family("gauge", "Version of the program.", ("version", "python", "aiohttp")),
 }
 
@@ -157,6 +167,7 @@ class Metrics:
         self.logins = dict.fromkeys(LOGINS, 0)
         self.session_checks = dict.fromkeys(SESSION_CHECKS, 0)
         self.decisions = dict.fromkeys(DECISIONS, 0)
+        self.rate_limited: dict[str, int] = {}
         self._kept: Collected = {}
 
     def observe(self, line: AccessLine) -> None:
@@ -210,4 +221,5 @@ class Metrics:
             "noetl_gateway_login": self.logins,
             "noetl_gateway_session_check": self.session_checks,
             "noetl_gateway_authz": self.decisions,
+            "noetl_gateway_rate_limited": self.rate_limited,
         }

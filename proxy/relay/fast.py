@@ -288,7 +288,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             self._hand_over(Handover(self, self._authorized, state))
             return
         self.upstream_seconds += time.perf_counter() - self._sent_at
-        error = error_of(fault, upstream.name, self.route.timeout)
+        error = error_of(fault, upstream, self.route.timeout)
         self.completion.fail(self, error)
 
     def _hand_over(self, handover: Handover) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from proxy.config.model import Server, Tls
 from proxy.observe.logs import get_logger
 from proxy.server.file_watch import State, state_of
-from proxy.server.pem_files import pem_problems
+from proxy.server.pem_files import expiry_of, pem_problems
 
 _EVERY = 5.0
 
@@ -30,6 +30,8 @@ class Certificate:
         self.context.set_alpn_protocols(["http/1.1"])
         self.files: tuple[Path, Path] = (folder / block.certificate, folder / block.key)
         self._state: State = {}
+        self.expires_at = 0.0
+        """When the certificate in use expires, in seconds since 1970."""
         self._load(self.files)
 
     @classmethod
@@ -61,7 +63,7 @@ class Certificate:
         except (OSError, ssl.SSLError, ValueError) as error:
             text = f"server.tls: {files[0]} and {files[1]} are not a certificate with its key"
             raise CertificateError(f"{text} ({getattr(error, 'reason', None) or error})") from None
-        self.files, self._state = files, state
+        self.files, self._state, self.expires_at = files, state, expiry_of(files[0])
 
     async def watch(self) -> None:
         """Load the files again whenever they change, until cancelled."""

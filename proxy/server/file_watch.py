@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from proxy.config.files import matching_files
 from proxy.config.load import Loaded
 from proxy.graphql.trusted import trusted_files
 
@@ -12,12 +13,13 @@ State = dict[Path, tuple[int, int, int]]
 
 
 def files_of(loaded: Loaded) -> tuple[Path, ...]:
-    """Return the file of a configuration, the files that match its `include`, and its trusted documents."""
-    folder = loaded.file.parent
-    included = (path for pattern in loaded.gateway.include for path in folder.glob(pattern))
-    trusted = loaded.gateway.graphql.trusted_documents
+    """Return the file of a configuration, and all files that a reload would read, but for the server's certificate."""
+    folder, gateway = loaded.file.parent, loaded.gateway
+    trusted = gateway.graphql.trusted_documents
     documents = trusted_files(folder / trusted) if trusted is not None else ()
-    return (loaded.file, *sorted(included), *documents)
+    authorities = (folder / up.tls.ca for up in gateway.upstreams.values() if up.tls is not None and up.tls.ca)
+    values = sorted(loaded.document.files)
+    return (loaded.file, *matching_files(folder, gateway.include), *documents, *authorities, *values)
 
 
 def state_of(files: Iterable[Path]) -> State:

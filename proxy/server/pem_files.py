@@ -34,6 +34,11 @@ def pem_problems(certificate: Path, key: Path) -> Iterator[tuple[str, str]]:
         yield "key", f"{key} does not belong to the certificate in {certificate}"
 
 
+def expiry_of(certificate: Path) -> float:
+    """Return when the first certificate of a file expires, in seconds since 1970. Raises OSError or ValueError."""
+    return x509.load_pem_x509_certificates(_read(certificate))[0].not_valid_after_utc.timestamp()
+
+
 def _read(file: Path) -> bytes:
     with file.open("rb") as opened:
         return opened.read(_MAX_FILE)

@@ -21,9 +21,11 @@ from proxy.config.compile import Compiled
 from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError
+from proxy.config.replace import check_replacement
 from proxy.observe.exposition import SUPERVISOR, MetricsFolder
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected
+from proxy.server.lifecycle import Report, log_rejection, no_report
 from proxy.server.worker import FORWARDED, STOP_NOW
 
 _FIRST_BACKOFF = 0.1
@@ -83,6 +85,7 @@ class Supervisor:
         serve: runs a worker in its process.
         changed: returns True if the files of the configuration have changed; None: do not watch them.
         metrics: the folder with the metrics of the workers; None: do not share them.
+        report: receives the result of each reload.
         slots: the workers.
     """
 
@@ -91,6 +94,7 @@ class Supervisor:
     serve: Serve
     changed: Callable[[Compiled], bool] | None = None
     metrics: Path | None = None
+    report: Report = no_report
     slots: list[Slot] = field(default_factory=list)
     _stopping: bool = False
     _status: int = 0
@@ -233,26 +237,28 @@ class Supervisor:
 
     def _reload(self) -> None:
         """Load the new configuration, and send the reload to the workers only if it is valid."""
-        log = get_logger()
         try:
             compiled = self.load()
+            check_replacement(self.compiled.loaded, compiled.loaded)
         except ConfigError as error:
-            self._publish_reload(0)
-            for problem in error.problems:
-                log.error("reload.problem", problem=str(problem))
-            log.error("reload.rejected", problems=len(error.problems), still=fingerprint(self._gateway()))
+            self._reject(tuple(map(str, error.problems)))
             return
         except Exception as error:  # its text may contain a value of the configuration
-            self._publish_reload(0)
-            log.error("reload.rejected", reason=place_of(error), still=fingerprint(self._gateway()))
+            self._reject(reason=place_of(error))
             return
-        changed = differences(self._gateway(), compiled.loaded.gateway)
+        changed = list(differences(self._gateway(), compiled.loaded.gateway)) or "nothing"
         self.compiled = compiled
         configure(self._gateway().logging.format, self._gateway().logging.level)
-        log.info("reload.checked", config=fingerprint(self._gateway()), changed=list(changed))
+        get_logger().info("reload.checked", config=fingerprint(self._gateway()), changed=changed)
         self._publish_reload(1)
         self.resize(worker_count(compiled))
         self.signal_workers(signal.SIGHUP)
+        self.report(fingerprint(self._gateway()), ())
+
+    def _reject(self, problems: tuple[str, ...] = (), reason: str = "") -> None:
+        self._publish_reload(0)
+        still = fingerprint(self._gateway())
+        self.report(still, log_rejection(still, problems, reason))
 
     def _publish_reload(self, succeeded: int) -> None:
         """Write the result of a reload to the folder of the metrics, because workers do not see a rejected reload."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from proxy.config.model_upstreams import Upstream
+from proxy.config.model_upstreams import Upstream, noetl_upstreams
 from proxy.upstream.balance import Balance, Balancer, Endpoint
 from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitBreakerSettings
 from proxy.upstream.client import UpstreamClient
@@ -28,7 +28,9 @@ def make_upstream(name: str, block: Upstream, folder: Path) -> UpstreamClient:
     alone = len(block.urls) == 1
     endpoints = tuple(_endpoint(url.rstrip("/"), block, folder, alone=alone) for url in block.urls)
     hash_on = block.hash_on or ("execution_id" if block.balance == "consistent_hash" else None)
-    client = UpstreamClient(name, Balancer(endpoints, Balance(block.balance), hash_on), _retries(block), _health(block))
+    balancer = Balancer(endpoints, Balance(block.balance), hash_on)
+    title = "NoETL server" if noetl_upstreams({name: block}) else f"Upstream {name}"
+    client = UpstreamClient(name, balancer, _retries(block), _health(block), title)
     client.made_of = made_of(block, folder)
     return client
 

@@ -98,6 +98,7 @@ class UpstreamClient:
         balancer: the balancer of its urls.
         retries: the rules for retries.
         health: the settings of the health checks; None: no health checks.
+        title: what errors call it.
     """
 
     def __init__(
@@ -106,8 +107,10 @@ class UpstreamClient:
         balancer: Balancer,
         retries: RetryPolicy = NO_RETRIES,
         health: HealthSettings | None = None,
+        title: str = "NoETL server",
     ) -> None:
         self.name = name
+        self.title = title
         self.made_of: object = None
         self.tracing: Tracing | None = None
         self.balancer = balancer
@@ -170,7 +173,7 @@ class UpstreamClient:
                 raise Unavailable(retry_after=1, detail=f"upstream {self.name}: {error}") from None
             except Fault as fault:
                 if not state.again_after_fault(fault.kind, endpoint):
-                    raise error_of(fault, self.name, seconds) from None
+                    raise error_of(fault, self, seconds) from None
                 continue
             response, connection, sending = begun
             if not state.again_after_status(response.status, endpoint):
@@ -240,16 +243,25 @@ class UpstreamClient:
             return f"no response within {self._probe_seconds:g} s"
         return "" if response.status < 400 else f"status {response.status}"
 
-    async def reachable(self, path: str, timeout: float) -> bool:
-        """Return True if the upstream responds to this path with a status below 500 within `timeout` seconds."""
+    async def failure(self, path: str, timeout: float) -> str:
+        """Return why the upstream does not respond to this path with a status below 500; an empty text if it does.
+
+        Args:
+            path: the path.
+            timeout: the maximum time, in seconds.
+        """
         try:
             async with (
                 asyncio.timeout(timeout),
                 self.request(OutgoingRequest("GET", path, b""), timeout=timeout) as got,
             ):
-                return got.status < 500
-        except (BadGateway, GatewayTimeout, Unavailable, TimeoutError):
-            return False
+                return "" if got.status < 500 else f"status {got.status}"
+        except BadGateway as error:
+            return error.cause
+        except (GatewayTimeout, TimeoutError):
+            return f"no response within {timeout:g} s"
+        except Unavailable:
+            return "no connection is free, or its circuit is open"
 
     async def close(self) -> None:
         """Stop the health checks and close the connections."""
@@ -292,11 +304,13 @@ async def _send(
         connection.abandon(response)
 
 
-def error_of(fault: Fault, name: str, seconds: float) -> GatewayError:
+def error_of(fault: Fault, client: UpstreamClient, seconds: float) -> GatewayError:
     """Return the client's error for a fault of an upstream; only its `detail`, for the log, describes the fault."""
     if fault.kind is FaultKind.HEAD_TIMEOUT:
-        return GatewayTimeout(detail=f"upstream {name}: no response within {seconds:g} s")
-    return BadGateway(detail=f"upstream {name}: {fault.kind}: {fault}")
+        detail = f"upstream {client.name}: no response within {seconds:g} s"
+        return GatewayTimeout(f"{client.title} did not answer in time", detail=detail)
+    detail = f"upstream {client.name}: {fault.kind}: {fault}"
+    return BadGateway(f"{client.title} unreachable", detail=detail, cause=fault.cause)
 
 
 class Stopwatch:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from proxy.upstream.causes import cause_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import KnownHeads
 from proxy.upstream.receiver import Fault, FaultKind
@@ -187,9 +188,10 @@ class Pool:
                     lambda: connection, self.host, self.port, ssl=self._tls, server_hostname=self._server_name
                 )
         except TimeoutError:
-            raise self._unreachable(connection, f"no connection within {self.settings.connect_timeout:g} s") from None
+            text = f"no connection within {self.settings.connect_timeout:g} s"
+            raise self._unreachable(connection, text, "no connection in time") from None
         except OSError as error:
-            raise self._unreachable(connection, f"{type(error).__name__}: {error}") from None
+            raise self._unreachable(connection, f"{type(error).__name__}: {error}", cause_of(error)) from None
         except BaseException:
             connection.close()
             self._forget(connection)
@@ -199,10 +201,10 @@ class Pool:
         self._open.add(connection)
         return connection
 
-    def _unreachable(self, connection: UpstreamConnection, text: str) -> Fault:
+    def _unreachable(self, connection: UpstreamConnection, text: str, cause: str = "") -> Fault:
         self._forget(connection)
         self.faulted(FaultKind.CONNECT)
-        return Fault(FaultKind.CONNECT, text)
+        return Fault(FaultKind.CONNECT, text, cause)
 
     def _forget(self, connection: UpstreamConnection) -> None:
         self._open.discard(connection)

@@ -19,11 +19,27 @@ class FaultKind(StrEnum):
     IDLE_TIMEOUT = "idle"
 
 
-class Fault(Exception):
-    """An upstream failed. `kind` says how far the exchange had come; the text is for the log."""
+_CAUSES = {
+    FaultKind.CONNECT: "no connection",
+    FaultKind.STALE: "connection closed",
+    FaultKind.RESET: "connection closed",
+    FaultKind.HEAD_TIMEOUT: "no response in time",
+    FaultKind.GARBAGE: "invalid response",
+    FaultKind.BROKEN: "incomplete response",
+    FaultKind.IDLE_TIMEOUT: "incomplete response",
+}
 
-    def __init__(self, kind: FaultKind, text: str) -> None:
+
+class Fault(Exception):
+    """An upstream failed.
+
+    `kind` says how far the exchange had come; the text is for the log; `cause` says in a few words, without an address,
+    what happened.
+    """
+
+    def __init__(self, kind: FaultKind, text: str, cause: str = "") -> None:
         self.kind = kind
+        self.cause = cause or _CAUSES[kind]
         super().__init__(text)
 
 

@@ -20,7 +20,7 @@ from proxy.config.load import load
 from proxy.http.credentials import key_of
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.server.dispatcher import Dispatcher
-from proxy.server.worker import Serving
+from proxy.server.serving import Serving
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, SessionStore, new_session, new_token
 from tests.secretsearch import RUN

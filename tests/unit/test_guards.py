@@ -63,7 +63,7 @@ def head(*lines: str, method: str = "GET", address: str = "198.51.100.7", scheme
 
 
 def limit(key: LimitKey) -> RateLimit:
-    return RateLimit(RateLimiter(LimitSettings("api", requests=1, period=3600.0, burst=1, key=key)))
+    return RateLimit(RateLimiter(LimitSettings("api", requests=1, period=3600.0, burst=1, key=key)), {})
 
 
 SIGNED_IN = f"authorization: Bearer {TOKEN}"

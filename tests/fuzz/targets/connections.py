@@ -23,7 +23,7 @@ from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.http.credentials import key_of
 from proxy.server.connection import ClientConnection
-from proxy.server.worker import Serving
+from proxy.server.serving import Serving
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import Identity, new_session, new_token
 from tests.attack import smuggling, test_paths, ways

@@ -184,7 +184,7 @@ def test_routes_prints_the_table_in_force(shell: Shell) -> None:
 
 
 def test_routes_tells_which_route_matches_and_why_not_the_others(shell: Shell) -> None:
-    route = '{path: /noetl/catalog/list, upstream: noetl, rewrite: /api/catalog/list, methods: [POST]}'
+    route = "{path: /noetl/catalog/list, upstream: noetl, rewrite: /api/catalog/list, methods: [POST]}"
     Path("gateway.yaml").write_text(f"{GOOD}routes: [{route}]\n")
     status, out, _ = shell("routes", "POST", "/noetl/catalog/list")
     assert status == 0

@@ -72,7 +72,10 @@ def networks_of_metrics(compiled: Compiled) -> list[str]:
         ("metrics: {allow_from: [10.0.9.0/24]}\n", ["10.0.9.0/24"]),
         ("metrics: {allow_from: [10.0.9.0/24]}\ninclude: [more.yaml]\n", ["10.0.9.0/24"]),
         ("routes: [{path: /metrics, handler: metrics}]\n", []),
-        ("routes: [{path: /m, handler: metrics, allow_from: [10.0.0.0/8]}]\n", ["10.0.0.0/8", "127.0.0.0/8", "::1/128"]),
+        (
+            "routes: [{path: /m, handler: metrics, allow_from: [10.0.0.0/8]}]\n",
+            ["10.0.0.0/8", "127.0.0.0/8", "::1/128"],
+        ),
     ],
     ids=["by default", "given", "given, with more routes", "own route", "own route with networks"],
 )

@@ -603,7 +603,11 @@ def test_an_upstream_from_the_environment_alone_gets_the_relayed_routes(read: Re
     ("name", "value", "problem"),
     [
         ("GATEWAY_PORT", "many", 'server.port: "many" is not a whole number'),
-        ("NOETL_TIMEOUT_SECS", "soon", 'upstreams.noetl.response_timeout: "soon" is not a number of seconds, such as 20'),
+        (
+            "NOETL_TIMEOUT_SECS",
+            "soon",
+            'upstreams.noetl.response_timeout: "soon" is not a number of seconds, such as 20',
+        ),
         ("LOG_LEVEL", "loud", 'logging.level: "loud" is not one of debug, info, warning, error'),
         ("CORS_ALLOWED_ORIGINS", "a.test", "cors.allowed_origins[0]: an origin is scheme://host"),
     ],
