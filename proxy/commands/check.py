@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from proxy.commands.common import CONFIG, all_warnings, load_configuration
-from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
 from proxy.config.model import Gateway
 from proxy.graphql.build import check_trusted
+from proxy.http.origin import is_loopback
 
 
 @click.command(epilog="Example: noetl-edge check --config gateway.yaml")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import Gateway
 from proxy.config.model_acl import RoleBlock
 from proxy.config.problems import Path, Problem, key_of
+from proxy.http.origin import is_loopback
 from proxy.http.secret_names import is_secret_name
 from proxy.http.target import normalise_path
 from proxy.policy.acl import Action, Rule
@@ -163,6 +163,7 @@ def _covers(wide: Rule, narrow: Rule) -> bool:
         narrow.actions <= wide.actions
         and (not wide.roles or (bool(narrow.roles) and narrow.roles <= wide.roles))
         and (not wide.emails or (_texts(narrow.emails) <= _texts(wide.emails) and bool(narrow.emails)))
+        and (not wide.tenants or (bool(narrow.tenants) and narrow.tenants <= wide.tenants))
         and (not wide.claims or set(map(str, wide.claims)) <= set(map(str, narrow.claims)))
         and (not wide.methods or (bool(narrow.methods) and narrow.methods <= wide.methods))
         and bool(wide.playbooks) == bool(narrow.playbooks)

@@ -11,14 +11,31 @@ from proxy.config.later import Later
 from proxy.config.types import Duration, Flag, Integer, ListOf, Number, Text, Texts
 
 
+class TenantTls(Block):
+    ca: Text | None = Field(None, description="PEM file with the trusted authorities; those of the system if not set.")
+
+
 class Tenant(Block):
     domain: Text = Field(description="Domain that a client sends as `auth0_domain`.")
-    issuer: Text | None = Field(None, description="The `iss` claim of its tokens; `https://DOMAIN/` if not set.")
-    jwks_url: Text | None = Field(None, description="URL of its key set; `ISSUER.well-known/jwks.json` if not set.")
+    issuer: Text | None = Field(
+        None,
+        description="The `iss` claim of its tokens, with or without a slash at the end; `https://DOMAIN/` if not set.",
+    )
+    jwks_url: Text | None = Field(
+        None,
+        description="URL of its key set. If not set, the `jwks_uri` in ISSUER/.well-known/openid-configuration, or "
+        "ISSUER/.well-known/jwks.json if there is none.",
+    )
     audience: Texts = Field(min_length=1, description="Accepted `aud` values: client ids or API identifiers.")
     algorithms: Texts = Field(("RS256",), min_length=1, description="Accepted asymmetric signature algorithms.")
     roles_claim: Text | None = Field(None, description="Name of the claim with roles.")
-    require_verified_email: Flag = Field(False, description="Reject tokens without `email_verified: true`.")
+    email_verified: Literal["required", "assumed"] = Field(
+        "required",
+        description="`required`: the e-mail address counts for roles and rules, and is sent upstream, only if the "
+        "token says `email_verified: true`. `assumed`: always; for providers that do not send this claim and verify "
+        "every address.",
+    )
+    tls: TenantTls | None = Field(None, description="How to verify the certificate of the server with the key set.")
     leeway: Duration = Field(30.0, le=300, description="Accepted difference between clocks, at most 5m.")
 
 
