@@ -19,6 +19,7 @@ from proxy.commands.routes import routes
 from proxy.commands.schema import schema
 from proxy.commands.serve import serve
 from proxy.commands.sessions import sessions
+from proxy.commands.token import token
 
 
 @click.group(
@@ -30,7 +31,7 @@ def cli() -> None:
     """An API gateway that puts a NoETL server on the internet with one YAML file."""
 
 
-for _command in (serve, check, reload, doctor, routes, explain, sessions, audit, schema, init, dev):
+for _command in (serve, check, reload, doctor, routes, explain, token, sessions, audit, schema, init, dev):
     cli.add_command(_command)
 
 

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.config.model import HeaderEdit, Server
-from proxy.config.model_identity import Tenant
 from proxy.config.model_upstreams import Upstream, noetl_upstreams
 from proxy.endpoints.auth import AuthHandlers
 from proxy.endpoints.backchannel_logout import BackchannelLogout
@@ -30,10 +27,9 @@ from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
 from proxy.http.location import Locations, Mount
 from proxy.http.origin import read_origin
 from proxy.http.response import SECURITY
-from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.principal import Principals
-from proxy.identity.tokens import TenantSettings
+from proxy.identity.tenants import KeySetClients, make_tenants, trust_in
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
 from proxy.observe.audit import EVENTS, STDOUT, Audit, AuditFile, AuditSettings, AuditStream
@@ -108,7 +104,8 @@ class Gateway:
         self._before = before
         self.tracing = self._tracing()
         self.audit = open_audit(compiled)
-        self.http = self._http(config.auth.jwks.timeout)
+        before_clients = before.key_set_clients if before is not None else None
+        self.key_set_clients: KeySetClients = KeySetClients(config.auth.jwks.timeout, before_clients)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
         self.apis = {name: self._api(name) for name in noetl_upstreams(config.upstreams)}
         self.api = next(iter(self.apis.values()), None)
@@ -120,8 +117,8 @@ class Gateway:
         self.security = SECURITY if config.headers.security else ()
         self.provider = self._make_provider()
         self.bind = Bind(config.sessions.bind)
-        claims = {tenant.domain: tenant.roles_claim for tenant in config.auth.tenants}
-        self.principals = Principals(self.provider, compiled.access, self.bind, claims, metrics)
+        trust = trust_in(config.auth.tenants)
+        self.principals = Principals(self.provider, compiled.access, self.bind, trust, metrics)
         self.auth = self._auth()
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None
@@ -146,11 +143,6 @@ class Gateway:
             return None
         return before if before is not None and before.endpoint == wanted.endpoint else Tracing(wanted.endpoint)
 
-    def _http(self, timeout: float) -> httpx.AsyncClient:
-        if self._before is not None and self._before.compiled.loaded.gateway.auth.jwks.timeout == timeout:
-            return self._before.http
-        return httpx.AsyncClient(follow_redirects=False, timeout=timeout)
-
     def _upstream(self, name: str, block: Upstream) -> UpstreamClient:
         folder = self.compiled.loaded.file.parent
         known = self._before.upstreams.get(name) if self._before is not None else None
@@ -158,12 +150,6 @@ class Gateway:
             known = make_upstream(name, block, folder)
         known.tracing = self.tracing
         return known
-
-    def _key_set(self, url: str, settings: KeySetSettings) -> KeySet:
-        for _, keys in self._before.provider.tenants.values() if self._before is not None else ():
-            if keys.url == url and keys.settings == settings and keys.client is self.http:
-                return keys
-        return KeySet(url, settings, self.http)
 
     def _api(self, name: str) -> NoetlApi:
         """Return the API of a NoETL server, with the facts that the last configuration has of the same server."""
@@ -173,17 +159,11 @@ class Gateway:
 
     def _make_provider(self) -> LocalProvider:
         config = self.compiled.loaded.gateway
-        sessions, jwks = config.sessions, config.auth.jwks
-        settings = KeySetSettings(jwks.lifetime, jwks.cooldown, jwks.timeout, jwks.stale_for, jwks.max_keys)
-        tenants = {}
-        for tenant in config.auth.tenants:
-            made = _tenant(tenant)
-            url = tenant.jwks_url or f"{made.issuer}.well-known/jwks.json"
-            tenants[tenant.domain.lower()] = (made, self._key_set(url, settings))
-        only = config.auth.tenants[0].domain if len(config.auth.tenants) == 1 else None
+        sessions, auth, folder = config.sessions, config.auth, self.compiled.loaded.file.parent
+        before = self._before.provider.tenants if self._before is not None else None
         return LocalProvider(
-            tenants,
-            config.auth.default_tenant or only,
+            make_tenants(auth, folder, self.key_set_clients, before),
+            auth.default_tenant or (auth.tenants[0].domain if len(auth.tenants) == 1 else None),
             self.store,
             SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
         )
@@ -328,8 +308,7 @@ class Gateway:
 
     async def close_what_is_left(self, others: Sequence[Gateway]) -> None:
         """Nothing is under way any more: let go of all that none of `others` uses, older and newer ones."""
-        if all(self.http is not other.http for other in others):
-            await self.http.aclose()
+        await self.key_set_clients.close(other.key_set_clients for other in others)
         if self.tracing is not None and all(self.tracing is not other.tracing for other in others):
             await asyncio.to_thread(self.tracing.close)
         if all(self.store is not other.store for other in others):
@@ -337,7 +316,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Let go of connections and of the store."""
-        await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.http.aclose())
+        await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.key_set_clients.close())
         await self.store.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
@@ -345,14 +324,3 @@ class Gateway:
 
 def _edits(block: HeaderEdit) -> HeaderEdits:
     return HeaderEdits(block.set, tuple(block.remove))
-
-
-def _tenant(block: Tenant) -> TenantSettings:
-    return TenantSettings(
-        block.domain,
-        block.issuer or f"https://{block.domain}/",
-        block.audience,
-        block.algorithms,
-        block.require_verified_email,
-        block.leeway,
-    )

@@ -13,12 +13,13 @@ import yaml
 
 from proxy.commands.common import CONFIG, Failed, all_warnings, configuration_loader, exit_with, printed
 from proxy.commands.names import unresolved_names
-from proxy.config.checks import is_loopback
 from proxy.config.compile import Compiled
 from proxy.config.model import Gateway
+from proxy.config.model_identity import issuer_of
 from proxy.config.plain import shown_settings
 from proxy.config.problems import ConfigError, Problem
 from proxy.graphql.build import check_trusted
+from proxy.http.origin import is_loopback
 
 _DEFAULT = Path("gateway.yaml")
 
@@ -74,7 +75,7 @@ def _summary(compiled: Compiled) -> Iterator[tuple[str, str]]:
     for name, upstream in gateway.upstreams.items():
         yield "upstream", f"{name} at {', '.join(upstream.urls)}"
     for tenant in gateway.auth.tenants:
-        sandbox = " (a sandbox: plain http)" if (tenant.issuer or "").startswith("http:") else ""
+        sandbox = " (a sandbox: plain http)" if issuer_of(tenant).startswith("http:") else ""
         yield "tenant", f"{tenant.domain}, audience {', '.join(tenant.audience)}{sandbox}"
     yield "sessions", _sessions(gateway)
     origins = gateway.cors.allowed_origins if gateway.corsAllowedOrigins is None else gateway.corsAllowedOrigins

@@ -14,6 +14,8 @@ import click
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.lint import lint
 from proxy.config.load import load
+from proxy.config.model_identity import TenantTls
+from proxy.config.model_upstreams import UpstreamTls
 from proxy.config.problems import ConfigError, Path, Problem
 from proxy.graphql.build import check_trusted
 from proxy.noetl.lint import lint_noetl
@@ -83,14 +85,17 @@ def file_problems(compiled: Compiled) -> Iterator[Problem]:
         there = next(path for path in (wanted, *wanted.parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
             yield _at(compiled, ("audit", "file"), f"{there} is not a writable folder")
-    for name, upstream in gateway.upstreams.items():
-        authorities = upstream.tls.ca if upstream.tls is not None else None
-        if authorities is not None:
+    with_tls: list[tuple[Path, UpstreamTls | TenantTls | None]] = [
+        *((("upstreams", name), upstream.tls) for name, upstream in gateway.upstreams.items()),
+        *((("auth", "tenants", index), tenant.tls) for index, tenant in enumerate(gateway.auth.tenants)),
+    ]
+    for path, tls in with_tls:
+        if tls is not None and tls.ca is not None:
             try:
-                ssl.create_default_context(cafile=str(folder / authorities))
+                ssl.create_default_context(cafile=str(folder / tls.ca))
             except (OSError, ssl.SSLError) as error:
-                text = f"{folder / authorities} contains no certificate authorities ({error.strerror or error})"
-                yield _at(compiled, ("upstreams", name, "tls", "ca"), text)
+                text = f"{folder / tls.ca} contains no certificate authorities ({error.strerror or error})"
+                yield _at(compiled, (*path, "tls", "ca"), text)
 
 
 def _certificate_problems(compiled: Compiled, folder: FilePath) -> Iterator[Problem]:

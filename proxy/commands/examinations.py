@@ -47,8 +47,9 @@ async def examine_all(compiled: Compiled, files_needed: int) -> list[Finding]:
         upstreams = await asyncio.gather(*(_upstream(name, up) for name, up in gateway.upstreams.items()))
         tenants = [(domain, keys) for domain, (_, keys) in gateway.provider.tenants.items()]
         key_sets = await asyncio.gather(*(_key_set(domain, keys) for domain, keys in tenants))
-        clock = await _clock(gateway.http, [keys.url for _, keys in tenants])
-        public = await _public_url(gateway.http, own_url(compiled.loaded.gateway.server))
+        async with httpx.AsyncClient(follow_redirects=False, timeout=_SECONDS) as client:
+            clock = await _clock(client, [keys.url or keys.issuer for _, keys in tenants])
+            public = await _public_url(client, own_url(compiled.loaded.gateway.server))
     finally:
         await gateway.close()
     return [*upstreams, *key_sets, clock, *_folders(compiled), _open_files(files_needed), public]
@@ -71,16 +72,16 @@ async def _key_set(domain: str, keys: KeySet) -> Finding:
     what = f"tenant {domain}"
     await keys.warm()
     if keys.state == "ok":
-        return Finding("ok", what, f"the key set at {keys.url} was fetched")
+        return Finding("ok", what, f"the key set of {keys.url or keys.issuer} was fetched")
     remedy = "nobody can sign in; check domain, issuer and jwks_url, and whether this machine reaches the internet"
-    return Finding("FAIL", what, f"no key set from {keys.url}: {keys.problem}; {remedy}")
+    return Finding("FAIL", what, f"no key set of {keys.url or keys.issuer}: {keys.problem}; {remedy}")
 
 
 async def _clock(client: httpx.AsyncClient, urls: Iterable[str]) -> Finding:
     """Compare the clock with the `Date` of the key sets' servers: tokens are valid for a time."""
     for url in urls:
         try:
-            response = await client.get(url, timeout=_SECONDS)
+            response = await client.get(url)
             there = parsedate_to_datetime(response.headers["date"]).timestamp()
         except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError, TypeError):
             continue
@@ -96,7 +97,7 @@ async def _clock(client: httpx.AsyncClient, urls: Iterable[str]) -> Finding:
 async def _public_url(client: httpx.AsyncClient, url: str) -> Finding:
     what = "public_url"
     try:
-        response = await client.get(f"{url}/health", timeout=_SECONDS)
+        response = await client.get(f"{url}/health")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         remedy = "start the gateway, or correct server.public_url"
         return Finding("warn", what, f"{url}: {type(error).__name__}, nobody answers; {remedy}")

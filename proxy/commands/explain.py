@@ -21,6 +21,7 @@ from proxy.policy.cors import CorsPolicy
 @click.command(epilog="Example: noetl-edge explain --as user@example.com --execute data_pipeline/transform_data")
 @CONFIG
 @click.option("--as", "email", default="", help="E-mail address of the user.")
+@click.option("--tenant", metavar="DOMAIN", help="Tenant of the user; `auth.default_tenant` if not given.")
 @click.option("--role", "roles", multiple=True, help="A role in the token; may be repeated.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A claim of the token; may be repeated.")
 @click.option("--execute", metavar="PLAYBOOK", help="Decide on running this playbook.")
@@ -34,6 +35,7 @@ from proxy.policy.cors import CorsPolicy
 def explain(
     config: Path,
     email: str,
+    tenant: str | None,
     roles: tuple[str, ...],
     claims: tuple[str, ...],
     method: str,
@@ -47,7 +49,7 @@ def explain(
     Give one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --body, --origin).
     """
     compiled = load_configuration(config)
-    who = subject_of(compiled, email, roles, _claims(claims))
+    who = subject_of(compiled, email, roles, _claims(claims), tenant)
     given = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
     if len(given) + (path is not None) != 1:
         raise Failed("give exactly one of --execute PLAYBOOK, --view, --modify, --delete and --path PATH")

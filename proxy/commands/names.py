@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from urllib.parse import urlsplit
 
 from proxy.config.compile import Compiled
+from proxy.config.model_identity import issuer_of
 from proxy.config.problems import Path, Problem
 
 _SECONDS = 2.0
@@ -46,7 +47,7 @@ def _names(compiled: Compiled) -> Iterator[tuple[Path, str]]:
             if _is_name(host):
                 yield ("upstreams", name, "urls", index), host
     for index, tenant in enumerate(gateway.auth.tenants):
-        host = urlsplit(tenant.issuer or f"https://{tenant.domain}/").hostname or ""
+        host = urlsplit(issuer_of(tenant)).hostname or ""
         if _is_name(host):
             yield ("auth", "tenants", index, "issuer" if tenant.issuer else "domain"), host
 

@@ -81,7 +81,7 @@ def end(config: Path, session_id: str | None, user: str | None, everyone: bool) 
 
     async def finish(opened: _Opened) -> int:
         if session_id is not None:
-            return int(await opened.store.end_id(session_id, user_id=None))
+            return int(await opened.store.end_id(session_id, lambda session: True))
         ended = 0
         while found := [s for s in await opened.store.all(_LISTED) if _is_of(s, user)]:
             for number in {session.user_id for session in found}:

@@ -1,4 +1,4 @@
-"""The checker that the checks of a configuration report to; it names the place of each mistake."""
+"""What the checks of a configuration share: problems with their places, references, globs, networks."""
 
 from __future__ import annotations
 

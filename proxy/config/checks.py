@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.config.checker import Checker
 from proxy.config.checks_access import check_roles, check_rules, check_tests
+from proxy.config.checks_identity import check_tenants
 from proxy.config.checks_routes import check_routes
 from proxy.config.model import Gateway
-from proxy.config.problems import Path, Problem, suggest
+from proxy.config.problems import Path, Problem
 from proxy.config.yamlfile import Document
 from proxy.observe.tracing import is_installed
 from proxy.policy.cors import check_origin
-
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
 def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
@@ -110,59 +108,6 @@ def _upstreams(gateway: Gateway, check: Checker) -> None:
                 check.add((*path, index), "must not contain a user or password; set an authorization header instead")
 
 
-def _tenants(gateway: Gateway, check: Checker) -> None:
-    auth, seen = gateway.auth, set()
-    for index, tenant in check.document.with_index(("auth", "tenants"), auth.tenants):
-        path: Path = ("auth", "tenants", index)
-        if tenant.domain in seen:
-            check.add((*path, "domain"), f'the tenant "{tenant.domain}" is a duplicate; remove one')
-        seen.add(tenant.domain)
-        for number, name in enumerate(tenant.algorithms):
-            if name not in ALGORITHMS:
-                text = f'"{name}" is not an asymmetric signature algorithm' + suggest(name, ALGORITHMS)
-                check.add((*path, "algorithms", number), text)
-        for number, audience in enumerate(tenant.audience):
-            if not audience:
-                check.add((*path, "audience", number), "must not be empty")
-        for key, url in (("issuer", tenant.issuer), ("jwks_url", tenant.jwks_url)):
-            if url is not None:
-                _tenant_url(check, (*path, key), url)
-    _sandboxes(gateway, check)
-    domains = {tenant.domain for tenant in auth.tenants}
-    if auth.default_tenant is not None and domains and check.is_valid(("auth", "tenants")):
-        check.reference(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
-
-
-def _sandboxes(gateway: Gateway, check: Checker) -> None:
-    """Report a tenant with a plain http issuer, which is a sandbox, if the gateway listens on a public address."""
-    sandboxes = [tenant.domain for tenant in gateway.auth.tenants if (tenant.issuer or "https:").startswith("http:")]
-    if sandboxes and not is_loopback(gateway.server.host) and not gateway.auth.allow_sandbox_tenants:
-        text = f"is a public address, but tenant {sandboxes[0]} is a sandbox (plain http issuer): listen on 127.0.0.1"
-        check.add(("server", "host"), f"{text}, or set auth.allow_sandbox_tenants: true")
-
-
-def _tenant_url(check: Checker, path: Path, url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        check.add(path, "must be a url, such as https://tenant.example.com/")
-    elif parts.scheme == "http" and not is_loopback(host):
-        check.add(path, "plain http is allowed for sandboxes on localhost only; use https://")
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if a host name or address is the loopback of this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _sessions(gateway: Gateway, check: Checker) -> None:
     sessions, path = gateway.sessions, ("sessions", "default_hours")
     given = "default_hours" in sessions.model_fields_set
@@ -196,6 +141,6 @@ def _cors(gateway: Gateway, check: Checker) -> None:
 
 
 _PARTS = (
-    _server, _upstreams, _tenants, _sessions, _cors, check_rules, check_roles, check_tests, check_routes, _graphql,
+    _server, _upstreams, check_tenants, _sessions, _cors, check_rules, check_roles, check_tests, check_routes, _graphql,
     _metrics, _tracing,
 )  # fmt: skip

@@ -10,8 +10,11 @@ from proxy.policy.glob import GlobError, path_glob, text_glob
 
 
 def check_rules(gateway: Gateway, check: Checker) -> None:
+    """Check every access rule."""
     for index, rule in check.document.with_index(("acl", "rules"), gateway.acl.rules):
-        _rule(rule, ("acl", "rules", index), check)
+        path: Path = ("acl", "rules", index)
+        _rule(rule, path, check)
+        _binding(gateway, check, path, rule.tenants, unbound=bool(rule.emails))
 
 
 def _rule(rule: RuleBlock, path: Path, check: Checker) -> None:
@@ -27,8 +30,33 @@ def _rule(rule: RuleBlock, path: Path, check: Checker) -> None:
 
 
 def check_roles(gateway: Gateway, check: Checker) -> None:
+    """Check every role, and the tenants that `acl.tests` name."""
     for name, role in gateway.acl.roles.items():
-        check.globs(("acl", "roles", name, "emails"), role.emails, text_glob)
+        path: Path = ("acl", "roles", name)
+        check.globs((*path, "emails"), role.emails, text_glob)
+        _binding(gateway, check, path, role.tenants, unbound=bool(role.emails or role.subjects))
+    for index, test in check.document.with_index(("acl", "tests"), gateway.acl.tests):
+        if test.as_.tenant is not None:
+            _reference(gateway, check, ("acl", "tests", index, "as", "tenant"), test.as_.tenant)
+
+
+def _binding(gateway: Gateway, check: Checker, path: Path, tenants: tuple[str, ...], *, unbound: bool) -> None:
+    """Check the tenants of a role or rule. `unbound`: without any, users of several tenants could match it.
+
+    Every tenant can say of its users that they have some e-mail address or subject, also one of another tenant's user.
+    """
+    for number, domain in enumerate(tenants):
+        _reference(gateway, check, (*path, "tenants", number), domain)
+    domains = [tenant.domain for tenant in gateway.auth.tenants]
+    if unbound and not tenants and len(domains) > 1 and check.is_valid((*path, "tenants"), ("auth", "tenants")):
+        text = "names users by e-mail or subject, and there are several tenants: add tenants, such as"
+        check.add(path, f"{text} tenants: [{domains[0]}]", key=True)
+
+
+def _reference(gateway: Gateway, check: Checker, path: Path, domain: str) -> None:
+    if check.is_valid(("auth", "tenants")):
+        domains = [tenant.domain for tenant in gateway.auth.tenants]
+        check.reference(path, domain, [*domains, *map(str.lower, domains)], "tenant")
 
 
 def check_tests(gateway: Gateway, check: Checker) -> None:

@@ -120,6 +120,7 @@ def compile_access(loaded: Loaded) -> AccessPolicy:
             tuple(text_glob(glob) for glob in block.emails),
             frozenset(block.subjects),
             _claims(block.claims),
+            _domains(block.tenants),
         )
         for name, block in acl.roles.items()
     )
@@ -144,7 +145,13 @@ def _rule(block: RuleBlock, place: Place) -> Rule:
         playbooks=tuple(path_glob(glob) for glob in block.playbooks),
         paths=tuple(path_glob(glob) for glob in block.paths),
         methods=frozenset(block.methods),
+        tenants=_domains(block.tenants),
     )
+
+
+def _domains(names: Iterable[str]) -> frozenset[str]:
+    """Return domains of tenants as they are compared: in lower case."""
+    return frozenset(name.lower() for name in names)
 
 
 def _cors(block: Cors, origins: tuple[str, ...]) -> CorsPolicy:

@@ -6,13 +6,15 @@ A warning does not prevent the gateway from starting; what must prevent it is an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
 
-from proxy.config.checks import is_loopback
 from proxy.config.compile import BUILT_IN, Compiled, RouteSpec
 from proxy.config.model import Gateway
 from proxy.config.model_acl import RoleBlock
+from proxy.config.model_identity import issuer_of
 from proxy.config.model_upstreams import noetl_upstreams
 from proxy.config.problems import Path, Problem
+from proxy.http.origin import is_loopback
 from proxy.http.secret_names import is_secret_name
 from proxy.http.target import normalise_path
 from proxy.policy.acl import Action, Rule
@@ -55,6 +57,11 @@ def _tenants(compiled: Compiled) -> Iterator[Problem]:
         yield _at(compiled, ("auth", "tenants"), "no tenant is configured: nobody can sign in")
     if not gateway.acl.rules and gateway.acl.default == "deny":
         yield _at(compiled, ("acl", "rules"), "no rule is configured: every request is denied")
+    for index, tenant in enumerate(gateway.auth.tenants):
+        host = urlsplit(issuer_of(tenant)).netloc
+        if host.lower() != tenant.domain.lower():
+            text = f"is of another host than the domain, {tenant.domain}: is that intended?"
+            yield _at(compiled, ("auth", "tenants", index, "issuer"), text)
     if gateway.acl.default == "allow":
         yield _at(compiled, ("acl", "default"), "every signed-in user may do everything that no rule denies")
 
@@ -178,6 +185,7 @@ def _covers(wide: Rule, narrow: Rule) -> bool:
         narrow.actions <= wide.actions
         and (not wide.roles or (bool(narrow.roles) and narrow.roles <= wide.roles))
         and (not wide.emails or (_texts(narrow.emails) <= _texts(wide.emails) and bool(narrow.emails)))
+        and (not wide.tenants or (bool(narrow.tenants) and narrow.tenants <= wide.tenants))
         and (not wide.claims or set(map(str, wide.claims)) <= set(map(str, narrow.claims)))
         and (not wide.methods or (bool(narrow.methods) and narrow.methods <= wide.methods))
         and bool(wide.playbooks) == bool(narrow.playbooks)

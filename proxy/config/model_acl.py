@@ -15,6 +15,7 @@ class RoleBlock(Block):
     subjects: Texts = Field((), description="Values of the `sub` claim.")
     claims: Claims = Field(default_factory=dict, description="Claims of the token: name and value, or list of values.")
     everyone: Flag = Field(False, description="If true, every signed-in user has the role.")
+    tenants: Texts = Field((), description="Domains of the tenants whose users can have the role; all if not set.")
 
 
 class RuleBlock(Block):
@@ -26,10 +27,12 @@ class RuleBlock(Block):
     playbooks: Texts = Field((), description="Globs over the playbook path.")
     paths: Texts = Field((), description="Globs over the normalised request path.")
     methods: Methods = Field((), description="With `paths`: the rule applies to these methods only.")
+    tenants: Texts = Field((), description="Domains of the tenants whose users the rule applies to; all if not set.")
 
 
 class TestSubject(Block):
-    email: Text = Field("", description="E-mail address of the user.")
+    email: Text = Field("", description="E-mail address of the user, which counts as verified.")
+    tenant: Text | None = Field(None, description="Domain of the user's tenant; `auth.default_tenant` if not set.")
     roles: Texts = Field((), description="Roles in the token.")
     claims: dict[str, Any] = Field(default_factory=dict, description="Claims of the token.")
 

@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from proxy.config.block import Block, env
 from proxy.config.later import Later
-from proxy.config.types import Duration, Flag, Integer, ListOf, Number, Text, Texts
+from proxy.config.types import Duration, Flag, FromEnvironment, Integer, ListOf, Number, Text, Texts
+from proxy.http.origin import is_loopback
+
+
+class TenantTls(Block):
+    ca: Text | None = Field(None, description="PEM file with the trusted authorities; those of the system if not set.")
+
+
+def _set_or_none(value: Any) -> Any:
+    return None if isinstance(value, FromEnvironment) and not value else value
+
+
+def _without_unset(value: Any) -> Any:
+    found = value if isinstance(value, list) else None
+    return value if found is None else [v for v in found if v or not isinstance(v, FromEnvironment)]
 
 
 class Tenant(Block):
-    domain: Text = Field(description="Domain that a client sends as `auth0_domain`.")
-    issuer: Text | None = Field(None, description="The `iss` claim of its tokens; `https://DOMAIN/` if not set.")
-    jwks_url: Text | None = Field(None, description="URL of its key set; `ISSUER.well-known/jwks.json` if not set.")
-    audience: Texts = Field(min_length=1, description="Accepted `aud` values: client ids or API identifiers.")
+    domain: Text = Field(
+        description="What a client sends as `auth0_domain`: a host, with its port if it has one."
+    )
+    issuer: Annotated[Text | None, BeforeValidator(_set_or_none)] = Field(
+        None,
+        description="The `iss` claim of its tokens, with or without a slash at the end. If not set: `https://DOMAIN/`, "
+        "and `http://DOMAIN/` for a domain on this machine.",
+    )
+    jwks_url: Text | None = Field(
+        None,
+        description="URL of its key set. If not set, the `jwks_uri` in ISSUER/.well-known/openid-configuration, or "
+        "ISSUER/.well-known/jwks.json if there is none.",
+    )
+    audience: Annotated[Texts, BeforeValidator(_without_unset)] = Field(
+        min_length=1,
+        description="Accepted `aud` values: client ids or API identifiers. A variable that is not set is left out.",
+    )
     algorithms: Texts = Field(("RS256",), min_length=1, description="Accepted asymmetric signature algorithms.")
     roles_claim: Text | None = Field(None, description="Name of the claim with roles.")
-    require_verified_email: Flag = Field(False, description="Reject tokens without `email_verified: true`.")
+    email_verified: Literal["required", "assumed"] = Field(
+        "required",
+        description="`required`: the e-mail address counts for roles and rules, and is sent upstream, only if the "
+        "token says `email_verified: true`. `assumed`: always; for providers that do not send this claim and verify "
+        "every address.",
+    )
+    tls: TenantTls | None = Field(None, description="How to verify the certificate of the server with the key set.")
     leeway: Duration = Field(30.0, le=300, description="Accepted difference between clocks, at most 5m.")
+
+
+def issuer_of(tenant: Tenant) -> str:
+    """Return the issuer of a tenant; a tenant on this machine is a sandbox, with plain http."""
+    host = tenant.domain.rpartition(":")[0] if tenant.domain.rpartition(":")[2].isdecimal() else tenant.domain
+    return tenant.issuer or f"{'http' if is_loopback(host.strip('[]')) else 'https'}://{tenant.domain}/"
 
 
 class Application(Block):

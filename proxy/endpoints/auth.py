@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from proxy.http.request import RequestHead
 from proxy.http.response import NO_STORE, Fields, Response, json_bytes, json_response
 from proxy.identity.jwks import KeySetUnavailable
 from proxy.identity.local import LocalProvider
-from proxy.identity.principal import Principal, Principals, WrongBinding
+from proxy.identity.principal import Principal, Principals, WrongBinding, may_end
 from proxy.identity.tokens import InvalidToken
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.needs import playbook_name
@@ -91,7 +92,8 @@ class AuthHandlers:
             )
         except InvalidToken as error:
             self._note_failure(client, error.account)
-            raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {error}") from None
+            why = "; ".join(filter(None, (str(error), error.detail)))
+            raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {why}") from None
         except KeySetUnavailable as error:
             self.metrics.logins["keys_unavailable"] += 1
             text = "The identity provider's keys can't be had just now"
@@ -237,8 +239,8 @@ class AuthHandlers:
 
     async def _end_session(self, context: RequestContext) -> Response:
         who = context.who
-        owner = None if "admin" in who.subject.roles else who.user_id
-        if not await self.store.end_id(context.params.get("id", ""), user_id=owner):
+        allowed = partial(may_end, who, every_tenant=self.principals.admins_of_all)
+        if not await self.store.end_id(context.params.get("id", ""), allowed):
             raise NotFound("Session not found")
         return Response(204, (NO_STORE,))
 

@@ -6,6 +6,7 @@ case, with a trailing dot, an empty port or the default port is that host.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -73,3 +74,13 @@ def read_origin(text: str) -> Origin | None:
         return origin_of(scheme, read_host(found[2]))
     except BadRequest:
         return None
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if a host name or address is the loopback of this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,4 +1,4 @@
-"""The key set of a tenant (RFC 7517), which is fetched, limited in size and cached.
+"""The key set of a tenant (RFC 7517), which is found by discovery, fetched, limited in size and cached.
 
 Only one fetch runs at a time; unknown key ids and failures cause at most one fetch per cooldown; an expired set is used
 for a limited time while fetches fail. Redirects, compressed responses and URLs from a token are rejected.
@@ -7,19 +7,18 @@ for a limited time while fetches fail. Redirects, compressed responses and URLs 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import httpx
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from proxy.identity.discovery import read_discovery, well_known
+from proxy.identity.keys import KeysOfId, parse_key_set
 
 _MAX_BYTES = 256 * 1024
-_MIN_RSA_BITS = 2048
-_KINDS = ("RSA", "EC", "OKP")
+T = TypeVar("T")
 
 
 class KeySetUnavailable(Exception):
@@ -31,22 +30,13 @@ class KeySetUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """A public key for signatures; `algorithm` is the only one it may be used with, if the set names one."""
-
-    key: Any
-    kind: str
-    algorithm: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class KeySetSettings:
     """The settings of the block `auth.jwks`; times are in seconds.
 
     Args:
-        lifetime: how long a set is cached.
+        lifetime: how long a set, and where it is, are cached.
         cooldown: the minimum time between fetches for unknown key ids or after failures.
-        timeout: the maximum time for one fetch.
+        timeout: the maximum time for one fetch, of the set or of the discovery document.
         stale_for: how long an expired set is used while fetches fail.
         max_keys: the maximum number of keys in a set.
     """
@@ -58,80 +48,46 @@ class KeySetSettings:
     max_keys: int
 
 
-def parse_key_set(data: bytes, max_keys: int) -> dict[str, Key]:
-    """Return the usable keys of a set by key id, without keys that have no id or a duplicate id.
-
-    Raises:
-        ValueError: the data is not a key set, is too large, or has no usable key.
-    """
-    document = json.loads(data)
-    entries = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError("not a key set")
-    if len(entries) > max_keys:
-        raise ValueError(f"more than {max_keys} keys")
-    found: dict[str, Key] = {}
-    ambiguous: set[str] = set()
-    for entry in entries:
-        name, key = entry.get("kid"), _usable(entry)
-        if not isinstance(name, str) or key is None:
-            continue
-        if name in found:
-            ambiguous.add(name)
-        found[name] = key
-    usable = {name: key for name, key in found.items() if name not in ambiguous}
-    if not usable:
-        raise ValueError("no usable key")
-    return usable
-
-
-def _usable(entry: Mapping[str, Any]) -> Key | None:
-    if entry.get("kty") not in _KINDS or entry.get("use", "sig") != "sig" or "d" in entry:
-        return None
-    operations = entry.get("key_ops")
-    if operations is not None and (not isinstance(operations, list) or "verify" not in operations):
-        return None
-    try:
-        key = jwt.PyJWK(dict(entry)).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-        return None
-    if isinstance(key, RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
-        return None
-    algorithm = entry.get("alg")
-    return Key(key, str(entry["kty"]), algorithm if isinstance(algorithm, str) else None)
-
-
 @dataclass(slots=True)
 class KeySet:
     """The key set of one tenant.
 
     Args:
-        url: the address of the set.
+        url: the address of the set; None: it is found by discovery.
         settings: times and limits.
         client: the HTTP client for fetches.
         clock: a monotonic clock, in seconds.
-        fetches: the number of fetches so far.
+        issuer: the issuer, for discovery.
+        fetches: the number of fetches of the set so far.
     """
 
-    url: str
+    url: str | None
     settings: KeySetSettings
     client: httpx.AsyncClient
     clock: Callable[[], float] = time.monotonic
+    issuer: str = ""
     fetches: int = 0
-    _keys: dict[str, Key] = field(default_factory=dict)
+    _keys: dict[str, KeysOfId] = field(default_factory=dict)
+    _found: str | None = None
+    _found_at: float = float("-inf")
     _fetched_at: float = float("-inf")
     _tried_at: float = float("-inf")
     _problem: str = "not fetched yet"
     _fetching: asyncio.Task[None] | None = None
 
-    async def find(self, key_id: str) -> Key | None:
-        """Return the key with this id, or None. Raises KeySetUnavailable if no key set is available."""
+    async def find(self, key_id: str) -> KeysOfId | None:
+        """Return the keys with this id, or None. Raises KeySetUnavailable if no key set is available."""
         if self._age() >= self.settings.lifetime or key_id not in self._keys:
             await self._refresh()
         if self._age() >= self.settings.lifetime + self.settings.stale_for:
             wait = max(1.0, self._tried_at + self.settings.cooldown - self.clock())
-            raise KeySetUnavailable(f"no key set from {self.url}: {self._problem}", wait)
+            raise KeySetUnavailable(f"no key set from {self.url or self.issuer}: {self._problem}", wait)
         return self._keys.get(key_id)
+
+    def is_like(self, other: KeySet) -> bool:
+        """Return True if two sets are fetched in the same way, from the same place."""
+        mine, its = ((k.url, k.issuer, k.settings, k.client) for k in (self, other))
+        return mine == its
 
     @property
     def state(self) -> str:
@@ -167,20 +123,44 @@ class KeySet:
         self._fetching = None
 
     async def _fetch(self) -> None:
+        url, doubt = await self._locate()
         self.fetches += 1
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                keys = parse_key_set(await self._download(), self.settings.max_keys)
-        except TimeoutError:
-            self._problem = f"no response within {self.settings.timeout:g} s"
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-            self._problem = f"{type(error).__name__}: {error}"
+        keys, problem = await self._get(url, lambda data: parse_key_set(data, self.settings.max_keys))
+        if keys is None:
+            self._found_at = float("-inf")
+            self._problem = "; ".join(filter(None, (doubt, problem)))
         else:
             self._keys, self._fetched_at = keys, self.clock()
 
-    async def _download(self) -> bytes:
+    async def _locate(self) -> tuple[str, str]:
+        """Return the URL of the set, and why it was not found by discovery, if that was tried.
+
+        Without a usable document that is the URL found last, else the one that Auth0 uses, of the issuer's own host.
+        """
+        if self.url is not None:
+            return self.url, ""
+        if self._found is not None and self.clock() - self._found_at < self.settings.lifetime:
+            return self._found, ""
+        document = well_known(self.issuer, "openid-configuration")
+        url, problem = await self._get(document, lambda data: read_discovery(data, self.issuer))
+        if url is None:
+            return self._found or well_known(self.issuer, "jwks.json"), problem
+        self._found, self._found_at = url, self.clock()
+        return url, ""
+
+    async def _get(self, url: str, read: Callable[[bytes], T]) -> tuple[T | None, str]:
+        """Return what is read from the document at a URL, or None and the reason why it can't be had."""
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                return read(await self._download(url)), ""
+        except TimeoutError:
+            return None, f"{url}: no response within {self.settings.timeout:g} s"
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+            return None, f"{url}: {type(error).__name__}: {error}"
+
+    async def _download(self, url: str) -> bytes:
         accept = {"accept": "application/json", "accept-encoding": "identity"}
-        async with self.client.stream("GET", self.url, headers=accept, follow_redirects=False) as response:
+        async with self.client.stream("GET", url, headers=accept, follow_redirects=False) as response:
             if response.status_code != 200:
                 raise ValueError(f"status {response.status_code}")
             if response.headers.get("content-encoding", "identity").lower() != "identity":

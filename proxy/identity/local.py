@@ -59,7 +59,8 @@ class LocalProvider:
         name = domain or self.default_tenant
         found = self.tenants.get(name.lower()) if name else None
         if found is None:
-            raise InvalidToken("unknown tenant")
+            known = ", ".join(tenant.domain for tenant, _ in self.tenants.values())
+            raise InvalidToken("unknown tenant", detail=f"configured tenants: {known or 'none'}")
         identity = await verify(token, *found)
         lifetime = min(hours or self.settings.default_hours, self.settings.max_hours) * 3600
         session_token = new_token()

@@ -35,7 +35,7 @@ async def read_logout_token(token: str, tenants: Iterable[tuple[TenantSettings, 
     issuer = _issuer(token)
     problem = InvalidToken("wrong issuer")
     for tenant, keys in tenants:
-        if tenant.issuer != issuer:
+        if issuer not in tenant.issuers:
             continue
         try:
             header, claims = await decode_verified(token, tenant, keys, required=_REQUIRED)
@@ -67,7 +67,7 @@ def _logout(header: dict[str, Any], claims: dict[str, Any], tenant: TenantSettin
     subject, sid = (required_text(claims[name], name) if name in claims else "" for name in ("sub", "sid"))
     if not subject and not sid:
         raise InvalidToken("neither sub nor sid")
-    name = f"{tenant.issuer}\0{required_text(claims['jti'], 'jti')}".encode()
+    name = f"{claims['iss']}\0{required_text(claims['jti'], 'jti')}".encode()
     try:
         oldest, expires = float(claims["iat"]) + MAX_AGE, float(claims["exp"])
     except OverflowError:
@@ -75,4 +75,4 @@ def _logout(header: dict[str, Any], claims: dict[str, Any], tenant: TenantSettin
     if oldest < time.time():
         raise InvalidToken("too old")
     until = min(expires + tenant.leeway, oldest) + 1
-    return Logout(tenant.issuer, subject, sid, hashlib.sha256(name).digest(), until)
+    return Logout(claims["iss"], subject, sid, hashlib.sha256(name).digest(), until)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.bounded import BoundedCache
@@ -14,8 +15,10 @@ from proxy.http.json import write_json
 from proxy.identity.local import LocalProvider
 from proxy.policy.acl import AccessPolicy, Permits, Subject
 from proxy.policy.binding import Bind, binding_mismatch
-from proxy.sessions.store import MAX_AGENT, LocalSessions, Session, StoreError, instant
+from proxy.sessions.store import MAX_AGENT, Identity, LocalSessions, Session, StoreError, instant
 
+ADMIN = "admin"
+"""The role whose users may end sessions of others."""
 _MAX_PRINCIPALS = 20_000
 
 
@@ -33,7 +36,7 @@ class Principal:
         self.subject = subject
         self.permits = permits
         self.user_id = session.user_id
-        self.user = User(session.user_id, session.identity.email, subject.roles)
+        self.user = User(session.user_id, subject.email, subject.roles)
         self.document: dict[str, Any] = {
             "user_id": session.user_id,
             "email": _well_formed(session.identity.email),
@@ -47,6 +50,36 @@ class Principal:
 def _well_formed(text: str) -> str:
     """Return a claim of a token without lone surrogates, which JSON in UTF-8 can't have."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def may_end(who: Principal, session: Session, *, every_tenant: bool) -> bool:
+    """Return True if a user may end a session: one's own; with role `admin` those of one's tenant.
+
+    `every_tenant`: the role covers sessions of all tenants.
+    """
+    if session.user_id == who.user_id:
+        return True
+    return ADMIN in who.subject.roles and (every_tenant or session.identity.tenant == who.session.identity.tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantTrust:
+    """What counts of the tokens of a tenant: the claim with roles, and e-mail addresses that are not said to be
+    verified."""
+
+    roles_claim: str | None
+    email_assumed: bool
+
+
+def subject_of_identity(policy: AccessPolicy, who: Identity, trust: TenantTrust | None) -> Subject:
+    """Return the user that the rules apply to, with what counts of the token.
+
+    `trust` is None for a user of a tenant that is not configured any more: then nothing counts.
+    """
+    if trust is None:
+        return policy.subject("", "", {}, None)
+    email = who.email if trust.email_assumed or who.email_verified else ""
+    return policy.subject(email, who.subject, who.claims, trust.roles_claim, tenant=who.tenant.lower())
 
 
 class WrongBinding(Unauthorized):
@@ -68,7 +101,7 @@ class Principals:
         provider: knows the sessions' store and lifetimes.
         policy: gives users their roles and rules.
         bind: what sessions are bound to.
-        roles_claims: by tenant, the claim that carries roles.
+        tenants: what counts of the tokens of each tenant, by its domain.
         metrics: counts checks as valid, invalid, missing or error.
     """
 
@@ -77,7 +110,7 @@ class Principals:
         provider: LocalProvider,
         policy: AccessPolicy,
         bind: Bind,
-        roles_claims: Mapping[str, str | None],
+        tenants: Mapping[str, TenantTrust],
         metrics: SessionChecks,
     ) -> None:
         self._store = provider.store
@@ -87,7 +120,10 @@ class Principals:
         self._binds = bind is not Bind.NONE
         self._idle = provider.settings.idle_timeout
         self._touch_after = min(60.0, self._idle / 10) if self._idle else 60.0
-        self._roles_claims = roles_claims
+        self._tenants = tenants
+        bound = any(role.name == ADMIN and role.tenants for role in policy.roles)
+        self.admins_of_all = len(tenants) == 1 and not bound
+        """Whether the role `admin` covers sessions of all tenants; see `may_end`."""
         self._checks = metrics.session_checks
         self._known: BoundedCache[bytes, Principal] = BoundedCache(_MAX_PRINCIPALS)
 
@@ -101,9 +137,7 @@ class Principals:
         known = self._known[key] if key else None
         if known is not None and known.session is session:
             return known
-        identity = session.identity
-        claim = self._roles_claims.get(identity.tenant)
-        subject = self._policy.subject(identity.email, identity.subject, identity.claims, claim)
+        subject = subject_of_identity(self._policy, session.identity, self._tenants.get(session.identity.tenant))
         principal = Principal(key, session, subject, self._policy.permits(subject))
         if key:
             self._known.put(key, principal)

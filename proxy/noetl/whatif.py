@@ -7,7 +7,7 @@ of a catalog id is reported as unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.config.compile import Compiled, RouteSpec
@@ -28,6 +28,10 @@ _DEPENDS = {
     About.EXECUTION: "the playbook or the owner of execution {}",
     About.RUN: "the playbook of execution {}",
 }
+
+
+_ROLES = "\0roles"
+"""The claim that stands for the roles in the token; no claim in a file has this name."""
 
 
 class Unclear(Exception):
@@ -51,10 +55,21 @@ class Outcome:
     action: Action | None = None
 
 
-def subject_of(compiled: Compiled, email: str, roles: tuple[str, ...], claims: Mapping[str, Any]) -> Subject:
-    """Return a user with this e-mail address and these claims; `roles` are the roles in the token."""
-    held = compiled.access.subject(email, str(claims.get("sub", "")), claims, None)
-    return Subject(email, held.subject, held.roles | set(roles), claims)
+def subject_of(
+    compiled: Compiled, email: str, roles: tuple[str, ...], claims: Mapping[str, Any], tenant: str | None = None
+) -> Subject:
+    """Return a user with this e-mail address and these claims; `roles` are the roles in the token.
+
+    The address counts, unless the claims say that it is not verified. Without a tenant it is the default one.
+    """
+    auth = compiled.loaded.gateway.auth
+    only = auth.tenants[0].domain if len(auth.tenants) == 1 else ""
+    domain = (tenant or auth.default_tenant or only).lower()
+    assumed = any(one.domain.lower() == domain and one.email_verified == "assumed" for one in auth.tenants)
+    counts = assumed or claims.get("email_verified", True) is True
+    in_token = {**claims, _ROLES: list(roles)}
+    who = compiled.access.subject(email if counts else "", str(claims.get("sub", "")), in_token, _ROLES, tenant=domain)
+    return replace(who, claims=claims)
 
 
 def on_playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> Outcome:
@@ -142,7 +157,7 @@ def failing_tests(compiled: Compiled) -> tuple[Problem, ...]:
 
 
 def _failure(compiled: Compiled, test: AclTest) -> str:
-    who = subject_of(compiled, test.as_.email, test.as_.roles, test.as_.claims)
+    who = subject_of(compiled, test.as_.email, test.as_.roles, test.as_.claims, test.as_.tenant)
     if test.request is not None:
         method, _, target = test.request.partition(" ")
         if method not in _RELAYED or not target.startswith("/"):

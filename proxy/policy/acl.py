@@ -41,12 +41,16 @@ _OF_METHOD = {"GET": Action.VIEW, "HEAD": Action.VIEW, "DELETE": Action.DELETE}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A user: `claims` of the verified token; `roles` of the token and of the configuration."""
+    """A user: `claims` of the verified token; `roles` of the token and of the configuration.
+
+    `email` is empty unless it counts for rules; `tenant` is the domain of the user's tenant, in lower case.
+    """
 
     email: str
     subject: str
     roles: frozenset[str]
     claims: Mapping[str, Any]
+    tenant: str = ""
 
 
 def lacks_role(required: frozenset[str], held: frozenset[str]) -> bool:
@@ -75,6 +79,7 @@ class Role:
         emails: globs over the e-mail address.
         subjects: values of the `sub` claim.
         claims: claims with their accepted values.
+        tenants: domains of the tenants whose users can have the role; empty means all.
     """
 
     name: str
@@ -82,9 +87,14 @@ class Role:
     emails: tuple[Glob, ...]
     subjects: frozenset[str]
     claims: tuple[ClaimTest, ...]
+    tenants: frozenset[str] = frozenset()
+
+    def is_for(self, tenant: str) -> bool:
+        """Return True if users of a tenant can have this role."""
+        return not self.tenants or tenant in self.tenants
 
     def held_by(self, email: str, subject: str, claims: Mapping[str, Any]) -> bool:
-        """Return True if a user has this role."""
+        """Return True if a user of a tenant that the role is for has this role."""
         return (
             self.everyone
             or subject in self.subjects
@@ -107,6 +117,7 @@ class Rule:
         playbooks: globs over playbook paths; either these or `paths` are given.
         paths: globs over request paths.
         methods: request methods, for `paths`; empty means all.
+        tenants: domains of the tenants whose users the rule applies to; empty means all.
     """
 
     source: str
@@ -118,11 +129,14 @@ class Rule:
     playbooks: tuple[Glob, ...]
     paths: tuple[Glob, ...]
     methods: frozenset[str]
+    tenants: frozenset[str] = frozenset()
 
     def mismatch(self, who: Subject, action: Action) -> str:
         """Return why the rule does not apply to a user and an action; an empty text if it applies."""
         if action not in self.actions:
             return f"does not apply to {action.value}"
+        if self.tenants and who.tenant not in self.tenants:
+            return f"is for tenant {', '.join(sorted(self.tenants))}"
         if self.roles and not self.roles & who.roles:
             return f"is for role {', '.join(sorted(self.roles))}"
         if self.emails and not (who.email and any(glob.matches(who.email) for glob in self.emails)):
@@ -241,16 +255,20 @@ class AccessPolicy:
         self._playbook_rules = tuple(rule for rule in rules if rule.playbooks)
         self._path_rules = tuple(rule for rule in rules if rule.paths)
 
-    def subject(self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None) -> Subject:
+    def subject(
+        self, email: str, subject: str, claims: Mapping[str, Any], roles_claim: str | None, *, tenant: str = ""
+    ) -> Subject:
         """Return a user with the roles in the token's claim (a list of texts, or one text) and the configured roles.
 
-        A text that would be ambiguous in a comma-separated list of roles is ignored.
+        A text that would be ambiguous in a comma-separated list of roles is ignored, and so is a role that the
+        configuration binds to other tenants. `email` is empty unless it counts.
         """
         claimed = claims.get(roles_claim) if roles_claim else None
         names = claimed if isinstance(claimed, list) else [claimed]
         own = {name for name in names if isinstance(name, str) and _ROLE.fullmatch(name) and name.isprintable()}
-        held = {role.name for role in self.roles if role.held_by(email, subject, claims)}
-        return Subject(email, subject, frozenset(own | held), claims)
+        own -= {role.name for role in self.roles if not role.is_for(tenant)}
+        held = {role.name for role in self.roles if role.is_for(tenant) and role.held_by(email, subject, claims)}
+        return Subject(email, subject, frozenset(own | held), claims, tenant)
 
     def on_playbook(self, who: Subject, action: Action, playbook: str) -> Decision:
         """Decide on an action on a playbook, which its path in the catalog identifies."""

@@ -23,4 +23,4 @@ async def warn_of_unreachable(gateway: Gateway) -> None:
             log.warning("upstream.unreachable", upstream=name, urls=urls, reason=failure)
     for domain, keys in key_sets:
         if keys.state != "ok":
-            log.warning("key_set.unreachable", tenant=domain, url=keys.url, reason=keys.problem)
+            log.warning("key_set.unreachable", tenant=domain, url=keys.url or keys.issuer, reason=keys.problem)

@@ -156,11 +156,11 @@ class FileStore:
     async def end(self, key: bytes) -> bool:
         return bool(await self._write(lambda txn: self._records.drop(txn, key)))
 
-    async def end_id(self, session_id: str, *, user_id: int | None) -> bool:
+    async def end_id(self, session_id: str, allowed: Callable[[Session], bool]) -> bool:
         def end(txn: Any) -> bool:
             key = self._records.by_id(txn, session_id)
             session = self._records.load(txn, key) if key else None
-            if key is None or session is None or (user_id is not None and session.user_id != user_id):
+            if key is None or session is None or not allowed(session):
                 return False
             return self._records.drop(txn, key)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
 
@@ -53,9 +53,9 @@ class MemoryStore:
     async def end(self, key: bytes) -> bool:
         return self._drop(key)
 
-    async def end_id(self, session_id: str, *, user_id: int | None) -> bool:
+    async def end_id(self, session_id: str, allowed: Callable[[Session], bool]) -> bool:
         key = self._by_id.get(session_id)
-        if key is None or (user_id is not None and self._sessions[key].user_id != user_id):
+        if key is None or not allowed(self._sessions[key]):
             return False
         return self._drop(key)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
@@ -37,7 +37,7 @@ class Identity:
     Args:
         issuer: the `iss` claim.
         subject: the `sub` claim.
-        email: the e-mail address, or an empty text.
+        email: the e-mail address, or an empty text; the provider need not have verified it.
         display_name: the name to show.
         tenant: the domain of the tenant.
         claims: the other claims of the token, for roles and rules.
@@ -51,6 +51,11 @@ class Identity:
     tenant: str
     claims: Mapping[str, Any] = field(default_factory=dict)
     sid: str = ""
+
+    @property
+    def email_verified(self) -> bool:
+        """Whether the token says that the provider has verified the e-mail address (OpenID Connect Core, 5.1)."""
+        return self.claims.get("email_verified") is True
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +175,8 @@ class SessionStore(Protocol):
     async def end(self, key: bytes) -> bool:
         """End a session; return True if it existed."""
 
-    async def end_id(self, session_id: str, *, user_id: int | None) -> bool:
-        """End a session by its public id, if it belongs to this user (None: to any user)."""
+    async def end_id(self, session_id: str, allowed: Callable[[Session], bool]) -> bool:
+        """End a session by its public id, if it is allowed; `allowed` is pure, and may be called in any thread."""
 
     async def end_user(self, user_id: int) -> int:
         """End all sessions of a user; return their number."""

@@ -27,6 +27,7 @@ from tests.unit.identity.test_tokens import STRANGER, TENANT, encoded, key_entri
 LIFETIME, COOLDOWN, STALE = 600.0, 30.0, 3600.0
 GOOD = json.dumps({"keys": key_entries()}).encode()
 EVIL = json.dumps({"keys": [{**RSAAlgorithm.to_jwk(STRANGER.public_key(), as_dict=True), "kid": "evil"}]}).encode()
+AMBIGUOUS = [key_entries()[0], {**RSAAlgorithm.to_jwk(STRANGER.public_key(), as_dict=True), "kid": "free"}]
 Respond = Callable[[httpx.Request], Any]
 
 
@@ -148,7 +149,7 @@ BAD_SETS: dict[str, Respond] = {
     "emptied": lambda _: httpx.Response(200, content=b'{"keys": []}'),
     "keys a text": lambda _: httpx.Response(200, content=b'{"keys": "evil"}'),
     "keys that are none": lambda _: httpx.Response(200, content=b'{"keys": [null, 5, "x"]}'),
-    "all ambiguous": lambda _: httpx.Response(200, content=json.dumps({"keys": [key_entries()[0]] * 2}).encode()),
+    "all ambiguous": lambda _: httpx.Response(200, content=json.dumps({"keys": AMBIGUOUS}).encode()),
     "a redirect": lambda _: httpx.Response(302, headers={"location": "https://evil.test/jwks"}, content=EVIL),
     "a permanent redirect": lambda _: httpx.Response(308, headers={"location": "https://evil.test/jwks"}, content=EVIL),
     "404 with keys": lambda _: httpx.Response(404, content=EVIL),

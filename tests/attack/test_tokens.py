@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable, parse_key_set
+from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
+from proxy.identity.keys import parse_key_set
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from tests.attack.table import Tally
 from tests.secretsearch import RUN, SHORTEST
@@ -38,7 +39,7 @@ from tests.unit.identity.test_tokens import (
     token,
 )
 
-TENANT = TenantSettings("tenant.test", ISSUER, ("web", "api"), ("RS256", "PS256", "ES256", "EdDSA"), False, 30.0)
+TENANT = TenantSettings("tenant.test", ISSUER, ("web", "api"), ("RS256", "PS256", "ES256", "EdDSA"), 30.0)
 WEAK = rsa.generate_private_key(65537, 1024)
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 TWICE = b'{"alg": "RS256", "kid": "free", "alg": "none"}'
@@ -245,8 +246,9 @@ async def test_a_good_token_of_each_algorithm_is_accepted(tally: Callable[[str],
             counts.check(name, taken and asked == ["https://tenant.test/jwks"], asked, refused=False)
 
 
+OTHER_KEY = {name: RSAAlgorithm.to_jwk(STRANGER.public_key(), as_dict=True)[name] for name in ("n", "e")}
 BAD_ENTRIES: dict[str, list[dict[str, Any]]] = {
-    "the id twice": [{"kid": "free"}, {"kid": "free"}], "for encryption": [{"kid": "free", "use": "enc"}], "use a list": [{"kid": "free", "use": ["sig"]}], "may only sign": [{"kid": "free", "key_ops": ["sign"]}],
+    "the id twice": [{"kid": "free"}, {"kid": "free", **OTHER_KEY}], "for encryption": [{"kid": "free", "use": "enc"}], "use a list": [{"kid": "free", "use": ["sig"]}], "may only sign": [{"kid": "free", "key_ops": ["sign"]}],
     "no operations": [{"kid": "free", "key_ops": []}], "of another algorithm": [{"kid": "free", "alg": "RS512"}], "no id": [{}], "id a number": [{"kid": 5}], "another type": [{"kid": "free", "kty": "oct", "k": "AAAA"}], "no type": [{"kid": "free", "kty": None}],
     "no modulus": [{"kid": "free", "n": None}], "modulus a number": [{"kid": "free", "n": 5}], "exponent 1": [{"kid": "free", "e": "AQ"}], "exponent even": [{"kid": "free", "e": "Ag"}], "exponent zero": [{"kid": "free", "e": "AA"}],
 }  # fmt: skip

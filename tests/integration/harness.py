@@ -26,6 +26,8 @@ from proxy.sessions.store import Identity, SessionStore, new_session, new_token
 from tests.secretsearch import RUN
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+VERIFIED = {"email_verified": True}
+"""The claims of a token whose e-mail address counts."""
 PATIENCE = 10.0
 POLL = 0.05
 TENANT = "auth: {tenants: [{domain: localhost, issuer: 'http://localhost:1/', audience: [tests]}]}\n"
@@ -139,7 +141,7 @@ class Running:
         token = token or new_token()
         key = key_of(token)
         assert key is not None
-        identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost")
+        identity = Identity("http://localhost:1/", email, email, email.partition("@")[0], "localhost", VERIFIED)
         session = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
         seen = session if last_seen_at is None else session.with_last_use(last_seen_at)
         await self.server.gateway.store.create(key, seen, max_per_user=0)

@@ -101,7 +101,7 @@ async def _session(folder: Path) -> str:
     store, token = FileStore(folder), new_token()
     key = key_of(token)
     assert key is not None
-    identity = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost")
+    identity = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost", {"email_verified": True})
     wanted = new_session(key, identity, now=time.time(), lifetime=600, ip="127.0.0.1", user_agent="tests")
     await store.create(key, wanted, max_per_user=0)
     await store.close()

@@ -98,7 +98,7 @@ class World:
         serving = Serving(compile_config(load(file, {})), MemoryStore(), log=self.told)
         server, key = serving.current, key_of(self.token)
         assert key is not None
-        who = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost")
+        who = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost", {"email_verified": True})
         session = new_session(key, who, now=1e9, lifetime=1e10, ip="127.0.0.1", user_agent="fuzz")
         await server.gateway.store.create(key, session.with_last_use(1e11), max_per_user=0)
         return serving

@@ -36,7 +36,7 @@ async def federated(folder: Path, more: str = "") -> AsyncIterator[Running]:
 
 
 def id_token(**changes: Any) -> str:
-    return token(claims(iss=ISSUER, email="anna@staff.test", **changes))
+    return token(claims(iss=ISSUER, email="anna@staff.test", email_verified=True, **changes))
 
 
 def logout_token(**changes: Any) -> str:

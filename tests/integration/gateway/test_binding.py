@@ -36,7 +36,9 @@ async def bound(folder: Path, bind: str) -> AsyncIterator[tuple[Running, str]]:
         token = new_token()
         key = key_of(token)
         assert key is not None
-        identity = Identity("http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost")
+        identity = Identity(
+            "http://localhost:1/", "anna", "anna@staff.test", "anna", "localhost", {"email_verified": True}
+        )
         session = new_session(key, identity, now=1e9, lifetime=1e10, ip=HERE, user_agent="browser")
         await gateway.server.gateway.store.create(key, session, max_per_user=0)
         yield gateway, token

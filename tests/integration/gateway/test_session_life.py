@@ -23,7 +23,7 @@ async def stored(gateway: Running, *, lifetime: float, seen: float = 0.0, email:
     token, now = new_token(), time.time()
     key = key_of(token)
     assert key is not None
-    identity = Identity("http://localhost:1/", email, email, email, "localhost")
+    identity = Identity("http://localhost:1/", email, email, email, "localhost", {"email_verified": True})
     session = new_session(key, identity, now=now - seen, lifetime=lifetime + seen, ip="127.0.0.1", user_agent="")
     await gateway.server.gateway.store.create(key, session, max_per_user=0)
     return token

@@ -18,7 +18,8 @@ def session(
     email: str = "anna@x.org", *, user_id: int = 7, claims: Mapping[str, Any] | None = None, name: str = "Anna"
 ) -> Session:
     """Return the session of a user: a day long, begun and last used at `NOW`."""
-    identity = Identity("https://tenant.test/", f"auth0|{email}", email, name, "tenant.test", claims or {})
+    told = {"email_verified": True, **(claims or {})}
+    identity = Identity("https://tenant.test/", f"auth0|{email}", email, name, "tenant.test", told)
     return Session("s1", user_id, identity, NOW, NOW + 86400, NOW, "192.0.2.1", "browser")
 
 

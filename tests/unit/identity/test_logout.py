@@ -56,7 +56,7 @@ async def test_sub_or_sid_is_enough_and_more_audiences_need_a_party(read: Read, 
     ("changes", "because"),
     [
         ({"iss": "https://other.test/"}, "wrong issuer"),
-        ({"iss": ISSUER.rstrip("/")}, "wrong issuer"),
+        ({"iss": ISSUER + "/"}, "wrong issuer"),
         ({"iss": None}, "wrong issuer"),
         ({"aud": "other"}, "wrong audience"),
         ({"aud": None}, "no aud"),

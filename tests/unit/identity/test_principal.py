@@ -10,7 +10,7 @@ import pytest
 
 from proxy.http.credentials import NO_CREDENTIALS, Credentials
 from proxy.identity.local import LocalProvider, SessionSettings
-from proxy.identity.principal import Principals, WrongBinding
+from proxy.identity.principal import Principals, TenantTrust, WrongBinding
 from proxy.policy.acl import Action
 from proxy.policy.binding import Bind
 from proxy.sessions.memory import MemoryStore
@@ -74,7 +74,7 @@ def principals(
 ) -> Principals:
     settings = SessionSettings(8, 24, idle, 0)
     provider = LocalProvider({}, None, store, settings)  # type: ignore[arg-type]
-    return Principals(provider, RULES, bind, {"tenant.test": claim}, checks)
+    return Principals(provider, RULES, bind, {"tenant.test": TenantTrust(claim, email_assumed=False)}, checks)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from proxy.sessions.store import Identity
 
 ISSUER = "https://tenant.test/"
-TENANT = TenantSettings("tenant.test", ISSUER, ("web", "api"), ("RS256",), False, 30.0)
+TENANT = TenantSettings("tenant.test", ISSUER, ("web", "api"), ("RS256",), 30.0)
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 STRANGER = rsa.generate_private_key(65537, 2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -250,7 +250,7 @@ async def test_an_access_token_in_place_of_an_id_token_is_refused_unless_its_api
 @pytest.mark.parametrize(
     ("issuer", "why"),
     [
-        (ISSUER.rstrip("/"), "wrong issuer"),
+        (ISSUER + "/", "wrong issuer"),
         (ISSUER.upper(), "wrong issuer"),
         ("https://evil.test/", "wrong issuer"),
         ([ISSUER], "wrong issuer"),
@@ -319,15 +319,63 @@ async def test_the_subject_must_be_a_text(check: Check, subject: Any, why: str) 
     await refused(check, token(claims(sub=subject)), why)
 
 
-@pytest.mark.parametrize("verified", [False, None, "true", 1])
-async def test_an_unverified_email_is_refused_where_the_tenant_wants_it_verified(check: Check, verified: Any) -> None:
-    text = token(claims(email="a@x.test", email_verified=verified))
-    await refused(check, text, "e-mail address not verified", require_verified_email=True)
-    assert (await check(text)).email == "a@x.test"
+@pytest.mark.parametrize(
+    ("stated", "verified"), [(True, True), (False, False), (None, False), ("true", False), (1, False)]
+)
+async def test_email_is_verified_only_if_the_token_says_exactly_that(check: Check, stated: Any, verified: bool) -> None:
+    who = await check(token(claims(email="a@x.test", email_verified=stated)))
+    assert (who.email, who.email_verified) == ("a@x.test", verified)
 
 
-async def test_a_verified_email_is_accepted_where_the_tenant_wants_it_verified(check: Check) -> None:
-    assert (await check(token(claims(email="a@x.test", email_verified=True)), require_verified_email=True)).email
+@pytest.mark.parametrize(
+    ("configured", "stated", "accepted"),
+    [
+        ("https://a.test/", "https://a.test/", True),
+        ("https://a.test/", "https://a.test", True),
+        ("https://a.test", "https://a.test/", True),
+        ("https://a.test/realms/r", "https://a.test/realms/r/", True),
+        ("https://a.test", "https://a.test//", False),
+        ("https://a.test/", "https://A.test/", False),
+        ("https://a.test/", "http://a.test/", False),
+        ("https://a.test/", ["https://a.test/"], False),
+        ("https://a.test/", "", False),
+    ],
+)
+async def test_issuer_is_compared_exactly_but_for_one_slash_at_its_end(
+    check: Check, configured: str, stated: Any, accepted: bool
+) -> None:
+    text = token(claims(iss=stated))
+    if accepted:
+        assert (await check(text, issuer=configured)).issuer == stated
+    else:
+        with pytest.raises(InvalidToken, match=r"^wrong issuer$|^not acceptable$|^no iss$"):
+            await check(text, issuer=configured)
+
+
+@pytest.mark.parametrize(
+    ("changes", "header", "detail"),
+    [
+        ({"aud": "other"}, {}, 'the token says iss "https://tenant.test/" and aud "other"; wanted are'),
+        ({"iss": "https://b.test/"}, {}, 'the token says iss "https://b.test/" and aud "web"; wanted are'),
+        (
+            {"iss": "https://b.test/"},
+            {"kid": "new"},
+            'no key "new" in the key set; the token says iss "https://b.test/"',
+        ),
+        ({}, {"alg": "RS512"}, 'alg is "RS512"; algorithms: RS256'),
+        ({"aud": None}, {}, "the token says iss"),
+        ({"aud": "x\r\ny\u2028" + "z" * 500}, {}, 'aud "x\\r\\ny\\u2028zzz'),
+    ],
+)
+async def test_rejection_says_what_was_sent_and_what_is_wanted_for_the_log_only(
+    check: Check, changes: dict[str, Any], header: dict[str, Any], detail: str
+) -> None:
+    with pytest.raises(InvalidToken) as caught:
+        await check(token(claims(**changes), **header))
+    assert detail in caught.value.detail
+    assert (caught.value.detail.isascii(), caught.value.detail.isprintable()) == (True, True)
+    assert len(caught.value.detail) < 1000
+    assert "tenant.test" not in str(caught.value)
 
 
 def token_of_length(length: int) -> str:

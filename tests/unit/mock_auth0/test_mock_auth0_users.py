@@ -19,7 +19,7 @@ def read(tmp_path: Path, text: str) -> None:
 
 def test_the_built_in_file_has_the_users_of_the_shipped_gateway() -> None:
     emails = {user.email for user in load(DEFAULT_FILE).users.values()}
-    assert emails == {f"{name}@example.com" for name in ("user", "dev", "admin", "viewer")}
+    assert emails == {f"{name}@example.com" for name in ("user", "dev", "admin", "viewer", "unverified")}
 
 
 def test_an_email_is_recognised_in_any_case() -> None:
