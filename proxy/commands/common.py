@@ -93,8 +93,10 @@ def file_problems(compiled: Compiled) -> Iterator[Problem]:
         if tls is not None and tls.ca is not None:
             try:
                 ssl.create_default_context(cafile=str(folder / tls.ca))
-            except (OSError, ssl.SSLError) as error:
-                text = f"{folder / tls.ca} contains no certificate authorities ({error.strerror or error})"
+            except ssl.SSLError:
+                yield _at(compiled, (*path, "tls", "ca"), f"{folder / tls.ca} contains no certificate in PEM form")
+            except OSError as error:
+                text = f"{folder / tls.ca} can't be read: {(error.strerror or str(error)).lower()}"
                 yield _at(compiled, (*path, "tls", "ca"), text)
 
 

@@ -17,6 +17,14 @@ from proxy.policy.glob import GlobError
 from proxy.routing import PatternError
 
 
+def _network_like(text: str) -> str:
+    """Return the network that a text probably means, or examples."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return "127.0.0.0/8 for this machine" if text == "localhost" else "it as 10.0.0.0/8 or ::1/128"
+
+
 class Checker:
     """Collects the problems of one configuration."""
 
@@ -52,7 +60,7 @@ class Checker:
             try:
                 ipaddress.ip_network(text)
             except ValueError:
-                self.add((*path, index), f'"{text}" is not a network: write it as 10.0.0.0/8 or ::1/128')
+                self.add((*path, index), f'"{text}" is not a network: write {_network_like(text)}')
 
     def reference(self, path: Path, name: str, names: Iterable[str], what: str) -> None:
         names = list(names)

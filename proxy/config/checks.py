@@ -69,6 +69,17 @@ def _server(gateway: Gateway, check: Checker) -> None:
         )
 
 
+def _url_problem(url: str) -> str:
+    """Return what is wrong with the url of an upstream."""
+    if "://" not in url and _is_base_url(f"http://{url}"):
+        return f"has no scheme: write http://{url} or https://{url}"
+    try:
+        urlsplit(url).port  # noqa: B018 - raises for a bad port
+    except ValueError:
+        return "has a port that does not exist, or is not a url"
+    return "must be scheme and host without a path, such as http://localhost:8082"
+
+
 def _host(host: str, check: Checker) -> None:
     path: Path = ("server", "host")
     name, _, port = host.rpartition(":")
@@ -101,7 +112,7 @@ def _upstreams(gateway: Gateway, check: Checker) -> None:
             check.add(("upstreams", name, "tls"), "has an effect only with an https url", key=True)
         for index, url in enumerate(upstream.urls):
             if not _is_base_url(url):
-                check.add((*path, index), "must be scheme and host without a path, such as http://localhost:8082")
+                check.add((*path, index), _url_problem(url))
             elif url.rstrip("/") in [other.rstrip("/") for other in upstream.urls[:index]]:
                 check.add((*path, index), "is a duplicate; remove it")
             elif "@" in url:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from proxy.config.files import matching_files
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, key_of_unknown, suggest
+from proxy.config.types import spell
 from proxy.config.yamlfile import Document, read_yaml
 
 _INCLUDABLE = {"routes": (), "acl": ("rules",)}
@@ -189,7 +190,7 @@ def _validate(document: Document, problems: list[Problem]) -> Gateway:
                     continue  # one mistake: the key is there, with another spelling
                 if item["type"] == "too_short" and any(below[: len(path)] == path != below for _, below in items):
                     continue  # there are entries, and their mistakes are reported
-                text = describe(item, _siblings(path), is_secret=_is_secret(path))
+                text = describe(item, _siblings(path), is_secret=_is_secret(path), spelled=_spelling_at(path))
                 problem = document.problem(path, text, key=item["type"] in ("extra_forbidden", "missing"))
                 if item["type"] == "extra_forbidden":
                     problem = replace(problem, key=key_of_unknown(document.in_its_file(path)))
@@ -236,6 +237,12 @@ def _is_secret(path: Path) -> bool:
     """Return True if the value at a path may be a secret, because of the field that it belongs to."""
     extras = [info.json_schema_extra for info in _fields_on(path) or ()]
     return any(isinstance(extra, dict) and extra.get("secret") is True for extra in extras)
+
+
+def _spelling_at(path: Path) -> Callable[[Any], Any]:
+    """Return what writes a value of the field at a path in the spelling of the file."""
+    fields = _fields_on(path)
+    return (lambda value: spell(fields[-1], value)) if fields else (lambda value: value)
 
 
 def _fields_on(path: Path) -> list[FieldInfo] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from proxy.config.problems import suggest
@@ -25,10 +26,16 @@ _BOUNDS = {
 }
 
 
-def describe(error: Any, siblings: tuple[str, ...], *, is_secret: bool = False) -> str:
+def describe(
+    error: Any, siblings: tuple[str, ...], *, is_secret: bool = False, spelled: Callable[[Any], Any] = lambda v: v
+) -> str:
     """Return the text for one of pydantic's error details.
 
-    `siblings` are the keys known at that place. The text for a value that may be a secret does not contain it.
+    Args:
+        error: the detail.
+        siblings: the keys known at that place.
+        is_secret: the value may be a secret, and the text must not contain it.
+        spelled: returns a bound of the value in the spelling of the file, as 5m for 300 seconds.
     """
     kind, context, value = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "extra_forbidden":
@@ -42,7 +49,10 @@ def describe(error: Any, siblings: tuple[str, ...], *, is_secret: bool = False) 
         return f'"{value}" is not one of {", ".join(words)}' + suggest(str(value), words)
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
-        return f"{text} {context[name]}"
+        bound = spelled(context[name])
+        return f"{text} {bound:g}" if isinstance(bound, float) else f"{text} {bound}"
+    if kind == "int_type" and isinstance(value, str) and value.isdecimal():
+        return "must be a whole number, without quotes"
     if kind == "too_short":
         return "needs at least one entry"
     return _NEEDS.get(kind) or str(error["msg"]).removeprefix("Value error, ")

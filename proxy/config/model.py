@@ -198,7 +198,9 @@ class Live(Block):
 
 
 def _limit(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"[1-9][0-9]{0,8}/(second|minute|hour|day)", value):
+    if isinstance(value, str | int | float) and not re.fullmatch(
+        r"[1-9][0-9]{0,8}/(second|minute|hour|day)", str(value)
+    ):
         raise ValueError(f'"{value}" is not a rate: write a number and a unit of time, such as 60/minute or 5/second')
     return value
 

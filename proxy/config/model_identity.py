@@ -26,9 +26,7 @@ def _without_unset(value: Any) -> Any:
 
 
 class Tenant(Block):
-    domain: Text = Field(
-        description="What a client sends as `auth0_domain`: a host, with its port if it has one."
-    )
+    domain: Text = Field(description="What a client sends as `auth0_domain`: a host, with its port if it has one.")
     issuer: Annotated[Text | None, BeforeValidator(_set_or_none)] = Field(
         None,
         description="The `iss` claim of its tokens, with or without a slash at the end. If not set: `https://DOMAIN/`, "

@@ -11,6 +11,8 @@ _CLOSED = "is a bracket or brace before it not closed, or does a text with one o
 _REMEDIES: tuple[tuple[str, str], ...] = (
     ("found character '\\t'", "a line begins with a tab; indent with spaces"),
     ("but found another document", "a second document begins here; a file has one: remove the --- and what follows"),
+    ("expected alphabetic or numeric character, but found '*'", "put quotes around a text that starts with *"),
+    ("expected alphabetic or numeric character", "put quotes around a text that starts with * or &"),
     ("found undefined alias", "found undefined alias; put quotes around a text that starts with *"),
     ("found undefined tag handle", "found undefined tag handle; put quotes around a text that starts with !"),
     ("mapping values are not allowed here", f"{_INDENTED}, or a text with a colon needs quotes"),
