@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from jsonschema import Draft202012Validator
 
 from proxy.cli import cli
 from proxy.commands import names
 from proxy.config.environment import variables
+from proxy.config.jsonschema import gateway_schema
 from tests.integration.certificates import Authority
 
 FOLDER = Path(__file__).parent / "golden"
@@ -95,6 +98,25 @@ def test_check_prints_what_is_expected(
 def _unresolved(wanted: Iterable[str]) -> dict[str, str]:
     """Names that do not resolve, without the network: those below `.invalid` (RFC 6761, 6.4)."""
     return {name: "Name or service not known" for name in wanted if name.endswith(".invalid")}
+
+
+def _by_schema(golden: Golden) -> bool | None:
+    """Whether the JSON schema accepts the file; None if it isn't YAML."""
+    try:
+        document = yaml.safe_load(golden.files["gateway.yaml"])
+    except (yaml.YAMLError, UnicodeError):
+        return None
+    return Draft202012Validator(gateway_schema()).is_valid(document)
+
+
+def test_the_schema_accepts_what_check_accepts_and_finds_most_of_the_rest() -> None:
+    verdicts = {path.stem: (Golden.read(path), _by_schema(Golden.read(path))) for path in FILES}
+    accepted = [name for name, (golden, _) in verdicts.items() if golden.expected.endswith("exit 0\n")]
+    assert [name for name in accepted if verdicts[name][1] is False] == []
+    refused = [name for name, (golden, by_schema) in verdicts.items() if name not in accepted and by_schema is False]
+    assert len(refused) > 90
+    some = {"port_too_large", "rule_two_effects", "route_star", "domain_url", "rate_unit", "url_with_path"}
+    assert some <= set(refused)
 
 
 def test_there_are_enough() -> None:

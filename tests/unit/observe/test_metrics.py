@@ -161,4 +161,5 @@ def test_durations_have_as_many_counts_as_bounds_and_one() -> None:
 
 
 def test_every_family_says_what_it_means() -> None:
-    assert all(name.startswith("noetl_gateway_") and family.help.endswith(".") for name, family in FAMILIES.items())
+    prefixes = ("noetl_gateway_", "process_")
+    assert all(name.startswith(prefixes) and family.help.endswith(".") for name, family in FAMILIES.items())
