@@ -224,8 +224,9 @@ class Gateway:
         rewrite = Rewrite(block.rewrite, parse_pattern(spec.pattern))
         answer = ResponsePlan(
             _edits(block.headers.response),
-            vary_origin=spec.cors.varies,
+            vary=_depends_on(spec, with_cookie=cookie.enabled),
             no_store=block.auth == "session",
+            nosniff=bool(self.security),
             session_cookie=cookie_name,
             locations=self._locations(name, rewrite.mount),
         )
@@ -319,6 +320,12 @@ class Gateway:
         await self.store.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+
+def _depends_on(spec: RouteSpec, *, with_cookie: bool) -> list[str]:
+    """Return the names of the request fields that the response on a relayed route depends on."""
+    session = ("authorization", "x-session-token", *(("cookie",) if with_cookie else ()))
+    return [*(("origin",) if spec.cors.varies else ()), *(session if spec.block.auth != "none" else ())]
 
 
 def _edits(block: HeaderEdit) -> HeaderEdits:
