@@ -32,7 +32,8 @@ from proxy.identity.principal import Principals
 from proxy.identity.tenants import KeySetClients, make_tenants, trust_in
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
-from proxy.observe.audit import EVENTS, STDOUT, Audit, AuditFile, AuditSettings, AuditStream
+from proxy.observe.audit import STDOUT, Audit, AuditFile, AuditSettings, AuditStream, BackgroundAudit
+from proxy.observe.audit_trail import EVENTS
 from proxy.observe.metrics import Collected
 from proxy.observe.tracing import Tracing
 from proxy.policy.binding import Bind
@@ -103,7 +104,8 @@ class Gateway:
         self.drain = self.process.drain
         self._before = before
         self.tracing = self._tracing()
-        self.audit = open_audit(compiled)
+        audit = open_audit(compiled)
+        self.audit = BackgroundAudit(audit) if audit is not None else None
         before_clients = before.key_set_clients if before is not None else None
         self.key_set_clients: KeySetClients = KeySetClients(config.auth.jwks.timeout, before_clients)
         self.upstreams = {name: self._upstream(name, block) for name, block in config.upstreams.items()}
@@ -225,8 +227,9 @@ class Gateway:
         rewrite = Rewrite(block.rewrite, parse_pattern(spec.pattern))
         answer = ResponsePlan(
             _edits(block.headers.response),
-            vary_origin=spec.cors.varies,
+            vary=_depends_on(spec, with_cookie=cookie.enabled),
             no_store=block.auth == "session",
+            nosniff=bool(self.security),
             session_cookie=cookie_name,
             locations=self._locations(name, rewrite.mount),
         )
@@ -309,17 +312,29 @@ class Gateway:
     async def close_what_is_left(self, others: Sequence[Gateway]) -> None:
         """Nothing is under way any more: let go of all that none of `others` uses, older and newer ones."""
         await self.key_set_clients.close(other.key_set_clients for other in others)
+        await self._close_audit()
         if self.tracing is not None and all(self.tracing is not other.tracing for other in others):
             await asyncio.to_thread(self.tracing.close)
         if all(self.store is not other.store for other in others):
             await self.store.close()
 
+    async def _close_audit(self) -> None:
+        if self.audit is not None:
+            await asyncio.to_thread(self.audit.close)
+
     async def close(self) -> None:
-        """Let go of connections and of the store."""
+        """Let go of connections, of the audit log and of the store."""
+        await self._close_audit()
         await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.key_set_clients.close())
         await self.store.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+
+def _depends_on(spec: RouteSpec, *, with_cookie: bool) -> list[str]:
+    """Return the names of the request fields that the response on a relayed route depends on."""
+    session = ("authorization", "x-session-token", *(("cookie",) if with_cookie else ()))
+    return [*(("origin",) if spec.cors.varies else ()), *(session if spec.block.auth != "none" else ())]
 
 
 def _edits(block: HeaderEdit) -> HeaderEdits:

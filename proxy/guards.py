@@ -99,8 +99,8 @@ async def admit_waiting(guards: RouteGuards, head: RequestHead, sessions: Sessio
 
 def check_connection(guards: RouteGuards, head: RequestHead) -> None:
     """Apply the guards that need no session. Raises as `admit`."""
-    if guards.checks_origin and head.fields.origin is not None and head.method not in SAFE_METHODS:
-        _check_origin(guards, head, head.fields.origin)
+    if guards.checks_origin and head.method not in SAFE_METHODS:
+        _check_origin(guards, head)
     if guards.allow_from and not in_networks(head.address, guards.allow_from):
         raise Forbidden(detail=f"{head.address} is not in allow_from of {guards.pattern}")
     limit = guards.limit
@@ -126,12 +126,19 @@ def _check_principal(guards: RouteGuards, head: RequestHead, principal: Principa
         limit.count(head.address, session, user_id, guards.pattern)
 
 
-def _check_origin(guards: RouteGuards, head: RequestHead, origin: str) -> None:
-    """Raise Forbidden if a page of a foreign origin changes something by a session cookie, or plants one."""
-    if not (guards.plants_cookie or head.fields.credentials.has_cookie):
+def _check_origin(guards: RouteGuards, head: RequestHead) -> None:
+    """Raise Forbidden if a page of a foreign origin changes something by a session cookie, or plants one.
+
+    A browser names the origin in `Origin`, or says at least that the page is of another site, in `Sec-Fetch-Site`
+    (Fetch Metadata, 2.3). Other clients send neither.
+    """
+    fields = head.fields
+    if not (guards.plants_cookie or fields.credentials.has_cookie):
         return
-    if not is_trusted_origin(guards, head, origin):
-        raise Forbidden("Origin not allowed", detail=f"state-changing request from {origin!r}")
+    if fields.origin is None and fields.cross_site:
+        raise Forbidden("Origin not allowed", detail="state-changing request from another site")
+    if fields.origin is not None and not is_trusted_origin(guards, head, fields.origin):
+        raise Forbidden("Origin not allowed", detail=f"state-changing request from {fields.origin!r}")
 
 
 def is_trusted_origin(guards: RouteGuards, head: RequestHead, origin: str) -> bool:

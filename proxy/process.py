@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.endpoints.metrics import Measures
+from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
 from proxy.policy.throttle import Throttle, ThrottleSettings
 from proxy.rate_limits import RateLimit
@@ -21,12 +22,14 @@ class Process:
         measures: the metrics.
         limiters: the rate limits, by their settings.
         throttles: the failed attempts, by the settings of their limit.
+        denials: how many denials the audit log may still have one by one.
     """
 
     drain: Drain = field(default_factory=Drain)
     measures: Measures = field(default_factory=Measures)
     limiters: dict[LimitSettings, RateLimit] = field(default_factory=dict)
     throttles: dict[ThrottleSettings, Throttle] = field(default_factory=dict)
+    denials: DenialBudget = field(default_factory=DenialBudget)
 
     def throttle(self, settings: ThrottleSettings) -> Throttle:
         """Return the throttle with these settings; its state is kept if a reload does not change the settings."""

@@ -32,7 +32,8 @@ def gateway_schema() -> dict[str, Any]:
         blocks[block]["allOf"] = [*blocks[block].get("allOf", ()), {"oneOf": [{"required": [key]} for key in keys]}]
     for (block, key), pattern in _PATTERNS.items():
         _restrict(blocks[block]["properties"][key], pattern)
-    for name, model in {"Gateway": Gateway, **_blocks_in(Gateway)}.items():
+    models: dict[str, type[BaseModel]] = {"Gateway": Gateway, **_blocks_in(Gateway)}
+    for name, model in models.items():
         _bounds(model, schema if name == "Gateway" else blocks[name])
     _restrict(schema["properties"]["corsAllowedOrigins"], _ORIGIN)
     both = {"required": ["corsAllowedOrigins", "cors"]}

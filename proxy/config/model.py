@@ -219,7 +219,11 @@ class RateLimitBlock(Block):
 
 
 class ResponseHeaders(Block):
-    security: Flag = Field(True, description="Add nosniff, no-referrer, frame-ancestors 'none', and HSTS behind TLS.")
+    security: Flag = Field(
+        True,
+        description="Add nosniff, no-referrer, frame-ancestors 'none', and HSTS behind TLS; to relayed responses "
+        "nosniff only.",
+    )
 
 
 class HeaderEdit(Block):
@@ -352,7 +356,7 @@ class Gateway(Block):
         None, description="Events and callbacks."
     )
     headers: ResponseHeaders = Field(
-        default_factory=ResponseHeaders, description="Headers that are added to the gateway's own responses."
+        default_factory=ResponseHeaders, description="Headers that are added to responses."
     )
     builtin_routes: Flag = Field(
         True,

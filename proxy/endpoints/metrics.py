@@ -14,6 +14,8 @@ from proxy.config.compile import Compiled
 from proxy.errors import NotFound
 from proxy.exchange import RequestContext
 from proxy.http.response import NO_STORE, Response
+from proxy.identity.local import LocalProvider
+from proxy.observe.audit import Audit
 from proxy.observe.exposition import CONTENT_TYPE, MetricsFolder, exposition
 from proxy.observe.metrics import Collected, Metrics, add
 from proxy.observe.process import measure_process
@@ -33,6 +35,11 @@ class Measured(Protocol):
     store: SessionStore
     drain: Drain
     upstreams: dict[str, UpstreamClient]
+    provider: LocalProvider
+
+    @property
+    def audit(self) -> Audit | None:
+        """The audit log, if there is one."""
 
 
 @dataclass(slots=True)
@@ -52,6 +59,11 @@ class Measures:
             add(out, "noetl_gateway_sessions", (), gateway.store.count())
         add(out, "noetl_gateway_draining", (), int(gateway.drain.started))
         add(out, "noetl_gateway_event_streams", (), gateway.drain.streams)
+        if gateway.audit is not None:
+            add(out, "noetl_gateway_audit_failures", (), gateway.audit.failures)
+        for domain, (_, keys) in gateway.provider.tenants.items():
+            add(out, "noetl_gateway_key_set_fetch_failures", (domain,), keys.failures)
+            add(out, "noetl_gateway_key_set_usable", (domain,), int(keys.state != "unavailable"))
         measure_process(out)
         for source in self.sources:
             source(out)

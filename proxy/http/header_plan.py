@@ -28,6 +28,8 @@ _NEVER_FORWARDED = HOP_BY_HOP | CREDENTIALS | GATEWAY_REQUEST
 _REQUEST_PREFIXES = (PROXY_PREFIX, FORWARDED_PREFIX)
 _RESPONSE_PREFIXES = (PROXY_PREFIX, CORS_PREFIX)
 _COOKIE = b"cookie"
+_TYPE_OPTIONS = b"x-content-type-options"
+_NOSNIFF = b"x-content-type-options: nosniff\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
@@ -141,20 +143,29 @@ class ResponsePlan:
 
     Args:
         edits: the route's response edits.
-        vary_origin: the response depends on `Origin`, so `vary` must name it, once.
+        vary: names of the request fields that the response depends on, in lower case; `vary` names each of them once.
         no_store: the route needs a session; without the upstream's own `cache-control` nothing is cached.
+        nosniff: browsers must not guess the type of a body (Fetch standard, 3.6).
         session_cookie: an upstream's `Set-Cookie` of this name is dropped.
         locations: translates `Location` and `Content-Location` to the gateway's own paths.
     """
 
-    __slots__ = ("_cookie", "_edited", "_locations", "_no_store", "_set_lines", "_vary")
+    __slots__ = ("_cookie", "_edited", "_locations", "_no_store", "_nosniff", "_set_lines", "_vary")
 
     def __init__(
-        self, edits: HeaderEdits, *, vary_origin: bool, no_store: bool, session_cookie: str, locations: Locations
+        self,
+        edits: HeaderEdits,
+        *,
+        vary: Sequence[str],
+        no_store: bool,
+        nosniff: bool,
+        session_cookie: str,
+        locations: Locations,
     ) -> None:
         self._edited = edits.names
         self._set_lines = edits.lines
-        self._vary = vary_origin and b"vary" not in self._edited
+        self._vary = () if b"vary" in self._edited else tuple(name.encode() for name in vary)
+        self._nosniff = nosniff and _TYPE_OPTIONS not in self._edited
         self._no_store = no_store and b"cache-control" not in self._edited
         self._cookie = session_cookie.encode()
         self._locations = locations
@@ -170,7 +181,7 @@ class ResponsePlan:
         options = connection_options([value for name, value in fields if name == b"connection"])
         names = {name for name, _ in fields}
         parts = [b"HTTP/1.1 %d %b\r\n" % (status, reason)]
-        varies = False
+        varied: frozenset[bytes] = frozenset()
         for name, value in fields:
             if name in HOP_BY_HOP or name in options or name.startswith(_RESPONSE_PREFIXES):
                 continue
@@ -178,6 +189,7 @@ class ResponsePlan:
                 name in self._edited
                 or name == b"x-request-id"
                 or (name == b"content-length" and (chunked or status == 204))
+                or (name == _TYPE_OPTIONS and self._nosniff)
             ):
                 continue
             if name == b"set-cookie" and sets_cookie(value, self._cookie):
@@ -185,10 +197,13 @@ class ResponsePlan:
             if name in (b"location", b"content-location"):
                 value = self._locations.translate(value)
             elif name == b"vary":
-                varies = varies or bool(connection_options([value]) & {b"origin", b"*"})
+                varied |= connection_options([value])
             parts.append(field_line(name, value))
-        if self._vary and not varies:
-            parts.append(b"vary: origin\r\n")
+        missing = [] if b"*" in varied else [name for name in self._vary if name not in varied]
+        if missing:
+            parts.append(field_line(b"vary", b", ".join(missing)))
+        if self._nosniff:
+            parts.append(_NOSNIFF)
         if self._no_store and b"cache-control" not in names:
             parts.append(b"cache-control: no-store\r\n")
         if upgrade:

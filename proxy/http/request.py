@@ -38,15 +38,16 @@ class RequestFields:
     """What the header fields of a request mean.
 
     `raw` are the fields as sent; `size` their bytes; `error` what is wrong with them, if anything; `authority` the
-    `Host` as sent, and `host` what it means; `content_length` is 0 without a body; `request_id` and `traceparent` are
+    `Host` as sent, and `host` what it means; `cross_site`: a browser says that a page of another site made the request;
+    `content_length` is 0 without a body; `request_id` and `traceparent` are
     the client's if they are well formed, else empty; `options` the members of `Connection`; `whole`: nothing about the
     message's framing or connection needs a look beyond its length; `close`: the client wants the connection to end.
     `derived` caches what compiled parts of the configuration make of these fields, by part.
     """
 
     __slots__ = (
-        "_client", "authority", "close", "content_length", "credentials", "derived", "error", "host", "options",
-        "origin", "raw", "request_id", "size", "traceparent", "user_agent", "whole",
+        "_client", "authority", "close", "content_length", "credentials", "cross_site", "derived", "error", "host",
+        "options", "origin", "raw", "request_id", "size", "traceparent", "user_agent", "whole",
     )  # fmt: skip
 
     def __init__(self, raw: RawFields, cookie_name: str | None) -> None:
@@ -73,6 +74,7 @@ class RequestFields:
         self.traceparent = given_traceparent(self.raw_values(b"traceparent"))
         origins = self.values(b"origin")
         self.origin = ", ".join(origins) if origins else None
+        self.cross_site = b"cross-site" in self.raw_values(b"sec-fetch-site")
         self.user_agent = self.value(b"user-agent") or ""
         self.options = connection_options(self.raw_values(b"connection"))
         self.close = b"close" in self.options

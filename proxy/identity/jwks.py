@@ -59,6 +59,7 @@ class KeySet:
         clock: a monotonic clock, in seconds.
         issuer: the issuer, for discovery.
         fetches: the number of fetches of the set so far.
+        failures: the number of those that failed.
     """
 
     url: str | None
@@ -67,6 +68,7 @@ class KeySet:
     clock: Callable[[], float] = time.monotonic
     issuer: str = ""
     fetches: int = 0
+    failures: int = 0
     _keys: dict[str, KeysOfId] = field(default_factory=dict)
     _found: str | None = None
     _found_at: float = float("-inf")
@@ -127,6 +129,7 @@ class KeySet:
         self.fetches += 1
         keys, problem = await self._get(url, lambda data: parse_key_set(data, self.settings.max_keys))
         if keys is None:
+            self.failures += 1
             self._found_at = float("-inf")
             self._problem = "; ".join(filter(None, (doubt, problem)))
         else:

@@ -1,40 +1,31 @@
 """The audit log: one line per login, failed login, logout, denial and ended session, in a tamper-evident file.
 
-Each line contains the hash of the previous line (HMAC-SHA256 if a key is configured), so that a changed, removed or
-inserted line breaks the chain. Several processes share the file; rotated files continue the chain. On stdout each
+`audit_chain.py` describes the lines. Several processes share the file; rotated files continue the chain. On stdout each
 process has its own chain, which its lines name. If the log can't be written, an error is logged, and the gateway
-continues.
+continues. The gateway writes in a thread (`BackgroundAudit`): another process may hold the lock of the file.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import hashlib
-import hmac
-import json
 import os
 import secrets
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy.observe.access import AccessLine
+from proxy.observe.audit_chain import START, bounded, encode, end_of
 from proxy.observe.logs import get_logger
 
-START = "0" * 64
 STDOUT = "-"
-_TAIL = 64 * 1024
-_LOGINS = {200: "success", 401: "refused", 429: "slowed_down"}
-EVENTS = {
-    "auth.login": "login",
-    "auth.logout": "logout",
-    "auth.sessions": "session.end",
-    "auth.backchannel_logout": "logout.backchannel",
-}
-"""The event of a request to each handler. A request that an access rule denies, on any route, is `access.denied`."""
+_MAX_WAITING = 4000
+_CLOSE_SECONDS = 5.0
+Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +38,25 @@ class AuditSettings:
     key: bytes = field(repr=False)
 
 
-class AuditError(Exception):
-    """The chain of a file is broken. The text names the file, the line and the cause."""
-
-
 class Audit(ABC):
     """A writer of a chain of lines."""
 
     def __init__(self, place: str) -> None:
         self._place = place
         self._failed = False
+        self._failures = 0
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line; log an error if that fails."""
+    @property
+    def failures(self) -> int:
+        """How many writes failed, or lines were lost."""
+        return self._failures
+
+    def append(self, *entries: Entry) -> None:
+        """Write a line for each entry; log an error if that fails."""
         try:
-            self._append(entry)
+            self._append(entries)
         except OSError as error:
+            self._failures += 1
             if not self._failed:
                 get_logger().error("audit.failed", file=self._place, reason=str(error))
             self._failed = True
@@ -70,8 +64,8 @@ class Audit(ABC):
             self._failed = False
 
     @abstractmethod
-    def _append(self, entry: Mapping[str, Any]) -> None:
-        """Write one line. Raises OSError."""
+    def _append(self, entries: Sequence[Entry]) -> None:
+        """Write the lines. Raises OSError."""
 
 
 class AuditStream(Audit):
@@ -87,65 +81,50 @@ class AuditStream(Audit):
         self._chain = secrets.token_hex(8)
         self._previous = START
 
-    def _append(self, entry: Mapping[str, Any]) -> None:
-        line = encode({**entry, "chain": self._chain}, self._previous, self._key)
-        os.write(self._stream, line)
-        self._previous = str(json.loads(line)["hash"])
+    def _append(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            line, stated = encode({**entry, "chain": self._chain}, self._previous, self._key)
+            os.write(self._stream, line)
+            self._previous = stated
 
 
 class AuditFile(Audit):
-    """A writer to a file, which several processes may share."""
+    """A writer to a file, which several processes may share. It waits for the lock of the file."""
 
     def __init__(self, settings: AuditSettings) -> None:
         super().__init__(str(settings.file))
         self.settings = settings
 
-    def _append(self, entry: Mapping[str, Any]) -> None:
-        settings = self.settings
-        settings.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{settings.file}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def _append(self, entries: Sequence[Entry]) -> None:
+        file = self.settings.file
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(f"{file}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            previous = _last_hash(settings.file)
-            if settings.file.exists() and settings.file.stat().st_size >= settings.max_size:
-                _rotate(settings.file, settings.keep)
-            line = encode(entry, previous, settings.key)
-            target = os.open(settings.file, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(target, line)
-            finally:
-                os.close(target)
+            previous, incomplete = end_of(file)
+            older = Path(f"{file}.1")
+            if previous is None and older.exists():
+                previous = end_of(older).previous
+            for entry in entries:
+                previous, incomplete = self._append_one(entry, previous or START, incomplete), False
         finally:
             os.close(lock)
 
-
-def encode(entry: Mapping[str, Any], previous: str, key: bytes) -> bytes:
-    """Return a line of the chain: the entry, the hash of the previous line, and its own hash."""
-    body = json.dumps({**entry, "previous": previous}, separators=(",", ":"), sort_keys=True)
-    return f'{body[:-1]},"hash":"{_hash(body, key)}"}}\n'.encode()
-
-
-def _hash(body: str, key: bytes) -> str:
-    data = body.encode()
-    return hmac.new(key, data, hashlib.sha256).hexdigest() if key else hashlib.sha256(data).hexdigest()
-
-
-def _last_hash(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            size = stream.tell()
-            stream.seek(max(0, size - _TAIL))
-            lines = stream.read().splitlines()
-    except FileNotFoundError:
-        lines = []
-    if not lines:
-        older = Path(f"{file}.1")
-        return _last_hash(older) if older.exists() else START
-    try:
-        return str(json.loads(lines[-1])["hash"])
-    except (ValueError, KeyError, TypeError):
-        return START
+    def _append_one(self, entry: Entry, previous: str, incomplete: bool) -> str:
+        """Write one line, behind an incomplete one if there is one; return its hash."""
+        settings, file = self.settings, self.settings.file
+        if file.exists() and file.stat().st_size >= settings.max_size:
+            _rotate(file, settings.keep)
+            incomplete = False
+        line, stated = encode(entry, previous, settings.key)
+        target = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            data = b"\n" + line if incomplete else line
+            if os.write(target, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(target)
+        return stated
 
 
 def _rotate(file: Path, keep: int) -> None:
@@ -157,91 +136,80 @@ def _rotate(file: Path, keep: int) -> None:
         file.unlink()
 
 
-def verify(files: Iterable[Path], key: bytes) -> int:
-    """Verify the chain in files, oldest first, and return the number of lines.
-
-    Lines that name a chain, such as those of stdout, are compared with the lines of that chain. The previous hash in
-    the first line of a chain is not checked, because older files may have been deleted.
-
-    Raises:
-        AuditError: a line was changed, removed, inserted or moved.
-        OSError: a file can't be read.
-    """
-    count = 0
-    ends: dict[str, str] = {}
-    for file in files:
-        for number, line in enumerate(_lines(file), 1):
-            where = f"{file}:{number}"
-            found = _parsed(line, where)
-            stated = str(found.pop("hash"))
-            body = json.dumps(found, separators=(",", ":"), sort_keys=True)
-            if not hmac.compare_digest(stated, _hash(body, key)):
-                raise AuditError(f"{where}: the line was changed, or the key is different")
-            name = str(found.get("chain", ""))
-            if name in ends and found.get("previous") != ends[name]:
-                raise AuditError(
-                    f"{where}: the line does not follow the previous line: lines were removed, inserted or moved"
-                )
-            ends[name], count = stated, count + 1
-    return count
-
-
-def _parsed(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("hash"), str) or "previous" not in found:
-        raise AuditError(f"{where}: not a line of an audit log")
-    return found
-
-
-def _lines(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        yield from stream
-
-
-class AuditTrail:
-    """Writes the entries of requests to an audit log."""
+class BackgroundAudit(Audit):
+    """Writes to another audit log in a thread, in order. If too many lines wait, the others are counted only."""
 
     def __init__(self, audit: Audit) -> None:
+        super().__init__("")
         self._audit = audit
+        self._waiting: list[Entry] = []
+        self._lost = 0
+        self._busy = self._closed = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
 
-    def write(self, line: AccessLine, handler: str | None) -> None:
-        """Write the entry of a request, if it is one for the audit log: by its handler, or as it was denied."""
-        event = EVENTS.get(handler or "")
-        if event is not None and line.method != "GET":
-            self._audit.append(_entry(event, _outcome(event, line), line))
-        elif line.denied:
-            self._audit.append(_entry("access.denied", "denied", line))
+    def _append(self, entries: Sequence[Entry]) -> None:
+        with self._changed:
+            for entry in entries:
+                if len(self._waiting) < _MAX_WAITING:
+                    self._waiting.append(bounded(entry))
+                else:
+                    self._lost += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
 
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                entries, self._waiting = self._waiting, []
+                lost, self._lost = self._lost, 0
+                self._busy = True
+                if not entries:
+                    self._thread = None
+                    return
+            if lost:
+                self._failures += lost
+                get_logger().error("audit.lost", lines=lost)
+                entries.append(local_event("audit.lost", "failed", f"{lost} lines could not be written in time"))
+            try:
+                self._audit.append(*entries)
+            except Exception:
+                self._failures += 1
+                get_logger().exception("audit.failed", lines=len(entries))
 
-def _outcome(event: str, line: AccessLine) -> str:
-    if event == "login":
-        return _LOGINS.get(line.status, "failed")
-    return "success" if line.status < 300 else "denied" if line.status == 403 else "failed"
+    @property
+    def failures(self) -> int:
+        return self._failures + self._audit.failures
+
+    def flush(self) -> None:
+        """Wait until all lines are written, some seconds at most."""
+        with self._changed:
+            idle = lambda: self._thread is None or not (self._waiting or self._busy)  # noqa: E731
+            self._changed.wait_for(idle, _CLOSE_SECONDS)
+
+    def close(self) -> None:
+        """Write what is waiting, and end the thread; it is left alone if it can't write within some seconds."""
+        with self._changed:
+            self._closed = True
+            thread = self._thread
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(_CLOSE_SECONDS)
+        with self._changed:
+            self._closed = False  # a line after this is written as well
 
 
 def local_event(event: str, outcome: str, detail: str) -> dict[str, Any]:
     """Return the entry of a local event, such as a reload or a command."""
-    return {"at": _now(), "event": event, "outcome": outcome, "ip": "local", "detail": detail}
+    return {"at": now_text(), "event": event, "outcome": outcome, "ip": "local", "detail": detail}
 
 
-def _now() -> str:
+def now_text() -> str:
+    """Return the current time in UTC, with milliseconds (RFC 3339)."""
     now = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
-
-
-def _entry(event: str, outcome: str, line: AccessLine) -> dict[str, Any]:
-    return {
-        "at": _now(),
-        "event": event,
-        "outcome": outcome,
-        "user_id": line.user_id,
-        "ip": line.ip,
-        "method": line.method,
-        "path": line.path,
-        "status": line.status,
-        "request_id": line.request_id,
-        "detail": line.detail,
-    }

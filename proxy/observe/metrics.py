@@ -94,6 +94,16 @@ FAMILIES: dict[str, Family] = {
     ),
     "noetl_gateway_config_reloads": Family("counter", "Reloads, by outcome.", ("outcome",), summed=False),
     "noetl_gateway_rate_limited": Family("counter", "Requests over a rate limit, by the limit's name.", ("limit",)),
+    "noetl_gateway_key_set_fetch_failures": Family(
+        "counter", "Fetches of a tenant's key set that failed.", ("tenant",), summed=False
+    ),
+    "noetl_gateway_key_set_usable": Family(
+        "gauge",
+        "1 if the tenant's key set is at hand; else nobody can sign in.",
+        ("tenant",),
+        summed=False,
+    ),
+    "noetl_gateway_audit_failures": Family("counter", "Lines of the audit log that could not be written."),
     "noetl_gateway_certificate_expiry_timestamp_seconds": Family(
         "gauge", "Time at which the server's certificate expires.", summed=False
     ),

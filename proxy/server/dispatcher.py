@@ -33,7 +33,7 @@ from proxy.http.response import HSTS, OwnHeads, Response, error_response
 from proxy.http.target import KnownPath, KnownPaths, Target, read_target
 from proxy.identity.principal import Principal
 from proxy.observe.access import AccessLine, AccessLog
-from proxy.observe.audit import AuditTrail
+from proxy.observe.audit_trail import AuditTrail
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.relay.relayed import cors_lines
 from proxy.routing import Found, Missing
@@ -114,7 +114,7 @@ class Dispatcher:
         self._routes = gateway.routes
         self._heads = OwnHeads(gateway.security, HSTS if gateway.security else ())
         self._access_log: AccessLog = log or access_log(enabled=config.logging.access)
-        self._audit = AuditTrail(gateway.audit) if gateway.audit is not None else None
+        self._audit = AuditTrail(gateway.audit, gateway.process.denials) if gateway.audit is not None else None
         self._observe = gateway.process.measures.metrics.observe if config.metrics.enabled else None
         self._log = get_logger()
         gateway.internal.record = self._write_access
@@ -181,7 +181,7 @@ class Dispatcher:
         close = exchange.close or self._drain.started
         exchange.status = response.status
         data = self._own_response(exchange, response, close=close)
-        self.complete(exchange)  # before the client can know of it: an audit log has no gaps
+        self.complete(exchange)  # before the client can know of it
         exchange.client.send(data)
         exchange.client.finished(close=close)
 
@@ -350,8 +350,10 @@ class Dispatcher:
         return self._heads.bytes(response, exchange.method, exchange.scheme, ending)
 
     def flush_log(self) -> None:
-        """Write the access lines that are still collected."""
+        """Write the access lines, and the counts of the audit log, that are still collected."""
         self._access_log.flush()
+        if self._audit is not None:
+            self._audit.write_counts()
 
     def _write_access(self, exchange: Exchange) -> None:
         principal, service = exchange.principal, exchange.service
@@ -375,4 +377,5 @@ class Dispatcher:
             self._observe(line)
         self._access_log.write(line)
         if self._audit is not None and (exchange.denied or (service is not None and service.audited)):
-            self._audit.write(line, service.spec.block.handler if service is not None else None)
+            handler = service.spec.block.handler if service is not None else None
+            self._audit.write(line, handler, exchange.fields.user_agent)

@@ -251,8 +251,8 @@ class Serving:
         for old in [server for server in self._in_use if server is not self.current]:
             old.flush_log()
             await self._close(old)
-        await self.current.gateway.close()
         self.current.flush_log()
+        await self.current.gateway.close()
 
     def _measure(self, out: Collected) -> None:
         add(out, "noetl_gateway_connections", (), self.limits.open)

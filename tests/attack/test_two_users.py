@@ -9,12 +9,14 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.exchange import Exchange
 from proxy.observe import logs
+from proxy.policy import denials
 from tests.attack.table import Tally
 from tests.attack.two_users import MARK, NAMES, Report, Requests, Sent, Shared, Teller
 from tests.integration.harness import TENANT, Running, gateway_running
@@ -79,6 +81,7 @@ async def test_nothing_of_one_user_reaches_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Callable[[str], Tally], show: Callable[[str], None]
 ) -> None:
     told, report = io.StringIO(), Report()
+    monkeypatch.setattr(denials, "EACH", replace(denials.EACH, burst=REQUESTS))
     monkeypatch.setattr(sys, "stderr", told)
     logs.configure("json", "info")
     marks = {name: f"mark-{name}-{secrets.token_hex(16)}" for name in NAMES}

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import httpx
 import pytest
 
 from tests.e2e.processes import ROOT, Program, free_port
-from tests.integration.harness import RULES, TENANT
+from tests.integration.harness import PATIENCE, RULES, TENANT
 
 UNIT, DOCKERFILE = ROOT / "deploy" / "noetl-edge.service", ROOT / "deploy" / "Dockerfile"
 _MOST_EXPOSED = 20
@@ -145,6 +146,9 @@ def test_it_serves_as_nobody_with_a_read_only_file_system(jail: tuple[str, ...],
         body = {"auth0_token": "x.y.z"}
         assert httpx.post(f"{url}/api/auth/login", json=body, trust_env=False).status_code == 401
         written = process / "root" / str(state).lstrip("/")
+        until = time.monotonic() + PATIENCE
+        while not (written / "audit.log").exists() and time.monotonic() < until:
+            time.sleep(0.01)
         assert sorted(one.name for one in written.iterdir()) == ["audit.log", "audit.log.lock", "sessions"]
     finally:
         assert program.stop() == 0

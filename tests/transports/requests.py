@@ -18,7 +18,7 @@ PATHS = (
 )  # fmt: skip
 ANSWERS = (
     "/answer/404", "/answer/500", "/answer/302", "/answer/304", "/answer/204", "/answer/chunked", "/answer/close", "/answer/cookie", "/answer/dated", "/answer/vary", "/answer/hop",
-    "/answer/latin", "/answer/long", "/answer/cors", "/answer/cached", "/answer/odd", "/answer/early", "/answer/ended",
+    "/answer/latin", "/answer/long", "/answer/cors", "/answer/cached", "/answer/odd", "/answer/sniffed", "/answer/early", "/answer/ended",
 )  # fmt: skip
 FAILING = ("/answer/502", "/answer/503", "/answer/504", "/answer/reset", "/answer/garbage")
 EXECUTIONS = (
@@ -96,6 +96,7 @@ FIELDS: tuple[tuple[str, ...], ...] = (
     ("x-forwarded-for: 198.51.100.7",), ("x-forwarded-for: 198.51.100.8:1234",), ("x-forwarded-for: [2001:db8::1]:443",), ("x-forwarded-for: garbage",), ("x-forwarded-for: 203.0.113.1, ,198.51.100.7",),
     ("X-Forwarded-For: 203.0.113.1", "x-forwarded-for: 198.51.100.7"), ("cf-connecting-ip: 198.51.100.9",), ("x-forwarded-proto: https",), ("x-forwarded-proto: wss",), ("x-forwarded-proto: https, http",),
     ("x-requested-with: x",), ("content-encoding: gzip",), ("content-encoding: identity",), ("content-type: text/plain",), ("access-control-request-method: POST",), ("x-http-method-override: DELETE",),
+    ("sec-fetch-site: cross-site",), ("sec-fetch-site: same-origin",), ("sec-fetch-site: cross-site", "origin: http://ours.test"),
     ("cookie: a=1; b=2",), ("cookie:",), ("cookie: NAME=00000000000000000000000000000000; a=1",),
 )  # fmt: skip
 HOSTS = ("gateway.test",) * 12 + (

@@ -32,7 +32,7 @@ WORDS = (
 )  # fmt: skip
 SETTINGS = PoolSettings(connect_timeout=1, response_timeout=1, idle_timeout=1, max_connections=1, max_pending=0)
 PLAN = ResponsePlan(
-    HeaderEdits(), vary_origin=False, no_store=False, session_cookie="session_token", locations=Locations()
+    HeaderEdits(), vary=(), no_store=False, nosniff=False, session_cookie="session_token", locations=Locations()
 )
 _ENDING = b"x-request-id: 1\r\n\r\n"
 _DROPPED = (b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"x-request-id")

@@ -13,6 +13,7 @@ import pytest
 from proxy import cli
 from proxy.commands import names
 from proxy.http.credentials import key_of
+from proxy.observe.audit import AuditFile, AuditSettings, local_event
 from proxy.sessions.file import FileStore
 from proxy.sessions.store import Identity, new_session, new_token
 
@@ -336,3 +337,28 @@ def test_check_refuses_a_folder_without_trusted_documents(shell: Shell) -> None:
     status, _, err = shell("check")
     assert status == 2
     assert err.startswith("gateway.yaml:10:22: graphql.trusted_documents: documents contains neither")
+
+
+def test_audit_files_are_verified_without_a_configuration(shell: Shell) -> None:
+    Path("gateway.yaml").unlink()
+    Path("key").write_text("secret\n")
+    for name, key in (("plain.log", b""), ("keyed.log", b"secret")):
+        AuditFile(AuditSettings(Path(name), 10**6, 1, key)).append(local_event("login", "success", ""))
+    assert shell("audit", "verify", "plain.log") == (0, "1 lines in 1 files: valid\n", "")
+    assert shell("audit", "verify", "keyed.log", "--key-file", "key") == (0, "1 lines in 1 files: valid\n", "")
+    assert shell("audit", "verify", "keyed.log")[0] == 1
+    assert shell("audit", "verify", "none.log") == (2, "", "noetl-edge: none.log: No such file or directory\n")
+    assert shell("audit", "verify", "plain.log", "-c", "none.yaml")[0] == 2
+    assert shell("audit", "verify")[0] == 2
+
+
+def test_audit_verify_lists_incomplete_lines(shell: Shell) -> None:
+    Path("gateway.yaml").write_text(GOOD + "audit: {file: audit.log}\n")
+    audit = AuditFile(AuditSettings(Path("audit.log"), 10**6, 1, b""))
+    audit.append(local_event("login", "success", ""))
+    with Path("audit.log").open("a") as stream:
+        stream.write('{"at"')
+    audit.append(local_event("login", "success", ""))
+    status, out, err = shell("audit", "verify")
+    assert (status, out) == (0, "2 lines in 1 files: valid\n")
+    assert err.endswith("audit.log:2: the line is incomplete: a process was stopped while it wrote\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proxy.http.credentials import without_cookie
@@ -33,7 +35,7 @@ def request_headers(fields: Fields, cookie: str = "token", edits: HeaderEdits = 
 
 def response_headers(fields: Fields, edits: HeaderEdits = NO_EDITS) -> Fields:
     """The fields that the client gets."""
-    plan = ResponsePlan(edits, vary_origin=False, no_store=False, session_cookie="token", locations=Locations())
+    plan = ResponsePlan(edits, vary=(), no_store=False, nosniff=False, session_cookie="token", locations=Locations())
     lowered = [(name.lower(), value) for name, value in raw(fields)]
     head = plan.head(200, b"OK", lowered, chunked=False).lines
     start, _, lines = head.partition(b"\r\n")
@@ -199,10 +201,11 @@ def test_upstream_set_cookie_of_the_session_cookie_is_dropped(value: str) -> Non
     assert response_headers([("set-cookie", value), ("set-cookie", "other=1")]) == [("set-cookie", "other=1")]
 
 
-def head_of(fields: Fields, **settings: bool) -> Fields:
+def head_of(fields: Fields, **settings: Any) -> Fields:
     plan = ResponsePlan(
         HeaderEdits(),
-        vary_origin=settings.get("vary_origin", False),
+        vary=settings.get("vary", ()),
+        nosniff=settings.get("nosniff", False),
         no_store=settings.get("no_store", False),
         session_cookie="token",
         locations=Locations(),
@@ -214,12 +217,40 @@ def head_of(fields: Fields, **settings: bool) -> Fields:
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [([], ["origin"]), (["accept"], ["accept", "origin"]), (["Origin"], ["Origin"]), (["*"], ["*"]),
-     (["accept, origin"], ["accept, origin"])],
-)  # fmt: skip
-def test_vary_names_origin_once(given: list[str], expected: list[str]) -> None:
-    found = head_of([("vary", value) for value in given], vary_origin=True)
+    [
+        ([], ["origin, authorization"]),
+        (["accept"], ["accept", "origin, authorization"]),
+        (["Origin"], ["Origin", "authorization"]),
+        (["*"], ["*"]),
+        (["accept, Authorization"], ["accept, Authorization", "origin"]),
+        (["accept, origin", "authorization"], ["accept, origin", "authorization"]),
+    ],
+)
+def test_vary_names_what_the_response_depends_on_once(given: list[str], expected: list[str]) -> None:
+    found = head_of([("vary", value) for value in given], vary=("origin", "authorization"))
     assert found == [("vary", value) for value in expected]
+
+
+@pytest.mark.parametrize("given", [[], ["nosniff"], ["NoSniff"], ["other"], ["other", "nosniff"]])
+def test_nosniff_is_there_once_whatever_the_upstream_sends(given: list[str]) -> None:
+    fields = [("x-content-type-options", value) for value in given]
+    assert head_of(fields, nosniff=True) == [("x-content-type-options", "nosniff")]
+    assert head_of(fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("edits", "expected"),
+    [
+        (HeaderEdits(remove=("X-Content-Type-Options", "vary", "Cache-Control")), []),
+        (HeaderEdits(set={"x-content-type-options": "a"}, remove=("vary", "cache-control")), ["a"]),
+    ],
+)
+def test_edits_of_a_route_replace_what_the_gateway_adds(edits: HeaderEdits, expected: list[str]) -> None:
+    plan = ResponsePlan(
+        edits, vary=("origin",), no_store=True, nosniff=True, session_cookie="token", locations=Locations()
+    )
+    lines = plan.head(200, b"OK", raw([("x-content-type-options", "b")]), chunked=False).lines
+    assert [value for _, value in parsed(lines.partition(b"\r\n")[2])] == expected
 
 
 def test_no_store_is_added_only_without_cache_control() -> None:
@@ -232,7 +263,9 @@ def test_content_length_of_a_chunked_body_is_dropped() -> None:
 
 
 def test_values_and_reason_keep_their_bytes() -> None:
-    plan = ResponsePlan(HeaderEdits(), vary_origin=False, no_store=False, session_cookie="token", locations=Locations())
+    plan = ResponsePlan(
+        HeaderEdits(), vary=(), no_store=False, nosniff=False, session_cookie="token", locations=Locations()
+    )
     value = "attachment; filename=日本ä.txt".encode()
     head = plan.head(200, b"Se\xf1or", [(b"content-disposition", value)], chunked=False)
     assert head.lines == b"HTTP/1.1 200 Se\xf1or\r\ncontent-disposition: " + value + b"\r\n"

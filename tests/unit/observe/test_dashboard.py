@@ -21,7 +21,7 @@ RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in gr
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 VARIABLES: dict[str, dict[str, Any]] = {item["name"]: item for item in DASHBOARD["templating"]["list"]}
 SCRAPED = frozenset({"job", "instance"})
-_METRIC = re.compile(r"\b(?:noetl_[a-z_]+|up)\b(?:\s*\{([^}]*)\})?(\[)?")
+_METRIC = re.compile(r"\b(?:(?:noetl|process)_[a-z_]+|up)\b(?:\s*\{([^}]*)\})?(\[)?")
 _MATCHER = re.compile(r'\s*([a-zA-Z_]+)\s*(?:=~|!~|!=|=)\s*"[^"]*"\s*(?:,|$)')
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
 _LEGEND = re.compile(r"\{\{\s*([a-zA-Z_]+)\s*\}\}")
