@@ -38,6 +38,7 @@ class GatewayState:
 
 
 def _path(config: Path) -> Path:
+    """Return the file for a configuration. Raises OSError: there is no folder for temporary files."""
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"noetl-edge-{os.getuid()}"
     return folder / f"{hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:16]}.json"
 
@@ -49,8 +50,8 @@ def _is_ours(folder: Path) -> bool:
 
 def read_state(config: Path) -> GatewayState | None:
     """Return the state of the gateway that runs with a configuration file as this user; None if there is none."""
-    path = _path(config)
     try:
+        path = _path(config)
         if not _is_ours(path.parent):
             return None
         with path.open("rb") as file:
@@ -66,7 +67,7 @@ class StateFile:
     """Writes the state of this process, which is the one that gets the signals."""
 
     def __init__(self, config: Path) -> None:
-        self._path = _path(config)
+        self._config = config
         self._reloads = -1
 
     def write(self, fingerprint: str, problems: Sequence[str] = ()) -> None:
@@ -74,13 +75,14 @@ class StateFile:
         self._reloads += 1
         state = GatewayState(os.getpid(), fingerprint, self._reloads, tuple(problems[:_MAX_PROBLEMS]))
         with contextlib.suppress(OSError):
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
-            if _is_ours(self._path.parent):
-                fresh = self._path.with_suffix(f".{os.getpid()}")
+            path = _path(self._config)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            if _is_ours(path.parent):
+                fresh = path.with_suffix(f".{os.getpid()}")
                 fresh.write_text(json.dumps(asdict(state)), encoding="utf-8")
-                fresh.replace(self._path)
+                fresh.replace(path)
 
     def close(self) -> None:
         """Remove the file: the gateway ends."""
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            _path(self._config).unlink(missing_ok=True)

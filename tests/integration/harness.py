@@ -83,6 +83,11 @@ class Upstream:
     seen: list[web.BaseRequest] = field(default_factory=list)
     server: web.Server | None = None
 
+    @property
+    def relayed(self) -> list[web.BaseRequest]:
+        """The requests that arrived, without the gateway's own question at its start."""
+        return [request for request in self.seen if request.path != "/api/health"]
+
     def hang_up(self) -> None:
         """Close all connections, as a server does with idle ones."""
         assert self.server is not None

@@ -35,7 +35,7 @@ EXAMPLES = [
     for number, (language, text) in enumerate(_FENCE.findall(page.read_text()))
 ]
 # Run by CI itself, or until they are stopped: the end-to-end run and the tests of the commands cover those.
-_ELSEWHERE = re.compile(r"noetl-edge (serve|dev)\b|^make ", re.MULTILINE)
+_ELSEWHERE = re.compile(r"noetl-edge (serve|dev|reload)\b|^make ", re.MULTILINE)
 
 
 def of(language: str) -> list[object]:

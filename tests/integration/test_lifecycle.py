@@ -175,7 +175,7 @@ async def test_a_slow_request_is_answered_after_sigterm_and_its_connection_close
         gateway.upstream.answer = slow
         async with aiohttp.ClientSession() as client:
             asked = asyncio.create_task(client.get(f"{gateway.url}/noetl/x", headers=gateway.bearer))
-            await eventually(lambda: bool(gateway.upstream.seen))
+            await eventually(lambda: bool(gateway.upstream.relayed))
             gateway.signal(signal.SIGTERM)
             await gateway.logged("gateway.stopping")
             release.set()
@@ -244,7 +244,7 @@ async def test_what_does_not_end_within_the_grace_is_cut_and_the_status_is_0(tmp
         gateway.upstream.answer = never
         async with aiohttp.ClientSession() as client:
             asked = asyncio.create_task(client.get(f"{gateway.url}/noetl/x", headers=gateway.bearer))
-            await eventually(lambda: bool(gateway.upstream.seen))
+            await eventually(lambda: bool(gateway.upstream.relayed))
             gateway.signal(signal.SIGTERM)
             with pytest.raises(aiohttp.ClientError):
                 await asked
@@ -275,7 +275,7 @@ async def test_requests_that_the_end_of_the_gateway_cuts_off_have_a_line_that_sa
             if warm:
                 await client.get(f"{gateway.url}/noetl/warm")
             tasks = [asyncio.create_task(client.get(f"{gateway.url}/noetl/{path}")) for path in ("head", "body")]
-            await eventually(lambda: len(gateway.upstream.seen) == 2 + warm)
+            await eventually(lambda: len(gateway.upstream.relayed) == 2 + warm)
             await asyncio.sleep(0.1)
             for _ in range(signals):
                 gateway.signal(signal.SIGINT)

@@ -47,7 +47,7 @@ async def test_sigterm_to_the_whole_process_group_cuts_no_request(tmp_path: Path
         timeout = aiohttp.ClientTimeout(total=PATIENCE)
         async with aiohttp.ClientSession(headers=gateway.bearer, timeout=timeout) as client:
             asked = asyncio.create_task(client.get(f"{gateway.url}/noetl/x"))
-            await eventually(lambda: bool(gateway.upstream.seen))
+            await eventually(lambda: bool(gateway.upstream.relayed))
             for pid in (*pids.values(), gateway.pid):
                 gateway.signal(signal.SIGTERM, pid)
             await gateway.logged("gateway.stopping", 3)
@@ -75,7 +75,7 @@ async def test_a_second_sigterm_ends_at_once(tmp_path: Path, server: str) -> Non
             await pids_of(gateway)
         async with aiohttp.ClientSession() as client:
             asked = asyncio.create_task(client.get(f"{gateway.url}/noetl/x", headers=gateway.bearer))
-            await eventually(lambda: bool(gateway.upstream.seen))
+            await eventually(lambda: bool(gateway.upstream.relayed))
             gateway.signal(signal.SIGTERM)
             await gateway.logged("gateway.stopping", 3 if server == TWO else 1)
             gateway.signal(signal.SIGTERM)
