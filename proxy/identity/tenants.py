@@ -13,6 +13,7 @@ from proxy.config.model_identity import Auth, Tenant
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.principal import TenantTrust
 from proxy.identity.tokens import TenantSettings
+from proxy.policy.acl import AccessPolicy
 
 Tenants = Mapping[str, tuple[TenantSettings, KeySet]]
 
@@ -81,6 +82,11 @@ def tenant_settings(block: Tenant) -> TenantSettings:
     """Return what the tokens of a tenant must have."""
     issuer = block.issuer or f"https://{block.domain}/"
     return TenantSettings(block.domain, issuer, block.audience, block.algorithms, block.leeway)
+
+
+def used_claims(policy: AccessPolicy, tenants: Iterable[Tenant]) -> frozenset[str]:
+    """Return the names of the claims that roles and rules use, or that carry roles."""
+    return policy.claims | {block.roles_claim for block in tenants if block.roles_claim is not None}
 
 
 def trust_in(tenants: Iterable[Tenant]) -> dict[str, TenantTrust]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -34,7 +35,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_arrived", "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers",
         "_interim", "_keep", "_length", "_may_upgrade", "_missing", "_parser", "_pool", "_probe", "_reading_paused",
         "_reason", "_received", "_sent", "_status", "_transport", "_unclear", "_upgraded", "authority", "deadline",
-        "head_done", "head_only", "idle_since", "receiver", "served", "write_paused",
+        "head_done", "head_only", "idle_since", "receiver", "served", "user", "write_paused",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -46,6 +47,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.receiver: ResponseReceiver | None = None
         self.served = 0
         self.idle_since = 0.0
+        self.user: Hashable = None
+        """For whose share of the pool the connection counts, while it is in use."""
         self.deadline = NEVER
         self.write_paused = False
         self.head_done = self.head_only = self._upgraded = self._reading_paused = False
