@@ -90,7 +90,7 @@ async def _explain(compiled: Compiled, block: Tenant, text: str) -> tuple[Explai
 
 
 def _user(compiled: Compiled, who: Identity) -> Iterator[tuple[str, str]]:
-    trust = trust_in(compiled.loaded.gateway.auth.tenants)[who.tenant]
+    trust = trust_in(compiled.loaded.gateway.auth.tenants)[who.tenant.lower()]
     if not who.email:
         counts = "none"
     elif who.email_verified:

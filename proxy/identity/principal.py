@@ -64,7 +64,7 @@ def may_end(who: Principal, session: Session, *, every_tenant: bool) -> bool:
     """
     if session.user_id == who.user_id:
         return True
-    return ADMIN in who.subject.roles and (every_tenant or session.identity.tenant == who.session.identity.tenant)
+    return ADMIN in who.subject.roles and (every_tenant or session.identity.tenant.lower() == who.subject.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Principals:
         provider: knows the sessions' store and lifetimes.
         policy: gives users their roles and rules.
         bind: what sessions are bound to.
-        tenants: what counts of the tokens of each tenant, by its domain.
+        tenants: what counts of the tokens of each tenant, by its domain in lower case.
         metrics: counts checks as valid, invalid, missing or error.
     """
 
@@ -142,7 +142,9 @@ class Principals:
         known = self._known[key] if key else None
         if known is not None and known.session is session:
             return known
-        subject = subject_of_identity(self._policy, session.identity, self._tenants.get(session.identity.tenant))
+        subject = subject_of_identity(
+            self._policy, session.identity, self._tenants.get(session.identity.tenant.lower())
+        )
         principal = Principal(key, session, subject, self._policy.permits(subject))
         if key:
             self._known.put(key, principal, principal.size)

@@ -90,5 +90,7 @@ def used_claims(policy: AccessPolicy, tenants: Iterable[Tenant]) -> frozenset[st
 
 
 def trust_in(tenants: Iterable[Tenant]) -> dict[str, TenantTrust]:
-    """Return what counts of the tokens of each tenant, by its domain as it is configured."""
-    return {block.domain: TenantTrust(block.roles_claim, block.email_verified == "assumed") for block in tenants}
+    """Return what counts of the tokens of each tenant, by its domain in lower case."""
+    return {
+        block.domain.lower(): TenantTrust(block.roles_claim, block.email_verified == "assumed") for block in tenants
+    }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -29,7 +28,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection of a pool."""
+    """A connection of a pool. While it is in use, it counts for the share of `user`."""
 
     __slots__ = (
         "_arrived", "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers",
@@ -45,10 +44,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self.authority = pool.authority.encode("latin-1")
         self.receiver: ResponseReceiver | None = None
-        self.served = 0
-        self.idle_since = 0.0
-        self.user: Hashable = None
-        """For whose share of the pool the connection counts, while it is in use."""
+        self.served, self.idle_since = 0, 0.0
+        self.user: object = None
         self.deadline = NEVER
         self.write_paused = False
         self.head_done = self.head_only = self._upgraded = self._reading_paused = False

@@ -164,7 +164,7 @@ acl:
         upstream.answer = keys
         text = f"auth: {{tenants: [{tenant.replace('PORT', str(upstream.port))}]}}\n{more}"
         async with gateway_running(tmp_path, text) as gateway:
-            told = {"team": "blue", "level": 3, "roles": ["own"], "email_verified": True}
+            told: dict[str, Any] = {"team": "blue", "level": 3, "roles": ["own"], "email_verified": True}
             session = await sign_in(gateway, groups=["x" * 100] * 50, picture="p", name="N" * 5000, **told)
             assert session["user"]["roles"] == ["blue", "own"]
             (stored,) = await gateway.server.gateway.store.all(9)
