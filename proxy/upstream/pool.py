@@ -17,7 +17,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import KnownHeads
 from proxy.upstream.receiver import Fault, FaultKind
 from proxy.upstream.retry import NEVER, longest_idle
-from proxy.upstream.shares import Shares, Waiter
+from proxy.upstream.shares import Load, Shares, Waiter
 
 KEPT_IDLE = 50.0
 _NOT_COUNTED = frozenset({FaultKind.STALE, FaultKind.IDLE_TIMEOUT})
@@ -137,16 +137,18 @@ class Pool:
     def take_idle(self, longest_idle: float = NEVER, user: Hashable = None) -> UpstreamConnection | None:
         """Return the most recently used idle connection, if it has been idle for at most `longest_idle` seconds.
 
-        It counts for the share of `user`, if one is given, who gets none beyond that share.
+        It counts for the share of `user`, who gets none beyond that share; None is the gateway itself.
         """
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
+                load = self.shares.loads.get(user) or self.shares.new_load(user)
                 too_old = longest_idle < NEVER and self.now() - connection.idle_since > longest_idle
-                if too_old or not self.shares.admits(user):
+                if too_old or load.count >= load.most:
                     self._idle.append(connection)
                     return None
-                connection.user = user
+                load.count += 1
+                connection.load = load
                 return connection
         return None
 
@@ -162,28 +164,29 @@ class Pool:
         idle = self.take_idle(longest_idle(method), user)
         if idle is not None:
             return idle
-        if self.size >= self.settings.max_connections and self._idle and self.shares.has_room(user):
+        load = self.shares.load(user)
+        if self.size >= self.settings.max_connections and self._idle and load.count < load.most:
             self._idle.pop(0).close()
-        if self.size < self.settings.max_connections and self.shares.admits(user):
-            return await self._connect_for(user)
-        reason = self.shares.refusal(user)
+        if self.size < self.settings.max_connections and load.admits():
+            return await self._connect_for(load)
+        reason = self.shares.refusal(load)
         if reason:
             raise Full(f"{self.size} connections are open or being opened, and {reason}")
-        return await self._wait(user)
+        return await self._wait(load)
 
-    async def _connect_for(self, user: Hashable) -> UpstreamConnection:
+    async def _connect_for(self, load: Load[UpstreamConnection]) -> UpstreamConnection:
         """Open a connection for a user who is admitted."""
         try:
             connection = await self._connect()
         except BaseException:
-            self._leave(user)
+            self._leave(load)
             raise
-        connection.user = user
+        connection.load = load
         return connection
 
-    async def _wait(self, user: Hashable) -> UpstreamConnection:
+    async def _wait(self, load: Load[UpstreamConnection]) -> UpstreamConnection:
         assert self._loop is not None  # noqa: S101 - acquire has started it
-        waiter: Waiter[UpstreamConnection] = Waiter(user, self._loop.create_future())
+        waiter: Waiter[UpstreamConnection] = Waiter(load, self._loop.create_future())
         self.shares.wait(waiter)
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
@@ -202,14 +205,20 @@ class Pool:
             return
         self.shares.remove(waiter)
         if waiter.admitted:
-            self._leave(waiter.user)
+            self._leave(waiter.load)
 
-    def _leave(self, user: Hashable) -> None:
+    def _leave(self, load: Load[UpstreamConnection]) -> None:
         """A user has one connection less; a request of the user that waits for that may go on."""
-        if self.shares.leave(user):
+        if self.shares.leave(load):
             while self._idle and self.shares.first:
                 self._hand_on(self._idle.pop())
             self._open_for_waiting()
+
+    def _disown(self, connection: UpstreamConnection) -> None:
+        """A connection does not count for its user any more."""
+        load, connection.load = connection.load, None
+        if load is not None:
+            self.shares.leave(load)
 
     async def _connect(self) -> UpstreamConnection:
         assert self._loop is not None  # noqa: S101 - acquire has started it
@@ -265,25 +274,20 @@ class Pool:
             self._give(done.result(), waiter)
 
     def _give(self, connection: UpstreamConnection, waiter: Waiter[UpstreamConnection]) -> None:
-        connection.user = waiter.user
+        connection.load = waiter.load
         waiter.future.set_result(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Return a connection to the pool after a complete exchange, or pass it to a request that waits."""
         connection.idle_since = self.now()
-        user = connection.user
-        if user is not None:
-            connection.user = None
-            self.shares.leave(user)
+        self._disown(connection)
         if self.shares.first or self._closed:
             self._hand_on(connection)
         else:
             self._idle.append(connection)
 
     def _hand_on(self, connection: UpstreamConnection) -> None:
-        user, connection.user = connection.user, None
-        if user is not None:
-            self.shares.leave(user)
+        self._disown(connection)
         while self.shares.first and connection.usable:
             waiter = self.shares.next()
             if waiter is not None:
@@ -296,9 +300,7 @@ class Pool:
 
     def lost(self, connection: UpstreamConnection) -> None:
         """Remove a closed connection."""
-        user, connection.user = connection.user, None
-        if user is not None:
-            self.shares.leave(user)
+        self._disown(connection)
         if connection in self._open:
             if connection in self._idle:
                 self._idle.remove(connection)

@@ -13,76 +13,92 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 C = TypeVar("C")
+_KEPT_LOADS = 1000
 
 
 class Waiter(Generic[C]):
     """A request that waits. `admitted`: it counts for the share of its user, and gets a connection in its turn."""
 
-    __slots__ = ("admitted", "future", "user")
+    __slots__ = ("admitted", "future", "load")
 
-    def __init__(self, user: Hashable, future: asyncio.Future[C]) -> None:
-        self.user = user
+    def __init__(self, load: Load[C], future: asyncio.Future[C]) -> None:
+        self.load = load
         self.future = future
         self.admitted = False
 
 
+class Load(Generic[C]):
+    """What one user has of a pool: `count` connections in use or promised, at most `most`; `held` are the requests that
+    wait for one of these."""
+
+    __slots__ = ("count", "held", "most")
+
+    def __init__(self, most: float) -> None:
+        self.count = 0
+        self.most = most
+        self.held: deque[Waiter[C]] = deque()
+
+    def admits(self) -> bool:
+        """Count one more connection, if that is within the share; return whether it is."""
+        if self.count >= self.most:
+            return False
+        self.count += 1
+        return True
+
+
 class Shares(Generic[C]):
-    """The connections that each user has or is about to get, and the requests that wait.
+    """The load of each user, and the requests that wait.
 
     Args:
         connections: the number of connections.
         pending: the number of requests that may wait.
         share: the share of both that one user may have, from 0 to 1; at least one connection.
-
-    Requests without a user (None) have no limit.
     """
 
-    __slots__ = ("_held", "_held_count", "_most", "_most_pending", "_pending", "_used", "first")
+    __slots__ = ("_held_count", "_most", "_most_pending", "_pending", "_remove_at", "first", "loads")
 
     def __init__(self, connections: int, pending: int, share: float) -> None:
         self._most = max(1, math.ceil(connections * share))
         self._pending = pending
         self._most_pending = math.ceil(pending * share)
-        self._used: dict[Hashable, int] = {}
+        self.loads: dict[Hashable, Load[C]] = {None: Load(math.inf)}
+        """The load of each user; None is the gateway itself, which has no limit."""
         self.first: deque[Waiter[C]] = deque()
         """The admitted requests that wait, in their order."""
-        self._held: dict[Hashable, deque[Waiter[C]]] = {}
         self._held_count = 0
+        self._remove_at = _KEPT_LOADS
 
     def __len__(self) -> int:
         """Return the number of requests that wait."""
         return len(self.first) + self._held_count
 
-    def has_room(self, user: Hashable) -> bool:
-        """Return True if a user has less than the share."""
-        return user is None or self._used.get(user, 0) < self._most
+    def load(self, user: Hashable) -> Load[C]:
+        """Return the load of a user."""
+        return self.loads.get(user) or self.new_load(user)
 
-    def admits(self, user: Hashable) -> bool:
-        """Count one more connection of a user, if that is within the share; return whether it is."""
-        if user is None:
-            return True
-        used = self._used.get(user, 0)
-        if used >= self._most:
-            return False
-        self._used[user] = used + 1
-        return True
+    def new_load(self, user: Hashable) -> Load[C]:
+        """Return the load of a user who has none yet; if there are many, those with nothing in use are removed."""
+        if len(self.loads) >= self._remove_at:
+            self.loads = {name: load for name, load in self.loads.items() if load.count or name is None}
+            self._remove_at = max(_KEPT_LOADS, 2 * len(self.loads))
+        made = self.loads[user] = Load(self._most)
+        return made
 
-    def refusal(self, user: Hashable) -> str:
+    def refusal(self, load: Load[C]) -> str:
         """Return why one more request of a user may not wait; an empty text if it may."""
         if len(self) >= self._pending:
             return f"{len(self)} requests wait"
-        held = len(self._held.get(user, ()))
-        if not self.has_room(user) and held >= self._most_pending:
-            return f"{held} requests of the user wait; see user_share"
+        if load.count >= load.most and len(load.held) >= self._most_pending:
+            return f"{len(load.held)} requests of the user wait; see user_share"
         return ""
 
     def wait(self, waiter: Waiter[C]) -> None:
         """Let a request wait, in the order of all, or until another one of its user ends."""
-        if self.admits(waiter.user):
+        if waiter.load.admits():
             waiter.admitted = True
             self.first.append(waiter)
         else:
-            self._held.setdefault(waiter.user, deque()).append(waiter)
+            waiter.load.held.append(waiter)
             self._held_count += 1
 
     def next(self) -> Waiter[C] | None:
@@ -94,28 +110,16 @@ class Shares(Generic[C]):
         """Remove a request that does not wait any more."""
         if waiter in self.first:
             self.first.remove(waiter)
-        held = self._held.get(waiter.user)
-        if held is not None and waiter in held:
-            held.remove(waiter)
+        elif waiter in waiter.load.held:
+            waiter.load.held.remove(waiter)
             self._held_count -= 1
-            if not held:
-                del self._held[waiter.user]
 
-    def leave(self, user: Hashable) -> bool:
+    def leave(self, load: Load[C]) -> bool:
         """Count one connection of a user less; return True if a request of the user that waits for that is admitted."""
-        if user is None:
-            return False
-        left = self._used[user] - 1
-        if left:
-            self._used[user] = left
-        else:
-            del self._used[user]
-        held = self._held.get(user) if self._held else None
-        while held:
-            waiter = held.popleft()
+        load.count -= 1
+        while load.held:
+            waiter = load.held.popleft()
             self._held_count -= 1
-            if not held:
-                del self._held[user]
             if not waiter.future.done():
                 self.wait(waiter)
                 return True
@@ -123,5 +127,5 @@ class Shares(Generic[C]):
 
     def cancel(self) -> None:
         """Cancel all requests that wait."""
-        for waiter in [*self.first, *(waiter for held in self._held.values() for waiter in held)]:
+        for waiter in [*self.first, *(waiter for load in self.loads.values() for waiter in load.held)]:
             waiter.future.cancel()
