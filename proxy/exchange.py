@@ -146,6 +146,12 @@ class Exchange(RequestHead):
         assert self.principal is not None  # noqa: S101 - the session guard has passed
         return self.principal
 
+    @property
+    def payer(self) -> int | str:
+        """For whose share of an upstream's connections the request counts: its user, or its address without one."""
+        principal = self.principal
+        return principal.user_id if principal is not None else self.address
+
     def identity(self) -> bytes:
         """Return the identity and forwarding fields that go upstream."""
         who, fields = self.principal, self.fields
@@ -159,7 +165,8 @@ class Exchange(RequestHead):
     def on_behalf(self) -> OnBehalf:
         """Return for whom this request's calls upstream are made."""
         session = self.principal.key if self.principal is not None else b""
-        return OnBehalf(self.identity(), self.request_id, self._traceparent or self.new_trace(), session)
+        trace = self._traceparent or self.new_trace()
+        return OnBehalf(self.identity(), self.request_id, trace, session, self.payer)
 
     def note(self, error: GatewayError) -> None:
         """Keep what the access line says about an error."""

@@ -29,7 +29,7 @@ from proxy.http.origin import read_origin
 from proxy.http.response import SECURITY
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.principal import Principals
-from proxy.identity.tenants import KeySetClients, make_tenants, trust_in
+from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
 from proxy.observe.audit import STDOUT, Audit, AuditFile, AuditSettings, AuditStream, BackgroundAudit
@@ -125,7 +125,8 @@ class Gateway:
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None
         self._relayed: dict[int, RelayedRoute] = {}
-        self.internal = InternalRequests(RouteTable(()), self._relayed, self.principals, self._cookie_name)
+        longest = config.server.limits.max_header_size
+        self.internal = InternalRequests(RouteTable(()), self._relayed, self.principals, self._cookie_name, longest)
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
         self.routes: RouteTable[Service] = RouteTable(
             Entry(e.hosts, e.methods, e.pattern, self._services[id(e.route)]) for e in compiled.routes.entries
@@ -168,6 +169,7 @@ class Gateway:
             auth.default_tenant or (auth.tenants[0].domain if len(auth.tenants) == 1 else None),
             self.store,
             SessionSettings(sessions.default_hours, sessions.max_hours, sessions.idle_timeout, sessions.max_per_user),
+            used_claims(self.compiled.access, auth.tenants),
         )
 
     def _auth(self) -> AuthHandlers:

@@ -14,7 +14,7 @@ from proxy.config.compile import Compiled
 from proxy.config.model_identity import Tenant
 from proxy.identity.explain import Explained, explain_token
 from proxy.identity.principal import subject_of_identity
-from proxy.identity.tenants import KeySetClients, make_tenants, trust_in
+from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
 from proxy.identity.tokens import MAX_TOKEN, shown, unverified_claims
 from proxy.sessions.store import Identity
 
@@ -83,13 +83,14 @@ async def _explain(compiled: Compiled, block: Tenant, text: str) -> tuple[Explai
     clients = KeySetClients(auth.jwks.timeout)
     try:
         tenant, keys = make_tenants(auth, folder, clients)[block.domain.lower()]
-        return await explain_token(text, tenant, keys), tenant.issuer
+        used = used_claims(compiled.access, auth.tenants)
+        return await explain_token(text, tenant, keys, used), tenant.issuer
     finally:
         await clients.close()
 
 
 def _user(compiled: Compiled, who: Identity) -> Iterator[tuple[str, str]]:
-    trust = trust_in(compiled.loaded.gateway.auth.tenants)[who.tenant]
+    trust = trust_in(compiled.loaded.gateway.auth.tenants)[who.tenant.lower()]
     if not who.email:
         counts = "none"
     elif who.email_verified:

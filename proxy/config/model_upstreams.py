@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proxy.config.block import Block, env
-from proxy.config.types import Duration, Flag, Integer, ListOf, Text, Texts
+from proxy.config.types import Duration, Flag, Integer, ListOf, Number, Text, Texts
 
 
 class UpstreamTls(Block):
@@ -104,6 +104,13 @@ class Upstream(Block):
     max_connections: Integer = Field(512, ge=1, description="Maximum connections per worker and url.")
     max_pending: Integer = Field(
         1024, ge=0, description="Maximum number of requests that wait for a connection; more get 503."
+    )
+    user_share: Number = Field(
+        0.25,
+        gt=0,
+        le=1,
+        description="Share of `max_connections` and `max_pending` that one user, or one address without a session, may "
+        "have; 1 means no limit.",
     )
     retries: Annotated[Retries, BeforeValidator(lambda value: {"attempts": 0} if value is False else value)] = Field(
         default_factory=Retries, description="Which failed requests are retried."

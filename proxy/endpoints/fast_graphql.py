@@ -180,7 +180,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         wanted, client = call.wanted, self.route.api.client
         balancer = client.balancer
         key = balancer.key(wanted.target, wanted.lines, wanted.session) if balancer.key is not None else None
-        connection = balancer.take_idle(wanted.method, key)
+        connection = balancer.take_idle(wanted.method, key, wanted.user)
         if connection is None:
             self._ask(None)
             return

@@ -22,6 +22,7 @@ from proxy.identity.tokens import (
     identity_of,
     read_header,
     shown,
+    stored_part,
     unverified_claims,
 )
 from proxy.sessions.store import Identity, instant
@@ -50,8 +51,11 @@ class Explained(NamedTuple):
         return self.identity is not None
 
 
-async def explain_token(token: str, tenant: TenantSettings, keys: KeySet) -> Explained:
-    """Return the verdict of every check that can be made; a token that can't be read fails the first one."""
+async def explain_token(token: str, tenant: TenantSettings, keys: KeySet, used: frozenset[str]) -> Explained:
+    """Return the verdict of every check that can be made; a token that can't be read fails the first one.
+
+    `used` are the claims that a session stores.
+    """
     try:
         header = read_header(token)
     except InvalidToken as error:
@@ -71,15 +75,20 @@ async def explain_token(token: str, tenant: TenantSettings, keys: KeySet) -> Exp
         checks.append(Checked("key", str(error), error.detail))
     except KeySetUnavailable as error:
         checks.append(Checked("key", "the key set can't be had", str(error)))
-    checks += _claim_checks(token, key, header, tenant, claims)
+    checks += _claim_checks(token, key, header, tenant, claims, used)
     identity = None
     if not any(check.problem for check in checks) and key is not None:
-        identity = identity_of(claims, tenant)
+        identity = stored_part(identity_of(claims, tenant), used)
     return Explained(tuple(checks), identity)
 
 
 def _claim_checks(
-    token: str, key: Any, header: dict[str, Any], tenant: TenantSettings, claims: dict[str, Any]
+    token: str,
+    key: Any,
+    header: dict[str, Any],
+    tenant: TenantSettings,
+    claims: dict[str, Any],
+    used: frozenset[str],
 ) -> Iterator[Checked]:
     required = {"require": list(LOGIN_CLAIMS)}
     yield _check("claims", lambda: _decode(token, key, header, tenant, "", required), ", ".join(map(shown, claims)))
@@ -89,7 +98,12 @@ def _claim_checks(
             yield _check(name, partial(_decode, token, key, header, tenant, claim), about)
     yield _check("kind", lambda: check_login_kind(header, claims), "a token to sign in with")
     if all(name in claims for name in LOGIN_CLAIMS):
-        yield _check("user", lambda: identity_of(claims, tenant), f"sub {shown(claims['sub'])}")
+        stored = ", ".join(shown(name) for name in claims if name in used) or "none"
+        yield _check(
+            "user",
+            lambda: stored_part(identity_of(claims, tenant), used),
+            f"sub {shown(claims['sub'])}, claims for roles and rules: {stored}",
+        )
 
 
 def _check(name: str, make: Callable[[], object], about: str = "") -> Checked:

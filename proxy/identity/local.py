@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from proxy.http.credentials import key_of
 from proxy.identity.jwks import KeySet
-from proxy.identity.tokens import InvalidToken, TenantSettings, verify
+from proxy.identity.tokens import InvalidToken, TenantSettings, stored_part, verify
 from proxy.sessions.store import Session, SessionStore, new_session, new_token
 
 
@@ -24,12 +24,13 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True)
 class LocalProvider:
-    """The login of `provider: local`, with tokens of the configured tenants only."""
+    """The login of `provider: local`, with tokens of the configured tenants only. `claims` are those that are used."""
 
     tenants: Mapping[str, tuple[TenantSettings, KeySet]]
     default_tenant: str | None
     store: SessionStore
     settings: SessionSettings
+    claims: frozenset[str] = frozenset()
 
     async def login(
         self,
@@ -61,7 +62,7 @@ class LocalProvider:
         if found is None:
             known = ", ".join(tenant.domain for tenant, _ in self.tenants.values())
             raise InvalidToken("unknown tenant", detail=f"configured tenants: {known or 'none'}")
-        identity = await verify(token, *found)
+        identity = stored_part(await verify(token, *found), self.claims)
         lifetime = min(hours or self.settings.default_hours, self.settings.max_hours) * 3600
         session_token = new_token()
         key = key_of(session_token)

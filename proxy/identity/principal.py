@@ -19,16 +19,20 @@ from proxy.sessions.store import MAX_AGENT, Identity, LocalSessions, Session, St
 
 ADMIN = "admin"
 """The role whose users may end sessions of others."""
-_MAX_PRINCIPALS = 20_000
+_MAX_PRINCIPALS = 10_000
+_MAX_PRINCIPALS_BYTES = 32 * 1024**2
 
 
 class Principal:
     """A signed-in user: the session that says so, and what the rules in force allow.
 
-    `key` is the session's key in the store, empty for a session that was just made.
+    `key` is the session's key in the store, empty for a session that was just made. `size` is about the memory that it
+    takes with its session, in bytes.
     """
 
-    __slots__ = ("document", "expires_at_json", "key", "permits", "session", "subject", "user", "user_id", "user_json")
+    __slots__ = (
+        "document", "expires_at_json", "key", "permits", "session", "size", "subject", "user", "user_id", "user_json",
+    )  # fmt: skip
 
     def __init__(self, key: bytes, session: Session, subject: Subject, permits: Permits) -> None:
         self.key = key
@@ -44,6 +48,7 @@ class Principal:
             "roles": [_well_formed(role) for role in sorted(subject.roles)],
         }
         self.user_json = write_json(self.document)
+        self.size = 2000 + 6 * len(self.user_json) + 4 * len(str(session.identity.claims))
         self.expires_at_json = write_json(instant(session.expires_at))
 
 
@@ -59,7 +64,7 @@ def may_end(who: Principal, session: Session, *, every_tenant: bool) -> bool:
     """
     if session.user_id == who.user_id:
         return True
-    return ADMIN in who.subject.roles and (every_tenant or session.identity.tenant == who.session.identity.tenant)
+    return ADMIN in who.subject.roles and (every_tenant or session.identity.tenant.lower() == who.subject.tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class Principals:
         provider: knows the sessions' store and lifetimes.
         policy: gives users their roles and rules.
         bind: what sessions are bound to.
-        tenants: what counts of the tokens of each tenant, by its domain.
+        tenants: what counts of the tokens of each tenant, by its domain in lower case.
         metrics: counts checks as valid, invalid, missing or error.
     """
 
@@ -125,7 +130,7 @@ class Principals:
         self.admins_of_all = len(tenants) == 1 and not bound
         """Whether the role `admin` covers sessions of all tenants; see `may_end`."""
         self._checks = metrics.session_checks
-        self._known: BoundedCache[bytes, Principal] = BoundedCache(_MAX_PRINCIPALS)
+        self._known: BoundedCache[bytes, Principal] = BoundedCache(_MAX_PRINCIPALS, _MAX_PRINCIPALS_BYTES)
 
     @property
     def local(self) -> bool:
@@ -137,10 +142,12 @@ class Principals:
         known = self._known[key] if key else None
         if known is not None and known.session is session:
             return known
-        subject = subject_of_identity(self._policy, session.identity, self._tenants.get(session.identity.tenant))
+        subject = subject_of_identity(
+            self._policy, session.identity, self._tenants.get(session.identity.tenant.lower())
+        )
         principal = Principal(key, session, subject, self._policy.permits(subject))
         if key:
-            self._known.put(key, principal)
+            self._known.put(key, principal, principal.size)
         return principal
 
     def find(self, credentials: Credentials, address: str, user_agent: str) -> Principal | None:

@@ -13,6 +13,7 @@ from proxy.config.model_identity import Auth, Tenant, issuer_of
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.principal import TenantTrust
 from proxy.identity.tokens import TenantSettings
+from proxy.policy.acl import AccessPolicy
 
 Tenants = Mapping[str, tuple[TenantSettings, KeySet]]
 
@@ -82,6 +83,13 @@ def tenant_settings(block: Tenant) -> TenantSettings:
     return TenantSettings(block.domain, issuer_of(block), block.audience, block.algorithms, block.leeway)
 
 
+def used_claims(policy: AccessPolicy, tenants: Iterable[Tenant]) -> frozenset[str]:
+    """Return the names of the claims that roles and rules use, or that carry roles."""
+    return policy.claims | {block.roles_claim for block in tenants if block.roles_claim is not None}
+
+
 def trust_in(tenants: Iterable[Tenant]) -> dict[str, TenantTrust]:
-    """Return what counts of the tokens of each tenant, by its domain as it is configured."""
-    return {block.domain: TenantTrust(block.roles_claim, block.email_verified == "assumed") for block in tenants}
+    """Return what counts of the tokens of each tenant, by its domain in lower case."""
+    return {
+        block.domain.lower(): TenantTrust(block.roles_claim, block.email_verified == "assumed") for block in tenants
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jwt
@@ -17,6 +17,9 @@ from proxy.identity.keys import AmbiguousKey
 from proxy.sessions.store import Identity
 
 MAX_TOKEN = 16 * 1024
+MAX_STORED = 4 * 1024
+"""The most bytes that a session stores of its token, as JSON."""
+MAX_NAME = 256
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SHOWN = 200
 LOGIN_CLAIMS = ("exp", "sub", "iss", "aud")
@@ -234,6 +237,23 @@ def identity_of(claims: dict[str, Any], tenant: TenantSettings) -> Identity:
         claims={name: value for name, value in claims.items() if name not in _PROTOCOL_CLAIMS},
         sid=_text(claims.get("sid")),
     )
+
+
+def stored_part(who: Identity, used: frozenset[str]) -> Identity:
+    """Return what a session stores of a user: of the claims only those that are used.
+
+    Raises:
+        InvalidToken: they have more than `MAX_STORED` bytes; a claim that is left out could be one that denies.
+    """
+    claims = {name: value for name, value in who.claims.items() if name in used or name == "email_verified"}
+    kept = replace(who, claims=claims, display_name=who.display_name[:MAX_NAME])
+    size = len(json.dumps(asdict(kept)))
+    if size > MAX_STORED:
+        sizes = sorted(((len(json.dumps(value)), name) for name, value in claims.items()), reverse=True)
+        largest = ", ".join(f"{shown(name)} {count} bytes" for count, name in sizes[:3])
+        detail = f"{size} bytes, {MAX_STORED} are stored; the largest claims: {largest or 'none'}"
+        raise InvalidToken("claims too large", (who.issuer, who.subject), detail=detail)
+    return kept
 
 
 def _text(value: Any) -> str:

@@ -65,6 +65,7 @@ class NoetlApi:
             on_behalf.traceparent,
             data,
             session=on_behalf.session,
+            user=on_behalf.user,
         )
 
     def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Awaitable[Answer]:

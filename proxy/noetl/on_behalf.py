@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 
 class OnBehalf:
     """The user and the request for which calls to the upstream are made.
@@ -13,13 +15,17 @@ class OnBehalf:
         request_id: the id of the request.
         traceparent: the trace of the request.
         session: the key of the session.
+        user: for whose share of the upstream's connections the calls count.
     """
 
-    __slots__ = ("identity", "request_id", "session", "traceparent", "waited")
+    __slots__ = ("identity", "request_id", "session", "traceparent", "user", "waited")
 
-    def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
+    def __init__(
+        self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes, user: Hashable = None
+    ) -> None:
         self.identity = identity
         self.request_id = request_id
         self.traceparent = traceparent
         self.session = session
+        self.user = user
         self.waited = 0.0

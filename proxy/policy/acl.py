@@ -270,6 +270,12 @@ class AccessPolicy:
         held = {role.name for role in self.roles if role.is_for(tenant) and role.held_by(email, subject, claims)}
         return Subject(email, subject, frozenset(own | held), claims, tenant)
 
+    @property
+    def claims(self) -> frozenset[str]:
+        """The names of the claims that roles and rules use."""
+        tests = [test for role in self.roles for test in role.claims] + [test for r in self.rules for test in r.claims]
+        return frozenset(name for name, _ in tests)
+
     def on_playbook(self, who: Subject, action: Action, playbook: str) -> Decision:
         """Decide on an action on a playbook, which its path in the catalog identifies."""
         return self._decide(self._playbook_verdicts(who, action, playbook))

@@ -77,7 +77,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             lines = request_lines(lines)
         balancer = route.upstream.balancer
         key = None if balancer.key is None else route.balance_key(upstream.path + self.query, lines, principal)
-        connection = balancer.take_idle(method, key)
+        connection = balancer.take_idle(method, key, principal.user_id if principal is not None else self.address)
         if connection is None:
             return Handover(self, self._authorized)
         length = b"content-length: %d\r\n" % len(body) if body or method in _WITH_LENGTH else b""

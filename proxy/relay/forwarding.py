@@ -60,6 +60,7 @@ def outgoing(
         body,
         length,
         context.principal.key if context.principal is not None else b"",
+        context.payer,
         upgrade=bool(handshake),
     )
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proxy.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge
+from proxy.errors import BadRequest, Forbidden, GatewayError, PayloadTooLarge, UriTooLong
 from proxy.exchange import Exchange, Service
 from proxy.guards import admit_waiting
 from proxy.http.json import read_json
@@ -38,6 +38,7 @@ class InternalRequests:
         relayed: the relayed routes that lead to NoETL, by the id of their service.
         principals: finds the user of a request.
         cookie_name: of the session cookie, if it is enabled.
+        max_target: the largest path and query, in characters; that of a request from outside.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class InternalRequests:
         relayed: Mapping[int, RelayedRoute],
         principals: Principals,
         cookie_name: str | None,
+        max_target: int,
     ) -> None:
         self.routes = routes
         self._relayed = relayed
         self._principals = principals
         self._cookie_name = cookie_name
+        self._max_target = max_target
         self.record: Callable[[Exchange], None] = lambda exchange: None
         """Writes the access line of a request; set by who has the access log."""
 
@@ -73,6 +76,8 @@ class InternalRequests:
             self.record(exchange)
 
     def _head(self, outer: Exchange, method: str, endpoint: str, body: Any) -> RequestHead:
+        if len(endpoint) > self._max_target:
+            raise UriTooLong(f"endpoint may have {self._max_target} characters")
         raw, question, query = endpoint.partition("?")
         try:
             path = normalise_path(raw)
@@ -129,6 +134,7 @@ class InternalRequests:
             exchange.traceparent,
             data if data or head.method in _WITH_LENGTH else None,
             session=who.key if who is not None else b"",
+            user=exchange.payer,
         )
         start = time.perf_counter()
         try:

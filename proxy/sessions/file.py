@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import lmdb
 
+from proxy.bounded import BoundedCache
 from proxy.sessions import disk_errors
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
 from proxy.sessions.store import Logout, Session, StoreError
@@ -29,7 +30,10 @@ _MAX_WAITING = 20_000
 _TOUCH_DELAY = 1.0
 _OWNERS_DELAY = 0.05
 _LOOKS = 6
-_MAX_DECODED = 20_000
+_MAX_DECODED = 10_000
+_MAX_DECODED_BYTES = 32 * 1024**2
+_SIZE_FACTOR = 4
+"""A decoded session takes about so many times the bytes of its stored form."""
 _MAX_NAME = 64
 _FILES = {"data.mdb", "lock.mdb"}
 T = TypeVar("T")
@@ -98,7 +102,9 @@ class FileStore:
         self._owners: dict[bytes, bytes] = {}
         self._owners_timer: asyncio.TimerHandle | None = None
         self._idle_cursor = b""
-        self._decoded: dict[bytes, tuple[bytes, float | None, Session]] = {}
+        self._decoded: BoundedCache[bytes, tuple[bytes, float | None, Session]] = BoundedCache(
+            _MAX_DECODED, _MAX_DECODED_BYTES
+        )
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         stored: Session = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
@@ -115,18 +121,16 @@ class FileStore:
         except lmdb.Error:
             data = self._read(lambda txn: txn.get(key, db=self._records.sessions))
         if data is None:
-            self._decoded.pop(key, None)
+            self._decoded.drop(key)
             return None
         at = self._touched.get(key)
-        known = self._decoded.get(key)
+        known = self._decoded[key]
         if known is not None and known[0] == data and known[1] == at:
             return known[2]
         session = Session.decode(data)
         if at is not None:
             session = session.with_last_use(at)
-        if len(self._decoded) >= _MAX_DECODED:
-            self._decoded.clear()
-        self._decoded[key] = (data, at, session)
+        self._decoded.put(key, (data, at, session), _SIZE_FACTOR * len(data))
         return session
 
     def touch(self, key: bytes, now: float) -> None:

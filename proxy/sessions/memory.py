@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
 
 _MAX_SESSIONS = 1_000_000
+_MAX_BYTES = 1024**3
 _MAX_EXECUTIONS = 100_000
 _MAX_TICKETS = 100_000
 
@@ -16,6 +17,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._sessions: dict[bytes, Session] = {}
+        self._sizes: dict[bytes, int] = {}
+        self._bytes = 0
         self._by_user: dict[int, dict[bytes, None]] = {}
         self._by_id: dict[str, bytes] = {}
         self._users: dict[tuple[str, str], int] = {}
@@ -24,8 +27,8 @@ class MemoryStore:
         self._logouts: dict[bytes, float] = {}
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
-        if len(self._sessions) >= _MAX_SESSIONS:
-            raise StoreError(f"the memory store is full ({_MAX_SESSIONS} sessions); use sessions.store: file")
+        if len(self._sessions) >= _MAX_SESSIONS or self._bytes >= _MAX_BYTES:
+            raise StoreError(f"the memory store is full ({len(self._sessions)} sessions); use sessions.store: file")
         person = (session.identity.issuer, session.identity.subject)
         user_id = self._users.setdefault(person, len(self._users) + 1)
         stored = session.with_user_id(user_id)
@@ -34,6 +37,9 @@ class MemoryStore:
             for oldest in list(keys)[: max(0, len(keys) + 1 - max_per_user)]:
                 self._drop(oldest)
         self._sessions[key] = stored
+        size = len(stored.encode())
+        self._bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
         self._by_user.setdefault(user_id, {})[key] = None
         self._by_id[stored.id] = key
         return stored
@@ -121,6 +127,7 @@ class MemoryStore:
         session = self._sessions.pop(key, None)
         if session is None:
             return False
+        self._bytes -= self._sizes.pop(key)
         self._by_id.pop(session.id, None)
         keys = self._by_user.get(session.user_id, {})
         keys.pop(key, None)

@@ -7,7 +7,7 @@ endpoint is healthy, health and ejection are ignored, because an attempt may suc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -155,12 +155,13 @@ class Balancer:
         usable = [endpoint for endpoint in untried if endpoint.is_usable(now)] or untried
         return self._admitted(self._pick(usable, key))
 
-    def take_idle(self, method: str, key: bytes | None) -> UpstreamConnection | None:
+    def take_idle(self, method: str, key: bytes | None, user: Hashable = None) -> UpstreamConnection | None:
         """Return an idle connection of the endpoint for a request; None if there is none, or a circuit is not closed.
 
         Args:
             method: the method of the request.
             key: the key of the request for consistent hashing.
+            user: for whose share of the connections it counts.
         """
         endpoint, turn = self.endpoints[0], self._next
         if len(self.endpoints) > 1:
@@ -172,7 +173,7 @@ class Balancer:
         if endpoint.circuit is not None and endpoint.circuit.state is not _CLOSED:
             self._next = turn
             return None
-        connection = endpoint.pool.take_idle(longest_idle(method))
+        connection = endpoint.pool.take_idle(longest_idle(method), user)
         if connection is None:
             self._next = turn
         return connection

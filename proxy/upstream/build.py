@@ -50,7 +50,12 @@ def _health(block: Upstream) -> HealthSettings | None:
 
 def _endpoint(url: str, block: Upstream, folder: Path, *, alone: bool) -> Endpoint:
     settings = PoolSettings(
-        block.connect_timeout, block.response_timeout, block.idle_timeout, block.max_connections, block.max_pending
+        block.connect_timeout,
+        block.response_timeout,
+        block.idle_timeout,
+        block.max_connections,
+        block.max_pending,
+        block.user_share,
     )
     pool = Pool(url, settings, _tls(url, block, folder), block.tls.server_name if block.tls else None)
     limits = block.circuit

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -43,6 +43,7 @@ class OutgoingRequest:
         body: the body; None: no body.
         length: the length of a streamed body, in bytes; None: unknown, and the body is sent in chunks.
         session: the key of the user's session, for `hash_on: session`.
+        user: for whose share of the connections the request counts; None: it is the gateway's own.
         upgrade: True if the response may be 101; the caller then owns the connection.
         probe: True for a health check.
     """
@@ -56,6 +57,7 @@ class OutgoingRequest:
     body: Body = None
     length: int | None = None
     session: bytes = b""
+    user: Hashable = None
     upgrade: bool = False
     probe: bool = False
 
@@ -196,9 +198,9 @@ class UpstreamClient:
         pool, body = endpoint.pool, wanted.body
         if not wanted.whole and pool.uploads >= pool.most_uploads:
             raise Full(f"{pool.uploads} request bodies are being sent")
-        connection = await pool.acquire(wanted.method)
+        connection = await pool.acquire(wanted.method, wanted.user)
         while not connection.usable:
-            connection = await pool.acquire(wanted.method)
+            connection = await pool.acquire(wanted.method, wanted.user)
         head = wanted.head(connection.authority)
         response = UpstreamResponse(connection)
         sending: asyncio.Task[None] | None = None

@@ -18,6 +18,7 @@ from proxy.upstream.retry import NEVER
 
 if TYPE_CHECKING:
     from proxy.upstream.pool import EndpointObserver, Pool
+    from proxy.upstream.shares import Load
 
 MAX_HEAD = 64 * 1024
 MAX_FIELDS = 200
@@ -28,13 +29,13 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection of a pool."""
+    """A connection of a pool. While it is in use, it counts for the `load` of a user."""
 
     __slots__ = (
         "_arrived", "_chunked", "_complete", "_drained", "_field_bytes", "_fields", "_head", "_head_bytes", "_headers",
         "_interim", "_keep", "_length", "_may_upgrade", "_missing", "_parser", "_pool", "_probe", "_reading_paused",
         "_reason", "_received", "_sent", "_status", "_transport", "_unclear", "_upgraded", "authority", "deadline",
-        "head_done", "head_only", "idle_since", "receiver", "served", "write_paused",
+        "head_done", "head_only", "idle_since", "load", "receiver", "served", "write_paused",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:
@@ -44,11 +45,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._drained: asyncio.Future[None] | None = None
         self.authority = pool.authority.encode("latin-1")
         self.receiver: ResponseReceiver | None = None
-        self.served = 0
-        self.idle_since = 0.0
+        self.served, self.idle_since = 0, 0.0
+        self.load: Load[UpstreamConnection] | None = None
         self.deadline = NEVER
-        self.write_paused = False
-        self.head_done = self.head_only = self._upgraded = self._reading_paused = False
+        self.write_paused = self.head_done = self.head_only = self._upgraded = self._reading_paused = False
         self._received = self._complete = self._may_upgrade = self._probe = False
         self._sent = True
         self._missing = _BY_PARSER

@@ -1,4 +1,4 @@
-"""The connections to one url: persistent, limited in number, with a limited wait and deadlines.
+"""The connections to one url: persistent, limited in number and per user, with a limited wait and deadlines.
 
 All deadlines are checked periodically, so that an exchange needs no timer of its own.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -19,6 +18,7 @@ from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import KnownHeads
 from proxy.upstream.receiver import Fault, FaultKind
 from proxy.upstream.retry import NEVER, longest_idle
+from proxy.upstream.shares import Load, Shares, Waiter
 
 KEPT_IDLE = 50.0
 _NOT_COUNTED = frozenset({FaultKind.STALE, FaultKind.IDLE_TIMEOUT})
@@ -34,6 +34,7 @@ class PoolSettings:
         idle_timeout: the maximum pause in a body, in seconds.
         max_connections: the maximum number of connections.
         max_pending: the maximum number of requests that wait for a connection.
+        user_share: the share of both that one user may have, from 0 to 1.
     """
 
     connect_timeout: float
@@ -41,6 +42,7 @@ class PoolSettings:
     idle_timeout: float
     max_connections: int
     max_pending: int
+    user_share: float = 1.0
 
 
 class EndpointObserver(Protocol):
@@ -89,7 +91,9 @@ class Pool:
         self.heads = KnownHeads()
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
-        self._waiting: deque[asyncio.Future[UpstreamConnection]] = deque()
+        self.shares: Shares[UpstreamConnection] = Shares(
+            settings.max_connections, settings.max_pending, settings.user_share
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self.now: Callable[[], float] = self._first_now
         """The event loop's clock, in seconds."""
@@ -106,7 +110,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Return the number of requests that wait for a connection."""
-        return len(self._waiting)
+        return len(self.shares)
 
     def _first_now(self) -> float:
         return self._start().time()
@@ -131,52 +135,91 @@ class Pool:
         if self.observer is not None and not probe and kind not in _NOT_COUNTED:
             self.observer.failed(unreachable=kind is FaultKind.CONNECT)
 
-    def take_idle(self, longest_idle: float = NEVER) -> UpstreamConnection | None:
-        """Return the most recently used idle connection, if it has been idle for at most `longest_idle` seconds."""
+    def take_idle(self, longest_idle: float = NEVER, user: Hashable = None) -> UpstreamConnection | None:
+        """Return the most recently used idle connection, if it has been idle for at most `longest_idle` seconds.
+
+        It counts for the share of `user`, who gets none beyond that share; None is the gateway itself.
+        """
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
-                if longest_idle < NEVER and self.now() - connection.idle_since > longest_idle:
+                load = self.shares.loads.get(user) or self.shares.new_load(user)
+                too_old = longest_idle < NEVER and self.now() - connection.idle_since > longest_idle
+                if too_old or load.count >= load.most:
                     self._idle.append(connection)
                     return None
+                load.count += 1
+                connection.load = load
                 return connection
         return None
 
-    async def acquire(self, method: str) -> UpstreamConnection:
-        """Return a connection for a request with this method.
+    async def acquire(self, method: str, user: Hashable = None) -> UpstreamConnection:
+        """Return a connection for a request with this method, which counts for the share of `user`.
 
         Raises:
             Fault: the connection can't be opened.
-            Full: all connections are in use, and too many requests wait or the wait was too long.
+            Full: all connections are in use, or those of the user, and too many requests wait or the wait was too long.
         """
         if self._loop is None:
             self._start()
-        idle = self.take_idle(longest_idle(method))
+        idle = self.take_idle(longest_idle(method), user)
         if idle is not None:
             return idle
-        if self.size >= self.settings.max_connections and self._idle:
+        load = self.shares.load(user)
+        if self.size >= self.settings.max_connections and self._idle and load.count < load.most:
             self._idle.pop(0).close()
-        if self.size < self.settings.max_connections:
-            return await self._connect()
-        if len(self._waiting) >= self.settings.max_pending:
-            raise Full(f"{self.size} connections are busy and {len(self._waiting)} requests wait")
-        return await self._wait()
+        if self.size < self.settings.max_connections and load.admits():
+            return await self._connect_for(load)
+        reason = self.shares.refusal(load)
+        if reason:
+            raise Full(f"{self.size} connections are open or being opened, and {reason}")
+        return await self._wait(load)
 
-    async def _wait(self) -> UpstreamConnection:
+    async def _connect_for(self, load: Load[UpstreamConnection]) -> UpstreamConnection:
+        """Open a connection for a user who is admitted."""
+        try:
+            connection = await self._connect()
+        except BaseException:
+            self._leave(load)
+            raise
+        connection.load = load
+        return connection
+
+    async def _wait(self, load: Load[UpstreamConnection]) -> UpstreamConnection:
         assert self._loop is not None  # noqa: S101 - acquire has started it
-        future: asyncio.Future[UpstreamConnection] = self._loop.create_future()
-        self._waiting.append(future)
+        waiter: Waiter[UpstreamConnection] = Waiter(load, self._loop.create_future())
+        self.shares.wait(waiter)
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
-                return await future
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._hand_on(future.result())
-            elif future in self._waiting:
-                self._waiting.remove(future)
+                return await waiter.future
+        except BaseException as error:
+            self._give_up(waiter)
             if isinstance(error, TimeoutError):
                 raise Full(f"waited {self.settings.connect_timeout:g} s for one of {self.size} connections") from None
             raise
+
+    def _give_up(self, waiter: Waiter[UpstreamConnection]) -> None:
+        """A request does not wait any more; a connection that it was given meanwhile goes to another one."""
+        future = waiter.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            self._hand_on(future.result())
+            return
+        self.shares.remove(waiter)
+        if waiter.admitted:
+            self._leave(waiter.load)
+
+    def _leave(self, load: Load[UpstreamConnection]) -> None:
+        """A user has one connection less; a request of the user that waits for that may go on."""
+        if self.shares.leave(load):
+            while self._idle and self.shares.first:
+                self._hand_on(self._idle.pop())
+            self._open_for_waiting()
+
+    def _disown(self, connection: UpstreamConnection) -> None:
+        """A connection does not count for its user any more."""
+        load, connection.load = connection.load, None
+        if load is not None:
+            self.shares.leave(load)
 
     async def _connect(self) -> UpstreamConnection:
         assert self._loop is not None  # noqa: S101 - acquire has started it
@@ -213,14 +256,15 @@ class Pool:
 
     def _open_for_waiting(self) -> None:
         """Open a connection for the first request that waits."""
-        while self._waiting and self.size < self.settings.max_connections:
-            future = self._waiting.popleft()
-            if not future.done():
+        while self.shares.first and self.size < self.settings.max_connections:
+            waiter = self.shares.next()
+            if waiter is not None:
                 task = asyncio.ensure_future(self._connect())
-                task.add_done_callback(partial(self._opened, future))
+                task.add_done_callback(partial(self._opened, waiter))
                 return
 
-    def _opened(self, wanted: asyncio.Future[UpstreamConnection], done: asyncio.Task[UpstreamConnection]) -> None:
+    def _opened(self, waiter: Waiter[UpstreamConnection], done: asyncio.Task[UpstreamConnection]) -> None:
+        wanted = waiter.future
         if done.cancelled():
             wanted.cancel()
         elif (error := done.exception()) is not None:
@@ -229,21 +273,27 @@ class Pool:
         elif wanted.done():
             self._hand_on(done.result())
         else:
-            wanted.set_result(done.result())
+            self._give(done.result(), waiter)
+
+    def _give(self, connection: UpstreamConnection, waiter: Waiter[UpstreamConnection]) -> None:
+        connection.load = waiter.load
+        waiter.future.set_result(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Return a connection to the pool after a complete exchange, or pass it to a request that waits."""
         connection.idle_since = self.now()
-        if self._waiting or self._closed:
+        self._disown(connection)
+        if self.shares.first or self._closed:
             self._hand_on(connection)
         else:
             self._idle.append(connection)
 
     def _hand_on(self, connection: UpstreamConnection) -> None:
-        while self._waiting and connection.usable:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_result(connection)
+        self._disown(connection)
+        while self.shares.first and connection.usable:
+            waiter = self.shares.next()
+            if waiter is not None:
+                self._give(connection, waiter)
                 return
         if self._closed:
             connection.close()
@@ -252,6 +302,7 @@ class Pool:
 
     def lost(self, connection: UpstreamConnection) -> None:
         """Remove a closed connection."""
+        self._disown(connection)
         if connection in self._open:
             if connection in self._idle:
                 self._idle.remove(connection)
@@ -286,6 +337,5 @@ class Pool:
             self._sweeper.cancel()
         for connection in list(self._open):
             connection.close()
-        for future in self._waiting:
-            future.cancel()
+        self.shares.cancel()
         await asyncio.sleep(0)

@@ -189,7 +189,7 @@ class _Readers:
 
 
 async def test_bodies_in_chunks_that_stall_leave_half_of_the_upstreams_connections_to_others(tmp_path: Path) -> None:
-    more = "upstreams: {noetl: {urls: ['UPSTREAM'], max_connections: 4}}\n"
+    more = "upstreams: {noetl: {urls: ['UPSTREAM'], max_connections: 4, user_share: 1}}\n"
     async with behind_gateway(tmp_path, more=more) as (gateway, upstream):
         upstream.answer = after_the_body
         pool, writers = gateway.server.gateway.upstreams["noetl"].pool, []

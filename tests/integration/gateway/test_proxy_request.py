@@ -106,6 +106,16 @@ async def test_proxy_request_over_the_body_limit_is_refused(tmp_path: Path, fast
 
 
 @TRANSPORTS
+@pytest.mark.parametrize("endpoint", ["/api/" + "x" * 20_000, "/api/things?" + "x" * 20_000])
+async def test_proxy_request_with_an_endpoint_longer_than_a_target_is_refused(
+    tmp_path: Path, fast: bool, endpoint: str
+) -> None:
+    async with relayed(tmp_path, fast=fast) as behind:
+        assert (await proxied(behind, endpoint))["status"] == 414
+        assert behind.upstream.arrived == []
+
+
+@TRANSPORTS
 async def test_proxy_request_over_the_rate_limit_is_refused(tmp_path: Path, fast: bool) -> None:
     async with relayed(tmp_path, fast=fast) as behind:
         statuses = [(await proxied(behind, "/api/limited/x"))["status"] for _ in range(3)]

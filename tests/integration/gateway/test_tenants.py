@@ -145,3 +145,31 @@ async def test_key_set_of_a_private_authority_is_fetched_if_the_tenant_names_it(
                 assert response.status == expected
     finally:
         await runner.cleanup()
+
+
+async def test_session_stores_only_the_claims_that_are_used(tmp_path: Path) -> None:
+    more = """
+acl:
+  roles:
+    blue: {claims: {team: blue}}
+  rules:
+    - {allow: [view], playbooks: ["x/**"], claims: {level: [1, 2]}}
+"""
+    tenant = f"{{domain: a.test, issuer: '{A}', audience: [web], roles_claim: roles, jwks_url: 'http://localhost:PORT/jwks'}}"
+
+    async def keys(_: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"keys": key_entries()})
+
+    async with upstream_running() as upstream:
+        upstream.answer = keys
+        text = f"auth: {{tenants: [{tenant.replace('PORT', str(upstream.port))}]}}\n{more}"
+        async with gateway_running(tmp_path, text) as gateway:
+            told: dict[str, Any] = {"team": "blue", "level": 3, "roles": ["own"], "email_verified": True}
+            session = await sign_in(gateway, groups=["x" * 100] * 50, picture="p", name="N" * 5000, **told)
+            assert session["user"]["roles"] == ["blue", "own"]
+            (stored,) = await gateway.server.gateway.store.all(9)
+            assert stored.identity.claims == told
+            assert len(stored.identity.display_name) == 256
+            assert len(stored.encode()) < 4096
+            refused = await sign_in(gateway, roles=["x" * 100] * 50)
+            assert refused["error"] == "Invalid token: claims too large"

@@ -61,7 +61,7 @@ def test_roles_by_tenant_verified_email_and_binding(
     compiled = compile_config(load(tmp_path / "gateway.yaml", {}))
     claims = {"team": "blue", "roles": claimed} | ({} if verified is None else {"email_verified": verified})
     who = Identity(f"https://{tenant.lower()}/", "s1", "anna@x.org", "Anna", tenant, claims)
-    trust = trust_in(compiled.loaded.gateway.auth.tenants).get(tenant)
+    trust = trust_in(compiled.loaded.gateway.auth.tenants).get(tenant.lower())
     subject = subject_of_identity(compiled.access, who, trust)
     permits = compiled.access.permits(subject)
     assert subject.roles == roles
@@ -89,7 +89,7 @@ def test_email_that_does_not_count_is_shown_to_the_user_and_not_sent_upstream() 
 )
 def test_who_may_end_a_session(role: str, of_user: bool, of_tenant: bool, every_tenant: bool, allowed: bool) -> None:
     rules, mine = policy(), session()
-    subject = rules.subject("", "", {"roles": [role]}, "roles")
+    subject = rules.subject("", "", {"roles": [role]}, "roles", tenant="tenant.test")
     who = Principal(b"key", mine, subject, rules.permits(subject))
     theirs = mine if of_user else replace(mine, user_id=99)
     if not of_tenant:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
-from proxy.identity.tokens import InvalidToken, TenantSettings, verify
+from proxy.identity.tokens import InvalidToken, TenantSettings, stored_part, verify
 from proxy.sessions.store import Identity
 
 ISSUER = "https://tenant.test/"
@@ -439,3 +439,27 @@ async def test_a_token_that_is_refused_by_its_header_causes_no_fetch(check: Chec
         with pytest.raises(InvalidToken):
             await check(text)
     assert keys.fetches == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "accepted"),
+    [
+        ({}, True),
+        ({"used": "x" * 3000}, True),
+        ({"used": "x" * 4096}, False),
+        ({"used": ["é" * 400] * 2}, False),
+        ({"other": "x" * 8000}, True),
+        ({"email": "a" * 5000 + "@x.test"}, False),
+        ({"sub": "s" * 5000}, False),
+        ({"name": "n" * 5000}, True),
+    ],
+)
+async def test_session_stores_at_most_4_kib_of_a_token(check: Check, changes: dict[str, Any], accepted: bool) -> None:
+    who = await check(token(claims(**changes)))
+    if accepted:
+        assert set(stored_part(who, frozenset({"used"})).claims) <= {"used"}
+        return
+    with pytest.raises(InvalidToken, match=r"^claims too large$") as raised:
+        stored_part(who, frozenset({"used"}))
+    assert raised.value.account == (ISSUER, who.subject)
+    assert len(raised.value.detail) < 300

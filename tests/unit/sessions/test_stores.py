@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from proxy.http.credentials import key_of
-from proxy.sessions import memory, records
+from proxy.sessions import file, memory, records
 from proxy.sessions.file import FileStore, open_environment
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import Identity, Logout, Session, SessionStore, new_session, new_token
+from proxy.sessions.store import Identity, Logout, Session, SessionStore, StoreError, new_session, new_token
 
 ISSUER = "https://tenant.test/"
 
@@ -262,3 +262,29 @@ async def test_an_execution_keeps_its_user_when_the_file_is_opened_again(tmp_pat
         store.store_execution_owner("42", user_id, 1_800_000_000.0)
         assert await store.execution_owner("42") == 7
         await store.close()
+
+
+async def test_memory_of_decoded_sessions_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "_MAX_DECODED_BYTES", 64 * 1024)
+    store = FileStore(tmp_path / "sessions")
+    keys = await asyncio.gather(*(add(store, f"user {number}") for number in range(300)))
+    first = store.peek(keys[0])
+    assert store.peek(keys[0]) is first
+    assert all(store.peek(key) is not None for key in keys)
+    assert store.peek(keys[-1]) is store.peek(keys[-1])
+    assert store.peek(keys[0]) is not first
+    assert store.peek(keys[0]) == first
+    await store.close()
+
+
+async def test_full_memory_store_accepts_no_session_and_has_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_MAX_BYTES", 5000)
+    store = MemoryStore()
+    keys = [await add(store, "user 0")]
+    first = store.peek(keys[0])
+    assert first is not None
+    keys += [await add(store, f"user {number}") for number in range(1, 5000 // len(first.encode()) + 1)]
+    with pytest.raises(StoreError, match="the memory store is full"):
+        await add(store, "anna")
+    await store.end(keys[0])
+    await add(store, "anna")

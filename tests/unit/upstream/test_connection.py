@@ -108,7 +108,7 @@ async def test_a_request_given_up_just_as_its_answer_came_leaves_the_connection_
     connection = UpstreamConnection(pool)
     connection.connection_made(cast(asyncio.Transport, wire))
 
-    async def acquire(method: str) -> UpstreamConnection:
+    async def acquire(method: str, user: object) -> UpstreamConnection:
         return connection
 
     monkeypatch.setattr(pool, "acquire", acquire)
