@@ -6,7 +6,7 @@ from __future__ import annotations
 class OnBehalf:
     """The user and the request for which calls to the upstream are made.
 
-    `waited` is the total duration of the calls, in seconds.
+    `waited` is the total duration of the calls, in seconds; `received` is the size of their responses, in bytes.
 
     Args:
         identity: the lines of the identity headers, made by `http.identity_headers`.
@@ -15,7 +15,7 @@ class OnBehalf:
         session: the key of the session.
     """
 
-    __slots__ = ("identity", "request_id", "session", "traceparent", "waited")
+    __slots__ = ("identity", "received", "request_id", "session", "traceparent", "waited")
 
     def __init__(self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes) -> None:
         self.identity = identity
@@ -23,3 +23,4 @@ class OnBehalf:
         self.traceparent = traceparent
         self.session = session
         self.waited = 0.0
+        self.received = 0

@@ -214,6 +214,7 @@ class Permits:
 
     def decides_playbook(self, action: Action, playbook: str) -> bool:
         """Return what `allows_playbook` returns, without the cache: safe in any thread."""
+        playbook = playbook.removeprefix("/")
         deny, allow = self._playbooks
         for rule in deny[action]:
             if any(glob.matches(playbook) for glob in rule.playbooks):
@@ -253,7 +254,10 @@ class AccessPolicy:
         return Subject(email, subject, frozenset(own | held), claims)
 
     def on_playbook(self, who: Subject, action: Action, playbook: str) -> Decision:
-        """Decide on an action on a playbook, which its path in the catalog identifies."""
+        """Decide on an action on a playbook, which its path in the catalog identifies.
+
+        A slash at the beginning of the path does not count: `system/**` is also for `/system/purge`.
+        """
         return self._decide(self._playbook_verdicts(who, action, playbook))
 
     def on_path(self, who: Subject, action: Action, method: str, path: str) -> Decision:
@@ -284,6 +288,7 @@ class AccessPolicy:
         return self._path_verdicts(who, action, method, path)
 
     def _playbook_verdicts(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
+        playbook = playbook.removeprefix("/")
         verdicts = []
         for rule in self._playbook_rules:
             because = rule.mismatch(who, action)

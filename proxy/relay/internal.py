@@ -17,10 +17,12 @@ from proxy.http.json import read_json
 from proxy.http.request import RequestFields, RequestHead
 from proxy.http.target import PathError, normalise_path
 from proxy.identity.principal import Principals
-from proxy.noetl.api import MAX_ANSWER, json_body
+from proxy.noetl.answers import json_body
+from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.filtering import MAX_LISTING, filtered, request_lines
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
+from proxy.relay.forwarding import ended_already
 from proxy.relay.relayed import RelayedRoute
 from proxy.routing import Missing, RouteTable
 from proxy.upstream.client import OutgoingRequest
@@ -105,6 +107,10 @@ class InternalRequests:
             judged = route.judge(head.method, path)
             authorized = await route.authorizer.authorize(who, judged, head, data, on_behalf)
         exchange.upstream_seconds += on_behalf.waited
+        ended = await ended_already(route, exchange, judged)
+        if ended is not None:
+            exchange.status = 200
+            return 200, ended
         listing = None if who is None or who.permits.views_all else judged.listing
         answer = await self._answer(exchange, route, path, data, listing)
         if who is not None and authorized is not None and judged.starts and exchange.status < 300:
