@@ -7,6 +7,7 @@ only once the events prove it. The caller asks for what a function here says is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
@@ -39,6 +40,7 @@ _STATUS = {
     "cancelled": "cancelled",
     "canceled": "cancelled",
 }
+_OF_MARK = ("status", "current_step", "progress", "failed", "completed", "completion_inferred", "end_time")
 ENDED = frozenset({"completed", "failed", "cancelled"})
 Json = Mapping[str, Any]
 
@@ -90,6 +92,16 @@ def claimed(status: Json) -> str:
 def needs_proof(status: Json) -> bool:
     """Return whether the end that a status claims must be proved by events: on the Python server, every one."""
     return claimed(status) in ENDED and not isinstance(status.get("status"), str)
+
+
+def mark_of(status: Json) -> str:
+    """Return a text that stays the same while nothing happens in an execution.
+
+    The Python server names an end with every claim of one: the time of the newest event that could be it.
+    """
+    listed = status.get("completed_steps")
+    steps = sorted(map(str, listed)) if isinstance(listed, list) else None
+    return json.dumps([steps, *(status.get(name) for name in _OF_MARK)], default=str)
 
 
 def end_of(status: Json, detail: Json, events: Sequence[Event], *, all_of_them: bool) -> Ending | None:

@@ -5,7 +5,6 @@ A poll of a running execution is one request in the common case. The end of an e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from proxy.noetl.executions import (
     ended_state,
     has_all_events,
     in_order_of,
+    mark_of,
     merged_steps,
     needs_proof,
     running_state,
@@ -70,7 +70,7 @@ async def _running_without_steps(
     api: NoetlApi, execution_id: str, status: Json, path: str | None, on_behalf: OnBehalf
 ) -> ExecutionState:
     """Return the same for a status that has counts of steps only: once they differ, the detail has the steps."""
-    mark = json.dumps([status.get("status"), status.get("current_step"), status.get("progress")])
+    mark = mark_of(status)
     before = api.known.polled[execution_id]
     if before is not None and before[0] == mark:
         return before[1]
@@ -83,7 +83,9 @@ async def _running_without_steps(
 
 async def _maybe_ended(api: NoetlApi, execution_id: str, status: Json, on_behalf: OnBehalf) -> ExecutionState:
     """Return the state of an execution whose status claims an end, which its events prove or not."""
-    path = api.known.paths[execution_id]
+    path, mark, before = api.known.paths[execution_id], mark_of(status), api.known.polled[execution_id]
+    if before is not None and before[0] == mark:  # nothing has happened since the claim was disproved
+        return before[1]._replace(variables=status.get("variables", before[1].variables))
     detail = await api.detail(execution_id, on_behalf, _NEWEST)
     events, whole = events_of(detail), has_all_events(detail)
     end = end_of(status, detail, events, all_of_them=whole)
@@ -93,7 +95,10 @@ async def _maybe_ended(api: NoetlApi, execution_id: str, status: Json, on_behalf
     if end is None:
         listed = status.get("completed_steps")
         steps = in_order_of(listed, events) if isinstance(listed, list) else None
-        return running_state(execution_id, status, detail, path, steps)
+        state = running_state(execution_id, status, detail, path, steps)
+        if on_behalf.received <= _MAX_KEPT:
+            api.known.polled.put(execution_id, (mark, state), on_behalf.received)
+        return state
     if needs_proof(status):  # it may be older than the end: the last step's variables are in a newer one
         status = await api.status(execution_id, on_behalf, whole=True)
     state = ended_state(execution_id, status, detail, events, end, path)

@@ -87,6 +87,19 @@ def answers(url: str) -> Callable[[], bool]:
     return check
 
 
+def contains(url: str, text: bytes) -> Callable[[], bool]:
+    """Return what tells whether the response of a url contains a text."""
+
+    def check() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as response:
+                return text in response.read()
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return check
+
+
 @dataclass(slots=True)
 class Program:
     """A program in the background.

@@ -14,12 +14,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.contract.database import Database
-from tests.contract.programs import FOLDER, Missing, Program, answers, find, run
+from tests.contract.programs import FOLDER, Missing, Program, answers, contains, find, run
 from tests.e2e.processes import free_port
 
 PYTHON_RELEASE = "4.26.0"
 RUST_RELEASE = "3.54.0"
 _SCHEMA = "noetl/database/ddl/postgres/schema_ddl.sql"
+_WORKERS = 2
 _WORKER = Path(__file__).with_name("rust_worker.py")
 _OF_PYTHON = """
 TZ=UTC POSTGRES_HOST=127.0.0.1 POSTGRES_PORT={database} POSTGRES_DB=noetl POSTGRES_USER=postgres
@@ -140,8 +141,11 @@ def _python(stack: ExitStack) -> str:
     name, log, ready = f"NoETL {PYTHON_RELEASE}", FOLDER / "python-server.log", answers(f"{url}/api/health")
     _start(stack, Program(name, server, log, {**settings, "NOETL_RUN_MODE": "server"}, ready))
     worker = (str(programs / "python"), "-m", "noetl.worker", "--nats-url", settings["NATS_URL"], "--server-url", url)
-    role = {"NOETL_RUN_MODE": "worker", "NOETL_WORKER_POOL_NAME": "contract", "NOETL_MAX_WORKERS": "4"}
-    _start(stack, Program("NoETL's worker", worker, FOLDER / "python-worker.log", {**settings, **role}))
+    role = {**settings, "NOETL_RUN_MODE": "worker", "NOETL_WORKER_POOL_NAME": "contract"}
+    subscribed = contains(f"{url}/api/worker/pools", b'"status":"ready"')
+    for number in range(_WORKERS):
+        log = FOLDER / f"python-worker-{number}.log"
+        _start(stack, Program("NoETL's worker", worker, log, role, subscribed))
     return url
 
 
