@@ -214,7 +214,7 @@ class Permits:
 
     def decides_playbook(self, action: Action, playbook: str) -> bool:
         """Return what `allows_playbook` returns, without the cache: safe in any thread."""
-        playbook = playbook.removeprefix("/")
+        playbook = playbook.lstrip("/")
         deny, allow = self._playbooks
         for rule in deny[action]:
             if any(glob.matches(playbook) for glob in rule.playbooks):
@@ -288,7 +288,7 @@ class AccessPolicy:
         return self._path_verdicts(who, action, method, path)
 
     def _playbook_verdicts(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
-        playbook = playbook.removeprefix("/")
+        playbook = playbook.lstrip("/")
         verdicts = []
         for rule in self._playbook_rules:
             because = rule.mismatch(who, action)

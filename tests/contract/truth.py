@@ -244,9 +244,9 @@ def _seconds_apart(one: str | None, other: str | None) -> float:
     return abs((datetime.fromisoformat(one) - datetime.fromisoformat(other)).total_seconds())
 
 
-async def compared(server: Server) -> Column:
-    """Compare what the gateway says with what the server says; one row for each fact."""
-    async with recording(server.url) as recorder, shipped_gateway(recorder.url, fast=True) as clients:
+async def compared(server: Server, *, fast: bool = True) -> Column:
+    """Compare what the gateway says with what the server says; one row for each fact. `fast`: with the fast path."""
+    async with recording(server.url) as recorder, shipped_gateway(recorder.url, fast=fast) as clients:
         found = Comparison(server, recorder, clients)
         parts: tuple[Callable[[], Awaitable[None]], ...] = (
             *(found.playbooks, found.states, found.rerun, found.cancel, found.lists, found.names),

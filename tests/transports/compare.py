@@ -76,7 +76,9 @@ def _noetl(request: Arrived, path: str) -> tuple[int, bytes]:
         return 200, b'{"entries":[{"path":"team/flow","catalog_id":5},{"path":"secret/flow","catalog_id":7}]}'
     if parts == ["api", "catalog", "resource"]:
         secret = b'"7"' in request.body
-        return 200, b'{"path":"%b","catalog_id":%b,"version":3}' % ((b"secret/flow", b"7") if secret else (b"team/x", b"5"))
+        return 200, b'{"path":"%b","catalog_id":%b,"version":3}' % (
+            (b"secret/flow", b"7") if secret else (b"team/x", b"5")
+        )
     return 200, b'{"target":"%b","body":%d}' % (request.target.encode(), len(request.body))
 
 
