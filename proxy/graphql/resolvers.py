@@ -12,7 +12,7 @@ from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
 from proxy.noetl import truth
-from proxy.noetl.api import NoetlApi, Start
+from proxy.noetl.api import PAGE_SIZE, NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.executions import ENDED, ExecutionState
 from proxy.noetl.filtering import Named, shown, viewable
@@ -23,6 +23,7 @@ from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore
 
 _MAX_PAGES = 50
+_SMALL_PAGE = 100
 MAX_ITEMS = 1000
 """The highest value of the argument `first`."""
 _VIEW, _EXECUTE = Action.VIEW, Action.EXECUTE
@@ -166,9 +167,10 @@ async def executions(
     most = _first(first, 50)
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
+    size = _SMALL_PAGE if path is None and status is None and most <= _SMALL_PAGE else PAGE_SIZE
     skip = 0
     for page in range(_MAX_PAGES):
-        summaries = await context.api.executions(page, skip, context.on_behalf)
+        summaries = await context.api.executions(page, size, skip, context.on_behalf)
         if summaries is None:
             break
         skip += len(summaries)

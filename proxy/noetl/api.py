@@ -253,14 +253,15 @@ class NoetlApi:
     async def find_catalog(self, kind: str | None, on_behalf: OnBehalf) -> list[CatalogEntry]:
         """Return the same from the upstream. The list is not filtered there: the servers differ in how they compare."""
         wanted = self.outgoing("POST", "/api/catalog/list", {}, on_behalf)
-        status, data = await self.exchange(wanted, on_behalf, None, MAX_LIST)
-        if status >= 300:
-            raise error_of(status, data, "")
-        try:
-            newest = await asyncio.to_thread(newest_entries, data, kind)
-        except (ValueError, RecursionError):
-            raise unexpected("the catalog has no list of entries, each with its path") from None
-        del data
+        async with self.known.large:
+            status, data = await self.exchange(wanted, on_behalf, None, MAX_LIST)
+            if status >= 300:
+                raise error_of(status, data, "")
+            try:
+                newest = await asyncio.to_thread(newest_entries, data, kind)
+            except (ValueError, RecursionError):
+                raise unexpected("the catalog has no list of entries, each with its path") from None
+            del data
         for catalog_id, path in newest.paths.items():
             self.known.catalog.put(catalog_id, path)
         return await self._entries(newest.entries)
@@ -311,23 +312,24 @@ class NoetlApi:
         entry = await self.entry({"catalog_id": catalog_id}, on_behalf)
         if entry is None:
             raise NotFound("Playbook not found")
-        if entry.catalog_id != str(int(catalog_id)):
+        if entry.catalog_id is None or not entry.catalog_id.isdecimal() or int(entry.catalog_id) != int(catalog_id):
             raise unexpected("another entry of the catalog than the one with the id")
         self.known.catalog.put(catalog_id, entry.path)
         return entry.path
 
-    async def executions(self, page: int, skip: int, on_behalf: OnBehalf) -> list[ExecutionSummary] | None:
+    async def executions(self, page: int, size: int, skip: int, on_behalf: OnBehalf) -> list[ExecutionSummary] | None:
         """Return a page of the list of executions; empty after the last page, None if the server has no page so deep.
 
         Args:
             page: the number of the page, counted from 0, for the Python server.
+            size: how many executions a page has, at most `PAGE_SIZE`.
             skip: how many executions the pages before had, for the Rust server.
             on_behalf: the user and the request for which it is requested.
 
         Raises:
             BadGateway: the response is not a list of executions, each with its id.
         """
-        query = f"page={page + 1}&page_size={PAGE_SIZE}&limit={PAGE_SIZE}&offset={skip}"
+        query = f"page={page + 1}&page_size={size}&limit={size}&offset={skip}"
         status, data = await self.send("GET", f"/api/executions?{query}", on_behalf)
         if status == _TOO_DEEP and page:
             return None

@@ -17,8 +17,12 @@ class Dialect(StrEnum):
     RUST = "rust"
 
 
-_OF_RUST = ("progress", "is_cancelled", "started_at", "completed_at", "workload", "uptime_seconds", "database")
-_OF_PYTHON = ("completed", "completion_inferred", "completed_steps", "start_time", "pagination", "duration_human")
+_OF_PYTHON = frozenset(
+    {"completed", "completion_inferred", "completed_steps", "start_time", "pagination", "duration_human", "detail"}
+)
+_OF_RUST = frozenset(
+    {"progress", "is_cancelled", "started_at", "completed_at", "workload", "uptime_seconds", "database"}
+)
 
 
 def dialect_of(document: Any) -> Dialect | None:
@@ -28,12 +32,10 @@ def dialect_of(document: Any) -> Dialect | None:
     """
     if not isinstance(document, Mapping):
         return None
-    if "detail" in document:
+    if not _OF_PYTHON.isdisjoint(document):
         return Dialect.PYTHON
-    if isinstance(document.get("error"), str) and isinstance(document.get("status"), int):
+    if not _OF_RUST.isdisjoint(document):
         return Dialect.RUST
-    if any(name in document for name in _OF_PYTHON):
-        return Dialect.PYTHON
-    if any(name in document for name in _OF_RUST):
+    if isinstance(document.get("error"), str) and isinstance(document.get("status"), int):
         return Dialect.RUST
     return Dialect.PYTHON if document == {"status": "ok"} else None

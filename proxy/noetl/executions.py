@@ -151,8 +151,8 @@ def running_state(
         steps: the completed steps in their order, if that is known.
     """
     more: Json = detail or {}
-    events = events_of(more)
-    failed = failure(events)
+    events = events_of(more) if more else []
+    failed = failure(events) if events else None
     word = claimed(status)
     listed = status.get("completed_steps")
     if steps is None and isinstance(listed, list):
@@ -221,8 +221,8 @@ def merged_steps(before: Sequence[str], listed: Sequence[Any]) -> tuple[str, ...
 
     Returns None if the order is not known: more than one step has completed since.
     """
-    names = dict.fromkeys(str(name) for name in listed)
-    kept = [name for name in before if name in names]
+    names = dict.fromkeys(map(str, listed))
+    kept = dict.fromkeys(name for name in before if name in names)
     new = [name for name in names if name not in kept]
     return (*kept, *new) if len(new) <= 1 else None
 

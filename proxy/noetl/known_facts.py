@@ -13,6 +13,7 @@ from proxy.noetl.listings import CatalogEntry
 _CACHED = 20_000
 _ENTRIES = 4096
 _EXECUTIONS = 4096
+_AT_ONCE = 2
 _MAX_BYTES = 8 * 1024**2
 
 
@@ -22,10 +23,11 @@ class KnownFacts:
     `paths` are the playbooks of executions, `catalog` the paths of catalog ids, `entries` the entries of the catalog by
     id, and `ended` the states of executions that have ended. Of running ones, `steps` are the completed steps in their
     order, and `polled` the states with a mark that differs once more has happened. `calls` are the current calls that
-    several requests may wait for, by what they ask. `dialect` is that of the last answer that tells it.
+    several requests may wait for, by what they ask. `dialect` is that of the last answer that tells it. `large` bounds
+    how many lists of the catalog are read at once.
     """
 
-    __slots__ = ("calls", "catalog", "dialect", "ended", "entries", "paths", "polled", "steps")
+    __slots__ = ("calls", "catalog", "dialect", "ended", "entries", "large", "paths", "polled", "steps")
 
     def __init__(self) -> None:
         self.paths: BoundedCache[str, str] = BoundedCache(_CACHED)
@@ -36,6 +38,7 @@ class KnownFacts:
         self.steps: BoundedCache[str, tuple[str, ...]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
         self.calls: dict[object, asyncio.Task[Any]] = {}
         self.dialect: Dialect | None = None
+        self.large = asyncio.Semaphore(_AT_ONCE)
 
     def call_ended(self, key: object, done: asyncio.Task[Any]) -> None:
         """Remove a call that has ended."""

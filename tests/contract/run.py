@@ -41,9 +41,15 @@ HEADINGS = {
 }
 
 
+LEGEND = """
+Each case is sent in four ways: by relay and by proxyRequest, with the fast path and without. `reached` counts the requests
+that arrived at the server, of those sent; `filtered`: allowed, without what the user may not see."""
+
+
 def report(tables: dict[str, Columns]) -> int:
     """Print the tables, and return how many cells are wrong."""
     found: list[str] = []
+    print(LEGEND)
     for name, columns in tables.items():
         if columns:
             print("\n" + "\n".join(table(HEADINGS[name], columns)))

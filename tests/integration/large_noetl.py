@@ -31,7 +31,7 @@ workflow:
 
 def content(number: int, version: int) -> str:
     """Return the text of one version of a playbook: about 10 KB."""
-    steps = "".join(STEP.format(n=n, m=n + 1) for n in range(32))
+    steps = "".join(STEP.format(n=n, m=n + 1) for n in range(36))
     return HEAD.format(number=number, version=version) + steps
 
 
