@@ -189,7 +189,7 @@ async def executions(
 
 def _with_known_end(context: Context, item: ExecutionSummary) -> ExecutionSummary:
     """Return an entry of the list of executions with its true end, if that is known."""
-    ended = context.api.known.ended[item.execution_id]
+    ended = context.api.known.ended[item.execution_id, context.on_behalf.identity]
     return item if ended is None else replace(item, status=ended.status, end_time=ended.end_time)
 
 

@@ -17,8 +17,9 @@ from proxy.noetl.known_facts import KnownFacts
 from proxy.noetl.listings import (
     CatalogEntry,
     ExecutionSummary,
+    about_of,
     catalog_entry,
-    entry_id,
+    content_to_read,
     execution_page,
     is_duplicate,
     is_id,
@@ -267,22 +268,18 @@ class NoetlApi:
         return await self._entries(newest.entries)
 
     async def _entries(self, raw: list[dict[str, Any]]) -> list[CatalogEntry]:
-        """Return entries of the catalog, which never change. Those that are not cached are parsed in a thread."""
-        found = [self._cached_entry(item) for item in raw]
-        unknown = [item for item, entry in zip(raw, found, strict=True) if entry is None]
+        """Return entries of the catalog. Contents that have to be read are read once, in a thread."""
+        contents = [content_to_read(item) for item in raw]
+        known = {content: self.known.contents[content] for content in contents if content is not None}
+        unknown = [content for content, about in known.items() if about is None]
         if unknown:
-            parsed = iter(await self.in_thread(lambda: [catalog_entry(item) for item in unknown]))
-            found = [entry if entry is not None else next(parsed) for entry in found]
-        for item, entry in zip(raw, found, strict=True):
-            if entry is not None and entry.catalog_id is not None:
-                content = item.get("content")
-                self.known.entries.put(entry.catalog_id, entry, len(content) if isinstance(content, str) else 1024)
-        return [entry for entry in found if entry is not None]
-
-    def _cached_entry(self, raw: dict[str, Any]) -> CatalogEntry | None:
-        catalog_id = entry_id(raw)
-        known = self.known.entries[catalog_id] if catalog_id is not None else None
-        return known if known is not None and known.path == raw.get("path") else None
+            read = await self.in_thread(lambda: [about_of(content) for content in unknown])
+            for content, about in zip(unknown, read, strict=True):
+                known[content] = about
+                self.known.contents.put(content, about, 2 * len(content))
+        pairs = zip(raw, contents, strict=True)
+        entries = [catalog_entry(item, known[content] if content is not None else None) for item, content in pairs]
+        return [entry for entry in entries if entry is not None]
 
     async def entry(self, wanted: Mapping[str, str], on_behalf: OnBehalf) -> CatalogEntry | None:
         """Return the entry of the catalog with this `path` or `catalog_id`; None if it does not exist.

@@ -216,11 +216,13 @@ def in_order_of(listed: Sequence[Any], events: Sequence[Event]) -> tuple[str, ..
     return (*older, *(name for name in known if name in names or not names))
 
 
-def merged_steps(before: Sequence[str], listed: Sequence[Any]) -> tuple[str, ...] | None:
+def merged_steps(before: tuple[str, ...], listed: Sequence[Any]) -> tuple[str, ...] | None:
     """Return the completed steps of a running execution in their order, from those of the status before.
 
     Returns None if the order is not known: more than one step has completed since.
     """
+    if tuple(listed) == before:
+        return before
     names = dict.fromkeys(map(str, listed))
     kept = dict.fromkeys(name for name in before if name in names)
     new = [name for name in names if name not in kept]

@@ -8,7 +8,7 @@ from typing import Any
 from proxy.bounded import BoundedCache
 from proxy.noetl.dialect import Dialect
 from proxy.noetl.executions import ExecutionState
-from proxy.noetl.listings import CatalogEntry
+from proxy.noetl.listings import About
 
 _CACHED = 20_000
 _ENTRIES = 4096
@@ -17,25 +17,29 @@ _AT_ONCE = 2
 _MAX_BYTES = 8 * 1024**2
 
 
+ForUser = tuple[str, bytes]
+"""The id of an execution, and the identity of the user to whom the server has answered."""
+
+
 class KnownFacts:
     """A cache of constant facts, and of what the last poll of a running execution has shown.
 
-    `paths` are the playbooks of executions, `catalog` the paths of catalog ids, `entries` the entries of the catalog by
-    id, and `ended` the states of executions that have ended. Of running ones, `steps` are the completed steps in their
-    order, and `polled` the states with a mark that differs once more has happened. `calls` are the current calls that
-    several requests may wait for, by what they ask. `dialect` is that of the last answer that tells it. `large` bounds
-    how many lists of the catalog are read at once.
+    `paths` are the playbooks of executions, `catalog` the paths of catalog ids, and `contents` what contents of
+    playbooks say. `ended` are the states of executions that have ended. Of running ones, `steps` are the completed steps
+    in their order, and `polled` the states with a mark that differs once more has happened; each for one user.
+    `calls` are the current calls that several requests may wait for, by what they ask. `dialect` is that of the last
+    answer that tells it. `large` bounds how many lists of the catalog are read at once.
     """
 
-    __slots__ = ("calls", "catalog", "dialect", "ended", "entries", "large", "paths", "polled", "steps")
+    __slots__ = ("calls", "catalog", "contents", "dialect", "ended", "large", "paths", "polled", "steps")
 
     def __init__(self) -> None:
         self.paths: BoundedCache[str, str] = BoundedCache(_CACHED)
         self.catalog: BoundedCache[str, str] = BoundedCache(_CACHED)
-        self.entries: BoundedCache[str, CatalogEntry] = BoundedCache(_ENTRIES, _MAX_BYTES)
-        self.ended: BoundedCache[str, ExecutionState] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
-        self.polled: BoundedCache[str, tuple[str, ExecutionState]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
-        self.steps: BoundedCache[str, tuple[str, ...]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
+        self.contents: BoundedCache[str, About] = BoundedCache(_ENTRIES, _MAX_BYTES)
+        self.ended: BoundedCache[ForUser, ExecutionState] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
+        self.polled: BoundedCache[ForUser, tuple[str, ExecutionState]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
+        self.steps: BoundedCache[ForUser, tuple[str, ...]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
         self.calls: dict[object, asyncio.Task[Any]] = {}
         self.dialect: Dialect | None = None
         self.large = asyncio.Semaphore(_AT_ONCE)

@@ -58,6 +58,13 @@ class ExecutionSummary:
     end_time: str | None
 
 
+class About(NamedTuple):
+    """What the content of a playbook says: the description in its metadata, and its workload."""
+
+    description: str | None
+    workload: Any
+
+
 class NewestEntries(NamedTuple):
     """The list of the catalog: the newest version of each path as sent, sorted by path, and the path of each id."""
 
@@ -129,32 +136,52 @@ def _version(entry: dict[str, Any]) -> int:
     return version if isinstance(version, int) else 0
 
 
-def catalog_entry(raw: Any) -> CatalogEntry | None:
+def content_to_read(raw: dict[str, Any]) -> str | None:
+    """Return the content of an entry that has to be read for `catalog_entry`; None if its payload says all."""
+    content = raw.get("content")
+    return content if isinstance(content, str) and not _is_whole(raw.get("payload")) else None
+
+
+def _is_whole(payload: Any) -> bool:
+    """Return whether the payload of an entry is the whole playbook, as on the Python server."""
+    return isinstance(payload, dict) and payload.keys() >= _WHOLE
+
+
+def about_of(content: str) -> About:
+    """Return what the content of a playbook says. It is YAML, and may take long."""
+    return _about(_parse(content))
+
+
+def _about(document: dict[str, Any]) -> About:
+    metadata = document.get("metadata")
+    description = metadata.get("description") if isinstance(metadata, dict) else None
+    return About(str(description) if description else None, document.get("workload"))
+
+
+def catalog_entry(raw: Any, read: About | None) -> CatalogEntry | None:
     """Return an entry of the catalog from its JSON; None if it has no path.
 
-    `payload` is the whole playbook on the Python server, and its workload on the Rust server.
+    Args:
+        raw: the JSON. `payload` is the whole playbook on the Python server, and its workload on the Rust server.
+        read: what its content says, if that was read.
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
         return None
-    payload = raw.get("payload") if isinstance(raw.get("payload"), dict) else None
-    is_whole = payload is not None and payload.keys() >= _WHOLE
-    document: dict[str, Any] = payload if payload is not None and is_whole else _parse(raw.get("content"))
-    metadata = document.get("metadata")
-    description = metadata.get("description") if isinstance(metadata, dict) else None
+    payload, about = raw.get("payload"), read or About(None, None)
+    if isinstance(payload, dict):
+        about = _about(payload) if _is_whole(payload) else about._replace(workload=payload)
     version = raw.get("version")
     return CatalogEntry(
         path=raw["path"],
         catalog_id=entry_id(raw),
         version=version if isinstance(version, int) else None,
         kind=str(raw["kind"]).lower() if raw.get("kind") else None,
-        description=str(description) if description else None,
-        workload=document.get("workload") if payload is None or is_whole else payload,
+        description=about.description,
+        workload=about.workload,
     )
 
 
-def _parse(content: Any) -> dict[str, Any]:
-    if not isinstance(content, str):
-        return {}
+def _parse(content: str) -> dict[str, Any]:
     try:
         document = yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, RecursionError, ValueError):

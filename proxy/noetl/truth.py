@@ -42,7 +42,7 @@ async def state_of(api: NoetlApi, execution_id: str, on_behalf: OnBehalf) -> Exe
     Raises:
         NotFound: the execution does not exist.
     """
-    known = api.known.ended[execution_id]
+    known = api.known.ended[execution_id, on_behalf.identity]
     if known is not None:
         return known
     status = await api.status(execution_id, on_behalf)
@@ -56,13 +56,13 @@ async def _running(api: NoetlApi, execution_id: str, status: Json, on_behalf: On
     path, listed = api.known.paths[execution_id], status.get("completed_steps")
     if not isinstance(listed, list):
         return await _running_without_steps(api, execution_id, status, path, on_behalf)
-    before = api.known.steps[execution_id] or ()
+    before = api.known.steps[execution_id, on_behalf.identity] or ()
     steps = merged_steps(before, listed)
     if steps is None:
         detail = await api.detail(execution_id, on_behalf, _NEWEST)
         steps = in_order_of(listed, events_of(detail))
     if steps != before:
-        api.known.steps.put(execution_id, steps, sum(map(len, steps)))
+        api.known.steps.put((execution_id, on_behalf.identity), steps, sum(map(len, steps)))
     return running_state(execution_id, status, None, path, steps)
 
 
@@ -70,20 +70,21 @@ async def _running_without_steps(
     api: NoetlApi, execution_id: str, status: Json, path: str | None, on_behalf: OnBehalf
 ) -> ExecutionState:
     """Return the same for a status that has counts of steps only: once they differ, the detail has the steps."""
-    mark = mark_of(status)
-    before = api.known.polled[execution_id]
+    mark, key = mark_of(status), (execution_id, on_behalf.identity)
+    before = api.known.polled[key]
     if before is not None and before[0] == mark:
         return before[1]
     detail = await api.detail(execution_id, on_behalf, _NEWEST)
     state = running_state(execution_id, status, detail, path)
     if on_behalf.received <= _MAX_KEPT:
-        api.known.polled.put(execution_id, (mark, state), on_behalf.received)
+        api.known.polled.put(key, (mark, state), on_behalf.received)
     return state
 
 
 async def _maybe_ended(api: NoetlApi, execution_id: str, status: Json, on_behalf: OnBehalf) -> ExecutionState:
     """Return the state of an execution whose status claims an end, which its events prove or not."""
-    path, mark, before = api.known.paths[execution_id], mark_of(status), api.known.polled[execution_id]
+    key = (execution_id, on_behalf.identity)
+    path, mark, before = api.known.paths[execution_id], mark_of(status), api.known.polled[key]
     if before is not None and before[0] == mark:  # nothing has happened since the claim was disproved
         return before[1]._replace(variables=status.get("variables", before[1].variables))
     detail = await api.detail(execution_id, on_behalf, _NEWEST)
@@ -97,13 +98,13 @@ async def _maybe_ended(api: NoetlApi, execution_id: str, status: Json, on_behalf
         steps = in_order_of(listed, events) if isinstance(listed, list) else None
         state = running_state(execution_id, status, detail, path, steps)
         if on_behalf.received <= _MAX_KEPT:
-            api.known.polled.put(execution_id, (mark, state), on_behalf.received)
+            api.known.polled.put(key, (mark, state), on_behalf.received)
         return state
     if needs_proof(status):  # it may be older than the end: the last step's variables are in a newer one
         status = await api.status(execution_id, on_behalf, whole=True)
     state = ended_state(execution_id, status, detail, events, end, path)
     if on_behalf.received <= _MAX_KEPT:
-        api.known.ended.put(execution_id, state, on_behalf.received)
+        api.known.ended.put(key, state, on_behalf.received)
     return state
 
 

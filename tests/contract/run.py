@@ -42,8 +42,8 @@ HEADINGS = {
 
 
 LEGEND = """
-Each case is sent in four ways: by relay and by proxyRequest, with the fast path and without. `reached` counts the requests
-that arrived at the server, of those sent; `filtered`: allowed, without what the user may not see."""
+Each case is sent in four ways: by relay and by proxyRequest, with the fast path and without. `reached` counts the
+requests that arrived at the server, of those sent; `filtered`: allowed, without what the user may not see."""
 
 
 def report(tables: dict[str, Columns]) -> int:

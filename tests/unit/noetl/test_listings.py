@@ -10,7 +10,9 @@ import pytest
 from proxy.noetl.listings import (
     CatalogEntry,
     ExecutionSummary,
+    about_of,
     catalog_entry,
+    content_to_read,
     execution_page,
     execution_summary,
     newest_entries,
@@ -24,6 +26,12 @@ DOCUMENT = {
     "workload": {"a": 1},
     "workflow": [],
 }
+
+
+def entry_of(raw: dict[str, Any]) -> CatalogEntry | None:
+    """Return an entry, whose content is read if it has to be."""
+    content = content_to_read(raw)
+    return catalog_entry(raw, about_of(content) if content is not None else None)
 
 
 @pytest.mark.parametrize(
@@ -46,17 +54,17 @@ DOCUMENT = {
     ids=["payload is the playbook", "content is YAML", "malformed members are left out", "payload is the workload"],
 )
 def test_catalog_entry_is_read_from_either_dialect(raw: dict[str, Any], expected: CatalogEntry) -> None:
-    assert catalog_entry(raw) == expected
+    assert entry_of(raw) == expected
 
 
 @pytest.mark.parametrize("content", ["a: [", "- a", "text", "", 5, None, "!!python/object:os.system {}", "[" * 5000])
 def test_malformed_content_of_an_entry_is_an_entry_without_details(content: object) -> None:
-    assert catalog_entry({"path": "a", "content": content}) == CatalogEntry("a", None, None, None, None, None)
+    assert entry_of({"path": "a", "content": content}) == CatalogEntry("a", None, None, None, None, None)
 
 
 @pytest.mark.parametrize("raw", [None, "a", [], {}, {"path": None}, {"path": 5}])
 def test_entry_without_a_path_is_none(raw: object) -> None:
-    assert catalog_entry(raw) is None
+    assert catalog_entry(raw, None) is None
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,7 @@ def test_execution_summary_is_read_from_either_dialect(item: dict[str, Any], exp
 def test_content_with_aliases_that_stand_for_too_much_is_an_entry_without_details() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 8)]
-    entry = catalog_entry({"path": "a", "content": "\n".join([*lines, "workload: {b: *a7}"])})
+    entry = entry_of({"path": "a", "content": "\n".join([*lines, "workload: {b: *a7}"])})
     assert entry == CatalogEntry("a", None, None, None, None, None)
 
 
