@@ -25,8 +25,8 @@ class KnownFacts:
     """A cache of constant facts, and of what the last poll of a running execution has shown.
 
     `paths` are the playbooks of executions, `catalog` the paths of catalog ids, and `contents` what contents of
-    playbooks say. `ended` are the states of executions that have ended. Of running ones, `steps` are the completed steps
-    in their order, and `polled` the states with a mark that differs once more has happened; each for one user.
+    playbooks say. `ended` are the states of executions that have ended. Of running ones, `steps` are the completed
+    steps in their order, and `polled` the states with a mark that differs once more has happened; each for one user.
     `calls` are the current calls that several requests may wait for, by what they ask. `dialect` is that of the last
     answer that tells it. `large` bounds how many lists of the catalog are read at once.
     """

@@ -49,7 +49,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**clean_environment(), **(environment or {})},
+            env={**_environment(), **(environment or {})},
             cwd=log.parent,
             user=user,
             group=user,
@@ -57,6 +57,11 @@ def run(
         )
     if done.returncode:
         raise Failed(f"{Path(command[0]).name} ended with {done.returncode}:\n{tail(log)}")
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of this process, with its proxies for downloads, without settings of PostgreSQL."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def tail(log: Path, lines: int = 12) -> str:

@@ -28,7 +28,7 @@ POSTGRES_PASSWORD=postgres NOETL_USER=noetl NOETL_PASSWORD=noetl NOETL_SCHEMA=no
 NOETL_PORT={port} NOETL_SERVER_URL=http://127.0.0.1:{port} NOETL_SERVER=uvicorn NOETL_SERVER_WORKERS=1
 NOETL_SERVER_RELOAD=false NOETL_SERVER_NAME=contract NOETL_ENABLE_UI=false NOETL_DEBUG=false NOETL_DISABLE_METRICS=true
 NOETL_AUTO_RECREATE_RUNTIME=true NOETL_AUTO_RESUME_ENABLED=false NOETL_HEARTBEAT_RETRY_AFTER=3
-NOETL_RUNTIME_SWEEP_INTERVAL=15 NOETL_RUNTIME_OFFLINE_SECONDS=60 NOETL_SERVER_METRICS_INTERVAL=60 NOETL_DATA_DIR={data}
+NOETL_RUNTIME_SWEEP_INTERVAL=15 NOETL_RUNTIME_OFFLINE_SECONDS=60 NOETL_SERVER_METRICS_INTERVAL=60
 NATS_URL=nats://noetl:noetl@127.0.0.1:{nats} NATS_USER=noetl NATS_PASSWORD=noetl NATS_STREAM=NOETL_COMMANDS
 NATS_CONSUMER=noetl_worker_pool NATS_SUBJECT=noetl.commands
 """
@@ -136,7 +136,7 @@ def _python(stack: ExitStack) -> str:
     account = ("--user", "noetl", "--pass", "noetl")
     broker = (nats_server, "-a", "127.0.0.1", "-p", str(nats), "-js", "-sd", str(data / "nats"), *account)
     _start(stack, Program("nats-server", broker, FOLDER / "nats.log"))
-    settings = _settings(_OF_PYTHON, database=database, nats=nats, port=port, data=data)
+    settings = {**_settings(_OF_PYTHON, database=database, nats=nats, port=port), "NOETL_DATA_DIR": str(data)}
     server = (str(programs / "python"), "-m", "noetl.server", "--host", "127.0.0.1", "--port", str(port))
     name, log, ready = f"NoETL {PYTHON_RELEASE}", FOLDER / "python-server.log", answers(f"{url}/api/health")
     _start(stack, Program(name, server, log, {**settings, "NOETL_RUN_MODE": "server"}, ready))
