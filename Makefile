@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e lint format bench bench-graphql bench-workers bench-idle bench-sessions profile docs lock wheel sbom audit clean
+.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
 
 e2e: setup  ## run the API guide end to end, against the sandboxes
 	@$(BIN)/python -m tests.e2e.run
+
+contract: setup  ## hold the gateway to both real NoETL servers and both sandboxes; URL=http://… for one server, for tests
+	@nice $(BIN)/python -m tests.contract.run $(if $(URL),--url $(URL)) $(if $(SERVERS),--servers $(SERVERS)) $(CONTRACT)
 
 lint: .venv/.ready  ## run ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from typing import Any
 
 from mock_noetl import inputs
 from mock_noetl.catalog import Catalog, Entry
-from mock_noetl.dialects import Dialect, entry_body, registered, started
+from mock_noetl.dialects import Dialect, registered, started
 from mock_noetl.engine import Engine, Execution, Status
 from mock_noetl.errors import ApiError
 from mock_noetl.postgres import Database
@@ -18,6 +18,7 @@ from mock_noetl.values import IdSource, now, rfc3339
 
 MAX_CREDENTIALS = 1_000
 MAX_PAGE = 1_000_000
+MAX_OFFSET = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +60,18 @@ class Api:
     async def executions(self, call: Call) -> Any:
         newest = self._engine.newest_first()
         if self.dialect.name == "python":
-            page = inputs.query_integer(call.query, "page", 1, 1, MAX_PAGE)
-            size = inputs.query_integer(call.query, "page_size", 100, 1, 500)
-            skip = (page - 1) * size
+            size = min(200, inputs.query_integer(call.query, "page_size", 100, 1, 500))
+            skip = (inputs.query_integer(call.query, "page", 1, 1, MAX_PAGE) - 1) * size
+            if skip > MAX_OFFSET:
+                raise ApiError(422, f"Requested page is too deep. Max supported offset is {MAX_OFFSET}.")
         else:
-            newest = [item for item in newest if _matches(item, call.query)]
+            newest = [item for item in newest if self._matches(item, call.query)]
             size = inputs.query_integer(call.query, "limit", 100, 0, 1000)
             skip = inputs.query_integer(call.query, "offset", 0, 0, MAX_PAGE)
-        return [self.dialect.summary(item) for item in list(newest)[skip : skip + size]]
+        page = list(newest)[skip : skip + size]
+        if self.dialect.name == "rust":  # it filters by path only what the limit has left
+            page = [item for item in page if call.query.get("path", item.entry.path) == item.entry.path]
+        return [self.dialect.listed(item) for item in page]
 
     async def status(self, call: Call) -> Any:
         return self.dialect.status(self._execution(call.name, bare=True))
@@ -75,7 +80,7 @@ class Api:
         execution = self._execution(call.name, bare=True)
         body = self.dialect.detail(execution)
         if self.dialect.name == "rust":
-            return {**body, "events": [self.dialect.event(execution, event) for event in execution.events]}
+            return {**body, "events": self.dialect.events(execution)}
         if not inputs.query_boolean(call.query, "include_events", True):
             return body
         return {**body, **self._page(execution, call.query)}
@@ -91,18 +96,13 @@ class Api:
         fields = inputs.body_fields(call.body, optional=True) if self.dialect.name == "python" else {}
         reason, cascade = inputs.text(fields, "reason"), inputs.boolean(fields, "cascade")
         execution = self._execution(call.name)
-        already = execution.status is not Status.RUNNING
+        ended = execution.status is not Status.RUNNING
+        already = ended if self.dialect.name == "rust" else execution.status is Status.CANCELLED
+        if already:
+            return self.dialect.cancelled(execution, [], already)
         family = self._engine.with_children(execution) if cascade else [execution]
-        ended = [item for item in family if self._engine.cancel(item, reason)]
-        return self.dialect.cancelled(execution, ended, already)
-
-    async def rerun(self, call: Call) -> Any:
-        if self.dialect.name == "python":
-            raise ApiError(404, "Not Found")
-        execution = self._execution(call.name)
-        fields = inputs.body_fields(call.body, optional=True)
-        workload = {**execution.workload, **(inputs.mapping(fields, "workload") or {})}
-        return started(self._engine.start(execution.entry, workload))
+        cancelled = [item for item in family if self._engine.cancel(item, reason)]
+        return self.dialect.cancelled(execution, cancelled, already)
 
     async def cleanup(self, call: Call) -> Any:
         fields = inputs.body_fields(call.body, optional=True)
@@ -118,22 +118,31 @@ class Api:
         }
 
     async def catalog_list(self, call: Call) -> Any:
+        """Return all versions, newest first. The Rust server compares kinds exactly, and ignores a path."""
         fields = inputs.body_fields(call.body, optional=True)
-        path = inputs.text(fields, "path") if self.dialect.name == "python" else None
-        entries = self._catalog.latest(inputs.text(fields, "resource_type"), path)
-        return {"entries": [entry_body(self.dialect, entry) for entry in entries]}
+        kind, path = inputs.text(fields, "resource_type"), inputs.text(fields, "path")
+        if self.dialect.name == "python":
+            kind = kind.lower() if kind else None
+        else:
+            path = None
+        return {"entries": [self.dialect.entry(entry) for entry in self._catalog.versions(kind, path)]}
 
     async def catalog_register(self, call: Call) -> Any:
         fields = inputs.body_fields(call.body)
-        return registered(self.dialect, self._catalog.register(inputs.required_text(fields, "content")))
+        return registered(self._catalog.register(inputs.required_text(fields, "content")))
 
     async def catalog_resource(self, call: Call) -> Any:
         fields = inputs.body_fields(call.body)
-        path = inputs.required_text(fields, "path")
-        entry = self._catalog.find(path, _version(fields))
+        catalog_id = fields.get("catalog_id")
+        if catalog_id is not None:
+            if self.dialect.name == "rust":
+                catalog_id = inputs.required_text(fields, "catalog_id")
+            entry = self._catalog.get(int(catalog_id)) if inputs.is_id(str(catalog_id)) else None
+        else:
+            entry = self._catalog.find(inputs.required_text(fields, "path"), _version(fields))
         if entry is None:
             raise ApiError(404, "Catalog entry not found")
-        return entry_body(self.dialect, entry)
+        return self.dialect.entry(entry)
 
     async def postgres(self, call: Call) -> Any:
         query = inputs.required_text(inputs.body_fields(call.body), "query")
@@ -180,6 +189,13 @@ class Api:
             raise ApiError(404, "Credential not found")
         return saved if inputs.query_boolean(call.query, "include_data", False) else _without_data(saved)
 
+    def _matches(self, execution: Execution, query: Mapping[str, str]) -> bool:
+        values = {
+            "catalog_id": str(execution.entry.catalog_id),
+            "status": self.dialect.listed(execution)["status"],
+        }
+        return all(query.get(name, value) == value for name, value in values.items())
+
     def _wanted(self, fields: inputs.Fields) -> Entry:
         path = inputs.text(fields, "path")
         catalog_id = inputs.integer(fields, "catalog_id", texts=self.dialect.name == "python")
@@ -203,11 +219,13 @@ class Api:
     def _page(self, execution: Execution, query: Mapping[str, str]) -> dict[str, Any]:
         page = inputs.query_integer(query, "page", 1, 1, MAX_PAGE)
         size = inputs.query_integer(query, "page_size", 100, 10, 500)
-        total = len(execution.events)
+        events = self.dialect.events(execution)
+        if "event_type" in query:
+            events = [event for event in events if event["event_type"] == query["event_type"]]
+        total = len(events)
         pages = max(1, -(-total // size))
-        chosen = execution.events[(page - 1) * size : page * size]
         return {
-            "events": [self.dialect.event(execution, event) for event in chosen],
+            "events": events[(page - 1) * size : page * size],
             "pagination": {
                 "page": page,
                 "page_size": size,
@@ -222,15 +240,6 @@ class Api:
 def _version(fields: inputs.Fields) -> int | None:
     """Return the requested version; None for `latest`, which clients send if they need no particular version."""
     return None if fields.get("version") == "latest" else inputs.integer(fields, "version")
-
-
-def _matches(execution: Execution, query: Mapping[str, str]) -> bool:
-    values = {
-        "catalog_id": str(execution.entry.catalog_id),
-        "path": execution.entry.path,
-        "status": execution.status.value,
-    }
-    return all(query.get(name, value).upper() == value.upper() for name, value in values.items())
 
 
 def _without_data(credential: dict[str, Any]) -> dict[str, Any]:

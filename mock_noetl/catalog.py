@@ -84,6 +84,11 @@ class Catalog:
             return versions[-1] if versions else None
         return versions[version - 1] if 0 < version <= len(versions) else None
 
+    def versions(self, kind: str | None = None, path: str | None = None) -> list[Entry]:
+        """Return all versions of all playbooks, newest first."""
+        newest = reversed(self._by_id.values())
+        return [e for e in newest if kind in (None, e.playbook.kind) and path in (None, e.path)]
+
     def latest(self, kind: str | None = None, path: str | None = None) -> list[Entry]:
         """Return the latest version of each playbook, in the order of the paths."""
         newest = [versions[-1] for _, versions in sorted(self._by_path.items())]

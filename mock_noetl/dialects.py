@@ -27,7 +27,9 @@ class Dialect(Protocol):
     def status(self, execution: Execution) -> Body: ...
     def summary(self, execution: Execution) -> Body: ...
     def detail(self, execution: Execution) -> Body: ...
-    def event(self, execution: Execution, event: Event) -> Body: ...
+    def listed(self, execution: Execution) -> Body: ...
+    def events(self, execution: Execution) -> list[Body]: ...
+    def entry(self, entry: Entry) -> Body: ...
     def cancelled(self, execution: Execution, ended: Sequence[Execution], already: bool) -> Body: ...
 
 
@@ -36,35 +38,38 @@ def started(execution: Execution) -> Body:
     return {"execution_id": str(execution.execution_id), "status": "started", "commands_generated": 1}
 
 
-def entry_body(dialect: Dialect, entry: Entry) -> Body:
-    """Return a catalog entry."""
+def _entry(entry: Entry, payload: Any, meta: Any) -> Body:
     return {
-        "catalog_id": dialect.identifier(entry.catalog_id),
+        "catalog_id": str(entry.catalog_id),
         "path": entry.path,
         "version": entry.version,
         "kind": entry.playbook.kind,
         "content": entry.content,
         "layout": None,
-        "payload": entry.playbook.document,
-        "meta": {"name": entry.playbook.name, "description": entry.playbook.description},
+        "payload": payload,
+        "meta": meta,
         "created_at": rfc3339(entry.created_at),
     }
 
 
-def registered(dialect: Dialect, entry: Entry) -> Body:
+def registered(entry: Entry) -> Body:
     """Return the response to a registration."""
     return {
         "status": "success",
         "message": f"Resource '{entry.path}' version '{entry.version}' registered.",
         "path": entry.path,
         "version": entry.version,
-        "catalog_id": dialect.identifier(entry.catalog_id),
+        "catalog_id": str(entry.catalog_id),
         "kind": entry.playbook.kind,
     }
 
 
 class PythonDialect:
-    """The format of the Python server 4.26: ids are texts, errors are in `detail`."""
+    """The format of the Python server 4.26: ids are texts, errors are in `detail`.
+
+    With its traps: it claims an end between two steps and from the first failed step on, records none for a run of one
+    step, and lists completed steps in no order, with the failed ones.
+    """
 
     name = "python"
     version = "4.26.0"
@@ -88,16 +93,21 @@ class PythonDialect:
         return {"status": "ok"}
 
     def status(self, execution: Execution) -> Body:
+        has_failed = execution.has_failed or execution.status is Status.FAILED
+        inferred = not has_failed and (execution.between or _has_no_end(execution))
+        ended = execution.status in (Status.COMPLETED, Status.CANCELLED) and not has_failed
+        names = {event.node_name for event in execution.events if event.event_type in _STEP_ENDS}
+        end = execution.ended or (execution.events[-1].created_at if inferred or has_failed else None)
         return {
             "execution_id": str(execution.execution_id),
             "current_step": execution.current_step,
-            "completed_steps": list(execution.completed_steps),
-            "failed": execution.status is Status.FAILED,
-            "completed": execution.status in (Status.COMPLETED, Status.CANCELLED),
-            "completion_inferred": False,
-            "variables": execution.variables,
+            "completed_steps": sorted(names, reverse=True),
+            "failed": has_failed and execution.status is not Status.CANCELLED,
+            "completed": inferred or ended or execution.status is Status.CANCELLED,
+            "completion_inferred": inferred,
+            "variables": {**execution.variables, **_with_context(execution)},
             "start_time": rfc3339(execution.started),
-            "end_time": rfc3339(execution.ended),
+            "end_time": rfc3339(end),
             "duration_seconds": round(execution.seconds, 3),
             "duration_human": _human(execution.seconds),
         }
@@ -113,7 +123,7 @@ class PythonDialect:
             "end_time": rfc3339(execution.ended),
             "duration_seconds": round(execution.seconds, 3),
             "progress": _percent(execution),
-            "result": dict(execution.computed) if execution.status is Status.COMPLETED else None,
+            "result": None,
             "error": execution.error,
             "parent_execution_id": str(execution.parent) if execution.parent is not None else None,
         }
@@ -121,13 +131,25 @@ class PythonDialect:
     def detail(self, execution: Execution) -> Body:
         return self.summary(execution)
 
-    def event(self, execution: Execution, event: Event) -> Body:
-        return {
-            "event_id": str(event.event_id),
-            "execution_id": str(execution.execution_id),
-            "catalog_id": str(execution.entry.catalog_id),
-            **_event(event),
-        }
+    def listed(self, execution: Execution) -> Body:
+        body = self.summary(execution)
+        return {**body, "status": "RUNNING", "end_time": None} if _has_no_end(execution) else body
+
+    def events(self, execution: Execution) -> list[Body]:
+        """Return the events, newest first."""
+        about = {"execution_id": str(execution.execution_id), "catalog_id": str(execution.entry.catalog_id)}
+        found = []
+        for event in execution.events:
+            if event.event_type == "playbook.completed" and _has_no_end(execution):
+                continue
+            for place, (kind, status, data) in enumerate(_as_python(event)):
+                body = _event(event, 4 * event.event_id + place, kind, status)
+                found.append({**body, **about, "context": None, "result": None, "error": None, **data})
+        return found[::-1]
+
+    def entry(self, entry: Entry) -> Body:
+        meta = {"name": entry.playbook.name, "description": entry.playbook.description}
+        return _entry(entry, entry.playbook.document, meta)
 
     def cancelled(self, execution: Execution, ended: Sequence[Execution], already: bool) -> Body:
         text = str(execution.execution_id)
@@ -173,11 +195,16 @@ class RustDialect:
             "version": self.version,
         }
 
+    def _status(self, execution: Execution) -> str:
+        """Return the status: a run in which a script raised has completed, all the same."""
+        raised = execution.has_failed and execution.status is Status.FAILED and execution.error is None
+        return Status.COMPLETED.value if raised else execution.status.value
+
     def status(self, execution: Execution) -> Body:
-        failed = execution.status is Status.FAILED
+        failed = self._status(execution) == Status.FAILED.value
         return {
             "execution_id": execution.execution_id,
-            "status": execution.status.value,
+            "status": self._status(execution),
             "current_step": execution.current_step,
             "progress": {
                 "total_steps": len(execution.entry.playbook.steps),
@@ -193,7 +220,7 @@ class RustDialect:
             "execution_id": execution.execution_id,
             "catalog_id": execution.entry.catalog_id,
             "path": execution.entry.path,
-            "status": execution.status.value,
+            "status": self._status(execution),
             "started_at": rfc3339(execution.started),
             "completed_at": rfc3339(execution.ended),
             "parent_execution_id": execution.parent,
@@ -202,15 +229,28 @@ class RustDialect:
     def detail(self, execution: Execution) -> Body:
         return {**self.summary(execution), "workload": execution.workload}
 
-    def event(self, execution: Execution, event: Event) -> Body:
-        return {"event_id": event.event_id, **_event(event)}
+    def listed(self, execution: Execution) -> Body:
+        last = execution.ended or execution.events[-1].created_at
+        return {**self.summary(execution), "completed_at": rfc3339(last)}
+
+    def events(self, execution: Execution) -> list[Body]:
+        """Return the events, in no certain order."""
+        found = []
+        for event in execution.events:
+            for place, (kind, status, result) in enumerate(_as_rust(event)):
+                body = _event(event, 4 * event.event_id + place, kind, status)
+                found.append({**body, "result": result, "error": None})
+        return found[1:] + found[:1]
+
+    def entry(self, entry: Entry) -> Body:
+        return _entry(entry, dict(entry.playbook.workload), None)
 
     def cancelled(self, execution: Execution, ended: Sequence[Execution], already: bool) -> Body:
         if already:
             raise ApiError(422, f"Execution is already {execution.status.value}")
         return {
             "execution_id": execution.execution_id,
-            "status": execution.status.value,
+            "status": "cancelled",
             "message": "Execution cancelled",
         }
 
@@ -218,14 +258,68 @@ class RustDialect:
 DIALECTS: dict[str, Dialect] = {"python": PythonDialect(), "rust": RustDialect()}
 
 
-def _event(event: Event) -> Body:
+def _event(event: Event, event_id: int, kind: str, status: str) -> Body:
     return {
-        "event_type": event.event_type,
+        "event_id": event_id,
+        "event_type": kind,
         "node_name": event.node_name,
-        "status": event.status,
+        "status": status,
         "created_at": rfc3339(event.created_at),
-        **event.data,
     }
+
+
+Recorded = tuple[str, str, Body]
+_STEP_ENDS = ("returned", "raised", "failed")
+
+
+def _has_no_end(execution: Execution) -> bool:
+    """Return whether the Python server records no end for an execution: it had one step, and completed."""
+    return execution.status is Status.COMPLETED and len(execution.entry.playbook.steps) == 1
+
+
+def _with_context(execution: Execution) -> Body:
+    return {step: {**result, "context": result} for step, result in execution.returned.items() if result}
+
+
+def _as_python(event: Event) -> list[Recorded]:
+    """Return an event as the Python server records it. Results have no lists and objects, but an envelope."""
+    data = event.data
+    if event.event_type == "playbook.initialized":
+        return [(event.event_type, event.status, {"context": {"result": {"workload": data["workload"]}}})]
+    if event.event_type == "returned":
+        kept = {name: value for name, value in data["result"].items() if not isinstance(value, list | dict)}
+        result = {"result": {"status": "COMPLETED", "context": {**kept, "command_id": event.event_id}}}
+        kinds = ("call.done", "step.exit", "command.completed")
+        return [*((kind, "COMPLETED", result) for kind in kinds), ("batch.accepted", "PENDING", {})]
+    if event.event_type in ("raised", "failed"):
+        context = {"error": data["error"], "status": "error", "command_id": event.event_id}
+        failed = {"error": data["error"], "result": {"status": "FAILED", "context": context}}
+        ends = (("call.error", "FAILED"), ("step.exit", "COMPLETED"), ("command.failed", "FAILED"))
+        return [*((kind, status, failed) for kind, status in ends), ("batch.accepted", "PENDING", {})]
+    return [(event.event_type, event.status, dict(data))]
+
+
+def _as_rust(event: Event) -> list[tuple[str, str, Any]]:
+    """Return an event as the Rust server records it, with the result of the tool in two envelopes."""
+    kind, data = event.event_type, event.data
+    renamed = {"playbook.initialized": "playbook_started", "execution.cancelled": "playbook_cancelled"}
+    if kind in ("returned", "raised"):
+        word = "success" if kind == "returned" else "error"
+        of_tool = {"status": word, "data": data.get("result"), "stdout": "", "stderr": ""}
+        if kind == "raised":
+            of_tool |= {
+                "error": "Python script exited with code 1",
+                "stderr": f"Traceback\nValueError: {data['error']}\n",
+            }
+        context = {"call_index": 0, "command_id": event.event_id, "result": {"status": word, "context": of_tool}}
+        done = {"status": "COMPLETED", "context": context}
+        return [("call.done", "COMPLETED", done), ("command.completed", word, {"status": word})]
+    if kind == "failed":
+        result = {"status": "FAILED", "context": {"error": data["error"], "command_id": event.event_id}}
+        return [("call.error", "FAILED", result), ("command.failed", "FAILED", result)]
+    if kind == "batch.completed":
+        return []
+    return [(renamed.get(kind, kind), event.status, {"status": event.status})]
 
 
 def _human(seconds: float) -> str:

@@ -18,6 +18,7 @@ from mock_noetl.values import IdSource, now, parse_duration, plain
 
 MAX_KEPT = 10_000
 MAX_STEPS_RUN = 1_000
+BETWEEN_SECONDS = 0.02
 
 
 class Status(Enum):
@@ -35,11 +36,11 @@ class Event:
 
     Args:
         event_id: the id.
-        event_type: the type, as both servers spell it.
+        event_type: the type. `returned`, `raised` and `failed` are ends of steps, which servers record as several.
         node_name: the step.
         status: the state of the step.
         created_at: the time.
-        data: fields of particular types of events.
+        data: what is particular to the type: the workload, the value that a step returned, or its error.
     """
 
     event_id: int
@@ -65,6 +66,9 @@ class Execution:
         current_step: the name of the step that is running, or None.
         completed_steps: the names of the completed steps.
         computed: the variables that steps have set.
+        returned: what each step has returned.
+        has_failed: a step has failed, although the run may go on.
+        between: the run is between two steps.
         error: the error, or None.
         events: the events so far.
         task: the task that runs it.
@@ -80,6 +84,9 @@ class Execution:
     current_step: str | None = None
     completed_steps: list[str] = field(default_factory=list)
     computed: dict[str, Any] = field(default_factory=dict)
+    returned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    has_failed: bool = False
+    between: bool = False
     error: str | None = None
     events: list[Event] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -100,9 +107,11 @@ class StepFailedError(Exception):
 class Engine:
     """The executions of one server."""
 
-    def __init__(self, ids: IdSource, max_kept: int = MAX_KEPT) -> None:
+    def __init__(self, ids: IdSource, max_kept: int = MAX_KEPT, between: float = BETWEEN_SECONDS) -> None:
+        """Keep at most `max_kept` executions, and wait `between` seconds between two steps."""
         self._ids = ids
         self._max_kept = max_kept
+        self._between = between
         self._executions: dict[int, Execution] = {}
 
     def start(self, entry: Entry, workload: Mapping[str, Any], parent: int | None = None) -> Execution:
@@ -111,8 +120,8 @@ class Engine:
         merged = {**entry.playbook.workload, **workload}
         execution = Execution(self._ids.next(), entry, merged, parent, now())
         self._executions[execution.execution_id] = execution
-        context = {"workload": merged, "path": entry.path, "version": entry.version}
-        self._record(execution, "playbook.initialized", entry.path, "STARTED", context=context)
+        self._record(execution, "playbook.initialized", entry.path, "initialized", workload=merged)
+        self._record(execution, "command.issued", entry.playbook.first.name, "PENDING")
         execution.task = asyncio.get_running_loop().create_task(self._run(execution))
         return execution
 
@@ -123,13 +132,14 @@ class Engine:
         return reversed(self._executions.values())
 
     def cancel(self, execution: Execution, reason: str | None = None) -> bool:
-        """Cancel a running execution; return False if it has ended already."""
-        if execution.status is not Status.RUNNING:
+        """Cancel an execution; return False if it is cancelled already. One that has ended is changed, too."""
+        if execution.status is Status.CANCELLED:
             return False
         if execution.task is not None:
             execution.task.cancel()
         text = reason or "Cancelled by request"
-        self._end(execution, Status.CANCELLED, "playbook.cancelled", error=text)
+        execution.between = False
+        self._end(execution, Status.CANCELLED, "execution.cancelled", error=text)
         return True
 
     def with_children(self, execution: Execution) -> list[Execution]:
@@ -165,38 +175,53 @@ class Engine:
                     break
                 await self._run_step(execution, step)
                 step = _following(execution, step)
+                execution.between = step is not None
+                await asyncio.sleep(self._between)
+                execution.between = False
+                if step is not None:
+                    self._record(execution, "command.issued", step.name, "PENDING")
+                    self._record(execution, "batch.completed", "events.batch", "COMPLETED")
             else:
                 raise StepFailedError(f"more than {MAX_STEPS_RUN} steps")
         except (StepFailedError, ExpressionError, ValueError) as error:
             self._fail(execution, str(error))
             return
-        self._end(execution, Status.COMPLETED, "playbook.completed", result=dict(execution.computed))
+        if execution.has_failed:
+            self._end(execution, Status.FAILED, "playbook.failed")
+        else:
+            self._end(execution, Status.COMPLETED, "playbook.completed")
 
     async def _run_step(self, execution: Execution, step: Step) -> None:
         execution.current_step = step.name
-        self._record(execution, "step.enter", step.name, "STARTED")
+        self._record(execution, "step.enter", step.name, "RUNNING")
         action = step.action
         await asyncio.sleep(parse_duration(render(action.duration, _scope(execution))))
         if action.fail is not None and (action.fail_if is None or action.fail_if.evaluate(_scope(execution))):
             raise StepFailedError(render(action.fail, _scope(execution)))
+        if action.raises is not None:
+            execution.has_failed = True
+            self._record(execution, "raised", step.name, "FAILED", error=render(action.raises, _scope(execution)))
+            return
         result: dict[str, Any] = {}
         for name, value in action.values:
             scope = _scope(execution)
             result[name] = plain(value.evaluate(scope) if isinstance(value, Expression) else value)
             execution.computed[name] = result[name]
         execution.completed_steps.append(step.name)
-        self._record(execution, "step.exit", step.name, "COMPLETED", result=result)
+        execution.returned[step.name] = result
+        self._record(execution, "returned", step.name, "COMPLETED", result=result)
 
     def _fail(self, execution: Execution, text: str) -> None:
         execution.error = text
         step = execution.current_step or execution.entry.path
-        self._record(execution, "step.exit", step, "FAILED", result={}, error=text)
+        self._record(execution, "failed", step, "FAILED", error=text)
         self._end(execution, Status.FAILED, "playbook.failed", error=text)
 
     def _end(self, execution: Execution, status: Status, event_type: str, **data: Any) -> None:
         execution.status = status
         execution.ended = now()
         self._record(execution, event_type, execution.entry.path, status.value, **data)
+        self._record(execution, "batch.completed", "events.batch", "COMPLETED")
 
     def _record(self, execution: Execution, kind: str, node: str, status: str, **data: Any) -> None:
         execution.events.append(Event(self._ids.next(), kind, node, status, now(), data))

@@ -30,10 +30,14 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The settings of the `sandbox` tool: wait, compute values, or fail."""
+    """The settings of the `sandbox` tool: wait, compute values, or fail.
+
+    `fail` ends the run, as a tool that can't be run does; after `raises` it goes on, as after a script that raises.
+    """
 
     duration: str = "0s"
     values: tuple[tuple[str, Any], ...] = ()
+    raises: str | None = None
     fail: str | None = None
     fail_if: Expression | None = None
 
@@ -164,7 +168,7 @@ def _step(item: dict[str, Any], place: str) -> Step:
 
 
 def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
-    unknown = sorted(set(tool) - {"kind", "duration", "set", "fail", "fail_if"})
+    unknown = sorted(set(tool) - {"kind", "duration", "set", "raise", "fail", "fail_if"})
     if unknown:
         raise PlaybookError(f"{place}: no setting named {unknown[0]}")
     duration = str(tool.get("duration", "0s"))
@@ -179,8 +183,9 @@ def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
         raise PlaybookError(f"{place}.duration: {error}") from None
     if fail is not None:
         _check_text(_text(fail, f"{place}.fail"), f"{place}.fail")
+    raises = _text(tool["raise"], f"{place}.raise") if "raise" in tool else None
     computed = tuple((name, _computed(value, f"{place}.set.{name}")) for name, value in values.items())
-    return Sandbox(duration=duration, values=computed, fail=fail, fail_if=fail_if)
+    return Sandbox(duration=duration, values=computed, raises=raises, fail=fail, fail_if=fail_if)
 
 
 def _check_text(template: str, place: str) -> None:

@@ -40,7 +40,6 @@ _ROUTES: dict[str, dict[str, Method]] = {
     "/api/executions/{}/status": {"GET": Api.status},
     "/api/executions/{}/events": {"GET": Api.events},
     "/api/executions/{}/cancel": {"POST": Api.cancel},
-    "/api/executions/{}/rerun": {"POST": Api.rerun},
     "/api/catalog/list": {"POST": Api.catalog_list},
     "/api/catalog/register": {"POST": Api.catalog_register},
     "/api/catalog/resource": {"POST": Api.catalog_resource},

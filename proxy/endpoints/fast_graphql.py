@@ -38,7 +38,7 @@ _WAIT_FOR_MORE = frozenset({"health", "proxyRequest"})
 _KEPT_BODIES = 1024
 _KEPT_BYTES = 4 * 1024**2
 _MAX_KEPT = 4096
-Call = UpstreamCall | OtherCall
+Call = UpstreamCall | OtherCall[Any]
 
 
 class FastGraphql:
@@ -102,10 +102,12 @@ class OperationExchange(FastExchange, ResponseReceiver):
     """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
 
     __slots__ = (
-        "_call", "_chunks", "_connection", "_coroutine", "_head", "_media", "_sent_at", "_size", "_task", "route",
+        "_call", "_chunks", "_connection", "_coroutine", "_head", "_media", "_resolving", "_sent_at", "_size", "_task",
+        "route",
     )  # fmt: skip
     route: FastGraphql
     _media: str
+    _resolving: Context
     _call: UpstreamCall
 
     def begin(self) -> Handover | None:
@@ -120,7 +122,8 @@ class OperationExchange(FastExchange, ResponseReceiver):
         if prepared is None:
             return Handover(self)
         ready, self._media = prepared
-        self._coroutine = ready.run(self.route.context(self))
+        self._resolving = self.route.context(self)
+        self._coroutine = ready.run(self._resolving)
         self.client.serve(self)
         self.route.deadlines.add(self)
         self._resume(None)
@@ -154,7 +157,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
 
     # The coroutine
 
-    def _resume(self, answer: Answer | str | BaseException | None) -> None:
+    def _resume(self, answer: Any) -> None:
         coroutine = self._coroutine
         if coroutine is None:
             return  # stopped, with the answer on its way
@@ -263,7 +266,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
     def _finish(self, result: ExecutionResult) -> None:
         self.route.deadlines.discard(self)
         try:
-            answer, behind = answered(result)
+            answer, behind = answered(result, self._resolving.extensions)
             if behind:
                 self.detail = log_errors(behind, self.request_id)
                 self.denied = is_denied(behind)

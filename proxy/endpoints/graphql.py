@@ -36,6 +36,7 @@ from proxy.graphql.http import (
     read_body,
     read_query,
     rejected,
+    without_unwritable,
 )
 from proxy.graphql.persisted import Library
 from proxy.graphql.resolvers import Context, ProxyCall
@@ -115,8 +116,10 @@ class GraphqlHandler:
             return rejected((GraphQLError(text),), "BAD_USER_INPUT")
         if operation.introspects and not self._may_introspect(context.who):
             return rejected((GraphQLError("Introspection is not allowed"),), Forbidden.code, Forbidden.status)
-        result = await self._execute(context, wanted, operation)
-        answer, behind = answered(result)
+        on_behalf = context.on_behalf()
+        resolving = Context(context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf)
+        result = await self._execute(context, resolving, wanted, operation)
+        answer, behind = answered(result, resolving.extensions)
         context.denied = context.denied or is_denied(behind)
         context.detail = joined((context.detail, log_errors(behind, context.request_id)))
         return answer
@@ -127,9 +130,10 @@ class GraphqlHandler:
             return bool(set(allowed.roles) & who.subject.roles)
         return bool(allowed)
 
-    async def _execute(self, context: RequestContext, wanted: GraphqlRequest, operation: Operation) -> ExecutionResult:
-        on_behalf, start = context.on_behalf(), time.perf_counter()
-        resolving = Context(context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf)
+    async def _execute(
+        self, context: RequestContext, resolving: Context, wanted: GraphqlRequest, operation: Operation
+    ) -> ExecutionResult:
+        start = time.perf_counter()
         try:
             async with asyncio.timeout(self.settings.timeout):
                 plan = operation.plan(wanted.operation_name)
@@ -139,7 +143,7 @@ class GraphqlHandler:
         except TimeoutError:
             return timed_out(self.settings.timeout)
         finally:
-            context.upstream_seconds += min(on_behalf.waited, time.perf_counter() - start)
+            context.upstream_seconds += min(resolving.on_behalf.waited, time.perf_counter() - start)
 
     def proxy_of(self, context: Exchange) -> ProxyCall:
         """Return how `proxyRequest` sends a request on behalf of the one that asks for it."""
@@ -200,9 +204,15 @@ def _is_deliberate(fields: RequestFields) -> bool:
 
 
 def encode(document: Any) -> bytes:
-    """An answer's body. Raises BadRequest for what can't be written as JSON."""
+    """Return the body of an answer, or of a batch. Raises BadRequest for what can't be written as JSON."""
     try:
         return write_json(document)
+    except (ValueError, TypeError):
+        pass
+    answers = document if isinstance(document, list) else [document]
+    writable = [without_unwritable(answer) for answer in answers]
+    try:
+        return write_json(writable if isinstance(document, list) else writable[0])
     except (ValueError, TypeError):
         raise BadRequest("The answer can't be written as JSON") from None
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError
 
-from proxy.errors import BadRequest, GatewayError, InternalError
+from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
+from proxy.http.json import write_json
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
@@ -159,7 +160,9 @@ def rejected(errors: tuple[GraphQLError, ...], code: str, status: int = 400) -> 
     return GraphqlAnswer(body, status, 200)
 
 
-def answered(result: ExecutionResult) -> tuple[GraphqlAnswer, list[tuple[GraphQLError, GatewayError]]]:
+def answered(
+    result: ExecutionResult, extensions: dict[str, Any]
+) -> tuple[GraphqlAnswer, list[tuple[GraphQLError, GatewayError]]]:
     """Return the response for a document that ran, and the causes of its errors for the log."""
     body: dict[str, Any] = {}
     causes: list[tuple[GraphQLError, GatewayError]] = []
@@ -170,6 +173,8 @@ def answered(result: ExecutionResult) -> tuple[GraphqlAnswer, list[tuple[GraphQL
             causes.append((error, cause))
             body["errors"].append(_formatted(error, cause.code, cause.status, cause.text))
     body["data"] = result.data
+    if extensions:
+        body["extensions"] = extensions
     failed = causes and result.data is None
     return GraphqlAnswer(body, causes[0][1].status if failed else 200, 200), causes
 
@@ -192,3 +197,39 @@ def _formatted(error: GraphQLError, code: str, status: int, text: str | None = N
     formatted["message"] = text or error.message
     formatted["extensions"] = {"code": code, "status": status}
     return formatted
+
+
+def without_unwritable(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer with null, and an error, for each field whose value JSON can't express, such as a NaN.
+
+    Such values come from the upstream, in fields of the scalar JSON. These are members of the root fields' objects.
+    """
+    data, errors = answer.get("data"), list(answer.get("errors", ()))
+    if not isinstance(data, dict):
+        return answer
+
+    def cleaned(value: Any, path: list[str | int]) -> Any:
+        if isinstance(value, list):
+            return [cleaned(item, [*path, number]) for number, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        kept = dict(value)
+        for name, member in value.items():
+            if not _is_writable(member):
+                kept[name] = None
+                code = {"code": BadGateway.code, "status": BadGateway.status}
+                errors.append(
+                    {"message": "A value can't be written as JSON", "path": [*path, name], "extensions": code}
+                )
+        return kept
+
+    found = {name: cleaned(value, [name]) for name, value in data.items()}
+    return {**answer, "errors": errors, "data": found} if errors else {**answer, "data": found}
+
+
+def _is_writable(value: Any) -> bool:
+    try:
+        write_json(value)
+    except (ValueError, TypeError):
+        return False
+    return True

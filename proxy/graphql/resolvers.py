@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
-from proxy.noetl.api import NoetlApi, Start
+from proxy.noetl import truth
+from proxy.noetl.api import PAGE_SIZE, NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.executions import ENDED, ExecutionState
 from proxy.noetl.filtering import Named, shown, viewable
@@ -21,7 +22,8 @@ from proxy.noetl.on_behalf import OnBehalf
 from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore
 
-_MAX_PAGES = 10
+_MAX_PAGES = 50
+_SMALL_PAGE = 100
 MAX_ITEMS = 1000
 """The highest value of the argument `first`."""
 _VIEW, _EXECUTE = Action.VIEW, Action.EXECUTE
@@ -46,6 +48,7 @@ class Context:
         store: the session store, which also stores the owners of executions.
         proxy: sends the request of `proxyRequest`.
         on_behalf: identifies the user and the request in calls to the upstream.
+        extensions: what the response says besides data and errors.
     """
 
     who: Principal
@@ -54,6 +57,7 @@ class Context:
     store: SessionStore
     proxy: ProxyCall
     on_behalf: OnBehalf
+    extensions: dict[str, Any] = field(default_factory=dict)
 
 
 class Info(Protocol):
@@ -111,7 +115,7 @@ async def playbooks(
 async def playbook(_: Any, info: Info, name: str) -> dict[str, Any] | None:
     context = info.context
     context.authorizer.playbook(context.who, _VIEW, playbook_name(name, "name"))
-    entry = await context.api.entry(name, context.on_behalf)
+    entry = await context.api.entry({"path": name}, context.on_behalf)
     return None if entry is None else _playbook(entry)
 
 
@@ -128,7 +132,7 @@ def _playbook(entry: CatalogEntry) -> dict[str, Any]:
 async def execution_status(_: Any, info: Info, executionId: str) -> dict[str, Any]:
     context = info.context
     await context.authorizer.execution(context.who, _VIEW, executionId, context.on_behalf)
-    return _state(await context.api.state(executionId, context.on_behalf))
+    return _state(await truth.state_of(context.api, executionId, context.on_behalf))
 
 
 async def execution(_: Any, info: Info, id: str) -> dict[str, Any]:
@@ -163,9 +167,14 @@ async def executions(
     most = _first(first, 50)
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
+    size = _SMALL_PAGE if path is None and status is None and most <= _SMALL_PAGE else PAGE_SIZE
+    skip = 0
     for page in range(_MAX_PAGES):
-        summaries = await context.api.executions(page, context.on_behalf)
-        fresh = [item for item in summaries if item.execution_id not in seen]
+        summaries = await context.api.executions(page, size, skip, context.on_behalf)
+        if summaries is None:
+            break
+        skip += len(summaries)
+        fresh = [_with_known_end(context, item) for item in summaries if item.execution_id not in seen]
         seen.update(item.execution_id for item in fresh)
         wanted = [
             item for item in fresh if path in (None, item.path) and (status is None or item.status == status.lower())
@@ -173,8 +182,15 @@ async def executions(
         flags = await _shown(context, [Named(item.path, item.execution_id) for item in wanted])
         found += [_summary(item) for item, is_shown in zip(wanted, flags, strict=True) if is_shown]
         if len(found) >= most or not fresh:
-            break
+            return found[:most]
+    context.extensions["truncated"] = True
     return found[:most]
+
+
+def _with_known_end(context: Context, item: ExecutionSummary) -> ExecutionSummary:
+    """Return an entry of the list of executions with its true end, if that is known."""
+    ended = context.api.known.ended[item.execution_id, context.on_behalf.identity]
+    return item if ended is None else replace(item, status=ended.status, end_time=ended.end_time)
 
 
 async def _shown(context: Context, named: list[Named]) -> list[bool]:
@@ -232,7 +248,7 @@ async def rerun_execution(
     context = info.context
     _reject_client_id(clientId)
     path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
-    started = await context.api.rerun(executionId, path, _workload(variables), context.on_behalf)
+    started = await truth.rerun(context.api, executionId, path, _workload(variables), context.on_behalf)
     return _started(context, started, path)
 
 
@@ -251,8 +267,7 @@ async def cancel_execution(
 ) -> dict[str, Any]:
     context = info.context
     await context.authorizer.execution(context.who, _EXECUTE, executionId, context.on_behalf)
-    await context.api.cancel(executionId, reason, context.on_behalf)
-    return _state(await context.api.state(executionId, context.on_behalf))
+    return _state(await truth.cancel(context.api, executionId, reason, context.on_behalf))
 
 
 async def proxy_request(_: Any, info: Info, input: dict[str, Any]) -> dict[str, Any]:

@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import time
-from collections.abc import Awaitable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, TypeVar
 
-from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
+from proxy.errors import NotFound
 from proxy.http.header_plan import text_lines
-from proxy.http.json import read_json, write_json
-from proxy.noetl.executions import ENDED, ExecutionState, normal_status, state_of, status_of, workload_of
+from proxy.http.json import read_json
+from proxy.noetl.answers import checked_id, document_of, error_of, json_body, unexpected
+from proxy.noetl.dialect import dialect_of
+from proxy.noetl.executions import normal_status
 from proxy.noetl.known_facts import KnownFacts
 from proxy.noetl.listings import (
     CatalogEntry,
     ExecutionSummary,
+    about_of,
     catalog_entry,
-    execution_summary,
+    content_to_read,
+    execution_page,
     is_duplicate,
     is_id,
+    newest_entries,
     started_ids,
 )
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
 from proxy.upstream.retry import RetryState
 
-_EXECUTION_ID = re.compile(r"[0-9]{1,20}")
 MAX_ANSWER = 16 * 1024**2
+MAX_LIST = 64 * 1024**2
+"""The largest list of the catalog or of executions, in bytes."""
+PAGE_SIZE = 200
+"""How many executions a page has: the most that the Python server sends."""
 _ACCEPT = text_lines([("accept", "application/json")])
 _ACCEPT_AND_SEND = _ACCEPT + text_lines([("content-type", "application/json")])
+_IN_THREAD = 64 * 1024
+_TOO_DEEP = 422
 Answer = tuple[int, bytes]
 """The status and the body of a response."""
-_PAGE = 100
-_MAX_PAGES = 10
+T = TypeVar("T")
 
 
 class Start(NamedTuple):
@@ -76,13 +83,20 @@ class NoetlApi:
         """
         return self.exchange(self.outgoing(method, target, body, on_behalf), on_behalf, None)
 
-    async def exchange(self, wanted: OutgoingRequest, on_behalf: OnBehalf, retry: RetryState | None) -> Answer:
+    def in_thread(self, work: Callable[[], T]) -> Awaitable[T]:
+        """Return an awaitable of the result of work that takes long, done in a thread."""
+        return asyncio.to_thread(work)
+
+    async def exchange(
+        self, wanted: OutgoingRequest, on_behalf: OnBehalf, retry: RetryState | None, most: int = MAX_ANSWER
+    ) -> Answer:
         """Send a request; return the status and the body of the response.
 
         Args:
             wanted: the request.
             on_behalf: the user and the request for which it is sent.
             retry: the state of a request that was sent before; None: it is sent for the first time.
+            most: the largest body, in bytes.
 
         Raises:
             GatewayError: see `UpstreamClient.request`.
@@ -90,16 +104,21 @@ class NoetlApi:
         start = time.perf_counter()
         try:
             async with self.client.request(wanted, retry=retry) as response:
-                return response.status, await response.read(MAX_ANSWER)
+                return response.status, await response.read(most)
         finally:
             on_behalf.waited += time.perf_counter() - start
 
-    async def _call(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None, *, missing: str = "") -> Any:
+    async def call(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None, *, missing: str = "") -> Any:
+        """Send a request, and return the JSON of the response. A large response is parsed in a thread.
+
+        Raises:
+            GatewayError: see `UpstreamClient.request` and `document_of`; `missing` is the text of a 404.
+        """
         status, data = await self.send(method, target, on_behalf, body)
-        document = _json(data, status)
-        if status < 300:
-            return document
-        raise _error_of(status, document, missing)
+        on_behalf.received += len(data)
+        if len(data) <= _IN_THREAD:
+            return document_of(status, data, missing)
+        return await self.in_thread(lambda: document_of(status, data, missing))
 
     async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> Start:
         """Start a playbook.
@@ -116,32 +135,48 @@ class NoetlApi:
         body: dict[str, Any] = {"path": path, "workload": workload}
         if kind != "playbook":
             body["resource_kind"] = kind
-        response = await self._call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
+        response = await self.call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
         return self._started(response, path)
 
     def _started(self, response: Any, path: str) -> Start:
         execution_id = response.get("execution_id") if isinstance(response, dict) else None
         if not is_id(execution_id):
-            raise _unexpected("no execution_id in the response to execute")
+            raise unexpected("no execution_id in the response to execute")
         is_new = not is_duplicate(response)
         if is_new:
             self.known.paths.put(str(execution_id), path)
         return Start(str(execution_id), normal_status(response.get("status", "started")), is_new)
 
-    async def detail(self, execution_id: str, on_behalf: OnBehalf) -> Mapping[str, Any]:
-        """Return the detail of an execution.
+    async def status(self, execution_id: str, on_behalf: OnBehalf, *, whole: bool = False) -> Mapping[str, Any]:
+        """Return the status of an execution; `whole`: with variables of any size.
 
         Raises:
             NotFound: the execution does not exist.
         """
-        if not _EXECUTION_ID.fullmatch(execution_id):
-            raise NotFound("Execution not found")
-        target = f"/api/executions/{execution_id}?page_size=10"
-        response = await self._call("GET", target, on_behalf, missing="Execution not found")
-        if not isinstance(response, dict):
-            raise _unexpected("an execution's detail is not an object")
+        target = f"/api/executions/{checked_id(execution_id)}/status{'?full=true' if whole else ''}"
+        return self._noted(await self.call("GET", target, on_behalf, missing="Execution not found"), "status")
+
+    async def detail(self, execution_id: str, on_behalf: OnBehalf, query: str = "page_size=10") -> Mapping[str, Any]:
+        """Return the detail of an execution, with a page of its events.
+
+        Raises:
+            NotFound: the execution does not exist.
+        """
+        target = f"/api/executions/{checked_id(execution_id)}?{query}"
+        response = self._noted(await self.call("GET", target, on_behalf, missing="Execution not found"), "detail")
         if isinstance(response.get("path"), str):
             self.known.paths.put(execution_id, response["path"])
+        return response
+
+    async def events(self, execution_id: str, page: int, size: int, on_behalf: OnBehalf) -> Mapping[str, Any]:
+        """Return a page of the events of an execution, counted from 1; only the Python server has pages."""
+        target = f"/api/executions/{checked_id(execution_id)}/events?page={page}&page_size={size}"
+        return self._noted(await self.call("GET", target, on_behalf, missing="Execution not found"), "page of events")
+
+    def _noted(self, response: Any, what: str) -> Mapping[str, Any]:
+        if not isinstance(response, dict):
+            raise unexpected(f"an execution's {what} is not an object")
+        self.known.dialect = dialect_of(response) or self.known.dialect
         return response
 
     def known_path(self, execution_id: str) -> str | None:
@@ -174,179 +209,133 @@ class NoetlApi:
         known = self.known.paths[execution_id]
         if known is not None:
             return known
-        return await self._wait_for(self.lookup(execution_id, on_behalf))
+        return await self._shared(("path", execution_id), lambda: self.plain.find_path(execution_id, on_behalf))
 
-    def lookup(self, execution_id: str, on_behalf: OnBehalf) -> asyncio.Task[str | None]:
-        """Return the current call for the playbook of an execution; start it if there is none."""
-        task = self.known.lookups.get(execution_id)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._find_path(execution_id, on_behalf))
-            self.known.lookups[execution_id] = task
-            task.add_done_callback(lambda done: self.known.lookup_ended(execution_id, done))
-        return task
-
-    def _wait_for(self, task: asyncio.Task[str | None]) -> Awaitable[str | None]:
-        return asyncio.shield(task)
-
-    async def _find_path(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
-        detail = await NoetlApi.detail(self.plain, execution_id, on_behalf)
-        path = detail.get("path")
+    async def find_path(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
+        """Return the playbook of an execution from the upstream. Raises NotFound."""
+        path = (await self.detail(execution_id, on_behalf)).get("path")
         return path if isinstance(path, str) else None
+
+    def _shared(self, key: object, call: Callable[[], Coroutine[Any, Any, T]]) -> Awaitable[T]:
+        """Return an awaitable of the current call with this key, which is begun if there is none."""
+        task = self.known.calls.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(call())
+            self.known.calls[key] = task
+            task.add_done_callback(lambda done: self.known.call_ended(key, done))
+        return self._wait_for(task)
+
+    def _wait_for(self, task: asyncio.Task[T]) -> Awaitable[T]:
+        return asyncio.shield(task)
 
     @property
     def plain(self) -> NoetlApi:
         """Return the API whose calls can wait in a task."""
         return self
 
-    async def state(self, execution_id: str, on_behalf: OnBehalf) -> ExecutionState:
-        """Return the state of an execution.
-
-        Raises:
-            NotFound: the execution does not exist.
-        """
-        if not _EXECUTION_ID.fullmatch(execution_id):
-            raise NotFound("Execution not found")
-        code, data = await self.send("GET", f"/api/executions/{execution_id}/status", on_behalf)
-        status = _json(data, code)
-        if code >= 300:
-            raise _error_of(code, status, "Execution not found")
-        if not isinstance(status, dict):
-            raise _unexpected("an execution's status is not an object")
-        word = status_of(status)
-        ended = word is None or word in ENDED
-        detail = await self.detail(execution_id, on_behalf) if ended or "variables" not in status else None
-        return state_of(execution_id, status, detail, self.known.paths[execution_id])
-
     async def cancel(self, execution_id: str, reason: str | None, on_behalf: OnBehalf) -> None:
-        """Cancel an execution. Do nothing if it has already ended."""
+        """Cancel an execution. The Rust server refuses it for one that has ended, which is no error here."""
         body = {"reason": reason} if reason else {}
-        status, data = await self.send("POST", f"/api/executions/{execution_id}/cancel", on_behalf, body)
+        target = f"/api/executions/{checked_id(execution_id)}/cancel"
+        status, data = await self.send("POST", target, on_behalf, body)
         if status >= 300 and status not in (409, 422):
-            raise _error_of(status, _json(data, status), "Execution not found")
-
-    async def rerun(
-        self, execution_id: str, path: str, variables: Mapping[str, Any] | None, on_behalf: OnBehalf
-    ) -> Start:
-        """Start the playbook of an execution again, with its workload changed by `variables`."""
-        body = {"workload": dict(variables or {})}
-        status, data = await self.send("POST", f"/api/executions/{execution_id}/rerun", on_behalf, body)
-        if status == 404:
-            workload = workload_of(await self.detail(execution_id, on_behalf))
-            return await self.execute(path, {**workload, **(variables or {})}, "playbook", on_behalf)
-        response = _json(data, status)
-        if status >= 300:
-            raise _error_of(status, response, "Execution not found")
-        return self._started(response, path)
+            raise error_of(status, data, "Execution not found")
 
     async def catalog(self, kind: str | None, on_behalf: OnBehalf) -> list[CatalogEntry]:
         """Return the newest version of each entry of the catalog, sorted by path; `kind` filters the entries.
 
+        Concurrent calls of one user share one request to the upstream.
+
         Raises:
             BadGateway: the response is not a list of entries, each with its path.
         """
-        body = {"resource_type": kind.capitalize()} if kind else {}
-        response = await self._call("POST", "/api/catalog/list", on_behalf, body)
-        entries = response.get("entries") if isinstance(response, dict) else None
-        if not isinstance(entries, list):
-            raise _unexpected("the catalog has no list of entries")
-        found: dict[str, CatalogEntry] = {}
-        for raw in entries:
-            entry = catalog_entry(raw)
-            if entry is None:
-                raise _unexpected("an entry of the catalog has no path")
-            if entry.catalog_id is not None:
-                self.known.catalog.put(entry.catalog_id, entry.path)
-            have = found.get(entry.path)
-            if have is None or (entry.version or 0) >= (have.version or 0):
-                found[entry.path] = entry
-        return [found[path] for path in sorted(found)]
+        key = ("catalog", kind, on_behalf.identity)
+        return await self._shared(key, lambda: self.plain.find_catalog(kind, on_behalf))
 
-    async def entry(self, path: str, on_behalf: OnBehalf) -> CatalogEntry | None:
-        """Return the entry of the catalog with this path; None if it does not exist.
+    async def find_catalog(self, kind: str | None, on_behalf: OnBehalf) -> list[CatalogEntry]:
+        """Return the same from the upstream. The list is not filtered there: the servers differ in how they compare."""
+        wanted = self.outgoing("POST", "/api/catalog/list", {}, on_behalf)
+        async with self.known.large:
+            status, data = await self.exchange(wanted, on_behalf, None, MAX_LIST)
+            if status >= 300:
+                raise error_of(status, data, "")
+            try:
+                newest = await asyncio.to_thread(newest_entries, data, kind)
+            except (ValueError, RecursionError):
+                raise unexpected("the catalog has no list of entries, each with its path") from None
+            del data
+        for catalog_id, path in newest.paths.items():
+            self.known.catalog.put(catalog_id, path)
+        return await self._entries(newest.entries)
+
+    async def _entries(self, raw: list[dict[str, Any]]) -> list[CatalogEntry]:
+        """Return entries of the catalog. Contents that have to be read are read once, in a thread."""
+        contents = [content_to_read(item) for item in raw]
+        known = {content: self.known.contents[content] for content in contents if content is not None}
+        unknown = [content for content, about in known.items() if about is None]
+        if unknown:
+            read = await self.in_thread(lambda: [about_of(content) for content in unknown])
+            for content, about in zip(unknown, read, strict=True):
+                known[content] = about
+                self.known.contents.put(content, about, 2 * len(content))
+        pairs = zip(raw, contents, strict=True)
+        entries = [catalog_entry(item, known[content] if content is not None else None) for item, content in pairs]
+        return [entry for entry in entries if entry is not None]
+
+    async def entry(self, wanted: Mapping[str, str], on_behalf: OnBehalf) -> CatalogEntry | None:
+        """Return the entry of the catalog with this `path` or `catalog_id`; None if it does not exist.
 
         Raises:
             BadGateway: the response is not an entry with its path.
         """
         try:
-            response = await self._call("POST", "/api/catalog/resource", on_behalf, {"path": path}, missing="none")
+            response = await self.call("POST", "/api/catalog/resource", on_behalf, dict(wanted), missing="none")
         except NotFound:
             return None
-        entry = catalog_entry(response)
-        if entry is None:
-            raise _unexpected("an entry of the catalog has no path")
-        return entry
+        entries = await self._entries([response]) if isinstance(response, dict) else []
+        if not entries:
+            raise unexpected("an entry of the catalog has no path")
+        return entries[0]
 
     async def path_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> str:
         """Return the path of a catalog id, which never changes.
 
         Raises:
             NotFound: the catalog id does not exist.
+            BadGateway: the server has answered with another entry.
         """
         path = self.known.catalog.get(catalog_id)
-        if path is None:
-            await self.catalog(None, on_behalf)
-            path = self.known.catalog.get(catalog_id)
-        if path is None:
+        if path is not None:
+            return path
+        entry = await self.entry({"catalog_id": catalog_id}, on_behalf)
+        if entry is None:
             raise NotFound("Playbook not found")
-        return path
+        if entry.catalog_id is None or not entry.catalog_id.isdecimal() or int(entry.catalog_id) != int(catalog_id):
+            raise unexpected("another entry of the catalog than the one with the id")
+        self.known.catalog.put(catalog_id, entry.path)
+        return entry.path
 
-    async def executions(self, page: int, on_behalf: OnBehalf) -> list[ExecutionSummary]:
-        """Return a page of the list of executions; empty after the last page. Pages are counted from 0.
+    async def executions(self, page: int, size: int, skip: int, on_behalf: OnBehalf) -> list[ExecutionSummary] | None:
+        """Return a page of the list of executions; empty after the last page, None if the server has no page so deep.
+
+        Args:
+            page: the number of the page, counted from 0, for the Python server.
+            size: how many executions a page has, at most `PAGE_SIZE`.
+            skip: how many executions the pages before had, for the Rust server.
+            on_behalf: the user and the request for which it is requested.
 
         Raises:
             BadGateway: the response is not a list of executions, each with its id.
         """
-        query = f"page={page + 1}&page_size={_PAGE}&limit={_PAGE}&offset={page * _PAGE}"
-        response = await self._call("GET", f"/api/executions?{query}", on_behalf)
-        if not isinstance(response, list):
-            raise _unexpected("the executions are not a list")
-        if not all(isinstance(item, dict) and is_id(item.get("execution_id")) for item in response):
-            raise _unexpected("an entry of the list of executions has no execution_id")
-        return [execution_summary(item) for item in response] if page < _MAX_PAGES else []
-
-
-def _unexpected(detail: str) -> BadGateway:
-    """Return the error for a response of another shape than NoETL's; `detail` is for the access log."""
-    return BadGateway("NoETL server sent an unexpected response", detail=detail)
-
-
-def json_body(document: Any) -> bytes:
-    """Return a document as the JSON body of a request.
-
-    Raises:
-        BadRequest: the document has values that JSON does not support, such as NaN.
-    """
-    try:
-        return write_json(document)
-    except (ValueError, TypeError):
-        pass
-    try:
-        return json.dumps(document, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        raise BadRequest("A value can't be written as JSON") from None
-
-
-def _json(data: bytes, status: int) -> Any:
-    try:
-        return read_json(data) if data else None
-    except (ValueError, RecursionError):
-        raise _unexpected(f"status {status}, not JSON") from None
-
-
-def _error_of(status: int, document: Any, missing: str) -> GatewayError:
-    text = _reason(document)
-    if status == 404:
-        return NotFound(missing or "Not found", detail=text)
-    if status in (400, 409, 422):
-        return BadRequest(text or None, detail=f"upstream status {status}")
-    return BadGateway("NoETL server failed", detail=f"upstream status {status}: {text}")
-
-
-def _reason(document: Any) -> str:
-    if not isinstance(document, dict):
-        return ""
-    reason = document.get("detail") or document.get("error") or document.get("message")
-    if isinstance(reason, list):
-        parts = (item for item in reason if isinstance(item, dict))
-        reason = "; ".join(f"{'.'.join(map(str, p.get('loc', ())))}: {p.get('msg')}" for p in parts)
-    return str(reason)[:300] if reason else ""
+        query = f"page={page + 1}&page_size={size}&limit={size}&offset={skip}"
+        status, data = await self.send("GET", f"/api/executions?{query}", on_behalf)
+        if status == _TOO_DEEP and page:
+            return None
+        if status >= 300:
+            raise error_of(status, data, "")
+        try:
+            if len(data) <= _IN_THREAD:
+                return execution_page(data)
+            return await self.in_thread(lambda: execution_page(data))
+        except (ValueError, RecursionError):
+            raise unexpected("the executions are not a list, each with its id") from None

@@ -7,14 +7,12 @@ what can't be read can't be filtered.
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from proxy.errors import BadGateway
 from proxy.http.header_plan import field_line
-from proxy.http.json import json_text
+from proxy.http.json_elements import elements
 from proxy.identity.principal import Principal
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.listings import is_id
@@ -26,8 +24,6 @@ MAX_LISTING = 64 * 1024**2
 """The largest list that is filtered, in bytes."""
 _IN_THREAD = 64 * 1024
 _IN_TURN = 256
-_SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
 _CONDITIONS = (b"accept-encoding:", b"if-", b"range:")
 _WHOLE_LIST = field_line(b"accept-encoding", b"identity")
 _OF_WHOLE_LIST = frozenset(
@@ -131,17 +127,17 @@ def _unexpected(detail: str) -> BadGateway:
 def _entries(listing: Listing, data: bytes) -> list[Entry]:
     """Return the entries of a list. They are parsed one by one, so that other threads get their turn."""
     try:
-        scanner = _Scanner(json_text(data))
-        found = list(scanner.array() if listing is Listing.EXECUTIONS else scanner.entries_member())
-        scanner.end()
+        found = elements(data, None if listing is Listing.EXECUTIONS else "entries")
         return [Entry(_named(listing, value), text) for value, text in found]
     except (ValueError, RecursionError):
         raise _unexpected("a list that is not as expected") from None
 
 
-def _named(listing: Listing, value: tuple[Any, Any]) -> Named:
+def _named(listing: Listing, value: Any) -> Named:
     """Return what an entry names. Raises ValueError."""
-    path, execution_id = value
+    if not isinstance(value, dict):
+        raise ValueError("an entry that is not an object")
+    path, execution_id = value.get("path"), value.get("execution_id")
     if listing is Listing.CATALOG:
         if not isinstance(path, str):
             raise ValueError("an entry without a path")
@@ -155,73 +151,3 @@ def _written(listing: Listing, entries: list[Entry], flags: list[bool]) -> bytes
     texts = ",".join(entry.text for entry, is_shown in zip(entries, flags, strict=True) if is_shown)
     text = f"[{texts}]" if listing is Listing.EXECUTIONS else f'{{"entries":[{texts}]}}'
     return text.encode("utf-8", "surrogatepass")
-
-
-class _Scanner:
-    """Reads JSON value by value. Everything raises ValueError for what is not as expected."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    def _skip_space(self) -> None:
-        space = _SPACE.match(self._text, self._at)
-        self._at = space.end() if space is not None else self._at
-
-    def _next_is(self, char: str) -> bool:
-        """Read a character, if it is the next."""
-        self._skip_space()
-        found = self._text.startswith(char, self._at)
-        self._at += found
-        return found
-
-    def _require(self, char: str) -> None:
-        if not self._next_is(char):
-            raise ValueError(f"no {char}")
-
-    def _value(self) -> tuple[Any, str]:
-        """Read a value; return it, and its text."""
-        self._skip_space()
-        start = self._at
-        value, self._at = _DECODER.raw_decode(self._text, start)
-        return value, self._text[start : self._at]
-
-    def array(self) -> Iterator[tuple[tuple[Any, Any], str]]:
-        """Yield `path` and `execution_id` of each object of an array, and its text."""
-        self._require("[")
-        if self._next_is("]"):
-            return
-        while True:
-            value, text = self._value()
-            if not isinstance(value, dict):
-                raise ValueError("an entry that is not an object")
-            yield (value.get("path"), value.get("execution_id")), text
-            if not self._next_is(","):
-                break
-        self._require("]")
-
-    def entries_member(self) -> Iterator[tuple[tuple[Any, Any], str]]:
-        """Yield the same of the array `entries` of an object. Other members are left out."""
-        self._require("{")
-        seen = False
-        while True:
-            name, _ = self._value()
-            self._require(":")
-            if name != "entries":
-                self._value()
-            elif seen:
-                raise ValueError("entries is there twice")
-            else:
-                seen = True
-                yield from self.array()
-            if not self._next_is(","):
-                break
-        self._require("}")
-        if not seen:
-            raise ValueError("no entries")
-
-    def end(self) -> None:
-        """Require that nothing follows."""
-        self._skip_space()
-        if self._at != len(self._text):
-            raise ValueError("more than one value")

@@ -1,13 +1,21 @@
-"""Parse the entries of the catalog and of the list of executions, for both dialects. Pure."""
+"""Parse the entries of the catalog and of the list of executions, for both dialects. Pure.
+
+Large lists and YAML take long: they are parsed in threads.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from proxy.noetl.executions import normal_status
+from proxy.http.json_elements import elements
+from proxy.noetl.executions import ENDED, normal_status
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MAX_VALUES = 200_000
+_WHOLE = frozenset({"apiVersion", "kind", "metadata", "workflow"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class ExecutionSummary:
         path: the path of the playbook.
         status: `pending`, `running`, `completed`, `failed` or `cancelled`.
         start_time: the start, as sent by the upstream.
-        end_time: the end, as sent by the upstream.
+        end_time: the end, as sent by the upstream; None until it has ended.
     """
 
     execution_id: str
@@ -48,6 +56,20 @@ class ExecutionSummary:
     status: str
     start_time: str | None
     end_time: str | None
+
+
+class About(NamedTuple):
+    """What the content of a playbook says: the description in its metadata, and its workload."""
+
+    description: str | None
+    workload: Any
+
+
+class NewestEntries(NamedTuple):
+    """The list of the catalog: the newest version of each path as sent, sorted by path, and the path of each id."""
+
+    entries: list[dict[str, Any]]
+    paths: dict[str, str]
 
 
 def is_id(value: Any) -> bool:
@@ -77,33 +99,124 @@ def is_duplicate(response: dict[str, Any]) -> bool:
     return str(response.get("status")).lower() == "duplicate"
 
 
-def catalog_entry(raw: Any) -> CatalogEntry | None:
-    """Return an entry of the catalog from its JSON; None if it has no path."""
-    if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
-        return None
-    payload = raw.get("payload")
-    document = payload if isinstance(payload, dict) else _parse(raw.get("content"))
+def newest_entries(data: bytes, kind: str | None) -> NewestEntries:
+    """Return the newest version of each entry in the list of the catalog.
+
+    Args:
+        data: the list: `{"entries": […]}`.
+        kind: only entries of this kind, in any case; None for all.
+
+    Raises:
+        ValueError or RecursionError: it is not a list of entries, each with its path.
+    """
+    newest: dict[str, dict[str, Any]] = {}
+    paths: dict[str, str] = {}
+    for entry, _ in elements(data, "entries"):
+        path = entry.get("path") if isinstance(entry, dict) else None
+        if not isinstance(path, str):
+            raise ValueError("an entry without a path")
+        catalog_id = entry_id(entry)
+        if catalog_id is not None:
+            paths[catalog_id] = path
+        if kind is not None and str(entry.get("kind") or kind).lower() != kind.lower():
+            continue
+        have = newest.get(path)
+        if have is None or _version(entry) >= _version(have):
+            newest[path] = entry
+    return NewestEntries([newest[path] for path in sorted(newest)], paths)
+
+
+def entry_id(raw: dict[str, Any]) -> str | None:
+    """Return the catalog id of an entry, as text; None if it has none."""
+    return str(raw["catalog_id"]) if is_id(raw.get("catalog_id")) else None
+
+
+def _version(entry: dict[str, Any]) -> int:
+    version = entry.get("version")
+    return version if isinstance(version, int) else 0
+
+
+def content_to_read(raw: dict[str, Any]) -> str | None:
+    """Return the content of an entry that has to be read for `catalog_entry`; None if its payload says all."""
+    content = raw.get("content")
+    return content if isinstance(content, str) and not _is_whole(raw.get("payload")) else None
+
+
+def _is_whole(payload: Any) -> bool:
+    """Return whether the payload of an entry is the whole playbook, as on the Python server."""
+    return isinstance(payload, dict) and payload.keys() >= _WHOLE
+
+
+def about_of(content: str) -> About:
+    """Return what the content of a playbook says. It is YAML, and may take long."""
+    return _about(_parse(content))
+
+
+def _about(document: dict[str, Any]) -> About:
     metadata = document.get("metadata")
     description = metadata.get("description") if isinstance(metadata, dict) else None
+    return About(str(description) if description else None, document.get("workload"))
+
+
+def catalog_entry(raw: Any, read: About | None) -> CatalogEntry | None:
+    """Return an entry of the catalog from its JSON; None if it has no path.
+
+    Args:
+        raw: the JSON. `payload` is the whole playbook on the Python server, and its workload on the Rust server.
+        read: what its content says, if that was read.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("path"), str):
+        return None
+    payload, about = raw.get("payload"), read or About(None, None)
+    if isinstance(payload, dict):
+        about = _about(payload) if _is_whole(payload) else about._replace(workload=payload)
     version = raw.get("version")
     return CatalogEntry(
         path=raw["path"],
-        catalog_id=str(raw["catalog_id"]) if is_id(raw.get("catalog_id")) else None,
+        catalog_id=entry_id(raw),
         version=version if isinstance(version, int) else None,
-        kind=str(raw["kind"]) if raw.get("kind") else None,
-        description=str(description) if description else None,
-        workload=document.get("workload"),
+        kind=str(raw["kind"]).lower() if raw.get("kind") else None,
+        description=about.description,
+        workload=about.workload,
     )
 
 
-def _parse(content: Any) -> dict[str, Any]:
-    if not isinstance(content, str):
-        return {}
+def _parse(content: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, RecursionError):
+        document = yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, RecursionError, ValueError):
         return {}
-    return document if isinstance(document, dict) else {}
+    return document if isinstance(document, dict) and _is_bounded(document) else {}
+
+
+def _is_bounded(document: dict[str, Any]) -> bool:
+    """Return whether a document is small enough to be written, with each alias counted as what it stands for."""
+    waiting: list[Any] = [document]
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return True
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        if len(waiting) > _MAX_VALUES:
+            return False
+    return False
+
+
+def execution_page(data: bytes) -> list[ExecutionSummary]:
+    """Return a page of the list of executions.
+
+    Raises:
+        ValueError or RecursionError: it is not a list of executions, each with its id.
+    """
+    found = []
+    for item, _ in elements(data, None):
+        if not isinstance(item, dict) or not is_id(item.get("execution_id")):
+            raise ValueError("an execution without its id")
+        found.append(execution_summary(item))
+    return found
 
 
 def execution_summary(item: dict[str, Any]) -> ExecutionSummary:
@@ -112,10 +225,11 @@ def execution_summary(item: dict[str, Any]) -> ExecutionSummary:
     def text(*names: str) -> str | None:
         return next((str(item[name]) for name in names if item.get(name)), None)
 
+    status = normal_status(item.get("status"))
     return ExecutionSummary(
         execution_id=str(item.get("execution_id")),
         path=text("path"),
-        status=normal_status(item.get("status")),
+        status=status,
         start_time=text("start_time", "started_at"),
-        end_time=text("end_time", "completed_at"),
+        end_time=text("end_time", "completed_at") if status in ENDED else None,
     )

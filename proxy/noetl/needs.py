@@ -14,7 +14,7 @@ from proxy.errors import BadRequest
 from proxy.policy.acl import Action
 
 _ID = re.compile(r"[0-9]{1,20}")
-_BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|(?:^|/)\.\.?(?:/|$)|^/|/$|//|^\s|\s$")
+_BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|(?:^|/)\.\.?(?:/|$)|/$|//|^\s|\s$")
 
 
 class About(StrEnum):

@@ -8,7 +8,7 @@ from collections.abc import Hashable
 class OnBehalf:
     """The user and the request for which calls to the upstream are made.
 
-    `waited` is the total duration of the calls, in seconds.
+    `waited` is the total duration of the calls, in seconds; `received` is the size of their responses, in bytes.
 
     Args:
         identity: the lines of the identity headers, made by `http.identity_headers`.
@@ -18,7 +18,7 @@ class OnBehalf:
         user: for whose share of the upstream's connections the calls count.
     """
 
-    __slots__ = ("identity", "request_id", "session", "traceparent", "user", "waited")
+    __slots__ = ("identity", "received", "request_id", "session", "traceparent", "user", "waited")
 
     def __init__(
         self, identity: bytes, request_id: bytes, traceparent: bytes, session: bytes, user: Hashable = None
@@ -29,3 +29,4 @@ class OnBehalf:
         self.session = session
         self.user = user
         self.waited = 0.0
+        self.received = 0

@@ -7,12 +7,18 @@ gets an `UpstreamCall` or an `OtherCall`; it sends its answer in, or throws a Ga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar
 
 from proxy.noetl.api import Answer, NoetlApi
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest
+
+T = TypeVar("T")
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.to_thread(work)
 
 
 class UpstreamCall:
@@ -28,15 +34,15 @@ class UpstreamCall:
         return (yield self)
 
 
-class OtherCall:
-    """A call that is under way in a task, and that others wait for too; the driver answers with its result."""
+class OtherCall(Generic[T]):
+    """Work that is under way in a task: a call that others wait for too, or a thread. The driver sends its result."""
 
     __slots__ = ("task",)
 
-    def __init__(self, task: asyncio.Task[str | None]) -> None:
+    def __init__(self, task: asyncio.Task[T]) -> None:
         self.task = task
 
-    def __await__(self) -> Generator[OtherCall, str | None, str | None]:
+    def __await__(self) -> Generator[OtherCall[T], T, T]:
         return (yield self)
 
 
@@ -50,7 +56,10 @@ class StepwiseApi(NoetlApi):
     def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Awaitable[Answer]:
         return UpstreamCall(self.outgoing(method, target, body, on_behalf), on_behalf)
 
-    def _wait_for(self, task: asyncio.Task[str | None]) -> Awaitable[str | None]:
+    def in_thread(self, work: Callable[[], T]) -> Awaitable[T]:
+        return OtherCall(asyncio.get_running_loop().create_task(_in_thread(work)))
+
+    def _wait_for(self, task: asyncio.Task[T]) -> Awaitable[T]:
         return OtherCall(task)
 
     @property

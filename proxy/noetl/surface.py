@@ -64,6 +64,7 @@ class Judged:
         json: the body must be JSON, if there is one.
         listing: the response is a list that is filtered.
         content: the body has content of a playbook; it may be ten times as large, and is read in a thread.
+        cancels: the execution that the request cancels, unless that has ended; empty if it cancels none.
 
     `varies`: requests with the same method and path need different things.
     """
@@ -76,6 +77,7 @@ class Judged:
     json: bool = False
     content: bool = False
     listing: Listing | None = None
+    cancels: str = ""
     varies: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class Endpoint:
 
     In `path`, `{id}` is an execution, `{path}` the path of a playbook, `{name}` one segment and `{rest}` any number of
     segments. `needs` are those on what the path names; `body_of` returns what reads the body, for the playbook in the
-    path. The other fields are as of `Judged`.
+    path. `cancels`: it cancels the execution in the path. The other fields are as of `Judged`.
     """
 
     methods: frozenset[str]
@@ -106,6 +108,7 @@ class Endpoint:
     content: bool = False
     listing: Listing | None = None
     body_of: Callable[[str], BodyReader] | None = None
+    cancels: bool = False
 
 
 def by_path(action: Action) -> Judged:
@@ -126,7 +129,8 @@ def _of_executions() -> Iterable[Endpoint]:
     yield Endpoint(_POST, "executions/{id}/analyze", Kind.EXECUTION, _VIEW_RUN)
     ai = "executions/{id}/analyze/ai"
     yield Endpoint(_POST, ai, Kind.RUN, _VIEW_RUN, body=bodies.analyze, starts=Starts.OTHER, json=True)
-    for tail in ("cancel", "stop", "finalize"):
+    yield Endpoint(_POST, "executions/{id}/cancel", Kind.EXECUTION, _CHANGE_RUN, cancels=True)
+    for tail in ("stop", "finalize"):
         yield Endpoint(_POST, f"executions/{{id}}/{tail}", Kind.EXECUTION, _CHANGE_RUN)
     unknown = "executions/{id}/{rest}"
     yield Endpoint(_READ, unknown, Kind.INTERNAL, ((About.PATH, Action.ADMIN), *_VIEW_RUN))
@@ -236,7 +240,8 @@ def _judged(endpoint: Endpoint, match: re.Match[str], action: Action | None) -> 
     needs = (*on_path, *on_name)
     body = endpoint.body_of(named) if endpoint.body_of is not None else endpoint.body
     starts, json, content = endpoint.starts, endpoint.json, endpoint.content
-    return Judged(endpoint.kind, needs, endpoint.query, body, starts, json, content, endpoint.listing)
+    cancels = named if endpoint.cancels else ""
+    return Judged(endpoint.kind, needs, endpoint.query, body, starts, json, content, endpoint.listing, cancels)
 
 
 def _all_of(found: list[Judged]) -> Judged:

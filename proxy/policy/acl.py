@@ -228,6 +228,7 @@ class Permits:
 
     def decides_playbook(self, action: Action, playbook: str) -> bool:
         """Return what `allows_playbook` returns, without the cache: safe in any thread."""
+        playbook = playbook.lstrip("/")
         deny, allow = self._playbooks
         for rule in deny[action]:
             if any(glob.matches(playbook) for glob in rule.playbooks):
@@ -277,7 +278,10 @@ class AccessPolicy:
         return frozenset(name for name, _ in tests)
 
     def on_playbook(self, who: Subject, action: Action, playbook: str) -> Decision:
-        """Decide on an action on a playbook, which its path in the catalog identifies."""
+        """Decide on an action on a playbook, which its path in the catalog identifies.
+
+        A slash at the beginning of the path does not count: `system/**` is also for `/system/purge`.
+        """
         return self._decide(self._playbook_verdicts(who, action, playbook))
 
     def on_path(self, who: Subject, action: Action, method: str, path: str) -> Decision:
@@ -308,6 +312,7 @@ class AccessPolicy:
         return self._path_verdicts(who, action, method, path)
 
     def _playbook_verdicts(self, who: Subject, action: Action, playbook: str) -> tuple[Verdict, ...]:
+        playbook = playbook.lstrip("/")
         verdicts = []
         for rule in self._playbook_rules:
             because = rule.mismatch(who, action)

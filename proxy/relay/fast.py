@@ -70,6 +70,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
             if authorized is None:
                 return Handover(self)
             self._authorized = authorized
+            if judged.cancels:
+                return Handover(self, authorized)
             if judged.listing is not None and not principal.permits.views_all:
                 self._listing = judged.listing
         lines = fields.forwarded(route.request_plan)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from proxy.exchange import RequestContext
+from typing import Any
+
+from proxy.exchange import Exchange, RequestContext
 from proxy.http.json import require_json
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
 from proxy.noetl.filtering import request_lines
 from proxy.noetl.surface import Judged
+from proxy.noetl.truth import left_as_it_is
 from proxy.relay.event_streams import is_event_stream
 from proxy.relay.relayed import RelayedRoute, client_head
 from proxy.upstream.client import Body, OutgoingRequest
@@ -32,6 +35,17 @@ async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged
     finally:
         context.upstream_seconds += on_behalf.waited
     return body, found
+
+
+async def ended_already(route: RelayedRoute, context: Exchange, judged: Judged) -> dict[str, Any] | None:
+    """Return the response to the cancellation of an execution that has ended; None for what is to be forwarded."""
+    if not judged.cancels or route.api is None:
+        return None
+    on_behalf = context.on_behalf()
+    try:
+        return await left_as_it_is(route.api, judged.cancels, on_behalf)
+    finally:
+        context.upstream_seconds += on_behalf.waited
 
 
 def outgoing(

@@ -9,12 +9,14 @@ from proxy.errors import PayloadTooLarge
 from proxy.exchange import RequestContext, Result
 from proxy.http.body import read_ahead, rejoined
 from proxy.http.header_plan import PlannedHead
+from proxy.http.json import write_json
+from proxy.http.response import NO_STORE, Fields, Response
 from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
 from proxy.noetl.filtering import MAX_LISTING, filtered
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
-from proxy.relay.forwarding import authorize, forward, outgoing
+from proxy.relay.forwarding import authorize, ended_already, forward, outgoing
 from proxy.relay.relayed import RelayedRoute, client_head, part_head
 from proxy.relay.websocket import WebSocketRelay
 from proxy.upstream.client import Body
@@ -22,6 +24,7 @@ from proxy.upstream.heads import ResponseHead
 from proxy.upstream.response import UpstreamResponse
 
 _READ_AHEAD = 64 * 1024
+_JSON: Fields = (("content-type", "application/json"), NO_STORE)
 _WITH_LENGTH = ("POST", "PUT", "PATCH")
 
 
@@ -42,6 +45,9 @@ class RelayHandler:
             await self.websocket.handle(context, path, judged)
             return None
         body, authorized = await authorize(route, context, judged)
+        ended = await ended_already(route, context, judged)
+        if ended is not None:
+            return Response(200, _JSON, write_json(ended))
         content, length = (body, len(body)) if body is not None else await self._body(context)
         wanted = outgoing(route, context, path, content, length, filters=listing is not None)
         retry = context.handover.retry if context.handover is not None else None

@@ -6,6 +6,7 @@ caller's address, scheme and `Host`, and have an access line of their own. Only 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,10 +18,12 @@ from proxy.http.json import read_json
 from proxy.http.request import RequestFields, RequestHead
 from proxy.http.target import PathError, normalise_path
 from proxy.identity.principal import Principals
-from proxy.noetl.api import MAX_ANSWER, json_body
+from proxy.noetl.answers import json_body
+from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.filtering import MAX_LISTING, filtered, request_lines
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
+from proxy.relay.forwarding import ended_already
 from proxy.relay.relayed import RelayedRoute
 from proxy.routing import Missing, RouteTable
 from proxy.upstream.client import OutgoingRequest
@@ -28,6 +31,7 @@ from proxy.upstream.client import OutgoingRequest
 _KEPT = frozenset({b"host", b"authorization", b"x-session-token", b"cookie", b"user-agent", b"tracestate"})
 _NOT_JUDGED = by_path(Action.VIEW)
 _WITH_LENGTH = ("POST", "PUT", "PATCH")
+_IN_THREAD = 64 * 1024
 
 
 class InternalRequests:
@@ -110,14 +114,17 @@ class InternalRequests:
             judged = route.judge(head.method, path)
             authorized = await route.authorizer.authorize(who, judged, head, data, on_behalf)
         exchange.upstream_seconds += on_behalf.waited
+        ended = await ended_already(route, exchange, judged)
+        if ended is not None:
+            exchange.status = 200
+            return 200, ended
         listing = None if who is None or who.permits.views_all else judged.listing
         answer = await self._answer(exchange, route, path, data, listing)
         if who is not None and authorized is not None and judged.starts and exchange.status < 300:
             route.note_started(who, answer, authorized)
-        try:
-            return exchange.status, read_json(answer) if answer else None
-        except (ValueError, RecursionError):
-            return exchange.status, answer.decode("utf-8", "replace")
+        if len(answer) <= _IN_THREAD:
+            return exchange.status, _document(answer)
+        return exchange.status, await asyncio.to_thread(_document, answer)
 
     async def _answer(
         self, exchange: Exchange, route: RelayedRoute, path: str, data: bytes, listing: Listing | None
@@ -146,3 +153,11 @@ class InternalRequests:
         if listing is not None and exchange.status < 300 and head.method != "HEAD":
             answer = await filtered(route.authorizer, exchange.who, listing, response.response_head, answer)
         return answer
+
+
+def _document(answer: bytes) -> Any:
+    """Return the JSON of a response, or its text; None for an empty one."""
+    try:
+        return read_json(answer) if answer else None
+    except (ValueError, RecursionError):
+        return answer.decode("utf-8", "replace")

@@ -24,8 +24,13 @@ def says(request: Arrived) -> bytes | None:
     if path == "/api/execute" or path.endswith("/rerun"):
         return b'{"execution_id": "101", "status": "started"}'
     if path == "/api/catalog/resource":
-        name = json.loads(request.body)["path"]
-        return json.dumps({"path": name, "catalog_id": 1, "version": 1, "payload": {"workload": hidden(name)}}).encode()
+        wanted = json.loads(request.body)
+        number = wanted.get("catalog_id", 1)
+        name = wanted.get("path") or CATALOG.get(int(number))
+        if name is None:
+            return b"{}"
+        entry = {"path": name, "catalog_id": number, "version": 1, "payload": hidden(name)}
+        return json.dumps(entry).encode()
     found = re.match(r"/api/executions/([0-9]+)", path)
     if found:
         name = EXECUTIONS.get(int(found[1]), "open/a")
@@ -35,6 +40,7 @@ def says(request: Arrived) -> bytes | None:
             "status": "RUNNING",
             "result": hidden(name),
             "variables": hidden(name),
+            "workload": hidden(name),
         }
         return json.dumps(detail).encode()
     return b"{}"

@@ -6,10 +6,11 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import pytest
@@ -172,7 +173,13 @@ class Running:
 
 @asynccontextmanager
 async def gateway_running(
-    folder: Path, text: str, *, fast: bool = FAST, log: AccessLog | None = None, store: SessionStore | None = None
+    folder: Path,
+    text: str,
+    *,
+    fast: bool = FAST,
+    log: AccessLog | None = None,
+    store: SessionStore | None = None,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Running]:
     """A gateway of this configuration on a free port, with its background work.
 
@@ -182,10 +189,11 @@ async def gateway_running(
         fast: False for a gateway that uses the streaming path only.
         log: replaces the access log.
         store: keeps the sessions; without one they are in memory.
+        environ: the environment that the configuration refers to.
     """
     file = folder / "gateway.yaml"
     file.write_text(text)
-    serving = Serving(compile_config(load(file, {})), store or MemoryStore(), fast=fast, log=log)
+    serving = Serving(compile_config(load(file, environ)), store or MemoryStore(), fast=fast, log=log)
     _, port = await serving.listen("127.0.0.1", 0)
     watching = asyncio.create_task(serving.process.drain.end_with_sessions(serving.session_lives, POLL))
     client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))

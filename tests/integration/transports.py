@@ -41,19 +41,20 @@ async def noetl(request: web.BaseRequest) -> web.StreamResponse:
     if path.endswith("/status"):
         variables = {"variables": "\ud800"} if execution_id == ODD else {}
         return web.json_response({**STATUS, **variables, "completed": execution_id == ENDED})
-    if path.endswith("/rerun"):
-        return web.json_response({"detail": "Not Found"}, status=404)
     if path.endswith("/cancel"):
         return web.json_response({"status": "cancelled"})
     if execution_id:
         playbook = "team/flow" if execution_id != ENDED else "secret/flow"
-        return web.json_response({"path": playbook, "status": "COMPLETED", "result": {"ok": 1}, "events": []})
+        return web.json_response({"path": playbook, "status": "COMPLETED", "result": {"ok": 1}, "workload": {"b": 2}})
     if path == "/api/execute":
         return web.json_response({"execution_id": int(RUNNING), "status": "started"})
     if path == "/api/catalog/list":
         return web.json_response({"entries": [{"path": "b", "catalog_id": 1}, {"path": "a", "catalog_id": 2}]})
     if path == "/api/catalog/resource":
-        return web.json_response({"path": (await request.json())["path"], "catalog_id": 1, "version": 3})
+        wanted = await request.json()
+        catalog_id = wanted.get("catalog_id", "1")
+        path = wanted.get("path") or {"1": "b", "2": "a"}.get(catalog_id, "c")
+        return web.json_response({"path": path, "catalog_id": catalog_id, "version": 3})
     return web.json_response({"method": method, "body": (await request.read()).decode()})
 
 

@@ -98,7 +98,7 @@ async def both(schema: GraphQLSchema, operation: Operation, case: Case) -> tuple
             )
             result = await outcome if inspect.isawaitable(outcome) else outcome
         assert isinstance(result, ExecutionResult)
-        answer, behind = answered(result)
+        answer, behind = answered(result, {})
         causes = [type(cause) for _, cause in behind]
         calls = [(name, repr(sorted(arguments.items()))) for name, arguments in context.calls]
         seen.append((json.dumps(answer.body), answer.status, causes, calls))

@@ -69,13 +69,16 @@ def _noetl(request: Arrived, path: str) -> tuple[int, bytes]:
             return 200, b'{"current_step":"a","completed_steps":["s"],"failed":false,"completed":false,"variables":{}}'
         if parts[3:] == ["rerun"]:
             return 200, b'{"execution_id":"101","status":"started"}'
-        return 200, b'{"path":"%b","status":"COMPLETED","result":{"ok":1},"events":[]}' % found
+        return 200, b'{"path":"%b","status":"COMPLETED","result":{"ok":1},"workload":{}}' % found
     if parts == ["api", "execute"]:
         return 200, b'{"execution_id":"100","status":"started"}'
     if parts == ["api", "catalog", "list"]:
         return 200, b'{"entries":[{"path":"team/flow","catalog_id":5},{"path":"secret/flow","catalog_id":7}]}'
     if parts == ["api", "catalog", "resource"]:
-        return 200, b'{"path":"team/x","catalog_id":5,"version":3}'
+        secret = b'"7"' in request.body
+        return 200, b'{"path":"%b","catalog_id":%b,"version":3}' % (
+            (b"secret/flow", b"7") if secret else (b"team/x", b"5")
+        )
     return 200, b'{"target":"%b","body":%d}' % (request.target.encode(), len(request.body))
 
 

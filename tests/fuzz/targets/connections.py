@@ -54,7 +54,7 @@ sessions: {cookie: {enabled: true}}
 upstreams: {noetl: {urls: ['http://noetl.test:80'], retries: false}}
 """
 _MAY_RUN = re.compile(r"open(/(?!secret(/|$)).*)?", re.DOTALL)
-_LOOKED_UP = re.compile(r"/api/(catalog/list|executions/[0-9]+)$")
+_LOOKED_UP = re.compile(r"/api/(catalog/(list|resource)|executions/[0-9]+(/status)?)(\?|$)")
 """What the gateway itself asks for, and remembers."""
 _CARRIERS = re.compile(rb"\n(?:authorization: Bearer |x-session-token: |cookie: session_token=)TOKEN(?=[\r;])")
 """Where a session may be that no log line and no answer tells."""

@@ -55,7 +55,7 @@ async def answering(folder: Path, started: Any, *, fast: bool) -> AsyncIterator[
     """A gateway before a server that gives this response to every start."""
 
     async def noetl(request: web.BaseRequest) -> web.StreamResponse:
-        detail = {"path": "team/flow", "status": "RUNNING"}
+        detail = {"path": "team/flow", "status": "RUNNING", "workload": {}}
         return web.json_response(detail if request.method == "GET" else started)
 
     async with behind_gateway(folder, rules=RULES, fast=fast) as (gateway, upstream):

@@ -36,8 +36,8 @@ async def noetl(request: web.BaseRequest) -> web.StreamResponse:
     path = request.path
     if path.startswith("/api/executions/"):
         return web.json_response({"path": EXECUTIONS.get(path.split("/")[3]), "status": "RUNNING"})
-    if path == "/api/catalog/list":
-        return web.json_response({"entries": [{"path": name, "catalog_id": key} for key, name in CATALOG.items()]})
+    if path == "/api/catalog/resource" and (key := (await request.json()).get("catalog_id")) is not None:
+        return web.json_response({"path": CATALOG[str(key)], "catalog_id": str(key)})
     if path.endswith("/list"):
         return web.json_response({"entries": []})
     return web.json_response([] if path == "/api/executions" else {"ok": True})

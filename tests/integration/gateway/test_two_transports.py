@@ -84,10 +84,11 @@ SERVED_FAST = [
     Ask("execute, judged by the playbook", target="/noetl/execute", body='{"path": "team/flow"}'),
     Ask("Execute, spelled otherwise", target="/noetl/Execute/", body='{"path": "team/flow"}'),
     Ask("a resource, judged by the playbook", target="/noetl/catalog/resource", body='{"path": "a"}'),
-    Ask("an execution, judged by its playbook", target="/noetl/executions/100/cancel", body="{}"),
+    Ask("an execution, judged by its playbook", target="/noetl/executions/100/stop", body="{}"),
     Ask("a POST that is not allowed", target="/noetl/things", body="{}", email="eve@other.test"),
 ]  # fmt: skip
 HANDED_OVER = [
+    Ask("a cancellation", target="/noetl/executions/100/cancel", body="{}", fast=False),
     query("a document without a plan", body("query ($x: Boolean!) { version @skip(if: $x) me { email } }", x=False), fast=False),
     query("introspection", body("{ __schema { queryType { name } } }"), fast=False),
     query("a document that is wrong", body("{ nothing }"), fast=False),

@@ -14,24 +14,24 @@ async def test_the_detail_has_the_workload_and_the_results_of_steps(rust_sandbox
     run = await rust_sandbox.start("examples/hello_world", extra=1)
     detail = await rust_sandbox.ended(run)
     assert detail["workload"] == {"message": "Hello World", "extra": 1}
-    exits = {e["node_name"]: e["result"] for e in detail["events"] if e["event_type"] == "step.exit"}
-    assert exits == {"start": {"shout": "HELLO WORLD!"}, "end": {}}
-    assert detail["events"][-1]["event_type"] == "playbook.completed"
-    assert detail["events"][-1]["result"] == {"shout": "HELLO WORLD!"}
+    done = {e["node_name"]: e["result"]["context"] for e in detail["events"] if e["event_type"] == "call.done"}
+    assert done["start"]["result"]["context"]["data"] == {"shout": "HELLO WORLD!"}
+    assert {"playbook_started", "playbook.completed"} <= {event["event_type"] for event in detail["events"]}
+    assert "result" not in detail
 
 
-async def test_a_failed_run_ends_with_an_event_that_has_the_error(rust_sandbox):
+async def test_a_failed_run_has_an_event_with_the_error(rust_sandbox):
     run = await rust_sandbox.start("examples/failing")
     detail = await rust_sandbox.ended(run)
-    last = detail["events"][-1]
-    assert (detail["status"], last["event_type"]) == ("FAILED", "playbook.failed")
-    assert last["error"] == "printing failed: out of paper"
+    failed = [event for event in detail["events"] if event["event_type"] == "command.failed"]
+    assert (detail["status"], len(failed)) == ("FAILED", 1)
+    assert failed[0]["result"]["context"]["error"] == "printing failed: out of paper"
 
 
 async def test_a_running_execution_is_cancelled_without_a_body(rust_sandbox):
     run = await rust_sandbox.start("examples/slow")
     answer = await rust_sandbox.post(f"/api/executions/{run}/cancel")
-    assert (answer["execution_id"], answer["status"]) == (int(run), "CANCELLED")
+    assert (answer["execution_id"], answer["status"]) == (int(run), "cancelled")
     assert (await rust_sandbox.get(f"/api/executions/{run}/status"))["is_cancelled"] is True
 
 
@@ -42,12 +42,31 @@ async def test_cancelling_an_ended_execution_is_422(rust_sandbox):
     assert (response.status_code, response.json()["status"]) == (422, 422)
 
 
-async def test_a_rerun_takes_the_old_workload_with_the_new_over_it(rust_sandbox):
+async def test_there_is_no_rerun(rust_sandbox):
     run = await rust_sandbox.start("my_playbook", name="Ada")
-    again = (await rust_sandbox.post(f"/api/executions/{run}/rerun", {"workload": {"numbers": [4]}}))["execution_id"]
-    detail = await rust_sandbox.get(f"/api/executions/{again}")
-    assert again != run
-    assert detail["workload"] == {"name": "Ada", "numbers": [4]}
+    assert (await rust_sandbox.client.post(f"/api/executions/{run}/rerun", json={})).status_code == 404
+
+
+async def test_a_limit_counts_before_the_path(rust_sandbox):
+    await rust_sandbox.start("my_playbook")
+    await rust_sandbox.start("examples/slow")
+    assert await rust_sandbox.get("/api/executions?path=my_playbook&limit=1") == []
+    (running,) = await rust_sandbox.get("/api/executions?limit=1")
+    assert (running["status"], running["completed_at"] is None) == ("RUNNING", False)
+
+
+async def test_kinds_are_compared_exactly_and_paths_are_ignored(rust_sandbox):
+    assert (await rust_sandbox.post("/api/catalog/list", {"resource_type": "Playbook"})) == {"entries": []}
+    entries = (await rust_sandbox.post("/api/catalog/list", {"resource_type": "playbook", "path": "x"}))["entries"]
+    assert {entry["path"]: entry["payload"] for entry in entries}["examples/hello_world"] == {"message": "Hello World"}
+
+
+async def test_a_resource_is_found_by_the_text_of_its_id(rust_sandbox):
+    entry = await rust_sandbox.post("/api/catalog/resource", {"path": "my_playbook"})
+    found = await rust_sandbox.post("/api/catalog/resource", {"path": "x", "catalog_id": entry["catalog_id"]})
+    assert found == entry
+    sent = {"catalog_id": int(entry["catalog_id"])}
+    assert (await rust_sandbox.client.post("/api/catalog/resource", json=sent)).status_code == 422
 
 
 async def test_there_is_no_events_endpoint(rust_sandbox):

@@ -27,7 +27,7 @@ def playbook(duration: str, following: str = "[]") -> Entry:
 
 @pytest.fixture
 async def engine() -> AsyncIterator[Engine]:
-    engine = Engine(IdSource(), max_kept=2)
+    engine = Engine(IdSource(), max_kept=2, between=0)
     yield engine
     await engine.close()
 

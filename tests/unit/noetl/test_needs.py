@@ -18,8 +18,8 @@ def test_the_path_of_a_playbook_is_taken_as_it_is(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "", None, 5, ["a"], "/a", "a/", "a//b", "../a", "a/../b", "a/..", "./a", "a/.", "a\\b", "a\x00", "a\n", " a",
-        "a ", "a\ud800", "a" * 513,
+        "", None, 5, ["a"], "//a", "/", "a/", "a//b", "../a", "a/../b", "a/..", "./a", "a/.", "a\\b", "a\x00", "a\n",
+        " a", "a ", "a\ud800", "a" * 513,
     ],
 )  # fmt: skip
 def test_what_could_be_read_in_two_ways_is_no_path_of_a_playbook(name: object) -> None:

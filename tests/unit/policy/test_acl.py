@@ -50,6 +50,14 @@ def test_where_no_rule_matches_the_default_decides(default_allow: bool) -> None:
     assert (decision.allowed, decision.rule) == (default_allow, None)
 
 
+@pytest.mark.parametrize("playbook", ["system/purge", "/system/purge", "//system/purge"])
+def test_slash_at_the_beginning_of_a_playbook_does_not_count(playbook: str) -> None:
+    rules = policy(rule(playbooks=("**",)), rule("deny", playbooks=("system/**",)))
+    assert not rules.on_playbook(who(), Action.EXECUTE, playbook).allowed
+    assert not rules.permits(who()).allows_playbook(Action.EXECUTE, playbook)
+    assert rules.permits(who()).allows_playbook(Action.EXECUTE, f"a/{playbook}")
+
+
 @pytest.mark.parametrize("effects", [("allow", "deny"), ("deny", "allow"), ("deny", "allow", "allow")])
 def test_a_deny_decides_wherever_it_stands(effects: tuple[Literal["allow", "deny"], ...]) -> None:
     rules = [rule(effect, source=f"gateway.yaml:{effect}", playbooks=("**",)) for effect in effects]

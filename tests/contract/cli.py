@@ -1,0 +1,149 @@
+"""NoETL's own command line through the gateway: what it prints, and its exit statuses.
+
+The command line is set up once in `var/contract/`; it signs in at the sandbox Auth0, with the url of the page that a
+browser would be sent to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.contract.playbooks import QUICK, SLOW, Playbook
+from tests.contract.programs import FOLDER, find, run
+from tests.contract.report import Cell, Column
+from tests.contract.server import Server
+from tests.e2e.processes import Programs, clean_environment
+
+RELEASE = "5.3.2"
+SESSION_ENDED = 77
+"""The exit status of the command line for 401."""
+_SECONDS = 60.0
+_ID = re.compile(r'"execution_id": ?"?([0-9]+)')
+
+
+def set_up() -> Path:
+    """Install the command line, unless it is there, and return its program. Raises Missing or Failed."""
+    folder = FOLDER / f"noetl-cli-{RELEASE}"
+    program = folder / "bin" / "noetl"
+    if not program.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        log = FOLDER / "cli-setup.log"
+        run((find("python3", "install Python 3.11 or newer"), "-m", "venv", str(folder)), log)
+        run((str(folder / "bin" / "pip"), "install", "--quiet", f"noetl=={RELEASE}"), log)
+    return program
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """The command line, with a home of its own; `column` collects what it did."""
+
+    program: Path
+    home: Path
+    column: Column
+
+    async def __call__(self, *arguments: str, status: int = 0, text: str = "", shown: str = "") -> str:
+        """Run a command and note whether it ends with this status, and prints this text. `shown` stands for it."""
+        process = await asyncio.create_subprocess_exec(
+            str(self.program), *arguments,
+            env={**clean_environment(), "HOME": str(self.home)}, cwd=self.home,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        async with asyncio.timeout(_SECONDS):
+            out, _ = await process.communicate()
+        printed, ended = out.decode(errors="replace"), process.returncode
+        fine = ended == status and text in printed
+        seen = f"exit {ended}" + (f", {text}" if text and text in printed else "")
+        self.column[(shown or "noetl " + " ".join(arguments),)] = Cell(
+            seen if fine else f"{seen}: {printed[-300:]}", fine
+        )
+        return printed
+
+
+@asynccontextmanager
+async def gateway_before(server: Server) -> AsyncIterator[Programs]:
+    """The sandbox Auth0, and a gateway with the shipped file before a server."""
+    with Programs("python") as programs:
+        programs.gateway.environment = {**programs.gateway.environment, "NOETL_BASE_URL": server.url}
+        await asyncio.to_thread(programs.auth0.start)
+        await asyncio.to_thread(programs.gateway.start)
+        yield programs
+
+
+async def check(server: Server) -> Column:
+    """Sign in, use the server and sign out, as the command line's user would. Raises Missing or Failed."""
+    program = await asyncio.to_thread(set_up)
+    column: Column = {}
+    for playbook in (QUICK, SLOW):
+        await server.register(playbook)
+    async with gateway_before(server) as programs:
+        with tempfile.TemporaryDirectory(prefix="noetl-edge-cli-") as home:
+            await _session(CommandLine(program, Path(home), column), programs, server)
+    return column
+
+
+async def _session(noetl: CommandLine, programs: Programs, server: Server) -> None:
+    url = programs.gateway_url
+    await noetl(
+        "context", "init", "edge", "--from-gateway", url, "--yes", "--set-current",
+        text="auth0_client_id:      noetl-gateway", shown="noetl context init edge --from-gateway URL --yes --set-current",
+    )  # fmt: skip
+    token = await _id_token(programs)
+    callback = f"http://localhost:3000/login#id_token={token}&state=x"
+    await noetl(
+        "auth", "login", "--auth0-callback-url", callback,
+        text="Gateway login successful.", shown="noetl auth login --auth0-callback-url 'URL#id_token=…'",
+    )  # fmt: skip
+    await noetl("--gateway", "catalog", "list", "Playbook", "--json", text=QUICK.path)
+    await _register(noetl, server, QUICK)
+    started = await noetl("--gateway", "run", QUICK.path, "-r", "distributed", "--json", text="execution_id")
+    await _status(noetl, server, _id_in(started), "noetl --gateway execute status ID (ended)")
+    started = await noetl(
+        "--gateway", "run", SLOW.path, "-r", "distributed", "--json",
+        text="execution_id", shown=f"noetl --gateway run {SLOW.path} -r distributed --json",
+    )  # fmt: skip
+    slow = _id_in(started)
+    await noetl("--gateway", "cancel", slow, "--json", text="cancel", shown="noetl --gateway cancel ID --json")
+    await noetl("--gateway", "run", "system/purge", "-r", "distributed", status=1, text="No access to playbook")
+    await noetl("auth", "logout", text="Cleared cached gateway session token")
+    await noetl("--gateway", "catalog", "list", "Playbook", status=SESSION_ENDED, text="noetl auth login")
+
+
+async def _register(noetl: CommandLine, server: Server, playbook: Playbook) -> None:
+    (noetl.home / "playbook.yaml").write_text(playbook.yaml(sandbox=server.sandbox))
+    await noetl("--gateway", "catalog", "register", "playbook.yaml", text="registered successfully")
+
+
+async def _status(noetl: CommandLine, server: Server, execution_id: str, shown: str) -> None:
+    """Ask for the status of an execution once the server says that it has ended."""
+    await server.ended(execution_id)
+    printed = await noetl("--gateway", "execute", "status", execution_id, "--json", text=execution_id, shown=shown)
+    start = printed.find("{")
+    assert start >= 0, printed
+    json.JSONDecoder().raw_decode(printed[start:])
+
+
+def _id_in(printed: str) -> str:
+    found = _ID.search(printed)
+    assert found is not None, printed
+    return found[1]
+
+
+async def _id_token(programs: Programs) -> str:
+    form = {
+        "grant_type": "password",
+        "client_id": "noetl-gateway",
+        "username": "dev@example.com",
+        "password": programs.password,
+    }
+    async with httpx.AsyncClient(trust_env=False) as client:
+        response = await client.post(f"{programs.auth0_url}/oauth/token", data=form)
+        return str(response.json()["id_token"])

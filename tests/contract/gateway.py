@@ -1,0 +1,93 @@
+"""A gateway with the shipped gateway.yaml in front of a NoETL server, with a session for each of its four users."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yarl import URL
+
+from tests.e2e.processes import ROOT
+from tests.integration.harness import KeptLog, Running, gateway_running
+
+USERS = {"admin": "admin", "developer": "dev", "analyst": "user", "viewer": "viewer"}
+"""The roles of the shipped file, and the names of their users."""
+PROXY = """
+mutation ($m: String!, $e: String!, $b: JSON) {
+  proxyRequest(input: {method: $m, endpoint: $e, body: $b}) { status data }
+}
+"""
+Found = tuple[int, Any]
+"""The status and the JSON of a response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A signed-in user of a gateway."""
+
+    running: Running
+    token: str
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+    async def relay(self, method: str, path: str, body: Any = None) -> Found:
+        """Send a request below `/noetl`; `path` is that below `/api` of the server."""
+        data = {} if body is None else {"json": body}
+        url = URL(f"{self.running.url}/noetl{path}", encoded=True)
+        async with self.running.client.request(method, url, headers=self._headers, **data) as response:
+            return response.status, await _json(response)
+
+    async def proxied(self, method: str, path: str, body: Any = None) -> Found:
+        """Send the same request by `proxyRequest`; the status is that of the error if there is one."""
+        answer = await self.graphql(PROXY, m=method, e=f"/api{path}", b=body)
+        if answer.get("errors"):
+            return answer["errors"][0]["extensions"]["status"], None
+        found = answer["data"]["proxyRequest"]
+        return found["status"], found["data"]
+
+    async def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Run a document, and return the whole response."""
+        sent = {"query": query, "variables": variables}
+        async with self.running.client.post(
+            f"{self.running.url}/graphql", json=sent, headers=self._headers
+        ) as response:
+            found: dict[str, Any] = await response.json()
+            return found
+
+    async def data(self, query: str, **variables: Any) -> Any:
+        """Run a document that has no errors, and return its one root field."""
+        answer = await self.graphql(query, **variables)
+        assert "errors" not in answer, answer
+        (value,) = answer["data"].values()
+        return value
+
+
+async def _json(response: Any) -> Any:
+    try:
+        return await response.json(content_type=None)
+    except ValueError:
+        return None
+
+
+@asynccontextmanager
+async def shipped_gateway(upstream: str, *, fast: bool) -> AsyncIterator[dict[str, Client]]:
+    """Clients of a gateway in front of `upstream`, by role; `fast`: with the fast path."""
+    with tempfile.TemporaryDirectory(prefix="noetl-edge-contract-") as name:
+        folder = Path(name)
+        environ = {
+            "NOETL_BASE_URL": upstream,
+            "AUTH0_DOMAIN": "localhost",
+            "AUTH0_ISSUER": "http://localhost:1/",
+            "NOETL_EDGE_SESSIONS": str(folder / "sessions"),
+            "NOETL_EDGE_AUDIT": str(folder / "audit.log"),
+        }
+        text = (ROOT / "gateway.yaml").read_text("utf-8")
+        async with gateway_running(folder, text, fast=fast, log=KeptLog(), environ=environ) as running:
+            tokens = {role: await running.session(f"{name}@example.com") for role, name in USERS.items()}
+            yield {role: Client(running, token) for role, token in tokens.items()}
