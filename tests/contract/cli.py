@@ -62,9 +62,8 @@ class CommandLine:
         printed, ended = out.decode(errors="replace"), process.returncode
         fine = ended == status and text in printed
         seen = f"exit {ended}" + (f", {text}" if text and text in printed else "")
-        self.column[(shown or "noetl " + " ".join(arguments),)] = Cell(
-            seen if fine else f"{seen}: {printed[-300:]}", fine
-        )
+        row = (shown or "noetl " + " ".join(arguments),)
+        self.column[row] = Cell(seen if fine else f"{seen}: {printed[-300:]}", fine)
         return printed
 
 
@@ -92,10 +91,10 @@ async def check(server: Server) -> Column:
 
 async def _session(noetl: CommandLine, programs: Programs, server: Server) -> None:
     url = programs.gateway_url
-    await noetl(
-        "context", "init", "edge", "--from-gateway", url, "--yes", "--set-current",
-        text="auth0_client_id:      noetl-gateway", shown="noetl context init edge --from-gateway URL --yes --set-current",
-    )  # fmt: skip
+    shown = "noetl context init edge --from-gateway URL --yes --set-current"
+    client_id = "auth0_client_id:      noetl-gateway"
+    init = ("context", "init", "edge", "--from-gateway", url, "--yes", "--set-current")
+    await noetl(*init, text=client_id, shown=shown)
     token = await _id_token(programs)
     callback = f"http://localhost:3000/login#id_token={token}&state=x"
     await noetl(
