@@ -343,4 +343,4 @@ def _line(line: AccessLine) -> tuple[object, ...]:
 
 def _counts(line: str) -> bool:
     name = line.partition("{")[0].partition(" ")[0]
-    return name.endswith(("_total", "_count"))
+    return name.endswith(("_total", "_count")) and not name.startswith("process_")
