@@ -202,12 +202,8 @@ class Comparison:
         self.note("cancel of an ended one: the server's status", (await self.server.detail(quick))["status"], before)
         slow = await self.run(SLOW)
         state = await self.admin.data(STATE, id=slow)
-        none = {name: state[name] for name in ("status", "result", "endTime", "durationSeconds")}
-        self.note(
-            "running: no result, end and duration",
-            none,
-            {"status": "running", "result": None, "endTime": None, "durationSeconds": None},
-        )
+        none = [state[name] for name in ("status", "result", "endTime", "durationSeconds")]
+        self.note("running: no result, end and duration", none, ["running", None, None, None])
         listed = await self.admin.data(LIST, n=1)
         self.note("running: no end in the list", [listed[0]["id"] == slow, listed[0]["endTime"]], [True, None])
         answer = await self.admin.data(CANCEL, id=slow)
