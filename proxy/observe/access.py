@@ -70,7 +70,7 @@ class ConsoleAccessLog:
         upstream = f" upstream={line.upstream_ms:.1f}ms" if line.upstream_ms else ""
         detail = f" {_printable(line.detail)}" if line.detail else ""
         now = time.strftime("%H:%M:%S", time.gmtime())
-        request = f"{line.method} {_printable(line.path)}"
+        request = f"{line.method} {_printable(line.path) or '-'}"
         ending = f"{user} ip={line.ip} id={line.request_id}{detail}"
         self._stream.write(f"{now} {request} {status} {line.ms:.1f}ms{upstream}{ending}\n")
         self._stream.flush()

@@ -30,6 +30,9 @@ ROLE_LISTS = {
     "a tab after": "admin\t", "a no-break space after": "admin\xa0", "nothing": "", "commas": ",,admin,", "a nul after": "admin\x00", "a surrogate": "admin\ud800",
 }  # fmt: skip
 WITH_ROLES = TENANT.replace("audience: [tests]", "audience: [tests], roles_claim: roles")
+_CONSOLE = re.compile(
+    r"\d\d:\d\d:\d\d [A-Z]+ (/\S*|-) \d{3} [\d.]+ms( upstream=[\d.]+ms)?( user=\d+)? ip=[\w.:]+ id=[\w.-]+( .*)?"
+)
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -121,7 +124,9 @@ def told(line: str, form: str) -> bool:
     """Whether a line of the log is one that we write about requests."""
     if form == "json":
         return json.loads(line)["event"] in ("request", "request.malformed")
-    return re.match(r"[0-9T: .Z-]+ \[\w+ *\] (request|request\.malformed) ", line) is not None
+    return (
+        _CONSOLE.fullmatch(line) is not None or re.match(r"[0-9T:.Z-]+ \[\w+ *\] request\.malformed ", line) is not None
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
