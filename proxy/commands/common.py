@@ -83,8 +83,12 @@ def file_problems(compiled: Compiled) -> Iterator[Problem]:
     if gateway.audit is not None:
         wanted = (folder / gateway.audit.file).resolve().parent
         there = next(path for path in (wanted, *wanted.parents) if path.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK):
+        if (folder / gateway.audit.file).is_dir():
+            yield _at(compiled, ("audit", "file"), "is a folder: name a file in it, such as audit.log")
+        elif not there.is_dir() or not os.access(there, os.W_OK):
             yield _at(compiled, ("audit", "file"), f"{there} is not a writable folder")
+    if gateway.sessions.store == "file" and (folder / gateway.sessions.path).is_file():
+        yield _at(compiled, ("sessions", "path"), "is a file: name a folder, which is made if it does not exist")
     with_tls: list[tuple[Path, UpstreamTls | TenantTls | None]] = [
         *((("upstreams", name), upstream.tls) for name, upstream in gateway.upstreams.items()),
         *((("auth", "tenants", index), tenant.tls) for index, tenant in enumerate(gateway.auth.tenants)),

@@ -19,6 +19,7 @@ from proxy.identity.tokens import MAX_TOKEN, shown, unverified_claims
 from proxy.sessions.store import Identity
 
 _MOST = 4 * MAX_TOKEN
+_LONGEST_NAME = 200
 
 
 @click.group(epilog='Example: noetl-edge token explain - <<< "${ID_TOKEN:-}"')
@@ -59,6 +60,9 @@ def _read(file: Path) -> str:
             with file.open("rb") as stream:
                 data = stream.read(_MOST)
     except OSError as error:
+        if str(file).startswith("eyJ") or len(str(file)) > _LONGEST_NAME:
+            text = "give a file with the token, or - for stdin: other users of this machine see the command line"
+            raise Failed(text) from None
         raise Failed(f"{file}: {error.strerror}") from None
     return data.decode("ascii", "replace").strip()
 

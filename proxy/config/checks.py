@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from proxy.config.problems import Path, Problem
 from proxy.config.yamlfile import Document
 from proxy.observe.tracing import is_installed
 from proxy.policy.cors import check_origin
+
+_HOST = re.compile(r"\.?[A-Za-z0-9.-]+")
 
 
 def cross_checks(gateway: Gateway, document: Document) -> list[Problem]:
@@ -126,6 +129,14 @@ def _sessions(gateway: Gateway, check: Checker) -> None:
         check.add(path, f"is {sessions.default_hours:g}, more than max_hours, which is {sessions.max_hours:g}")
 
 
+def _cookie(gateway: Gateway, check: Checker) -> None:
+    cookie, path = gateway.sessions.cookie, ("sessions", "cookie", "domain")
+    if cookie.domain is not None and not _HOST.fullmatch(cookie.domain):
+        check.add(path, "must be a host, such as example.com, without scheme and path")
+    elif cookie.domain is not None and cookie.name.startswith("__Host-"):
+        check.add(path, "browsers refuse a cookie named __Host-… with a domain: remove one of them")
+
+
 def _cors(gateway: Gateway, check: Checker) -> None:
     short = gateway.corsAllowedOrigins
     if short is not None and "allowed_origins" in gateway.cors.model_fields_set:
@@ -152,6 +163,6 @@ def _cors(gateway: Gateway, check: Checker) -> None:
 
 
 _PARTS = (
-    _server, _upstreams, check_tenants, _sessions, _cors, check_rules, check_roles, check_tests, check_routes, _graphql,
-    _metrics, _tracing,
+    _server, _upstreams, check_tenants, _sessions, _cookie, _cors, check_rules, check_roles, check_tests, check_routes,
+    _graphql, _metrics, _tracing,
 )  # fmt: skip

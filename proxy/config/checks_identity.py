@@ -26,6 +26,12 @@ def check_tenants(gateway: Gateway, check: Checker) -> None:
         _tenant(tenant, path, check)
     _sandboxes(gateway, check)
     domains = {tenant.domain for tenant in auth.tenants}
+    wanted = auth.application.domain
+    if wanted is not None and domains and check.is_valid(("auth", "tenants")):
+        check.reference(("auth", "application", "domain"), wanted, domains, "tenant")
+    uri = auth.application.redirect_uri
+    if uri and not uri.startswith(("http://", "https://")):
+        check.add(("auth", "application", "redirect_uri"), "must be a url, such as https://app.example.com/login")
     if auth.default_tenant is not None and domains and check.is_valid(("auth", "tenants")):
         check.reference(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
 
@@ -43,6 +49,12 @@ def _tenant(tenant: Tenant, path: Path, check: Checker) -> None:
     for number, audience in enumerate(tenant.audience):
         if not audience:
             check.add((*path, "audience", number), "must not be empty")
+        elif audience != audience.strip():
+            check.add((*path, "audience", number), "has a blank at its beginning or end: remove it")
+    if tenant.issuer is not None and "/.well-known/" in tenant.issuer:
+        check.add(
+            (*path, "issuer"), f"is the address of a document: write {tenant.issuer.partition('.well-known/')[0]}"
+        )
     for key, url in (("issuer", tenant.issuer), ("jwks_url", tenant.jwks_url)):
         if url is not None:
             _tenant_url(check, (*path, key), url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from proxy.config.builtin import HANDLERS
 from proxy.config.checker import Checker
 from proxy.config.model import Gateway, RouteBlock
@@ -11,12 +13,17 @@ from proxy.http.header_edits import Direction, edit_problems
 from proxy.http.target import PathError, normalise_path
 from proxy.routing import PatternError, parse_pattern
 
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+
 
 def check_routes(gateway: Gateway, check: Checker) -> None:
     for index, route in check.document.with_index(("routes",), gateway.routes or ()):
         path: Path = ("routes", index)
         check.value((*path, "path"), _pattern, route.path)
         check.networks((*path, "allow_from"), route.allow_from)
+        for number, host in enumerate(route.host):
+            if not _HOST.fullmatch(host):
+                check.add((*path, "host", number), "must be a host, such as gw.example.com or *.example.com")
         if (route.handler is None) == (route.upstream is None):
             check.whole_entry(path, "needs exactly one of handler: NAME and upstream: NAME")
         elif route.handler is not None:

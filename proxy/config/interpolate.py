@@ -82,6 +82,8 @@ def _value(reference: str, environ: Mapping[str, str], folder: Path) -> tuple[st
 
 def _file(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InterpolationError(f"file {path} is not a plain file")
         with path.open("rb") as file:
             content = file.read(_MAX_FILE + 1)
         if len(content) > _MAX_FILE:

@@ -25,7 +25,8 @@ from proxy.routing import Entry, Pattern
 def lint(compiled: Compiled) -> tuple[Problem, ...]:
     """Return every warning, in the order of the file."""
     parts = (
-        _public_host, _cookies, _tenants, _missing_routes, _open_routes, _unreachable_routes, _rules, _emails, _secrets,
+        _public_host, _everyone_trusted, _sign_in, _unused_limits, _cookies, _tenants, _missing_routes, _open_routes,
+        _unreachable_routes, _rules, _emails, _secrets,
     )  # fmt: skip
     return tuple(sorted({warning for part in parts for warning in part(compiled)}))
 
@@ -39,6 +40,37 @@ def _public_host(compiled: Compiled) -> Iterator[Problem]:
     if not is_loopback(server.host) and server.tls is None and not server.trusted_proxies:
         text = "is reachable from other machines without TLS, and no trusted_proxies end TLS: tokens are not encrypted"
         yield _at(compiled, ("server", "host"), text)
+
+
+def _everyone_trusted(compiled: Compiled) -> Iterator[Problem]:
+    for index, network in enumerate(compiled.trusted_proxies):
+        if network.prefixlen == 0:
+            text = "trusts everyone: any client can forge its address, and pass allow_from; name the proxies' networks"
+            yield _at(compiled, ("server", "trusted_proxies", index), text)
+
+
+def _sign_in(compiled: Compiled) -> Iterator[Problem]:
+    """Yield a warning for what clients are told to sign in with, if their tokens would be refused."""
+    auth = compiled.loaded.gateway.auth
+    application = auth.application
+    only = auth.tenants[0].domain if len(auth.tenants) == 1 else None
+    domain = application.domain or auth.default_tenant or only
+    for index, tenant in enumerate(auth.tenants):
+        real = issuer_of(tenant).startswith("https:")
+        if real and tenant.audience == (_SANDBOX_CLIENT,):
+            text = f"only {_SANDBOX_CLIENT}, which is the sandbox's: set AUTH0_CLIENT_ID, or AUTH0_AUDIENCE"
+            yield _at(compiled, ("auth", "tenants", index, "audience"), text)
+        given = [name for name in (application.client_id, application.audience) if name]
+        if tenant.domain == domain and given and not set(given) & set(tenant.audience):
+            text = f"tokens for {' or '.join(given)} are refused: it is no audience of tenant {tenant.domain}"
+            yield _at(compiled, ("auth", "application", "client_id"), text)
+
+
+def _unused_limits(compiled: Compiled) -> Iterator[Problem]:
+    used = {entry.route.block.rate_limit for entry in compiled.routes.entries}
+    for name in compiled.loaded.gateway.rate_limits:
+        if name not in used and compiled.loaded.document.is_in_file(("rate_limits", name)):
+            yield _at(compiled, ("rate_limits", name), f"has no effect: no route has rate_limit: {name}")
 
 
 def _cookies(compiled: Compiled) -> Iterator[Problem]:
@@ -66,6 +98,7 @@ def _tenants(compiled: Compiled) -> Iterator[Problem]:
         yield _at(compiled, ("acl", "default"), "every signed-in user may do everything that no rule denies")
 
 
+_SANDBOX_CLIENT = "noetl-gateway"
 _HANDLERS_TO_MISS = (("auth.login", "handler: auth.login (nobody can sign in)"), ("health", "handler: health"))
 
 

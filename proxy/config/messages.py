@@ -44,9 +44,16 @@ def describe(
         if type(value) not in (int, float, bool):
             return "must be a text"
         return "must be a text; put quotes around it" + ("" if is_secret else f': "{value}"')
+    if kind == "string_pattern_mismatch":
+        return (
+            "has a form that is not accepted here; see docs/reference.md"
+            if is_secret
+            else f'"{value}" is not accepted here'
+        )
     if kind == "literal_error":
         words = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        return f'"{value}" is not one of {", ".join(words)}' + suggest(str(value), words)
+        word = str(value).lower() if isinstance(value, bool) else str(value)
+        return f'"{word}" is not one of {", ".join(words)}' + suggest(word, words)
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
         bound = spelled(context[name])

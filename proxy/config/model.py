@@ -35,15 +35,15 @@ class Tls(Block):
 
 
 class ServerLimits(Block):
-    header_timeout: Duration = Field(10.0, description="Maximum time to receive a whole request head.")
+    header_timeout: Duration = Field(10.0, gt=0, description="Maximum time to receive a whole request head.")
     body_timeout: Duration = Field(
-        30.0, description="Maximum pause while a request body is received or a client reads a response."
+        30.0, gt=0, description="Maximum pause while a request body is received or a client reads a response."
     )
     min_rate: Size = Field(
         240,
         description="Minimum bytes per second of a body, in both directions, after `body_timeout`; 0B turns this off.",
     )
-    idle_timeout: Duration = Field(75.0, description="Maximum idle time of a keep-alive connection.")
+    idle_timeout: Duration = Field(75.0, gt=0, description="Maximum idle time of a keep-alive connection.")
     max_header_size: Size = Field(16384, description="Maximum size of the headers, and of the request line.")
     max_headers: Integer = Field(100, ge=1, description="Maximum number of header fields in a request.")
     max_body_size: Size = Field(10 * 1024**2, description="Maximum size of a request body; a route can override it.")
@@ -178,7 +178,7 @@ class Graphql(Block):
         description="Maximum number of cached documents, which are not parsed and validated again. "
         "They take at most 64 MiB of memory.",
     )
-    timeout: Duration = Field(30.0, description="Maximum time for one operation.")
+    timeout: Duration = Field(30.0, gt=0, description="Maximum time for one operation.")
 
 
 class Live(Block):
@@ -283,7 +283,7 @@ class RouteBlock(Block):
         description="The action for access rules on the path; if not set, the endpoint or the method determines it.",
     )
     allow_from: Texts = Field((), description="Networks whose clients may use the route; all if not set.")
-    timeout: Duration | None = Field(None, description="Maximum time until the upstream's response head.")
+    timeout: Duration | None = Field(None, gt=0, description="Maximum time until the upstream's response head.")
     max_body_size: Size | None = Field(
         None, description="Maximum size of a request body, instead of the server's limit."
     )

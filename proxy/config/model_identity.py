@@ -77,7 +77,7 @@ class Application(Block):
 class Jwks(Block):
     lifetime: Duration = Field(600.0, description="How long a key set is cached.")
     cooldown: Duration = Field(30.0, description="Minimum time between fetches for unknown key ids or after failures.")
-    timeout: Duration = Field(5.0, description="Maximum time for one fetch.")
+    timeout: Duration = Field(5.0, gt=0, description="Maximum time for one fetch.")
     stale_for: Duration = Field(3600.0, description="How long an expired key set is used while fetches fail.")
     max_keys: Integer = Field(32, ge=1, description="Maximum number of keys in a set.")
 

@@ -94,13 +94,14 @@ class Upstream(Block):
     hash_on: Annotated[Text, Field(pattern=r"^(execution_id|session|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$")] | None = (
         Field(None, description="For `consistent_hash`: `execution_id` (default), `session` or `header:NAME`.")
     )
-    connect_timeout: Duration = Field(5.0, description="Maximum time to open a connection.")
+    connect_timeout: Duration = Field(5.0, gt=0, description="Maximum time to open a connection.")
     response_timeout: Duration = Field(
         120.0,
+        gt=0,
         description="Maximum time until the response head.",
         json_schema_extra=env("NOETL_TIMEOUT_SECS"),
     )
-    idle_timeout: Duration = Field(60.0, description="Maximum pause within a streamed body.")
+    idle_timeout: Duration = Field(60.0, gt=0, description="Maximum pause within a streamed body.")
     max_connections: Integer = Field(512, ge=1, description="Maximum connections per worker and url.")
     max_pending: Integer = Field(
         1024, ge=0, description="Maximum number of requests that wait for a connection; more get 503."

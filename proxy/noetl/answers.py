@@ -7,8 +7,8 @@ from typing import Any
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound
 from proxy.http.json import read_json, write_json
+from proxy.noetl.needs import MAX_ID
 
-_MAX_ID = 2**63 - 1
 _MAX_REASON = 300
 
 
@@ -21,7 +21,7 @@ def checked_id(execution_id: str) -> str:
     """Return an execution's id. Raises NotFound for one that no server can have given: ids have 63 bits."""
     if not execution_id.isascii() or not execution_id.isdigit() or len(execution_id) > 20:
         raise NotFound("Execution not found")
-    if int(execution_id) > _MAX_ID:
+    if int(execution_id) > MAX_ID:
         raise NotFound("Execution not found")
     return execution_id
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from proxy.errors import BadRequest
-from proxy.noetl.content import registered_names
-from proxy.noetl.needs import INTERNAL, About, Need, Needs, is_id, playbook_name
+from proxy.errors import BadRequest, NotFound
+from proxy.noetl.content import registered
+from proxy.noetl.needs import INTERNAL, MAX_ID, About, Need, Needs, is_id, playbook_name
 from proxy.policy.acl import Action
 
 MAX_MEMBERS: Final = 1000
@@ -35,6 +35,8 @@ def _one(document: Any, action: Action) -> Need:
         return Need(About.PLAYBOOK, action, playbook_name(path, "path"))
     if not is_id(catalog_id):
         raise BadRequest("catalog_id must be a number")
+    if int(catalog_id) > MAX_ID:
+        raise NotFound("Playbook not found")
     return Need(About.CATALOG_ID, action, str(catalog_id))
 
 
@@ -134,12 +136,16 @@ def _named_below(fields: dict[str, Any]) -> list[Need]:
 
 
 def register(document: Any) -> Needs:
-    """`POST /catalog/register`, `PUT /catalog/playbook/content`: whatever the content may be registered under."""
+    """`POST /catalog/register`, `PUT /catalog/playbook/content`: whatever the content may be registered under.
+
+    An MCP server names playbooks that run for its users: whoever registers it must be allowed to run them.
+    """
     fields = _object(document)
-    names = registered_names(fields.get("content"))
+    names, runs = registered(fields.get("content"))
     if fields.get("path") is not None:
         names = (*names, playbook_name(fields["path"], "path"))
-    return tuple(Need(About.PLAYBOOK, Action.MODIFY, name) for name in dict.fromkeys(names))
+    needs = [Need(About.PLAYBOOK, Action.MODIFY, name) for name in dict.fromkeys(names)]
+    return (*needs, *(Need(About.PLAYBOOK, Action.EXECUTE, name) for name in runs))
 
 
 def restore(document: Any) -> Needs:

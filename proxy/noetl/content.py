@@ -2,7 +2,8 @@
 
 A server registers under `path` of the metadata. If there is none, servers differ (a `path` beside the metadata, or a
 name), so that every one of these counts. Content that two YAML parsers could read in two ways is refused: with keys
-that are there twice, merge keys, or numbers that only some take for text. It is read as events, without recursion.
+that are there twice, merge keys, tags, or numbers that only some take for text. It is read as events, without
+recursion.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -24,24 +26,40 @@ _BOTH_PARSERS = 64 * 1024
 _LIKE_NUMBER = re.compile(r"[-+.]?[0-9.]|[-+.~]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n\t "
 _NAMES = {(): ("path", "name"), ("metadata",): ("path", "name")}
+_AROUND_RUNS = frozenset({("spec",), ("spec", "lifecycle"), ("spec", "discovery")})
+_PLAIN_COLLECTIONS = ("!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _PURE: Any = yaml.SafeLoader
 _QUICK: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER: Any = yaml.resolver.Resolver()
 _Place = tuple[str, ...]
 
 
-def registered_names(content: Any) -> tuple[str, ...]:
-    """Return the paths that content may be registered under, in any server that accepts it; at least one.
+class Registered(NamedTuple):
+    """What content names: the paths that it may be registered under, and the playbooks that the resource will run."""
+
+    names: tuple[str, ...]
+    runs: tuple[str, ...]
+
+
+def registered(content: Any) -> Registered:
+    """Return what content names, in any server that accepts it; at least one path to register it under.
 
     Raises:
         BadRequest: it can't be read, or it names nothing.
     """
     if not isinstance(content, str) or not content.strip():
         raise BadRequest("content is required: YAML, or base64 of it")
-    found = [name for text in _readings(content) for name in _names(text)]
-    if not found:
+    found = [_names(text) for text in _readings(content)]
+    names = _playbooks((name for part in found for name in part.names), "metadata.path of content")
+    if not names:
         raise BadRequest("content has no metadata.path and no metadata.name")
-    return tuple(dict.fromkeys(playbook_name(name, "metadata.path of content") for name in found))
+    return Registered(
+        names, _playbooks((name for part in found for name in part.runs), "a playbook in spec of content")
+    )
+
+
+def _playbooks(names: Iterable[str], what: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(playbook_name(name, what) for name in names))
 
 
 def _readings(content: str) -> list[str]:
@@ -56,14 +74,17 @@ def _readings(content: str) -> list[str]:
     return [content, decoded] if content.encode().translate(None, _BASE64) else [decoded]
 
 
-def _names(text: str) -> list[str]:
-    """Return the paths that a YAML document may be registered under; none if it is not a mapping."""
-    found = _Document(text, _QUICK).names
-    if len(text) <= _BOTH_PARSERS and _QUICK is not _PURE and found != _Document(text, _PURE).names:
-        raise BadRequest("content can be read in two ways")
+def _names(text: str) -> Registered:
+    """Return what a YAML document names; nothing if it is not a mapping."""
+    document = _Document(text, _QUICK)
+    found, runs = document.names, tuple(document.runs)
+    if len(text) <= _BOTH_PARSERS and _QUICK is not _PURE:
+        other = _Document(text, _PURE)
+        if (found, runs) != (other.names, tuple(other.runs)):
+            raise BadRequest("content can be read in two ways")
     path = found.get(("metadata", "path"))
     others = (("path",), ("metadata", "name"), ("name",))
-    return [path] if path else [found[place] for place in others if found.get(place)]
+    return Registered((path,) if path else tuple(found[place] for place in others if found.get(place)), runs)
 
 
 class _Collection:
@@ -89,10 +110,12 @@ class _Collection:
 
 
 class _Document:
-    """Reads one document. `names` are the texts of paths and names in it, by their place."""
+    """Reads one document. `names` are the texts of paths and names in it, by their place; `runs` the playbooks in it
+    that an MCP server runs for its users."""
 
     def __init__(self, text: str, loader: Any) -> None:
         self.names: dict[_Place, str] = {}
+        self.runs: list[str] = []
         self._open: list[_Collection] = []
         self._sizes: dict[str, int] = {}
         self._documents = 0
@@ -124,6 +147,8 @@ class _Document:
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         if self._wants_key:
             around = self._open[-1]
+            if event.tag is not None:
+                raise BadRequest("content has a key with a tag")
             if event.value in around.keys:
                 raise BadRequest("content has the same key twice")
             if event.value == "<<":
@@ -136,6 +161,8 @@ class _Document:
             raise BadRequest("metadata of content is not a mapping")
         if place and place[-1] in _NAMES.get(place[:-1], ()):
             self.names[place] = _text(event)
+        if _is_run(place) and (name := _text(event)):
+            self.runs.append(name)
         self._add(1, event.anchor)
 
     def _alias(self, anchor: str) -> None:
@@ -144,6 +171,8 @@ class _Document:
         place = self._open[-1].child() if self._open else ()
         if place == ("metadata",) or (place and place[-1] in _NAMES.get(place[:-1], ())):
             raise BadRequest("metadata, path and name in content must not be aliases")
+        if place in _AROUND_RUNS or _is_run(place):
+            raise BadRequest("spec, lifecycle and discovery in content must not be aliases")
         if anchor not in self._sizes:
             raise BadRequest("content has an alias without an anchor before it")
         self._add(self._sizes[anchor], None)
@@ -160,10 +189,11 @@ class _Document:
         if len(self._open) >= _MAX_DEPTH:
             raise BadRequest("content is nested too deeply")
         self._sizes.pop(event.anchor or "", None)
-        # Only the first two levels have places of interest; deeper ones share one, so that places stay short.
-        self._open.append(
-            _Collection(place if len(place) < 2 else ("", ""), is_mapping=is_mapping, anchor=event.anchor)
-        )
+        if event.tag not in (None, *_PLAIN_COLLECTIONS):
+            raise BadRequest("content has a mapping or a list with a tag")
+        # Only some places are of interest; deeper ones share one, so that places stay short.
+        kept = place if len(place) < 2 or place in _AROUND_RUNS else place[:3] if _is_run(place) else ("", "")
+        self._open.append(_Collection(kept, is_mapping=is_mapping, anchor=event.anchor))
 
     def _add(self, size: int, anchor: str | None) -> None:
         """Note that a value of this size is complete."""
@@ -176,6 +206,11 @@ class _Document:
         around.size += size
         if around.size > MAX_NODES:
             raise BadRequest("content has too many parts")
+
+
+def _is_run(place: _Place) -> bool:
+    """Return whether a value names a playbook that an MCP server runs: to deploy it, or to find its tools."""
+    return len(place) > 2 and (place[:2] == ("spec", "lifecycle") or place[:3] == ("spec", "discovery", "refresh_via"))
 
 
 def _resolved(event: yaml.ScalarEvent) -> str:

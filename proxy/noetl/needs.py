@@ -14,6 +14,8 @@ from proxy.errors import BadRequest
 from proxy.policy.acl import Action
 
 _ID = re.compile(r"[0-9]{1,20}")
+MAX_ID = 2**63 - 1
+"""The largest id that a server can have given: ids have 63 bits."""
 _BAD_NAME = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]|(?:^|/)\.\.?(?:/|$)|/$|//|^\s|\s$")
 
 

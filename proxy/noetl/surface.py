@@ -148,7 +148,7 @@ def _of_playbooks() -> Iterable[Endpoint]:
     execute, view = ((About.PLAYBOOK, Action.EXECUTE),), ((About.PLAYBOOK, Action.VIEW),)
     yield Endpoint(_POST, "execute", Kind.RUN, body=bodies.execute, starts=Starts.NAMED, json=True)
     for tail in ("lifecycle/{name}", "discover"):
-        yield Endpoint(_POST, f"mcp/{{path}}/{tail}", Kind.RUN, execute, starts=Starts.OTHER)
+        yield Endpoint(_POST, f"mcp/{{path}}/{tail}", Kind.RUN, execute)  # it runs a playbook of the resource's choice
     jsonrpc = "mcp/playbook/{path}/jsonrpc"
     yield Endpoint(_POST, jsonrpc, Kind.RUN, body_of=bodies.messages_to, json=True)
     for path, starting in (

@@ -46,7 +46,8 @@ STARTS: list[tuple[str, Any, Any, list[str]]] = [
         {"ai_execution_id": "1", "execution_id": "2"},
         ["1"],
     ),
-    ("/mcp/team/flow/lifecycle/deploy", {}, {"execution_id": "1", "status": "started"}, ["1"]),
+    # what an MCP server runs is chosen by whoever has registered it
+    ("/mcp/team/flow/lifecycle/deploy", {}, {"execution_id": "1", "status": "started", "agent_path": "system/x"}, []),
 ]
 
 

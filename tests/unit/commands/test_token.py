@@ -145,3 +145,16 @@ def test_token_is_read_from_a_file(explain: Explain, issuer: str) -> None:
 def test_mistake_of_an_argument_is_one_line(explain: Explain, issuer: str) -> None:
     assert explain(token(), file="none.txt") == (2, "noetl-edge: none.txt: No such file or directory\n")
     assert explain(token(), "--tenant", "b") == (2, 'noetl-edge: no tenant is called "b"; configured: t.test\n')
+
+
+def test_a_token_in_the_place_of_a_file_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    secret = "eyJhbGciOiJSUzI1NiJ9." + "a" * 300
+    monkeypatch.setattr("sys.argv", ["noetl-edge", "token", "explain", secret])
+    with pytest.raises(SystemExit):
+        cli.main()
+    out, err = capsys.readouterr()
+    assert secret not in out + err
+    assert "give a file with the token, or - for stdin" in err

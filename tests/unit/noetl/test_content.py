@@ -8,7 +8,7 @@ import base64
 import pytest
 
 from proxy.errors import BadRequest
-from proxy.noetl.content import MAX_NODES, registered_names
+from proxy.noetl.content import MAX_NODES, registered
 
 
 def encoded(text: str) -> str:
@@ -43,14 +43,14 @@ LONG = "metadata: {path: a}\nx: |\n" + "  some text\n" * 20_000
     ],
 )
 def test_content_names_what_it_is_registered_under(content: str, names: list[str]) -> None:
-    assert list(registered_names(content)) == names
+    assert list(registered(content).names) == names
 
 
 def test_yaml_that_a_server_would_decode_as_base64_names_both_readings() -> None:
     hidden = encoded("metadata: {path: hidden}")
     comment = f"# {hidden}\n'': {{'': ''}}\n"  # the Python server skips what is not in the alphabet of base64
     assert base64.b64decode(comment) == b"metadata: {path: hidden}"
-    assert list(registered_names(comment)) == ["hidden"]
+    assert list(registered(comment).names) == ["hidden"]
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,28 @@ def test_yaml_that_a_server_would_decode_as_base64_names_both_readings() -> None
         "metadata: {path: a}\nx: &x [*x]", "metadata: {path: a}\nx: *y", "metadata: {path: a}\n? [b]\n: c", "metadata: {path: a}\n? *x\n: c",
         "metadata: {path: 5}", "metadata: {path: 1e3, name: b}", "metadata: {path: 0o14, name: b}", "metadata: {path: .5x}", "metadata: {path: yes}", "metadata: {path: 2026-01-01}",
         "metadata: {path: !!str 5}", "metadata: {path: !!binary aGk=}", "metadata: {path: !x a}", "metadata: {path: ../a}", "metadata: {path: //a}", "metadata: {path: 'a '}",
+        "metadata: {name: a, !!merge k: {path: b}}", "metadata: {name: a, !<tag:yaml.org,2002:merge> k: {path: b}}", "metadata: {name: a, !!merge k: [{path: b}]}",
+        "%TAG !e! tag:yaml.org,2002:\n---\nmetadata: {name: a, !e!merge k: {path: b}}", "!!merge k: {metadata: {path: b}}\nname: a", "metadata: {path: a, !!str x: b}",
+        "metadata: !!set {path, name}", "metadata: {path: a}\nx: !!omap [{a: b}]", "!!omap [metadata: {path: a}]", "metadata: {path: a}\nx: !y {a: b}",
+        "x: &x {lifecycle: {deploy: b}}\nmetadata: {path: a}\nspec: *x", "x: &x b\nmetadata: {path: a}\nspec: {lifecycle: {deploy: *x}}", "metadata: {path: a}\nspec: {lifecycle: {deploy: 5}}",
         "metadata: {path: a}\nx: \ud800", "metadata: {path: a}\x00", "metadata: {path: a}\nx: " + "[" * 200 + "]" * 200, "metadata: {path: a}\nx: [" + "1," * MAX_NODES + "]",
         "a0: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)) + "metadata: {path: a}",
     ],
 )  # fmt: skip
 def test_content_that_could_be_read_in_two_ways_is_refused(content: object) -> None:
     with pytest.raises(BadRequest):
-        registered_names(content)
+        registered(content)
+
+
+@pytest.mark.parametrize(
+    ("spec", "runs"),
+    [
+        ("{url: 'http://a', lifecycle: {deploy: a/b, undeploy: c}}", ["a/b", "c"]),
+        ("{lifecycle: {deploy: {path: a}, x: [b, c]}}", ["a", "b", "c"]),
+        ("{discovery: {refresh_via: a}, tools: [b]}", ["a"]),
+        ("{discovery: {other: a, refresh_via: null}}", []),
+        ("{other: {deploy: a}}", []),
+    ],
+)
+def test_an_mcp_server_names_the_playbooks_that_it_runs(spec: str, runs: list[str]) -> None:
+    assert list(registered(f"kind: Mcp\nmetadata: {{path: m}}\nspec: {spec}\n").runs) == runs

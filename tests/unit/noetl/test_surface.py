@@ -76,7 +76,7 @@ def test_request_needs_what_it_does(method: str, path: str, kind: Kind, needs: l
         ("/api/execute", Starts.NAMED),
         ("//api//Execute/", Starts.NAMED),
         ("/api/executions/1/rerun", Starts.NAMED),
-        ("/api/mcp/a/lifecycle/deploy", Starts.OTHER),
+        ("/api/mcp/a/lifecycle/deploy", Starts.NONE),
         ("/api/executions/1/cancel", Starts.NONE),
         ("/api/catalog/resource", Starts.NONE),
     ],
