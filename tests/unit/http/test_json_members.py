@@ -71,9 +71,7 @@ def test_what_looks_like_an_id_within_a_text_is_left(noise: str) -> None:
     assert json.loads(IDS.written(json.dumps(document, ensure_ascii=False))) == document
 
 
-@pytest.mark.parametrize(
-    "text", ['{"execution_id": 1.5}', '{"execution_id": 1e3}', '{"execution_id": null}', '{"execution_id": "1"}']
-)
+@pytest.mark.parametrize("value", ["1.5", "1e3", "null", '"1"'])
 def test_what_is_no_whole_number_is_left(value: str) -> None:
     text = f'{{"execution_id": {value}}}'
     assert IDS.written(text) == text
