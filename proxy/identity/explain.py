@@ -24,6 +24,7 @@ from proxy.identity.tokens import (
     shown,
     stored_part,
     unverified_claims,
+    verify,
 )
 from proxy.sessions.store import Identity, instant
 
@@ -40,7 +41,7 @@ class Checked(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """The checks of a token, in their order, and the user that it describes if all of them hold."""
+    """The checks of a token, in their order, and the user that it describes if a login accepts it."""
 
     checks: tuple[Checked, ...]
     identity: Identity | None
@@ -77,8 +78,13 @@ async def explain_token(token: str, tenant: TenantSettings, keys: KeySet, used: 
         checks.append(Checked("key", "the key set can't be had", str(error)))
     checks += _claim_checks(token, key, header, tenant, claims, used)
     identity = None
-    if not any(check.problem for check in checks) and key is not None:
-        identity = stored_part(identity_of(claims, tenant), used)
+    try:
+        identity = stored_part(await verify(token, tenant, keys), used)
+    except InvalidToken as error:
+        if not any(check.problem for check in checks):
+            checks.append(Checked("login", str(error), error.detail))
+    except KeySetUnavailable:
+        pass  # the check of the key says so
     return Explained(tuple(checks), identity)
 
 

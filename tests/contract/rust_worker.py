@@ -19,7 +19,7 @@ from typing import Any
 PAUSE_SECONDS = 0.05
 STEP_SECONDS = 600
 SLOTS = 4
-_MARK = "@@RESULT@@"
+_MARK = "::returned::"
 _WRAPPER = f"""
 import json, sys
 job = json.load(sys.stdin)

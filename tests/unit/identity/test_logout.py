@@ -63,7 +63,7 @@ async def test_sub_or_sid_is_enough_and_more_audiences_need_a_party(read: Read, 
         ({"aud": ["web", "other"]}, "wrong authorized party"),
         ({"aud": ["web", "other"], "azp": "other"}, "wrong authorized party"),
         ({"iat": None}, "no iat"),
-        ({"iat": int(time.time()) + 600}, "not valid yet"),
+        ({"iat": 4_000_000_000}, "not valid yet"),
         ({"iat": int(time.time() - MAX_AGE) - 60}, "too old"),
         ({"iat": "now"}, "not acceptable"),
         ({"exp": None}, "no exp"),
@@ -113,10 +113,10 @@ async def test_an_id_token_is_not_taken_for_a_logout_token(read: Read) -> None:
         await read(token(claims(sid="s1", nonce="n")))
 
 
-@pytest.mark.parametrize("text", [logout(), logout(nonce="n"), token(claims(), typ="logout+jwt")])
-async def test_a_logout_token_signs_nobody_in(keys: KeySet, text: str) -> None:
+@pytest.mark.parametrize("make", [logout, lambda: logout(nonce="n"), lambda: token(claims(), typ="logout+jwt")])
+async def test_a_logout_token_signs_nobody_in(keys: KeySet, make: Callable[[], str]) -> None:
     with pytest.raises(InvalidToken, match="not a token to sign in with"):
-        await verify(text, TENANT, keys)
+        await verify(make(), TENANT, keys)
 
 
 async def test_the_same_name_of_two_issuers_is_two_logouts(keys: KeySet) -> None:
