@@ -7,17 +7,18 @@ import math
 import secrets
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
+from proxy.bounded import BoundedCache
 from proxy.config.model_identity import Cookie
 from proxy.errors import BadRequest, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import Exchange, RequestContext
 from proxy.http.body import read_object
 from proxy.http.credentials import Credentials, key_of
-from proxy.http.json import write_json
+from proxy.http.json import require_json, write_json
 from proxy.http.request import RequestHead
 from proxy.http.response import NO_STORE, Fields, Response, json_bytes, json_response
 from proxy.identity.jwks import KeySetUnavailable
@@ -32,6 +33,9 @@ from proxy.policy.ratelimit import address_key
 from proxy.policy.throttle import Throttle
 from proxy.sessions.store import Session, SessionStore, StoreError, instant
 
+_KNOWN_BODIES = 4096
+_KNOWN_BYTES = 1024**2
+_MAX_KNOWN = 256
 _LIMIT = 64 * 1024
 _TICKET_SECONDS = 30
 _ACTIONS = {"execute": "execute", "view": "view", "modify": "modify", "edit": "modify", "delete": "delete"}
@@ -69,6 +73,10 @@ class AuthHandlers:
     cookie: Cookie
     metrics: Metrics
     throttle: Throttle
+    known_bodies: BoundedCache[bytes, Credentials] = field(
+        default_factory=lambda: BoundedCache(_KNOWN_BODIES, _KNOWN_BYTES), repr=False
+    )
+    """Whose session a body names: pages send the same one again and again."""
 
     async def login(self, context: RequestContext) -> Response:
         """Trade a token of the identity provider for a session."""
@@ -168,10 +176,17 @@ class AuthHandlers:
 
     def _credentials(self, head: RequestHead, data: bytes, *, needed: bool = False) -> Credentials:
         """Return the session that a request is about: that of its body, else that of its fields."""
+        known = self.known_bodies[data]
+        if known is not None:
+            require_json(head.fields)
+            return known
         token = _text(read_object(head.fields, data), "session_token")
         if token:
             key = key_of(token)
-            return Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
+            found = Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
+            if key is not None and len(data) <= _MAX_KNOWN:
+                self.known_bodies.put(data, found, len(data))
+            return found
         if needed and not head.fields.credentials.presented:
             raise BadRequest("session_token is required")
         return head.fields.credentials

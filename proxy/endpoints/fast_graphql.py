@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import ExecutionResult
 
 from proxy.bounded import BoundedCache
 from proxy.endpoints.deadlines import Deadlines
-from proxy.endpoints.graphql import GraphqlHandler, graphql_response, is_denied, log_errors, timed_out
+from proxy.endpoints.graphql import GraphqlHandler, graphql_bytes, graphql_response, is_denied, log_errors, timed_out
 from proxy.errors import BadGateway, BadRequest, InternalError
 from proxy.exchange import Exchange, FastExchange, Handover
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
@@ -35,10 +35,24 @@ from proxy.upstream.retry import RetryState
 
 _WAIT_FOR_MORE = frozenset({"health", "proxyRequest"})
 """Root fields whose resolvers wait for more than calls upstream."""
+_DECIDED_FIRST = frozenset({"executionStatus", "execution"})
+"""Root fields of queries whose access is decided before they call the upstream, and not by its answer."""
 _KEPT_BODIES = 1024
 _KEPT_BYTES = 4 * 1024**2
 _MAX_KEPT = 4096
+_KEPT_ANSWERS = 4096
+_ANSWER_BYTES = 16 * 1024**2
+_MAX_ANSWER_KEPT = 16 * 1024
+Asked = tuple[bytes, bytes, Answer]
+"""The body of a request, the key of its session, and the one answer of the upstream to it."""
 Call = UpstreamCall | OtherCall[Any]
+
+
+class Prepared(NamedTuple):
+    """An operation that is ready to run; `may_repeat`: what the user may ask is decided before the first call."""
+
+    ready: Ready
+    may_repeat: bool
 
 
 class FastGraphql:
@@ -50,9 +64,11 @@ class FastGraphql:
         self.api = stepwise
         self.authorizer = handler.authorizer.using(stepwise)
         self.deadlines = Deadlines(handler.settings.timeout)
-        self._ready: BoundedCache[bytes, Ready] = BoundedCache(_KEPT_BODIES, _KEPT_BYTES)
+        self._prepared: BoundedCache[bytes, Prepared] = BoundedCache(_KEPT_BODIES, _KEPT_BYTES)
+        self.responses: BoundedCache[Asked, bytes] = BoundedCache(_KEPT_ANSWERS, _ANSWER_BYTES)
+        """The responses to queries with one call upstream: clients poll, and the upstream repeats its answer."""
 
-    def prepare(self, head: RequestHead, body: bytes) -> tuple[Ready, str] | None:
+    def prepare(self, head: RequestHead, body: bytes) -> tuple[Prepared, str] | None:
         """Return what a request asks for, ready to run, and the media type to answer with; None if it is not plain.
 
         Raises UnsupportedMediaType.
@@ -61,8 +77,8 @@ class FastGraphql:
         if media is None:
             return None
         require_json(head.fields)
-        ready = self._ready[body] or self._prepare(body)
-        return None if ready is None else (ready, media)
+        prepared = self._prepared[body] or self._prepare(body)
+        return None if prepared is None else (prepared, media)
 
     def _media(self, fields: RequestFields) -> str | None:
         """Return the media type to answer with; None for the streaming path, which says what is wrong."""
@@ -71,7 +87,7 @@ class FastGraphql:
             media = fields.derived[negotiate] = negotiate(fields.value(b"accept"))
         return media
 
-    def _prepare(self, body: bytes) -> Ready | None:
+    def _prepare(self, body: bytes) -> Prepared | None:
         """Return what a body asks for, ready to run. Clients that poll repeat a body: it is cached."""
         try:
             wanted = read_body(parse_json(body), 1)
@@ -83,10 +99,10 @@ class FastGraphql:
         plan = operation.plan(wanted.operation_name) if operation is not None else None
         if plan is None or not plan.in_turn or not plan.resolvers.isdisjoint(_WAIT_FOR_MORE):
             return None
-        ready = plan.ready(wanted.variables or {})
+        prepared = Prepared(plan.ready(wanted.variables or {}), plan.resolvers <= _DECIDED_FIRST and not plan.serial)
         if len(body) <= _MAX_KEPT and not plan.serial:
-            self._ready.put(body, ready, 4 * len(body))
-        return ready
+            self._prepared.put(body, prepared, 4 * len(body))
+        return prepared
 
     def context(self, exchange: Exchange) -> Context:
         """Return what the resolvers of one request need."""
@@ -102,7 +118,18 @@ class OperationExchange(FastExchange, ResponseReceiver):
     """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
 
     __slots__ = (
-        "_call", "_chunks", "_connection", "_coroutine", "_head", "_media", "_resolving", "_sent_at", "_size", "_task",
+        "_asked",
+        "_call",
+        "_chunks",
+        "_connection",
+        "_coroutine",
+        "_head",
+        "_may_repeat",
+        "_media",
+        "_resolving",
+        "_sent_at",
+        "_size",
+        "_task",
         "route",
     )  # fmt: skip
     route: FastGraphql
@@ -118,10 +145,11 @@ class OperationExchange(FastExchange, ResponseReceiver):
         self._task: asyncio.Task[Answer] | None = None
         self._sent_at = 0.0
         self._head: ResponseHead | None = None
+        self._asked: Asked | None = None
         prepared = self.route.prepare(self, self.request_body) if self.principal is not None else None
         if prepared is None:
             return Handover(self)
-        ready, self._media = prepared
+        (ready, self._may_repeat), self._media = prepared
         self._resolving = self.route.context(self)
         self._coroutine = ready.run(self._resolving)
         self.client.serve(self)
@@ -163,6 +191,8 @@ class OperationExchange(FastExchange, ResponseReceiver):
             return  # stopped, with the answer on its way
         if self._sent_at:
             self.upstream_seconds += time.perf_counter() - self._sent_at
+            if self._repeat(coroutine, answer):
+                return
         try:
             call = coroutine.throw(answer) if isinstance(answer, BaseException) else coroutine.send(answer)
         except StopIteration as done:
@@ -173,6 +203,27 @@ class OperationExchange(FastExchange, ResponseReceiver):
         else:
             self._sent_at = time.perf_counter()
             self._send(call)
+
+    def _repeat(self, coroutine: Coroutine[Call, Any, ExecutionResult], answer: Any) -> bool:
+        """Respond as before, if the upstream has given the same answer to the same query of the same session.
+
+        What the user may ask was decided before the call was sent. The rest depends on the answer alone, if there is no
+        further call: those responses are kept.
+        """
+        first, self._may_repeat = self._may_repeat, False
+        self._asked = None
+        if not first or type(answer) is not tuple or len(answer[1]) > _MAX_ANSWER_KEPT:
+            return False
+        asked = (self.request_body, self.who.key, answer)
+        known = self.route.responses[asked]
+        if known is None:
+            self._asked = asked
+            return False
+        self._coroutine = None
+        coroutine.close()
+        self.route.deadlines.discard(self)
+        self.completion.respond(self, graphql_bytes(known, 200, self._media))
+        return True
 
     def _send(self, call: Call) -> None:
         """Send a call on a kept connection, or have it made in a task."""
@@ -272,6 +323,8 @@ class OperationExchange(FastExchange, ResponseReceiver):
                 self.denied = is_denied(behind)
             status = answer.json_status if self._media == JSON else answer.status
             response = graphql_response(answer.body, status, self._media)
+            if self._asked is not None and not behind:
+                self.route.responses.put(self._asked, response.body, len(response.body) + len(self._asked[2][1]))
         except Exception as error:
             self.completion.fail(self, error)
             return

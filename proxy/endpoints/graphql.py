@@ -224,4 +224,9 @@ _FIELDS: dict[str, Fields] = {
 
 def graphql_response(document: Any, status: int, media: str) -> Response:
     """Return the response with an answer, or with those of a batch."""
-    return Response(status, _FIELDS[media], encode(document))
+    return graphql_bytes(encode(document), status, media)
+
+
+def graphql_bytes(body: bytes, status: int, media: str) -> Response:
+    """Return the response with a body that is encoded already."""
+    return Response(status, _FIELDS[media], body)

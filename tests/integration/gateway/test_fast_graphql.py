@@ -266,3 +266,54 @@ async def test_value_that_json_cannot_express_is_an_error_of_its_field(tmp_path:
         assert answer["data"] == {"executionStatus": {"status": "running", "variables": None}}
         assert [error["path"] for error in answer["errors"]] == [["executionStatus", "variables"]]
         assert answer["errors"][0]["extensions"] == {"code": "UPSTREAM_UNAVAILABLE", "status": 502}
+
+
+STATUS = {"completed": False, "failed": False, "completed_steps": [], "current_step": "one", "variables": {}}
+STATES = "query ($id: String!) { executionStatus(executionId: $id) { currentStep completedSteps } }"
+
+
+async def test_a_repeated_answer_gives_the_same_response_and_another_one_gives_another(tmp_path: Path) -> None:
+    async with warm(tmp_path) as (_, upstream, seen, line, token):
+        answers = [STATUS, STATUS, {**STATUS, "current_step": "two", "completed_steps": ["one"]}, STATUS]
+
+        async def status(request: web.BaseRequest) -> web.StreamResponse:
+            return web.json_response(answers[len(upstream.seen) - 1])
+
+        upstream.answer = status
+        bodies = [json.loads((await line.ask(post(token, STATES)))[2])["data"]["executionStatus"] for _ in answers]
+        assert len(upstream.seen) == len(answers)
+    first, second = {"currentStep": "one", "completedSteps": []}, {"currentStep": "two", "completedSteps": ["one"]}
+    assert bodies == [first, first, second, first]
+    assert seen.fast[-3:] == [True] * 3  # the first one brings the document
+
+
+async def test_a_repeated_answer_is_not_shown_to_whom_the_rules_refuse(tmp_path: Path) -> None:
+    async with warm(tmp_path) as (gateway, upstream, _, line, token):
+
+        async def status(request: web.BaseRequest) -> web.StreamResponse:
+            return web.json_response(STATUS)
+
+        upstream.answer = status
+        for _ in range(2):
+            assert "errors" not in json.loads((await line.ask(post(token, STATES)))[2])
+        other = await gateway.session("nobody@elsewhere.test")
+        asked = len(upstream.seen)
+        _, _, body = await line.ask(post(other, STATES))
+        assert error_of(body)["extensions"]["code"] == "FORBIDDEN"
+        assert len(upstream.seen) == asked
+
+
+async def test_an_error_is_not_repeated(tmp_path: Path) -> None:
+    async with warm(tmp_path) as (_, upstream, _, line, token):
+        answers: list[web.Response] = []
+
+        async def status(request: web.BaseRequest) -> web.StreamResponse:
+            return answers.pop(0)
+
+        upstream.answer = status
+        codes = []
+        for answer in ({"detail": "gone"}, {"detail": "gone"}, STATUS):
+            answers = [web.json_response(answer, status=404 if "detail" in answer else 200)]
+            document = json.loads((await line.ask(post(token, STATES)))[2])
+            codes.append([error["extensions"]["code"] for error in document.get("errors", ())])
+        assert codes == [["NOT_FOUND"], ["NOT_FOUND"], []]

@@ -172,3 +172,18 @@ async def test_what_is_logged_holds_no_token_in_any_carrier(tmp_path: Path, caps
     printed = "".join(capsys.readouterr())
     assert printed.count('"event": "request"') == 4
     assert token not in printed
+
+
+async def test_a_body_that_is_sent_again_is_looked_up_again(gateway: Running) -> None:
+    token = await gateway.session()
+    wanted = {"session_token": token}
+    assert [(await post(gateway, "/api/auth/validate", wanted))[1]["valid"] for _ in range(3)] == [True] * 3
+    body = b'{"session_token": "%s"}' % token.encode()
+    url = f"{gateway.url}/api/auth/validate"
+    for _ in range(2):
+        async with gateway.client.post(url, data=body, headers={"content-type": "application/json"}) as answer:
+            assert (await answer.json())["valid"] is True
+    async with gateway.client.post(url, data=body, headers={"content-type": "text/plain"}) as answer:
+        assert answer.status == 415
+    await post(gateway, "/api/auth/logout", wanted)
+    assert (await post(gateway, "/api/auth/validate", wanted))[1]["valid"] is False
