@@ -149,7 +149,7 @@ def _is_whole(payload: Any) -> bool:
 
 def about_of(content: str) -> About:
     """Return what the content of a playbook says. It is YAML, and may take long."""
-    return _about(_parse(content))
+    return _about(parsed_content(content))
 
 
 def _about(document: dict[str, Any]) -> About:
@@ -181,7 +181,8 @@ def catalog_entry(raw: Any, read: About | None) -> CatalogEntry | None:
     )
 
 
-def _parse(content: str) -> dict[str, Any]:
+def parsed_content(content: str) -> dict[str, Any]:
+    """Return the mapping that the content of a playbook is; empty if it is none, or too large. May take long."""
     try:
         document = yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, RecursionError, ValueError):

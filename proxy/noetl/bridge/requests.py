@@ -1,0 +1,63 @@
+"""What goes upstream instead of a client's body: the members that the Rust server takes in one way only. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from proxy.http.json import write_json
+from proxy.http.json_members import read_object
+from proxy.noetl.bridge.asked import Wanted
+from proxy.noetl.needs import is_id
+
+AGENT = "agent"
+
+
+class ChangedBody(NamedTuple):
+    """A body for the server, and what the client wants besides. `rust_only`: other servers get the client's own."""
+
+    text: str
+    wanted: Wanted = Wanted()
+    rust_only: bool = True
+
+
+class ChangedQuery(NamedTuple):
+    """A query for the server, with its question mark or empty, and what the client wants besides."""
+
+    query: str
+    wanted: Wanted = Wanted()
+
+
+def _edited(text: str, changed: dict[str, str]) -> str:
+    return read_object(text).edited(changed, {}) if changed else text
+
+
+def _written(value: Any) -> str:
+    return write_json(value).decode()
+
+
+def catalog_list(document: Any, text: str) -> ChangedBody:
+    """`POST /catalog/list`: the Rust server has kinds in lower case, compares them exactly, and ignores `path`."""
+    kind, path = document.get("resource_type"), document.get("path")
+    lower = isinstance(kind, str) and kind != kind.lower()
+    changed = {"resource_type": _written(str(kind).lower())} if lower else {}
+    return ChangedBody(_edited(text, changed), Wanted(path=path if isinstance(path, str) else ""))
+
+
+def agents_list(document: Any, text: str) -> ChangedBody:
+    """`POST /catalog/agents/list`: a list of the kind `agent` for the Rust server, which has no such endpoint."""
+    path = document.get("path")
+    wanted = Wanted(path=path if isinstance(path, str) else "")
+    return ChangedBody(_edited(text, {"resource_type": _written(AGENT)}), wanted)
+
+
+def resource(document: Any, text: str) -> ChangedBody:
+    """`POST /catalog/resource`: the Rust server takes `catalog_id` and `version` as texts."""
+    numbers = (name for name in ("catalog_id", "version") if type(document.get(name)) is int)
+    return ChangedBody(_edited(text, {name: f'"{document[name]}"' for name in numbers}))
+
+
+def execute(document: Any, text: str) -> ChangedBody:
+    """`POST /execute`: the Rust server takes `catalog_id` as a number. Its digits never go through a float."""
+    found = document.get("catalog_id")
+    changed = {"catalog_id": str(int(found))} if isinstance(found, str) and is_id(found) else {}
+    return ChangedBody(_edited(text, changed))
