@@ -23,6 +23,7 @@ _MAX_SERIES = 20_000
 LOGINS = ("success", "invalid_token", "throttled", "keys_unavailable", "error")
 SESSION_CHECKS = ("valid", "missing", "invalid", "error")
 DECISIONS = ("allowed", "denied")
+BRIDGED = ("changed", "passed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ async def _register(noetl: CommandLine, server: Server, playbook: Playbook) -> N
 
 
 async def _runs(noetl: CommandLine, server: Server) -> None:
-    """Start runs that complete, fail and are cancelled, and ask for the status of each, and of one that is under way."""
+    """Start runs that complete, fail and are cancelled; ask for the status of each, and of one that is under way."""
     quick = await _start(noetl, QUICK)
     await server.ended(quick)
     await _status(noetl, quick, "completed", completed=True, failed=False)
@@ -145,7 +145,9 @@ async def _status(noetl: CommandLine, execution_id: str, kind: str, *, completed
     word = {(True, True): "FAILED", (True, False): "COMPLETED"}.get((completed, failed), "RUNNING")
     command = ("--gateway", "execute", "status", execution_id)
     await noetl(*command, text=word, shown=f"noetl --gateway execute status ID ({kind})")
-    printed = await noetl(*command, "--json", text=execution_id, shown=f"noetl --gateway execute status ID --json ({kind})")
+    printed = await noetl(
+        *command, "--json", text=execution_id, shown=f"noetl --gateway execute status ID --json ({kind})"
+    )
     start = printed.find("{")
     assert start >= 0, printed
     found, _ = json.JSONDecoder().raw_decode(printed[start:])

@@ -222,7 +222,8 @@ async def behind_gateway(
 ) -> AsyncIterator[tuple[Running, Upstream]]:
     """A gateway before a fresh upstream: `server` and `auth` go into those blocks, `more` are further blocks.
 
-    `bridge: False` for tests about the bytes of the upstream. `UPSTREAM` in `more` is the upstream's url. The rest is as in `gateway_running`.
+    `bridge` is False for tests about the bytes of the upstream. `UPSTREAM` in `more` is the upstream's url. The rest is
+    as in `gateway_running`.
     """
     async with upstream_running() as upstream:
         tenant = TENANT.replace("auth: {", f"auth: {{{auth}, ") if auth else TENANT

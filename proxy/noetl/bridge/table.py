@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from proxy.http.json_members import read_object
 from proxy.noetl.bridge import catalog, details, requests
 from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer
 from proxy.noetl.bridge.cancel import cancel
@@ -25,7 +26,8 @@ _GET, _READ, _POST, _PUT = frozenset({"GET"}), frozenset({"GET", "HEAD"}), froze
 
 
 def _as_it_is(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
-    """Return a response of which only ids and errors are changed, which is not the row's part."""
+    """Return a response of which only ids are changed, which is not the row's part."""
+    read_object(answer.text)
     return answer
 
 
