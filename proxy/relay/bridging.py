@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from proxy.errors import GatewayError
 from proxy.exchange import Exchange
 from proxy.http.body import read_ahead, rejoined
 from proxy.http.response import JSON_FIELDS, Response
@@ -27,7 +28,7 @@ class BridgedRequest:
     `query` is that of the request upstream; `bridging` is None until the body is known.
     """
 
-    __slots__ = ("_bridge", "_exchange", "_route", "bridging", "found", "query")
+    __slots__ = ("_bridge", "_exchange", "_refusal", "_route", "bridging", "found", "query")
 
     def __init__(self, route: RelayedRoute, bridge: Bridge, exchange: Exchange, found: BridgedPath) -> None:
         self._route = route
@@ -36,6 +37,7 @@ class BridgedRequest:
         self.found = found
         self.query = exchange.query
         self.bridging: Bridging | None = None
+        self._refusal: GatewayError | None = None
 
     async def path(self, path: str) -> str:
         """Return the path that goes upstream for the path of the request. Raises GatewayError."""
@@ -52,8 +54,13 @@ class BridgedRequest:
             call = await self._bridge.whole_request(self.found, asked, body, on_behalf)
         finally:
             self._exchange.upstream_seconds += on_behalf.waited
-        self.bridging, self.query = call.bridging, call.query
+        self.bridging, self.query, self._refusal = call.bridging, call.query, call.refusal
         return call.body
+
+    def require_known(self) -> None:
+        """Raise the error of a request that can't be forwarded, which has been authorized as it came."""
+        if self._refusal is not None:
+            raise self._refusal
 
     async def streamed(self, body: Body, length: int | None) -> tuple[Body, int | None]:
         """Return the body that goes upstream instead of one that is not judged, and its length if that is known."""

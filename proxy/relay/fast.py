@@ -71,7 +71,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             call = bridge.request(found, query, body) if bridge.is_settled(found) else None
             if call is None:
                 return Handover(self)
-            self._bridging, query, body = call
+            self._bridging, query, body, _ = call
         if principal is not None:
             if upstream.judged is None:
                 upstream.judged = route.judge(method, upstream.path)

@@ -49,6 +49,8 @@ class RelayHandler:
             await self.websocket.handle(context, path, judged)
             return None
         body, authorized = await authorize(route, context, judged, bridged)
+        if bridged is not None:
+            bridged.require_known()
         if bridged is not None and bridged.found.row.own:
             limit = route.authorizer.max_body(judged, route.spec.max_body_size)
             return own_response(await bridged.own(body or await context.body.read(limit), authorized))

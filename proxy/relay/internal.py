@@ -121,6 +121,8 @@ class InternalRequests:
             judged = route.judge(head.method, path)
             authorized = await route.authorizer.authorize(who, judged, head, data, on_behalf)
         exchange.upstream_seconds += on_behalf.waited
+        if bridged is not None:
+            bridged.require_known()
         if bridged is not None and bridged.found.row.own:
             made = await bridged.own(data, authorized or Authorized(None))
             exchange.status = made.status

@@ -10,13 +10,13 @@ from collections import Counter
 from typing import NamedTuple
 
 from proxy.bounded import BoundedCache
-from proxy.errors import GatewayError
+from proxy.errors import GatewayError, NotFound
 from proxy.http.json import json_text, read_json
 from proxy.noetl.api import MAX_ANSWER, NoetlApi
 from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Wanted
 from proxy.noetl.bridge.own import own_answer
 from proxy.noetl.bridge.payloads import Payloads
-from proxy.noetl.bridge.requests import ChangedBody
+from proxy.noetl.bridge.requests import ChangedBody, Version, started_by_id
 from proxy.noetl.bridge.table import BridgedPath, Row
 from proxy.noetl.bridge.text import with_error_texts, with_text_ids
 from proxy.noetl.dialect import Dialect, dialect_of
@@ -59,11 +59,15 @@ class Bridging(NamedTuple):
 
 
 class BridgedCall(NamedTuple):
-    """What goes upstream for a request: what it asks for, and its query and body."""
+    """What goes upstream for a request: what it asks for, and its query and body.
+
+    `refusal` is the error to respond with once the request, as it came, is authorized; None if it is forwarded.
+    """
 
     bridging: Bridging
     query: str
     body: bytes
+    refusal: GatewayError | None = None
 
 
 class Bridge:
@@ -80,6 +84,7 @@ class Bridge:
         self._payloads = Payloads()
         self._answers: BoundedCache[tuple[Asked, int, bytes], Bridged] = BoundedCache(_KEPT, _KEPT_BYTES)
         self._statuses: BoundedCache[ForUser, tuple[bytes, Bridged]] = BoundedCache(_KEPT, _KEPT_BYTES)
+        self._versions: BoundedCache[Version, str] = BoundedCache(_KEPT)
         self._slow = asyncio.Semaphore(_AT_ONCE)
 
     # The request
@@ -88,15 +93,33 @@ class Bridge:
         """Return what goes upstream for a request; None if that takes a call, or if no server serves it."""
         row, known = found.row, self.api.known
         changed = _changed_body(row, body)
-        by_dialect = row.query is not None or (changed is not None and bool(changed.text) and changed.rust_only)
+        by_dialect = row.query is not None or (changed is not None and changed != ChangedBody("", changed.wanted))
         if row.own or (by_dialect and known.dialect is None and not known.dialect_asked):
             return None
         wanted = changed.wanted if changed is not None else Wanted()
-        if changed is not None and changed.text and (known.dialect is Dialect.RUST or not changed.rust_only):
-            body = changed.text.encode("utf-8", "surrogatepass")
+        if changed is not None and known.dialect is Dialect.RUST:
+            text = self._for_rust(changed, body)
+            if text is None:
+                return None
+            body = text.encode("utf-8", "surrogatepass") if text else body
         if row.query is not None:
             query, wanted = row.query(known.dialect, query)
         return BridgedCall(Bridging(row, Asked(row.name, found.execution_id, wanted, known.dialect)), query, body)
+
+    def _for_rust(self, changed: ChangedBody, body: bytes) -> str | None:
+        """Return the text of a body for the Rust server; empty if it is the client's, None if an id is not known."""
+        if changed.version is None:
+            return changed.text
+        catalog_id = self._versions[changed.version]
+        return None if catalog_id is None else started_by_id(json_text(body), catalog_id)
+
+    async def _find_version(self, wanted: Version, on_behalf: OnBehalf) -> None:
+        """Ask for the catalog id of a version of a playbook, which never changes. Raises GatewayError."""
+        entry = await self.api.entry(wanted._asdict(), on_behalf)
+        if entry is None or entry.catalog_id is None or not entry.catalog_id.isdecimal() or entry.path != wanted.path:
+            raise NotFound("Playbook not found", detail=f"version {wanted.version} of {wanted.path}")
+        self._versions.put(wanted, entry.catalog_id)
+        self.api.known.catalog.put(entry.catalog_id, wanted.path)
 
     def is_settled(self, found: BridgedPath) -> bool:
         """Return whether the path of a request is known to be the same upstream."""
@@ -116,10 +139,17 @@ class Bridge:
             GatewayError: the server can't be asked.
         """
         ready = self.request(found, query, body)
-        if ready is None and not found.row.own:
-            await self.api.dialect(on_behalf)
-            ready = self.request(found, query, body)
-        return ready or BridgedCall(Bridging(found.row, Asked(found.row.name, found.execution_id)), query, body)
+        plain = BridgedCall(Bridging(found.row, Asked(found.row.name, found.execution_id)), query, body)
+        if ready is not None or found.row.own:
+            return ready or plain
+        dialect = await self.api.dialect(on_behalf)
+        changed = _changed_body(found.row, body)
+        if changed is not None and changed.version is not None and dialect is Dialect.RUST:
+            try:
+                await self._find_version(changed.version, on_behalf)
+            except GatewayError as error:
+                return plain._replace(refusal=error)
+        return self.request(found, query, body) or plain
 
     # The response
 

@@ -12,12 +12,19 @@ from proxy.noetl.needs import is_id
 AGENT = "agent"
 
 
+class Version(NamedTuple):
+    """A version of a playbook, in digits, which the Rust server starts by its catalog id only."""
+
+    path: str
+    version: str
+
+
 class ChangedBody(NamedTuple):
-    """A body for the server, and what the client wants besides. `rust_only`: other servers get the client's own."""
+    """A body for the Rust server, what the client wants besides, and the version to start; see `started_by_id`."""
 
     text: str
     wanted: Wanted = Wanted()
-    rust_only: bool = True
+    version: Version | None = None
 
 
 class ChangedQuery(NamedTuple):
@@ -57,7 +64,17 @@ def resource(document: Any, text: str) -> ChangedBody:
 
 
 def execute(document: Any, text: str) -> ChangedBody:
-    """`POST /execute`: the Rust server takes `catalog_id` as a number. Its digits never go through a float."""
-    found = document.get("catalog_id")
+    """`POST /execute`: the Rust server takes `catalog_id` as a number, and ignores `version`.
+
+    The digits of ids never go through a float.
+    """
+    found, path, version = document.get("catalog_id"), document.get("path"), document.get("version")
+    if found is None and isinstance(path, str) and is_id(version):
+        return ChangedBody(text, version=Version(path, str(version)))
     changed = {"catalog_id": str(int(found))} if isinstance(found, str) and is_id(found) else {}
     return ChangedBody(_edited(text, changed))
+
+
+def started_by_id(text: str, catalog_id: str) -> str:
+    """Return the body of a start with the catalog id of its playbook's version instead of the path."""
+    return _edited(text, {"path": "null", "catalog_id": str(int(catalog_id))})

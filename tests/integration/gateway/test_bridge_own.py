@@ -174,3 +174,25 @@ async def test_server_that_does_not_tell_its_dialect_gets_requests_as_they_came(
             await send(gateway, name, headers)
             assert server.seen[-1][2] == REQUESTS[name][2]
         assert [path for _, path, _ in server.seen].count("/api/health") == 1
+
+
+@TRANSPORTS
+async def test_start_of_a_version_is_one_by_its_catalog_id_on_the_rust_server(tmp_path: Path, fast: bool) -> None:
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers, body = await gateway.bearer(), {"path": "open/report", "version": 2, "workload": {"n": 1}}
+        for calls in (2, 1):
+            server.seen.clear()
+            assert (await call(gateway, "POST", "/execute", headers, body))[0] == 200
+            assert len(server.seen) == calls
+            assert server.seen[-1][2] == {**body, "path": None, "catalog_id": int(CATALOG_ID)}
+        assert server.seen[0][:2] == ("POST", "/api/execute")
+
+
+@TRANSPORTS
+async def test_start_of_a_version_that_is_not_there_is_404_for_whom_may_run_it(tmp_path: Path, fast: bool) -> None:
+    async with bridged(tmp_path, "rust", fast=fast, rules=VIEWER) as (gateway, server):
+        server.shape, server.shaped = "404", "resource"
+        body = {"path": "hidden/pay", "version": "7"}
+        for email, status in {"anna@staff.test": 404, "viewer@else.test": 403}.items():
+            assert (await call(gateway, "POST", "/execute", await gateway.bearer(email), body))[0] == status
+        assert all(path != "/api/execute" for _, path, _ in server.seen)
