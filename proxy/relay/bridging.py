@@ -9,7 +9,7 @@ from proxy.exchange import Exchange
 from proxy.http.body import read_ahead, rejoined
 from proxy.http.response import JSON_FIELDS, Response
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.bridge.bridge import MAX_BODY, Bridge, Bridged, Bridging
+from proxy.noetl.bridge.bridge import MAX_BODY, Bridge, Bridged, Bridging, detail_with
 from proxy.noetl.bridge.table import BridgedPath
 from proxy.relay.relayed import RelayedRoute
 from proxy.upstream.client import Body
@@ -81,7 +81,7 @@ class BridgedRequest:
             made = await self._bridge.bridged(self.bridging, head, data, on_behalf)
         finally:
             self._exchange.upstream_seconds += on_behalf.waited
-        self._exchange.detail = made.passed or self._exchange.detail
+        self._exchange.detail = detail_with(self._exchange.detail, made.passed)
         return made
 
     def obstacle(self, head: ResponseHead, size: int) -> str:
@@ -91,7 +91,7 @@ class BridgedRequest:
     def pass_on(self, why: str) -> None:
         """Note that a response is forwarded as it came, and why."""
         assert self.bridging is not None  # noqa: S101 - the request has been sent
-        self._exchange.detail = why
+        self._exchange.detail = detail_with(self._exchange.detail, why)
         self._bridge.pass_on(self.bridging)
 
     async def own(self, body: bytes, authorized: Authorized) -> Bridged:

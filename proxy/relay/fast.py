@@ -19,7 +19,7 @@ from proxy.http.json import require_json
 from proxy.http.response import Framing, framing
 from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.bridge.bridge import Bridged, Bridging
+from proxy.noetl.bridge.bridge import Bridged, Bridging, detail_with
 from proxy.noetl.filtering import MAX_LISTING, filtered, known_part
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
@@ -196,7 +196,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
         arrived = self._body if isinstance(self._body, list) else [self._body]
         why = self.route.bridge.can_bridge(self._head, sum(map(len, arrived)))
         if why:
-            self.detail = why
+            self.detail = detail_with(self.detail, why)
             self.route.bridge.pass_on(self._bridging)
             self._bridging = None
         return not why
@@ -276,7 +276,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             return
 
         def send(made: Bridged) -> None:
-            self.detail = made.passed or self.detail
+            self.detail = detail_with(self.detail, made.passed)
             if made.rows:
                 self.status = made.status
                 self._send_whole(bridged_head(plan, head, made), made.body, with_length=True)

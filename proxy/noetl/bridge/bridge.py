@@ -32,6 +32,7 @@ _IN_THREAD = 64 * 1024
 _AT_ONCE = 2
 _KEPT = 4096
 _KEPT_BYTES = 8 * 1024**2
+_NOT_JSON = "not bridged: not JSON"
 _UNEXPECTED = (ValueError, TypeError, RecursionError)
 
 
@@ -287,12 +288,17 @@ class Bridge:
         return made
 
 
+def detail_with(detail: str, why: str) -> str:
+    """Return the detail for the access log of a response that could not be changed; one that is not JSON is usual."""
+    return why if why and why != _NOT_JSON else detail
+
+
 def _obstacle(head: ResponseHead) -> str:
     """Return why responses with this head can't be changed; empty if they can."""
     fields = {name: value.strip().lower() for name, value in head.headers}
     kind, _, parameters = fields.get(b"content-type", b"").partition(b";")
     if kind.strip() != b"application/json" or b"charset" in parameters.replace(b"charset=utf-8", b""):
-        return "" if head.length == 0 else "not bridged: not JSON"
+        return "" if head.length == 0 else _NOT_JSON
     codings = [value.strip().lower() for name, value in head.headers if name == b"content-encoding"]
     return "not bridged: compressed" if any(coding != b"identity" for coding in codings) else ""
 
