@@ -19,7 +19,8 @@ from proxy.http.json import require_json
 from proxy.http.response import Framing, framing
 from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.bridge.bridge import Bridged, Bridging, detail_with
+from proxy.noetl.bridge.bridge import Bridged, detail_with
+from proxy.noetl.bridge.table import Bridging
 from proxy.noetl.filtering import MAX_LISTING, filtered, known_part
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
@@ -274,26 +275,26 @@ class RelayExchange(FastExchange, ResponseReceiver):
                 part_head(plan, head) if not bridge.can_bridge(head, 0) else planned, b"", with_length=False
             )
             return
-
-        def send(made: Bridged) -> None:
-            self.detail = detail_with(self.detail, made.passed)
-            if made.rows:
-                self.status = made.status
-                self._send_whole(bridged_head(plan, head, made), made.body, with_length=True)
-            else:
-                self._send_whole(planned, made.body, with_length=with_length)
-
         known = bridge.known(bridging, head, body, self.identity())
         if known is not None:
-            send(known)
+            self._send_made(known, planned, head, with_length=with_length)
             return
         on_behalf = self.on_behalf()
 
-        def waited(made: Bridged) -> None:
+        def send(made: Bridged) -> None:
             self.upstream_seconds += on_behalf.waited
-            send(made)
+            self._send_made(made, planned, head, with_length=with_length)
 
-        self._wait(bridge.bridged(bridging, head, body, on_behalf), waited)
+        self._wait(bridge.bridged(bridging, head, body, on_behalf), send)
+
+    def _send_made(self, made: Bridged, planned: PlannedHead, head: ResponseHead, *, with_length: bool) -> None:
+        """Send a response that the bridge has made; with its planned head if it is as it came."""
+        if made.rows:
+            self.status = made.status
+            self._send_whole(bridged_head(self.route.response_plan, head, made), made.body, with_length=True)
+            return
+        self.detail = detail_with(self.detail, made.passed)
+        self._send_whole(planned, made.body, with_length=with_length)
 
     def _wait(self, work: Coroutine[Any, Any, T], send: Callable[[T], None]) -> None:
         """Send what a task returns, or the response to its error."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.contract.playbooks import FAILING, QUICK, SLOW, Playbook
+from tests.contract.playbooks import BROKEN, FAILING, QUICK, SLOW, Playbook
 from tests.contract.programs import FOLDER, find, run
 from tests.contract.report import Cell, Column
 from tests.contract.server import Server
@@ -81,7 +81,7 @@ async def check(server: Server) -> Column:
     """Sign in, use the server and sign out, as the command line's user would. Raises Missing or Failed."""
     program = await asyncio.to_thread(set_up)
     column: Column = {}
-    for playbook in (QUICK, SLOW, FAILING):
+    for playbook in (QUICK, SLOW, FAILING, BROKEN):
         await server.register(playbook)
     async with gateway_before(server) as programs:
         with tempfile.TemporaryDirectory(prefix="noetl-edge-cli-") as home:
@@ -121,8 +121,10 @@ async def _runs(noetl: CommandLine, server: Server) -> None:
     await _status(noetl, quick, "completed", completed=True, failed=False)
     failing = await _start(noetl, FAILING)
     await server.ended(failing)
-    raised = (await server.status(failing)) == "FAILED"
-    await _status(noetl, failing, "failed" if raised else "of a script that raised", completed=True, failed=raised)
+    await _status(noetl, failing, "a script raised", completed=True, failed=await server.status(failing) == "FAILED")
+    broken = await _start(noetl, BROKEN)
+    await server.ended(broken)
+    await _status(noetl, broken, "failed", completed=True, failed=True)
     slow = await _start(noetl, SLOW)
     await _status(noetl, slow, "running", completed=False, failed=False)
     await noetl("--gateway", "cancel", slow, "--json", text=slow, shown="noetl --gateway cancel ID --json")

@@ -17,7 +17,7 @@ from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Wanted
 from proxy.noetl.bridge.own import own_answer
 from proxy.noetl.bridge.payloads import Payloads
 from proxy.noetl.bridge.requests import ChangedBody, Version, started_by_id
-from proxy.noetl.bridge.table import BridgedPath, Row
+from proxy.noetl.bridge.table import BridgedPath, Bridging, Row
 from proxy.noetl.bridge.text import with_error_texts, with_text_ids
 from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import ExecutionState
@@ -50,13 +50,6 @@ class Bridged(NamedTuple):
     body: bytes
     rows: bytes = b""
     passed: str = ""
-
-
-class Bridging(NamedTuple):
-    """A request that is bridged: its row, and what it asks for."""
-
-    row: Row
-    asked: Asked
 
 
 class BridgedCall(NamedTuple):
@@ -93,6 +86,8 @@ class Bridge:
     def request(self, found: BridgedPath, query: str, body: bytes) -> BridgedCall | None:
         """Return what goes upstream for a request; None if that takes a call, or if no server serves it."""
         row, known = found.row, self.api.known
+        if row.body is None and row.query is None and not row.own:
+            return BridgedCall(found.bridging, query, body)
         changed = _changed_body(row, body)
         by_dialect = row.query is not None or (changed is not None and changed != ChangedBody("", changed.wanted))
         if row.own or (by_dialect and known.dialect is None and not known.dialect_asked):
@@ -140,7 +135,7 @@ class Bridge:
             GatewayError: the server can't be asked.
         """
         ready = self.request(found, query, body)
-        plain = BridgedCall(Bridging(found.row, Asked(found.row.name, found.execution_id)), query, body)
+        plain = BridgedCall(found.bridging, query, body)
         if ready is not None or found.row.own:
             return ready or plain
         dialect = await self.api.dialect(on_behalf)
@@ -229,8 +224,7 @@ class Bridge:
         """Return the response to a request that no server serves. Raises GatewayError; see `own_answer`."""
         row = found.row
         status, data = await own_answer(self.api, row.name, found.execution_id, query, body, on_behalf)
-        bridging = Bridging(row, Asked(row.name, found.execution_id))
-        made = await asyncio.to_thread(self._shaped, bridging, status, data, None)
+        made = await asyncio.to_thread(self._shaped, found.bridging, status, data, None)
         names = [row.name, *(name for name in made.rows.decode().split(", ") if name not in ("", row.name))]
         return self._counted(row, made._replace(rows=", ".join(names).encode(), passed=""))
 

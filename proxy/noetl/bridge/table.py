@@ -64,11 +64,19 @@ class Row:
     own: bool = False
 
 
+class Bridging(NamedTuple):
+    """A request that is bridged: its row, and what it asks for."""
+
+    row: Row
+    asked: Asked
+
+
 class BridgedPath(NamedTuple):
-    """A request that is bridged: its row, and the execution that its path names, or an empty text."""
+    """A bridged path: its row, the execution that it names, or an empty text, and what it asks for by itself."""
 
     row: Row
     execution_id: str
+    bridging: Bridging
 
     def path(self, path: str, dialect: Dialect | None) -> str:
         """Return the path that goes upstream for the path of the request."""
@@ -119,5 +127,6 @@ def row_of(method: str, api_path: str) -> BridgedPath | None:
     for regex, row in _BY_PATTERN:
         found = regex.fullmatch(api_path) if method in row.methods else None
         if found is not None:
-            return BridgedPath(row, found[1] if regex.groups else "")
+            execution_id = found[1] if regex.groups else ""
+            return BridgedPath(row, execution_id, Bridging(row, Asked(row.name, execution_id)))
     return None
