@@ -6,6 +6,7 @@ What can't be bridged (not JSON, a coding, over 16 MiB, an unexpected shape) rem
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from typing import NamedTuple
 
@@ -223,7 +224,8 @@ class Bridge:
     async def own(self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf) -> Bridged:
         """Return the response to a request that no server serves. Raises GatewayError; see `own_answer`."""
         row = found.row
-        status, data = await own_answer(self.api, row.name, found.execution_id, query, body, on_behalf)
+        async with self._slow if row.slow else contextlib.nullcontext():
+            status, data = await own_answer(self.api, row.name, found.execution_id, query, body, on_behalf)
         made = await asyncio.to_thread(self._shaped, found.bridging, status, data, None)
         names = [row.name, *(name for name in made.rows.decode().split(", ") if name not in ("", row.name))]
         return self._counted(row, made._replace(rows=", ".join(names).encode(), passed=""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from proxy.errors import BadRequest, NotFound
+from proxy.errors import BadRequest, NotFound, PayloadTooLarge
 from proxy.http.json import parse_json, write_json
 from proxy.noetl.api import Answer, NoetlApi
 from proxy.noetl.bridge.queries import parameters
@@ -17,6 +17,9 @@ from proxy.noetl.bridge.validation import validated
 from proxy.noetl.needs import is_id
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.truth import rerun
+
+MAX_VALIDATED = 1024**2
+"""The largest body of a request to validate a playbook, in bytes."""
 
 
 async def own_answer(
@@ -29,12 +32,14 @@ async def own_answer(
         row: the name of the row.
         execution_id: the execution that the path names.
         query: the query of the request.
-        body: its body; None if it has none.
+        body: its body; empty if it has none.
         on_behalf: the user and the request for which calls are made.
 
     Raises:
         GatewayError: the request is malformed, or a call failed.
     """
+    if row == "validate" and len(body) > MAX_VALIDATED:
+        raise PayloadTooLarge(detail=f"{len(body)} bytes, {MAX_VALIDATED} are validated")
     fields = await asyncio.to_thread(_fields, body)
     if row == "validate":
         return 200, write_json(await asyncio.to_thread(validated, fields.get("content")))

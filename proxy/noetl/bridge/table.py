@@ -104,7 +104,7 @@ ROWS = (
     Row("execute", _POST, "execute", body=requests.execute),
     Row("content", _GET, "catalog/playbook/content", catalog.entry, own=True),
     Row("content", _PUT, "catalog/playbook/content", own=True),
-    Row("validate", _POST, "catalog/playbooks/validate", own=True),
+    Row("validate", _POST, "catalog/playbooks/validate", slow=True, own=True),
 )  # fmt: skip
 """The table. The rows `ids` and `errors` of the documentation apply to the responses of all of these."""
 NAMES = tuple(dict.fromkeys(row.name for row in ROWS))

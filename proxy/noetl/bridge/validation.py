@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
+from proxy.noetl.safe_yaml import YamlProblem, load_yaml
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_MESSAGE = 300
 
 
@@ -20,13 +19,9 @@ def _errors(content: Any) -> list[dict[str, Any]]:
     if not isinstance(content, str):
         return [_error("content is required: the YAML of a playbook")]
     try:
-        document = yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        text = error.problem or error.context or "not YAML"
-        return [_error(text, mark.line + 1, mark.column + 1) if mark is not None else _error(text)]
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        return [_error(str(error) or "not YAML")]
+        document = load_yaml(content)
+    except YamlProblem as problem:
+        return [_error(problem.text, problem.line, problem.column)]
     if not isinstance(document, dict):
         return [_error("a playbook is a mapping")]
     return [_error(text) for text in _missing(document)]
