@@ -32,6 +32,7 @@ from proxy.identity.principal import Principals
 from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
+from proxy.noetl.bridge.bridge import Bridge
 from proxy.observe.audit import STDOUT, Audit, AuditFile, AuditSettings, AuditStream, BackgroundAudit
 from proxy.observe.audit_trail import EVENTS
 from proxy.observe.metrics import Collected
@@ -112,6 +113,7 @@ class Gateway:
         self.apis = {name: self._api(name) for name in noetl_upstreams(config.upstreams)}
         self.api = next(iter(self.apis.values()), None)
         metrics = self.process.measures.metrics
+        self._bridges = {n: Bridge(a, metrics.bridged) for n, a in self.apis.items() if config.upstreams[n].bridge}
         most = config.acl.max_judged_body
         self.authorizer = Authorizer(compiled.access, store, self.api, metrics.decisions, self.tracing, most)
         others = [name for name, api in self.apis.items() if api is not self.api]
@@ -246,6 +248,7 @@ class Gateway:
             answer,
             self.drain,
             block.timeout or upstream.pool.settings.response_timeout,
+            bridge=self._bridges.get(name),
         )
 
     def _locations(self, name: str, own: Mount | None) -> Locations:

@@ -27,7 +27,7 @@ from proxy.config.model import Gateway
 from proxy.config.problems import Path as Key
 from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Text, Texts, spell
 from proxy.errors import known_errors
-from proxy.observe.metrics import DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
+from proxy.observe.metrics import BRIDGED, DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
 from proxy.upstream.receiver import FaultKind
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +47,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "noetl_gateway_login": LOGINS,
     "noetl_gateway_session_check": SESSION_CHECKS,
     "noetl_gateway_authz": DECISIONS,
+    "noetl_gateway_bridge": BRIDGED,
     "noetl_gateway_upstream_faults": tuple(FaultKind),
 }
 _METRICS = """\

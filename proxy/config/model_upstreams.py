@@ -123,6 +123,11 @@ class Upstream(Block):
         None, description="Circuit breaker per url; off if not set."
     )
     tls: UpstreamTls | None = Field(None, description="How to verify the certificate of an https upstream.")
+    bridge: Flag = Field(
+        True,
+        description="Of an upstream of kind `noetl`: NoETL's command line and GUI get what they were written for, "
+        "whichever server is behind; see docs/noetl-servers.md. `false`: everything is forwarded byte for byte.",
+    )
     rewrite_location: Flag = Field(
         True, description="Rewrite redirects to the upstream's own address so that they lead to the gateway."
     )

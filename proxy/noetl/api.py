@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -11,7 +12,7 @@ from proxy.errors import NotFound
 from proxy.http.header_plan import text_lines
 from proxy.http.json import read_json
 from proxy.noetl.answers import checked_id, document_of, error_of, json_body, unexpected
-from proxy.noetl.dialect import dialect_of
+from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import normal_status
 from proxy.noetl.known_facts import KnownFacts
 from proxy.noetl.listings import (
@@ -120,7 +121,9 @@ class NoetlApi:
             return document_of(status, data, missing)
         return await self.in_thread(lambda: document_of(status, data, missing))
 
-    async def execute(self, path: str, workload: Any, kind: str, on_behalf: OnBehalf) -> Start:
+    async def execute(
+        self, path: str, workload: Any, kind: str, on_behalf: OnBehalf, version: Mapping[str, Any] | None = None
+    ) -> Start:
         """Start a playbook.
 
         Args:
@@ -128,11 +131,12 @@ class NoetlApi:
             workload: its variables.
             kind: `playbook` or `agent`.
             on_behalf: the user and the request for which it is started.
+            version: the members of the request that name a version; None for the newest.
 
         Raises:
             NotFound: the playbook does not exist.
         """
-        body: dict[str, Any] = {"path": path, "workload": workload}
+        body: dict[str, Any] = {"path": path, "workload": workload, **(version or {})}
         if kind != "playbook":
             body["resource_kind"] = kind
         response = await self.call("POST", "/api/execute", on_behalf, body, missing="Playbook not found")
@@ -178,6 +182,23 @@ class NoetlApi:
             raise unexpected(f"an execution's {what} is not an object")
         self.known.dialect = dialect_of(response) or self.known.dialect
         return response
+
+    async def dialect(self, on_behalf: OnBehalf) -> Dialect | None:
+        """Return the dialect of the server, which is asked once if no response has told it; None if it is unknown.
+
+        Raises:
+            GatewayError: see `UpstreamClient.request`.
+        """
+        if self.known.dialect is None and not self.known.dialect_asked:
+            await self._shared("dialect", lambda: self.plain.find_dialect(on_behalf))
+        return self.known.dialect
+
+    async def find_dialect(self, on_behalf: OnBehalf) -> None:
+        """Ask the server for its health, which tells the dialect."""
+        _, data = await self.send("GET", "/api/health", on_behalf)
+        self.known.dialect_asked = True
+        with contextlib.suppress(ValueError, RecursionError):
+            self.known.dialect = dialect_of(read_json(data)) or self.known.dialect
 
     def known_path(self, execution_id: str) -> str | None:
         """Return the playbook of an execution, if it is in the cache."""

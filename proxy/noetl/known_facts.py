@@ -28,10 +28,22 @@ class KnownFacts:
     playbooks say. `ended` are the states of executions that have ended. Of running ones, `steps` are the completed
     steps in their order, and `polled` the states with a mark that differs once more has happened; each for one user.
     `calls` are the current calls that several requests may wait for, by what they ask. `dialect` is that of the last
-    answer that tells it. `large` bounds how many lists of the catalog are read at once.
+    answer that tells it; `dialect_asked`: the server was asked for it. `large` bounds how many lists of the catalog are
+    read at once.
     """
 
-    __slots__ = ("calls", "catalog", "contents", "dialect", "ended", "large", "paths", "polled", "steps")
+    __slots__ = (
+        "calls",
+        "catalog",
+        "contents",
+        "dialect",
+        "dialect_asked",
+        "ended",
+        "large",
+        "paths",
+        "polled",
+        "steps",
+    )
 
     def __init__(self) -> None:
         self.paths: BoundedCache[str, str] = BoundedCache(_CACHED)
@@ -42,6 +54,7 @@ class KnownFacts:
         self.steps: BoundedCache[ForUser, tuple[str, ...]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
         self.calls: dict[object, asyncio.Task[Any]] = {}
         self.dialect: Dialect | None = None
+        self.dialect_asked = False
         self.large = asyncio.Semaphore(_AT_ONCE)
 
     def call_ended(self, key: object, done: asyncio.Task[Any]) -> None:

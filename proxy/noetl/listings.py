@@ -8,13 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import yaml
-
 from proxy.http.json_elements import elements
 from proxy.noetl.executions import ENDED, normal_status
+from proxy.noetl.safe_yaml import YamlProblem, load_yaml
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_MAX_VALUES = 200_000
 _WHOLE = frozenset({"apiVersion", "kind", "metadata", "workflow"})
 
 
@@ -149,7 +146,7 @@ def _is_whole(payload: Any) -> bool:
 
 def about_of(content: str) -> About:
     """Return what the content of a playbook says. It is YAML, and may take long."""
-    return _about(_parse(content))
+    return _about(parsed_content(content))
 
 
 def _about(document: dict[str, Any]) -> About:
@@ -181,28 +178,13 @@ def catalog_entry(raw: Any, read: About | None) -> CatalogEntry | None:
     )
 
 
-def _parse(content: str) -> dict[str, Any]:
+def parsed_content(content: str) -> dict[str, Any]:
+    """Return the mapping that the content of a playbook is; empty if it is none, or too large. May take long."""
     try:
-        document = yaml.load(content, Loader=_LOADER)  # noqa: S506 - a safe loader
-    except (yaml.YAMLError, RecursionError, ValueError):
+        document = load_yaml(content)
+    except YamlProblem:
         return {}
-    return document if isinstance(document, dict) and _is_bounded(document) else {}
-
-
-def _is_bounded(document: dict[str, Any]) -> bool:
-    """Return whether a document is small enough to be written, with each alias counted as what it stands for."""
-    waiting: list[Any] = [document]
-    for _ in range(_MAX_VALUES):
-        if not waiting:
-            return True
-        value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-        if len(waiting) > _MAX_VALUES:
-            return False
-    return False
+    return document if isinstance(document, dict) else {}
 
 
 def execution_page(data: bytes) -> list[ExecutionSummary]:

@@ -6,6 +6,7 @@ Route labels are patterns of the configuration, never paths that a client sent, 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +23,7 @@ _MAX_SERIES = 20_000
 LOGINS = ("success", "invalid_token", "throttled", "keys_unavailable", "error")
 SESSION_CHECKS = ("valid", "missing", "invalid", "error")
 DECISIONS = ("allowed", "denied")
+BRIDGED = ("changed", "passed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ FAMILIES: dict[str, Family] = {
     "noetl_gateway_login": Family("counter", "Logins, by outcome.", ("outcome",)),
     "noetl_gateway_session_check": Family("counter", "Session checks, by outcome.", ("outcome",)),
     "noetl_gateway_authz": Family("counter", "Decisions of the access rules, by outcome.", ("outcome",)),
+    "noetl_gateway_bridge": Family(
+        "counter",
+        "Responses on routes of the bridge, by row of its table: changed, or passed because they can't be changed.",
+        ("row", "outcome"),
+    ),
     "noetl_gateway_sessions": Family("gauge", "Sessions in the store, including expired ones that are not purged yet."),
     "noetl_gateway_connections": Family("gauge", "Open client connections."),
     "noetl_gateway_connections_limit": Family("gauge", "Maximum client connections per worker: max_connections."),
@@ -178,6 +185,7 @@ class Metrics:
         self.session_checks = dict.fromkeys(SESSION_CHECKS, 0)
         self.decisions = dict.fromkeys(DECISIONS, 0)
         self.rate_limited: dict[str, int] = {}
+        self.bridged: Counter[tuple[str, str]] = Counter()
         self._kept: Collected = {}
 
     def observe(self, line: AccessLine) -> None:
@@ -224,6 +232,8 @@ class Metrics:
         for family, outcomes in self._outcomes().items():
             for outcome, count in outcomes.items():
                 add(out, family, (outcome,), count)
+        for labels, count in self.bridged.items():
+            add(out, "noetl_gateway_bridge", labels, count)
         return out
 
     def _outcomes(self) -> Mapping[str, Mapping[str, int]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from proxy.errors import BadGateway
 from proxy.exchange import FastExchange, Handover
@@ -17,17 +19,20 @@ from proxy.http.json import require_json
 from proxy.http.response import Framing, framing
 from proxy.noetl.api import MAX_ANSWER
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.filtering import MAX_LISTING, filtered, known_part, request_lines
+from proxy.noetl.bridge.bridge import Bridged, detail_with
+from proxy.noetl.bridge.table import Bridging
+from proxy.noetl.filtering import MAX_LISTING, filtered, known_part
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
 from proxy.relay.event_streams import EventStream, is_event_stream
-from proxy.relay.relayed import RelayedRoute, client_head, cors_lines, part_head
+from proxy.relay.relayed import RelayedRoute, bridged_head, client_head, cors_lines, part_head, whole_lines
 from proxy.upstream.client import error_of
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.receiver import Fault, ResponseReceiver
 from proxy.upstream.response import too_much
 
+T = TypeVar("T")
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 _NO_JUDGEMENT = by_path(Action.VIEW)
 
@@ -39,8 +44,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
     """A relayed request under way on the fast path, and the receiver of its response."""
 
     __slots__ = (
-        "_authorized", "_body", "_connection", "_filtering", "_framing", "_head", "_judged", "_listing", "_sent_at",
-        "_stream", "_written", "route",
+        "_authorized", "_body", "_bridging", "_connection", "_filtering", "_framing", "_head", "_judged", "_listing",
+        "_sent_at", "_stream", "_written", "route",
     )  # fmt: skip
     route: RelayedRoute
     _framing: Framing
@@ -52,14 +57,22 @@ class RelayExchange(FastExchange, ResponseReceiver):
         route: RelayedRoute = self.service.fast_route
         self.route = route
         body, principal, method, fields = self.request_body, self.principal, self.method, self.fields
+        query = self.query
         self._judged, self._authorized = _NO_JUDGEMENT, _ALLOWED
         self._head: ResponseHead | None = None
         self._body: bytes | list[bytes] = b""
         self._written = False
         self._stream: EventStream | None = None
-        self._filtering: asyncio.Task[bytes] | None = None
+        self._filtering: asyncio.Task[Any] | None = None
+        self._bridging: Bridging | None = None
         self._listing: Listing | None = None
         upstream = route.upstream_path(self.known, self.params)
+        if upstream.bridged is not None and route.bridge is not None:
+            found, bridge = upstream.bridged, route.bridge
+            call = bridge.request(found, query, body) if bridge.is_settled(found) else None
+            if call is None:
+                return Handover(self)
+            self._bridging, query, body, _ = call
         if principal is not None:
             if upstream.judged is None:
                 upstream.judged = route.judge(method, upstream.path)
@@ -74,16 +87,15 @@ class RelayExchange(FastExchange, ResponseReceiver):
                 return Handover(self, authorized)
             if judged.listing is not None and not principal.permits.views_all:
                 self._listing = judged.listing
-        lines = fields.forwarded(route.request_plan)
-        if self._listing is not None:
-            lines = request_lines(lines)
+        whole = self._listing is not None or self._bridging is not None
+        lines = whole_lines(fields, route.request_plan) if whole else fields.forwarded(route.request_plan)
         balancer = route.upstream.balancer
-        key = None if balancer.key is None else route.balance_key(upstream.path + self.query, lines, principal)
+        key = None if balancer.key is None else route.balance_key(upstream.path + query, lines, principal)
         connection = balancer.take_idle(method, key, principal.user_id if principal is not None else self.address)
         if connection is None:
             return Handover(self, self._authorized)
         length = b"content-length: %d\r\n" % len(body) if body or method in _WITH_LENGTH else b""
-        start = upstream.start + self.query.encode() if self.query else upstream.start
+        start = upstream.start + query.encode() if query else upstream.start
         request = request_head(
             start, connection.authority, length, lines, self.identity(), self.request_id,
             self._traceparent or self.new_trace(),
@@ -155,6 +167,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
         if self._listing is not None and not self._written and self.status < 300:
             self._hold_list()
             return
+        if self._bridging is not None and not self._written and self._can_bridge():
+            return
         if not self._written:
             self._begin_response()
         self._forward_body()
@@ -174,6 +188,19 @@ class RelayExchange(FastExchange, ResponseReceiver):
         if sum(map(len, arrived)) > MAX_LISTING:
             self._connection.abandon(self)
             self.completion.fail(self, too_much(MAX_LISTING))
+
+    def _can_bridge(self) -> bool:
+        """Return whether to go on to collect a response, which is changed once it is there."""
+        assert self._bridging is not None  # noqa: S101 - asked by the caller
+        assert self._head is not None  # noqa: S101 - a batch follows the head
+        assert self.route.bridge is not None  # noqa: S101 - it has made the bridging
+        arrived = self._body if isinstance(self._body, list) else [self._body]
+        why = self.route.bridge.can_bridge(self._head, sum(map(len, arrived)))
+        if why:
+            self.detail = detail_with(self.detail, why)
+            self.route.bridge.pass_on(self._bridging)
+            self._bridging = None
+        return not why
 
     def _begin_response(self) -> None:
         head = self._head
@@ -235,7 +262,56 @@ class RelayExchange(FastExchange, ResponseReceiver):
             return
         if self._judged.starts and head.status < 300:
             route.note_started(self.who, body, self._authorized)
-        self._send_whole(client_head(route.response_plan, head), body, with_length=head.length is None)
+        self._finish(client_head(route.response_plan, head), head, body, with_length=head.length is None)
+
+    def _finish(self, planned: PlannedHead, head: ResponseHead, body: bytes, *, with_length: bool) -> None:
+        """Send a response that is changed by the bridge first, if a row names the request."""
+        bridging, bridge, plan = self._bridging, self.route.bridge, self.route.response_plan
+        if bridging is None or bridge is None:
+            self._send_whole(planned, body, with_length=with_length)
+            return
+        if self.method == "HEAD":
+            self._send_whole(
+                part_head(plan, head) if not bridge.can_bridge(head, 0) else planned, b"", with_length=False
+            )
+            return
+        known = bridge.known(bridging, head, body, self.identity())
+        if known is not None:
+            self._send_made(known, planned, head, with_length=with_length)
+            return
+        on_behalf = self.on_behalf()
+
+        def send(made: Bridged) -> None:
+            self.upstream_seconds += on_behalf.waited
+            self._send_made(made, planned, head, with_length=with_length)
+
+        self._wait(bridge.bridged(bridging, head, body, on_behalf), send)
+
+    def _send_made(self, made: Bridged, planned: PlannedHead, head: ResponseHead, *, with_length: bool) -> None:
+        """Send a response that the bridge has made; with its planned head if it is as it came."""
+        if made.rows:
+            self.status = made.status
+            self._send_whole(bridged_head(self.route.response_plan, head, made), made.body, with_length=True)
+            return
+        self.detail = detail_with(self.detail, made.passed)
+        self._send_whole(planned, made.body, with_length=with_length)
+
+    def _wait(self, work: Coroutine[Any, Any, T], send: Callable[[T], None]) -> None:
+        """Send what a task returns, or the response to its error."""
+
+        def done(task: asyncio.Task[T]) -> None:
+            self._filtering = None
+            if task.cancelled():
+                return
+            error = task.exception()
+            if isinstance(error, Exception):
+                self.completion.fail(self, error)
+            else:
+                send(task.result())
+
+        task = asyncio.get_running_loop().create_task(work)
+        self._filtering = task
+        task.add_done_callback(done)
 
     def _filter(self, listing: Listing, head: ResponseHead, body: bytes) -> None:
         """Send what the user may view of a list."""
@@ -249,22 +325,10 @@ class RelayExchange(FastExchange, ResponseReceiver):
             self.completion.fail(self, error)
             return
         if known is not None:
-            self._send_whole(planned, known, with_length=True)
+            self._finish(planned, head, known, with_length=True)
             return
-
-        def done(task: asyncio.Task[bytes]) -> None:
-            self._filtering = None
-            if task.cancelled():
-                return
-            error = task.exception()
-            if isinstance(error, Exception):
-                self.completion.fail(self, error)
-            else:
-                self._send_whole(planned, task.result(), with_length=True)
-
         filtering = filtered(self.route.authorizer, self.who, listing, head, body)
-        self._filtering = asyncio.get_running_loop().create_task(filtering)
-        self._filtering.add_done_callback(done)
+        self._wait(filtering, lambda part: self._finish(planned, head, part, with_length=True))
 
     def _send_whole(self, planned: PlannedHead, body: bytes, *, with_length: bool) -> None:
         """Send a whole response, and complete the request. `with_length`: its planned head has no length."""

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from proxy.exchange import Exchange, RequestContext
 from proxy.http.json import require_json
 from proxy.http.response import framing
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.filtering import request_lines
 from proxy.noetl.surface import Judged
 from proxy.noetl.truth import left_as_it_is
+from proxy.relay.bridging import BridgedRequest
 from proxy.relay.event_streams import is_event_stream
-from proxy.relay.relayed import RelayedRoute, client_head
+from proxy.relay.relayed import RelayedRoute, client_head, whole_lines
 from proxy.upstream.client import Body, OutgoingRequest
 from proxy.upstream.response import BodyBroken, UpstreamResponse
 
 
-async def authorize(route: RelayedRoute, context: RequestContext, judged: Judged) -> tuple[bytes | None, Authorized]:
-    """Raise unless the request may go on; return its body, where that had to be read, and what it was judged on."""
+async def authorize(
+    route: RelayedRoute, context: RequestContext, judged: Judged, bridged: BridgedRequest | None = None
+) -> tuple[bytes | None, Authorized]:
+    """Raise unless the request may go on; return its body, where that had to be read, and what it was judged on.
+
+    A request over the bridge is judged on the body that the server gets, which is returned.
+    """
     who, body = context.principal, None
     if judged.must_be_json(has_body=context.body.exists):
         require_json(context.head.fields)
         body = await context.body.read(route.authorizer.max_body(judged, route.spec.max_body_size))
+        if bridged is not None:
+            body = await bridged.changed(body)
     if who is None:
         return body, Authorized(None)
     decided = context.handover.authorized if context.handover is not None else None
@@ -56,18 +64,21 @@ def outgoing(
     length: int | None,
     *,
     handshake: bytes = b"",
-    filters: bool = False,
+    query: str | None = None,
+    whole: bool = False,
 ) -> OutgoingRequest:
     """Return the request to send upstream.
 
-    `handshake` are further fields, of a WebSocket handshake; `filters`: the response is a list that is to be filtered.
+    `handshake` are further fields, of a WebSocket handshake; `query` is that of the request upstream, if it is another
+    one; `whole`: the response is to be filtered or changed.
     """
     head = context.head
-    lines = head.fields.forwarded(route.request_plan)
+    fields, plan = head.fields, route.request_plan
+    lines = whole_lines(fields, plan) if whole else fields.forwarded(plan)
     return OutgoingRequest(
         head.method,
-        path + head.query,
-        (request_lines(lines) if filters else lines) + handshake,
+        path + (head.query if query is None else query),
+        lines + handshake,
         context.identity(),
         context.request_id,
         context.traceparent,
@@ -79,8 +90,10 @@ def outgoing(
     )
 
 
-async def forward(route: RelayedRoute, context: RequestContext, answer: UpstreamResponse) -> None:
-    """Forward a response as it arrives."""
+async def forward(
+    route: RelayedRoute, context: RequestContext, answer: UpstreamResponse, arrived: Sequence[bytes] = ()
+) -> None:
+    """Forward a response as it arrives; `arrived` is the part of its body that has been read before."""
     head, writer = answer.response_head, context.writer
     planned = client_head(route.response_plan, head)
     how = framing(context.head.method, head.status, head.length, http_1_0=writer.http_1_0)
@@ -92,6 +105,8 @@ async def forward(route: RelayedRoute, context: RequestContext, answer: Upstream
         if is_event_stream(head.headers):
             await _forward_events(route, context, answer)
         else:
+            for chunk in arrived:
+                await writer.write(chunk)
             async for chunk in answer.chunks():
                 await writer.write(chunk)
     except BodyBroken as error:

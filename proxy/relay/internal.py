@@ -20,11 +20,13 @@ from proxy.http.target import PathError, normalise_path
 from proxy.identity.principal import Principals
 from proxy.noetl.answers import json_body
 from proxy.noetl.api import MAX_ANSWER
-from proxy.noetl.filtering import MAX_LISTING, filtered, request_lines
+from proxy.noetl.authorize import Authorized
+from proxy.noetl.filtering import MAX_LISTING, filtered
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
+from proxy.relay.bridging import BridgedRequest, bridged_request
 from proxy.relay.forwarding import ended_already
-from proxy.relay.relayed import RelayedRoute
+from proxy.relay.relayed import RelayedRoute, whole_lines
 from proxy.routing import Missing, RouteTable
 from proxy.upstream.client import OutgoingRequest
 
@@ -106,20 +108,31 @@ class InternalRequests:
         exchange.service, exchange.params = found.route, found.params
         who = exchange.principal = await admit_waiting(found.route.guards, head, self._principals)
         path = route.rewrite.apply(head.path, found.params)
+        bridged = bridged_request(route, exchange, path)
+        if bridged is not None:
+            path = await bridged.path(path)
         if len(data) > route.spec.max_body_size:
             raise PayloadTooLarge(detail=f"{len(data)} bytes, {route.spec.max_body_size} allowed")
+        if bridged is not None:
+            data = await bridged.changed(data)
         on_behalf = exchange.on_behalf()
         judged, authorized = _NOT_JUDGED, None
         if who is not None:
             judged = route.judge(head.method, path)
             authorized = await route.authorizer.authorize(who, judged, head, data, on_behalf)
         exchange.upstream_seconds += on_behalf.waited
+        if bridged is not None:
+            bridged.require_known()
+        if bridged is not None and bridged.found.row.own:
+            made = await bridged.own(data, authorized or Authorized(None))
+            exchange.status = made.status
+            return made.status, _document(made.body)
         ended = await ended_already(route, exchange, judged)
         if ended is not None:
             exchange.status = 200
             return 200, ended
         listing = None if who is None or who.permits.views_all else judged.listing
-        answer = await self._answer(exchange, route, path, data, listing)
+        answer = await self._answer(exchange, route, path, data, listing, bridged)
         if who is not None and authorized is not None and judged.starts and exchange.status < 300:
             route.note_started(who, answer, authorized)
         if len(answer) <= _IN_THREAD:
@@ -127,15 +140,22 @@ class InternalRequests:
         return exchange.status, await asyncio.to_thread(_document, answer)
 
     async def _answer(
-        self, exchange: Exchange, route: RelayedRoute, path: str, data: bytes, listing: Listing | None
+        self,
+        exchange: Exchange,
+        route: RelayedRoute,
+        path: str,
+        data: bytes,
+        listing: Listing | None,
+        bridged: BridgedRequest | None,
     ) -> bytes:
         """Send the request upstream, and return the body of the response; of a list, what the user may view."""
         head, who = exchange.head, exchange.principal
-        lines = head.fields.forwarded(route.request_plan)
+        whole = listing is not None or bridged is not None
+        plan = route.request_plan
         wanted = OutgoingRequest(
             head.method,
-            path + head.query,
-            lines if listing is None else request_lines(lines),
+            path + (head.query if bridged is None else bridged.query),
+            whole_lines(head.fields, plan) if whole else head.fields.forwarded(plan),
             exchange.identity(),
             exchange.request_id,
             exchange.traceparent,
@@ -152,6 +172,9 @@ class InternalRequests:
             exchange.upstream_seconds += time.perf_counter() - start
         if listing is not None and exchange.status < 300 and head.method != "HEAD":
             answer = await filtered(route.authorizer, exchange.who, listing, response.response_head, answer)
+        if bridged is not None and head.method != "HEAD":
+            made = await bridged.response(response.response_head, answer)
+            exchange.status, answer = made.status, made.body
         return answer
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.contract.playbooks import QUICK, SLOW, Playbook
+from tests.contract.playbooks import BROKEN, FAILING, QUICK, SLOW, Playbook
 from tests.contract.programs import FOLDER, find, run
 from tests.contract.report import Cell, Column
 from tests.contract.server import Server
@@ -81,7 +81,7 @@ async def check(server: Server) -> Column:
     """Sign in, use the server and sign out, as the command line's user would. Raises Missing or Failed."""
     program = await asyncio.to_thread(set_up)
     column: Column = {}
-    for playbook in (QUICK, SLOW):
+    for playbook in (QUICK, SLOW, FAILING, BROKEN):
         await server.register(playbook)
     async with gateway_before(server) as programs:
         with tempfile.TemporaryDirectory(prefix="noetl-edge-cli-") as home:
@@ -103,14 +103,7 @@ async def _session(noetl: CommandLine, programs: Programs, server: Server) -> No
     )  # fmt: skip
     await noetl("--gateway", "catalog", "list", "Playbook", "--json", text=QUICK.path)
     await _register(noetl, server, QUICK)
-    started = await noetl("--gateway", "run", QUICK.path, "-r", "distributed", "--json", text="execution_id")
-    await _status(noetl, server, _id_in(started), "noetl --gateway execute status ID (ended)")
-    started = await noetl(
-        "--gateway", "run", SLOW.path, "-r", "distributed", "--json",
-        text="execution_id", shown=f"noetl --gateway run {SLOW.path} -r distributed --json",
-    )  # fmt: skip
-    slow = _id_in(started)
-    await noetl("--gateway", "cancel", slow, "--json", text="cancel", shown="noetl --gateway cancel ID --json")
+    await _runs(noetl, server)
     await noetl("--gateway", "run", "system/purge", "-r", "distributed", status=1, text="No access to playbook")
     await noetl("auth", "logout", text="Cleared cached gateway session token")
     await noetl("--gateway", "catalog", "list", "Playbook", status=SESSION_ENDED, text="noetl auth login")
@@ -121,13 +114,48 @@ async def _register(noetl: CommandLine, server: Server, playbook: Playbook) -> N
     await noetl("--gateway", "catalog", "register", "playbook.yaml", text="registered successfully")
 
 
-async def _status(noetl: CommandLine, server: Server, execution_id: str, shown: str) -> None:
-    """Ask for the status of an execution once the server says that it has ended."""
-    await server.ended(execution_id)
-    printed = await noetl("--gateway", "execute", "status", execution_id, "--json", text=execution_id, shown=shown)
+async def _runs(noetl: CommandLine, server: Server) -> None:
+    """Start runs that complete, fail and are cancelled; ask for the status of each, and of one that is under way."""
+    quick = await _start(noetl, QUICK)
+    await server.ended(quick)
+    await _status(noetl, quick, "completed", completed=True, failed=False)
+    failing = await _start(noetl, FAILING)
+    await server.ended(failing)
+    await _status(noetl, failing, "a script raised", completed=True, failed=await server.status(failing) == "FAILED")
+    broken = await _start(noetl, BROKEN)
+    await server.ended(broken)
+    await _status(noetl, broken, "failed", completed=True, failed=True)
+    slow = await _start(noetl, SLOW)
+    await _status(noetl, slow, "running", completed=False, failed=False)
+    await noetl("--gateway", "cancel", slow, "--json", text=slow, shown="noetl --gateway cancel ID --json")
+    await server.ended(slow)
+    await _status(noetl, slow, "cancelled", completed=True, failed=False)
+    await noetl(
+        "--gateway", "cancel", slow, "--json", text="already", shown="noetl --gateway cancel ID --json (cancelled)"
+    )
+
+
+async def _start(noetl: CommandLine, playbook: Playbook) -> str:
+    shown = f"noetl --gateway run {playbook.path} -r distributed --json"
+    return _id_in(
+        await noetl("--gateway", "run", playbook.path, "-r", "distributed", "--json", text="execution_id", shown=shown)
+    )
+
+
+async def _status(noetl: CommandLine, execution_id: str, kind: str, *, completed: bool, failed: bool) -> None:
+    """Ask for the status of an execution, as text and as JSON, and note whether it is the right one."""
+    word = {(True, True): "FAILED", (True, False): "COMPLETED"}.get((completed, failed), "RUNNING")
+    command = ("--gateway", "execute", "status", execution_id)
+    await noetl(*command, text=word, shown=f"noetl --gateway execute status ID ({kind})")
+    printed = await noetl(
+        *command, "--json", text=execution_id, shown=f"noetl --gateway execute status ID --json ({kind})"
+    )
     start = printed.find("{")
     assert start >= 0, printed
-    json.JSONDecoder().raw_decode(printed[start:])
+    found, _ = json.JSONDecoder().raw_decode(printed[start:])
+    seen = {name: found.get(name) for name in ("completed", "failed", "execution_id")}
+    wanted = {"completed": completed, "failed": failed, "execution_id": execution_id}
+    noetl.column[f"completed and failed ({kind})",] = Cell(f"{seen['completed']}, {seen['failed']}", seen == wanted)
 
 
 def _id_in(printed: str) -> str:

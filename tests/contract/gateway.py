@@ -76,8 +76,8 @@ async def _json(response: Any) -> Any:
 
 
 @asynccontextmanager
-async def shipped_gateway(upstream: str, *, fast: bool) -> AsyncIterator[dict[str, Client]]:
-    """Clients of a gateway in front of `upstream`, by role; `fast`: with the fast path."""
+async def shipped_gateway(upstream: str, *, fast: bool, bridge: bool = True) -> AsyncIterator[dict[str, Client]]:
+    """Clients of a gateway in front of `upstream`, by role; `fast`: with the fast path, `bridge`: with the bridge."""
     with tempfile.TemporaryDirectory(prefix="noetl-edge-contract-") as name:
         folder = Path(name)
         environ = {
@@ -88,6 +88,9 @@ async def shipped_gateway(upstream: str, *, fast: bool) -> AsyncIterator[dict[st
             "NOETL_EDGE_AUDIT": str(folder / "audit.log"),
         }
         text = (ROOT / "gateway.yaml").read_text("utf-8")
+        if not bridge:
+            text = text.replace("upstreams:\n  noetl:\n", "upstreams:\n  noetl:\n    bridge: false\n")
+            assert "bridge: false" in text
         async with gateway_running(folder, text, fast=fast, log=KeptLog(), environ=environ) as running:
             tokens = {role: await running.session(f"{name}@example.com") for role, name in USERS.items()}
             yield {role: Client(running, token) for role, token in tokens.items()}

@@ -12,13 +12,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step: it takes `seconds`, and then returns a value or raises ValueError with the text `fails`."""
+    """A step: it takes `seconds`, and then returns a value or raises ValueError with the text `fails`.
+
+    `broken`: its tool can't be run.
+    """
 
     name: str
     returns: Any = None
     following: str = ""
     seconds: float = 0.0
     fails: str = ""
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Playbook:
 
 
 def _python(step: Step) -> dict[str, Any]:
+    if step.broken:
+        return {"kind": "http", "method": "GET", "endpoint": "http://127.0.0.1:1/"}
     lines = ["import time", f"time.sleep({step.seconds})"] if step.seconds else []
     lines += [f"raise ValueError({step.fails!r})"] if step.fails else [f"result = {step.returns!r}"]
     return {"kind": "python", "input": {}, "code": "\n".join(lines) + "\n"}
@@ -59,7 +65,9 @@ def _python(step: Step) -> dict[str, Any]:
 
 def _sandbox(step: Step) -> dict[str, Any]:
     tool: dict[str, Any] = {"kind": "sandbox", "duration": f"{int(step.seconds * 1000)}ms"}
-    if step.fails:
+    if step.broken:
+        tool["fail"] = "nothing listens there"
+    elif step.fails:
         tool["raise"] = step.fails
     elif step.returns:
         tool["set"] = {name: repr(value) if isinstance(value, str) else value for name, value in step.returns.items()}
@@ -96,6 +104,7 @@ LOOP = Playbook(
 )
 ONE = Playbook("contract/one", (Step("start", {"only": 1}),), {"n": 3})
 FAILING = Playbook("contract/failing", (Step("start", {"a": 1}, "last"), Step("last", fails="out of paper")))
+BROKEN = Playbook("contract/broken", (Step("start", {"a": 1}, "last"), Step("last", broken=True)))
 SLOW = Playbook("contract/slow", (Step("start", {"a": 1}, "end", seconds=20), Step("end", {"b": 1})), {"n": 1})
 SLASH = Playbook("/contract/slash", (Step("start", {"a": 1}, "end"), Step("end", {"b": 2})))
 FLOW = Playbook("data_pipeline/flow", (Step("start", {"a": 1}, "end"), Step("end", {"b": 2})), {"n": 1})

@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 
-from tests.contract import cli, surface, truth
+from tests.contract import bridge, cli, surface, truth
 from tests.contract.programs import Failed, Missing
 from tests.contract.report import Column, table, wrong
 from tests.contract.server import connected
 from tests.contract.servers import KINDS, running
 
-PARTS = ("surface", "truth", "cli")
+PARTS = ("surface", "truth", "bridge", "cli")
 Columns = dict[str, Column]
 
 
@@ -31,6 +31,8 @@ async def check(name: str, url: str, tables: dict[str, Columns], options: argpar
         if "truth" in options.parts:
             tables["polled"][name] = await truth.polled(server, options.runs)
             tables["truth"][name] = await truth.compared(server)
+        if "bridge" in options.parts:
+            tables["bridge"][name] = await bridge.check(server)
         if "cli" in options.parts:
             tables["cli"][name] = await cli.check(server)
 
@@ -40,6 +42,7 @@ HEADINGS = {
     "summary": ("surface",),
     "polled": ("tight polling",),
     "truth": ("truth",),
+    "bridge": ("what the GUI sends",),
     "cli": (f"the command line {cli.RELEASE}",),
 }
 
@@ -66,7 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="", help="the address of a NoETL server for tests")
     parser.add_argument("--servers", default=",".join(KINDS), help="which to start, if no url is given")
-    parser.add_argument("--parts", default=",".join(PARTS), help="which of surface, truth and cli")
+    parser.add_argument("--parts", default=",".join(PARTS), help="which of surface, truth, bridge and cli")
     parser.add_argument("--runs", type=int, default=20, help="polled runs of each kind of playbook")
     options = parser.parse_args()
     options.parts = options.parts.split(",")

@@ -58,6 +58,10 @@ class Server:
         found: dict[str, Any] = await self.get(f"/api/executions/{execution_id}?page_size=500")
         return found
 
+    async def status(self, execution_id: str) -> str:
+        """Return the status that the server gives an execution, in capitals."""
+        return str((await self.detail(execution_id))["status"])
+
     async def ended(self, execution_id: str) -> dict[str, Any]:
         """Return the detail of an execution, once its server says that it has ended."""
         deadline = time.monotonic() + END_SECONDS

@@ -85,7 +85,10 @@ async def check(server: Server) -> Surface:
     known = await _prepare(server)
     surface = Surface()
     async with recording(server.url) as recorder:
-        async with shipped_gateway(recorder.url, fast=True) as fast, shipped_gateway(recorder.url, fast=False) as plain:
+        async with (
+            shipped_gateway(recorder.url, fast=True, bridge=False) as fast,
+            shipped_gateway(recorder.url, fast=False, bridge=False) as plain,
+        ):
             before = await server.runs(PURGE.path), await server.versions(PURGE.path)
             for role in ROLES:
                 clients = (fast[role], plain[role])

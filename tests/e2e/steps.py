@@ -288,6 +288,38 @@ def preflight(stage: Stage, origin: str) -> httpx.Response:
     return stage.http.options("/graphql", headers=headers)
 
 
+@step("the bridge cancels an execution that is stopped")
+def _(stage: Stage) -> None:
+    headers, body = stage.bearer(), {"path": TRANSFORM}
+    started = expect(stage.http.post("/noetl/execute", json=body, headers=headers), 200).json()["execution_id"]
+    stopped = expect(stage.http.post(f"/noetl/executions/{started}/stop", json={}, headers=headers), 200).json()
+    assert stopped["cancelled_executions"] == [started], stopped
+    found = expect(stage.http.get(f"/noetl/executions/{started}/status", headers=headers), 200).json()
+    assert (found["status"], found["completed"], found["failed"]) == ("CANCELLED", True, False), found
+
+
+@step("the bridge runs an execution again with its workload")
+def _(stage: Stage) -> None:
+    first = stage.client().execute_playbook(TRANSFORM, {"input_file": "gs://bucket/input.csv", "factor": 3})
+    body = {"workload": {"factor": 4}}
+    target = f"/noetl/executions/{first}/rerun"
+    again = expect(stage.http.post(target, json=body, headers=stage.bearer()), 200).json()["execution_id"]
+    variables = finish(stage, again, "completed").variables
+    assert (variables["input_file"], variables["factor"]) == ("gs://bucket/input.csv", 4), variables
+
+
+@step("the bridge shows the content of a playbook, and validates it")
+def _(stage: Stage) -> None:
+    headers = stage.bearer()
+    target = f"/noetl/catalog/playbook/content?playbook_id={TRANSFORM}"
+    found = expect(stage.http.get(target, headers=headers), 200).json()
+    assert found["payload"]["metadata"]["path"] == TRANSFORM, found
+    validate, headers = "/noetl/catalog/playbooks/validate", stage.bearer(DEVELOPER)
+    for content, valid in ((found["content"], True), ("workflow: [", False)):
+        checked = expect(stage.http.post(validate, json={"content": content}, headers=headers), 200).json()
+        assert checked["valid"] is valid, checked
+
+
 @step("a preflight from an allowed origin passes")
 def _(stage: Stage) -> None:
     answer = preflight(stage, ORIGIN)

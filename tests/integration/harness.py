@@ -218,16 +218,19 @@ async def behind_gateway(
     fast: bool = FAST,
     log: AccessLog | None = None,
     store: SessionStore | None = None,
+    bridge: bool = True,
 ) -> AsyncIterator[tuple[Running, Upstream]]:
     """A gateway before a fresh upstream: `server` and `auth` go into those blocks, `more` are further blocks.
 
-    `UPSTREAM` in `more` is the upstream's url. The rest is as in `gateway_running`.
+    `bridge` is False for tests about the bytes of the upstream. `UPSTREAM` in `more` is the upstream's url. The rest is
+    as in `gateway_running`.
     """
     async with upstream_running() as upstream:
         tenant = TENANT.replace("auth: {", f"auth: {{{auth}, ") if auth else TENANT
         text = f"server: {{{server}}}\n{tenant}{rules}"
         if "upstreams:" not in more:
-            text += f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n"
+            switch = "" if bridge else ", bridge: false"
+            text += f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']{switch}}}}}\n"
         text += more.replace("UPSTREAM", f"http://127.0.0.1:{upstream.port}")
         async with gateway_running(folder, text, fast=fast, log=log, store=store) as gateway:
             yield gateway, upstream

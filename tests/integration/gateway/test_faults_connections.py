@@ -158,7 +158,7 @@ UPGRADED: dict[str, tuple[int, str, str, bytes | None]] = {
 
 def noetl(arrived: Arrived) -> bytes | None:
     """What NoETL answers about an execution."""
-    return b'{"path": "team/flow", "execution_id": "7", "status": "RUNNING"}'
+    return b'{"path": "team/flow", "execution_id": "7", "status": "RUNNING", "workload": {}}'
 
 
 @TRANSPORTS

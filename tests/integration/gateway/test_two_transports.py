@@ -84,7 +84,7 @@ SERVED_FAST = [
     Ask("execute, judged by the playbook", target="/noetl/execute", body='{"path": "team/flow"}'),
     Ask("Execute, spelled otherwise", target="/noetl/Execute/", body='{"path": "team/flow"}'),
     Ask("a resource, judged by the playbook", target="/noetl/catalog/resource", body='{"path": "a"}'),
-    Ask("an execution, judged by its playbook", target="/noetl/executions/100/stop", body="{}"),
+    Ask("an execution, judged by its playbook", target="/noetl/executions/100/finalize", body="{}"),
     Ask("a POST that is not allowed", target="/noetl/things", body="{}", email="eve@other.test"),
 ]  # fmt: skip
 HANDED_OVER = [

@@ -1,0 +1,111 @@
+"""The row `list`: the list of executions with the members and the parameters of both servers. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.http.json_elements import elements
+from proxy.http.json_members import read_object
+from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Page, Wanted
+from proxy.noetl.bridge.queries import parameters, query_of, whole_number
+from proxy.noetl.bridge.requests import ChangedQuery
+from proxy.noetl.bridge.text import json_of
+from proxy.noetl.bridge.times import for_people, seconds_between
+from proxy.noetl.dialect import Dialect, dialect_of
+from proxy.noetl.executions import ENDED, normal_status
+
+_SCANNED = 1000
+"""How many executions of the Rust server are searched for those of one playbook."""
+_SCANNED_OF_PYTHON = 200
+"""The same of the Python server, which sends no more at once."""
+_PAGE_SIZE = 50
+
+
+def executions_query(dialect: Dialect | None, query: str) -> ChangedQuery:
+    """`GET /executions`: return the query that the server understands, and what it does not do."""
+    values = parameters(query)
+    if dialect is Dialect.RUST:
+        return _for_rust(query, values)
+    if dialect is Dialect.PYTHON and not values.keys().isdisjoint(("path", "status", "limit", "offset")):
+        return _for_python(values)
+    return ChangedQuery(query)
+
+
+def _for_rust(query: str, values: dict[str, str]) -> ChangedQuery:
+    """The Rust server has `limit` and `offset`, applies them before `path`, and has `status` in capitals."""
+    sent = {name: value for name, value in values.items() if name not in ("page", "page_size")}
+    if "status" in sent:
+        sent["status"] = sent["status"].upper()
+    page = _page_of(values)
+    if values.get("path") and page != Page():
+        sent |= {"limit": str(_SCANNED), "offset": "0"}
+        return ChangedQuery(query_of(sent), Wanted(path=values["path"], page=page))
+    if "page" in values or "page_size" in values:
+        sent |= {"limit": str(page.size), "offset": str(page.skip)}
+    return ChangedQuery(query_of(sent) if sent != values else query)
+
+
+def _for_python(values: dict[str, str]) -> ChangedQuery:
+    """The Python server has `page` and `page_size` only: the newest executions are searched."""
+    sent = {name: value for name, value in values.items() if name not in ("path", "status", "limit", "offset")}
+    sent |= {"page": "1", "page_size": str(_SCANNED_OF_PYTHON)}
+    wanted = Wanted(path=values.get("path", ""), status=values.get("status", "").lower(), page=_page_of(values))
+    return ChangedQuery(query_of(sent), wanted)
+
+
+def _page_of(values: dict[str, str]) -> Page:
+    """Return the part of a list that a query names, in the parameters of either server."""
+    if "limit" in values or "offset" in values:
+        size = whole_number(values, "limit", -1)
+        return Page(whole_number(values, "offset", 0), None if size < 0 else size)
+    if "page" in values or "page_size" in values:
+        size = max(1, whole_number(values, "page_size", _PAGE_SIZE))
+        return Page((max(1, whole_number(values, "page", 1)) - 1) * size, size)
+    return Page()
+
+
+def executions(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+    """`GET /executions`: the wanted executions, with the members of the Python server."""
+    wanted = asked.wanted
+    found = []
+    total = 0
+    for value, text in elements(answer.text.encode("utf-8", "surrogatepass"), None):
+        if not isinstance(value, dict):
+            raise ValueError("an execution that is not an object")
+        total += 1
+        if _is_wanted(value, wanted):
+            found.append((value, text))
+    if wanted.page is not None:
+        end = None if wanted.page.size is None else wanted.page.skip + wanted.page.size
+        found = found[wanted.page.skip : end]
+    texts = [_with_times(value, text) for value, text in found]
+    if len(texts) == total and all(text is before for text, (_, before) in zip(texts, found, strict=True)):
+        return answer
+    return answer._replace(text=f"[{','.join(texts)}]")
+
+
+def _is_wanted(value: dict[str, Any], wanted: Wanted) -> bool:
+    if wanted.path and value.get("path") != wanted.path:
+        return False
+    return not wanted.status or str(value.get("status")).lower() == wanted.status
+
+
+def _with_times(value: dict[str, Any], text: str) -> str:
+    """Return the text of an execution of the Rust server with times under the names of the Python server."""
+    if "start_time" in value or dialect_of(value) is not Dialect.RUST:
+        return text
+    return read_object(text).edited({}, {name: json_of(found) for name, found in times_of(value).items()})
+
+
+def times_of(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the times of an execution of the Rust server, which names an end also while it runs."""
+    ended = normal_status(value.get("status")) in ENDED
+    start, end = value.get("started_at"), value.get("completed_at") if ended else None
+    seconds = seconds_between(start, end)
+    return {
+        "start_time": start,
+        "end_time": end,
+        "duration_seconds": seconds,
+        "duration_human": for_people(seconds),
+        "progress": 100 if ended else 0,
+    }

@@ -1,0 +1,197 @@
+"""The bridge: what no server serves, `proxyRequest`, and that no row shows what the rules hide."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.bridge_server import CATALOG_ID, DIALECTS, ID, Noetl
+from tests.integration.gateway.test_bridge import REQUESTS, SERVERS, bridged, send
+from tests.integration.harness import TRANSPORTS, Running, behind_gateway
+
+CONTENT = "metadata: {path: open/report}\nworkflow: [{step: load}]\n# a comment: no base64\n"
+MUTATION = (
+    "mutation M($m: String!, $e: String!, $b: JSON)"
+    " { proxyRequest(input: {method: $m, endpoint: $e, body: $b}) { status data } }"
+)
+VIEWER = """
+acl:
+  rules:
+    - {allow: ["*"], emails: [viewer@else.test], playbooks: ["open/**"]}
+    - {allow: ["*"], emails: [anna@staff.test], playbooks: ["**"]}
+    - {allow: [view], emails: [viewer@else.test], paths: ["/noetl/**"]}
+"""
+
+
+async def call(
+    gateway: Running, method: str, path: str, headers: dict[str, str], body: Any = None
+) -> tuple[int, Any, str]:
+    """Send a request; return the status, the JSON and the rows of the response."""
+    data = {} if body is None else {"json": body}
+    async with gateway.client.request(method, f"{gateway.url}/noetl{path}", headers=headers, **data) as answer:
+        return answer.status, json.loads(await answer.read() or b"null"), answer.headers.get("x-noetl-bridge", "")
+
+
+@TRANSPORTS
+@SERVERS
+async def test_rerun_starts_the_same_version_with_the_workload_of_the_first_start(
+    tmp_path: Path, fast: bool, dialect: str
+) -> None:
+    async with bridged(tmp_path, dialect, fast=fast) as (gateway, server):
+        workload = {"title": "Ünï", "rows": 9007199254740993}
+        server.changed["detail"] = {**server.document("detail"), "workload": workload}
+        body = {"workload": {"rows": 2}, "resource_kind": "playbook"}
+        status, found, rows = await call(gateway, "POST", f"/executions/{ID}/rerun", await gateway.bearer(), body)
+        assert (status, found["execution_id"], found["status"], rows) == (200, ID, "started", "rerun")
+        version = {"catalog_id": int(CATALOG_ID)} if dialect == "rust" else {"version": 2}
+        sent = {"path": "open/report", "workload": {"title": "Ünï", "rows": 2}, **version}
+        assert server.seen[-1] == ("POST", "/api/execute", sent)
+
+
+@TRANSPORTS
+@SERVERS
+@pytest.mark.parametrize("named", ["open/report", CATALOG_ID])
+async def test_content_is_that_of_the_catalog(tmp_path: Path, fast: bool, dialect: str, named: str) -> None:
+    async with bridged(tmp_path, dialect, fast=fast) as (gateway, server):
+        target = f"/catalog/playbook/content?playbook_id={named}"
+        status, found, rows = await call(gateway, "GET", target, await gateway.bearer())
+        assert (status, found["path"], rows) == (200, "open/report", "content")
+        assert found["content"] == server.document("resource")["content"]
+        assert found["payload"]["metadata"]["path"] == "open/report"
+
+
+@TRANSPORTS
+@SERVERS
+async def test_saved_content_is_registered(tmp_path: Path, fast: bool, dialect: str) -> None:
+    async with bridged(tmp_path, dialect, fast=fast) as (gateway, server):
+        target = "/catalog/playbook/content?playbook_id=open/report"
+        status, _, rows = await call(gateway, "PUT", target, await gateway.bearer(), {"content": CONTENT})
+        assert (status, rows) == (200, "content")
+        sent = {"content": CONTENT, "resource_type": "Playbook"}
+        assert server.seen[-1] == ("POST", "/api/catalog/register", sent)
+
+
+@TRANSPORTS
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (CONTENT, []),
+        ("a: [1\nb: 2", [(2, 2)]),
+        ("- 1", [(1, 1)]),
+        ("metadata: {name: x}", [(1, 1)]),
+        (None, [(1, 1)]),
+        ("[" * 300_000, [(1, 101)]),
+        ("a: &a [1, 2]\n" + "b: *x", [(2, 4)]),
+    ],
+)
+async def test_content_is_validated_by_the_gateway(
+    tmp_path: Path, fast: bool, content: str | None, wrong: list[tuple[int, int]]
+) -> None:
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers = await gateway.bearer()
+        status, found, rows = await call(gateway, "POST", "/catalog/playbooks/validate", headers, {"content": content})
+        assert (status, rows, found["valid"], server.seen) == (200, "validate", not wrong, [])
+        assert [(error["line"], error["column"]) for error in found["errors"]] == wrong
+
+
+@TRANSPORTS
+@SERVERS
+async def test_proxy_request_has_the_same_json_as_the_relay(tmp_path: Path, fast: bool, dialect: str) -> None:
+    async with bridged(tmp_path, dialect, fast=fast) as (gateway, _):
+        headers = await gateway.bearer()
+        own: list[tuple[str, str, Any]] = [
+            ("GET", "/catalog/playbook/content?playbook_id=open/report", None),
+            ("PUT", "/catalog/playbook/content?playbook_id=open/report", {"content": CONTENT}),
+            ("POST", "/catalog/playbooks/validate", {"content": CONTENT}),
+        ]
+        for method, path, body in [*((m, p, b) for m, p, b, _ in REQUESTS.values()), *own]:
+            status, found, _ = await call(gateway, method, path, headers, body)
+            sent = {"query": MUTATION, "variables": {"m": method, "e": f"/api{path}", "b": body}}
+            async with gateway.client.post(f"{gateway.url}/graphql", json=sent, headers=headers) as answer:
+                proxied = (await answer.json())["data"]["proxyRequest"]
+            assert proxied == {"status": status, "data": found}, path
+
+
+@TRANSPORTS
+@SERVERS
+async def test_no_row_shows_a_user_what_the_rules_hide(tmp_path: Path, fast: bool, dialect: str) -> None:
+    async with bridged(tmp_path, dialect, fast=fast, rules=VIEWER) as (gateway, server):
+        gateway.server.gateway.api.known.paths.clear()  # type: ignore[union-attr]
+        server.changed["detail"] = {**server.document("detail"), "path": "hidden/pay"}
+        server.changed["resource"] = {**server.document("resource"), "path": "hidden/pay"}
+        anna, viewer = await gateway.bearer(), await gateway.bearer("viewer@else.test")
+        hidden: list[tuple[str, str, Any]] = [
+            ("POST", f"/executions/{ID}/rerun", {}),
+            ("GET", f"/catalog/playbook/content?playbook_id={CATALOG_ID}", None),
+            ("GET", "/catalog/playbook/content?playbook_id=hidden/pay", None),
+            ("PUT", "/catalog/playbook/content?playbook_id=hidden/pay", {"content": CONTENT}),
+            ("POST", "/catalog/resource", {"catalog_id": int(CATALOG_ID)}),
+            ("POST", "/catalog/resource", {"path": "hidden/pay", "version": 1}),
+            ("POST", "/execute", {"catalog_id": CATALOG_ID}),
+            *((m, p, b) for m, p, b, _ in REQUESTS.values() if ID in p),
+        ]
+        for headers in (anna, viewer):  # what anna was shown is in caches
+            for method, path, body in hidden:
+                status, found, _ = await call(gateway, method, path, headers, body)
+                assert (status == 403) is (headers is viewer), path
+                assert headers is anna or "hidden" not in json.dumps(found), path
+            for name in ("list", "catalog", "agents"):
+                status, _, data = await send(gateway, name, headers)
+                assert (status, b"hidden" in data) == (200, headers is anna), name
+            _, _, data = await send(gateway, "list", headers, "?path=hidden/pay&limit=5")
+            assert (data.strip() == b"[]") is (headers is viewer)
+
+
+@TRANSPORTS
+async def test_response_over_the_limit_is_forwarded_as_it_came(
+    tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.noetl.bridge.bridge.MAX_ANSWER", 50_000)
+    for shape in ("large", "chunked"):
+        async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+            server.shape, server.shaped = shape, "resource"
+            entry = server.document("resource")
+            server.changed["resource"] = {**entry, "layout": "y" * 2_000_000}
+            status, fields, data = await send(gateway, "resource", await gateway.bearer())
+            assert (status, data) == (200, server.sent)
+            assert "x-noetl-bridge" not in fields
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_server_that_does_not_tell_its_dialect_gets_requests_as_they_came(
+    tmp_path: Path, fast: bool, dialect: str
+) -> None:
+    server = Noetl(dialect, changed={"health": {"hello": "world"}})
+    async with behind_gateway(tmp_path, fast=fast) as (gateway, upstream):
+        upstream.answer = server.answer
+        headers = await gateway.bearer()
+        for name in ("catalog", "resource", "agents"):
+            await send(gateway, name, headers)
+            assert server.seen[-1][2] == REQUESTS[name][2]
+        assert [path for _, path, _ in server.seen].count("/api/health") == 1
+
+
+@TRANSPORTS
+async def test_start_of_a_version_is_one_by_its_catalog_id_on_the_rust_server(tmp_path: Path, fast: bool) -> None:
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers, body = await gateway.bearer(), {"path": "open/report", "version": 2, "workload": {"n": 1}}
+        for calls in (2, 1):
+            server.seen.clear()
+            assert (await call(gateway, "POST", "/execute", headers, body))[0] == 200
+            assert len(server.seen) == calls
+            assert server.seen[-1][2] == {**body, "path": None, "catalog_id": int(CATALOG_ID)}
+        assert server.seen[0][:2] == ("POST", "/api/execute")
+
+
+@TRANSPORTS
+async def test_start_of_a_version_that_is_not_there_is_404_for_whom_may_run_it(tmp_path: Path, fast: bool) -> None:
+    async with bridged(tmp_path, "rust", fast=fast, rules=VIEWER) as (gateway, server):
+        server.shape, server.shaped = "404", "resource"
+        body = {"path": "hidden/pay", "version": "7"}
+        for email, status in {"anna@staff.test": 404, "viewer@else.test": 403}.items():
+            assert (await call(gateway, "POST", "/execute", await gateway.bearer(email), body))[0] == status
+        assert all(path != "/api/execute" for _, path, _ in server.seen)
