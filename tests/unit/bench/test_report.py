@@ -101,4 +101,5 @@ def test_gateway_runs_with_the_shipped_rules_and_metrics() -> None:
         shipped = yaml.safe_load(file)
     assert document.pop("metrics") == {"enabled": True}
     assert document["server"].pop("workers") == 2
+    assert document["upstreams"]["noetl"].pop("bridge") is False
     assert document == shipped
