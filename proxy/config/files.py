@@ -10,7 +10,8 @@ def matching_files(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """Return the files below a folder that match any pattern, each file once, in order of pattern and name.
 
     A file that several names lead to counts once, under the first one. Names that begin with `..` are left out:
-    a ConfigMap of Kubernetes is a folder of links into such folders, which hold the same files.
+    a ConfigMap of Kubernetes is a folder of links into such folders, which hold the same files. A pattern that is not a
+    relative glob matches nothing, which `load` reports with its place.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns:

@@ -50,7 +50,7 @@ def _everyone_trusted(compiled: Compiled) -> Iterator[Problem]:
 
 
 def _sign_in(compiled: Compiled) -> Iterator[Problem]:
-    """Yield a warning for what clients are told to sign in with, if their tokens would be refused."""
+    """Yield a warning for sign-in settings that give clients tokens which the gateway would reject."""
     auth = compiled.loaded.gateway.auth
     application = auth.application
     only = auth.tenants[0].domain if len(auth.tenants) == 1 else None

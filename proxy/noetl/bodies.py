@@ -138,7 +138,7 @@ def _named_below(fields: dict[str, Any]) -> list[Need]:
 def register(document: Any) -> Needs:
     """`POST /catalog/register`, `PUT /catalog/playbook/content`: whatever the content may be registered under.
 
-    An MCP server names playbooks that run for its users: whoever registers it must be allowed to run them.
+    An MCP server names playbooks that run for its users: the user who registers it must be allowed to run them.
     """
     fields = _object(document)
     names, runs = registered(fields.get("content"))

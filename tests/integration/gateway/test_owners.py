@@ -46,7 +46,7 @@ STARTS: list[tuple[str, Any, Any, list[str]]] = [
         {"ai_execution_id": "1", "execution_id": "2"},
         ["1"],
     ),
-    # what an MCP server runs is chosen by whoever has registered it
+    # what an MCP server runs is chosen by the user who has registered it
     ("/mcp/team/flow/lifecycle/deploy", {}, {"execution_id": "1", "status": "started", "agent_path": "system/x"}, []),
 ]
 
