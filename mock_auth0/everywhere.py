@@ -50,7 +50,7 @@ async def log_out(tenant: Tenant, request: web.BaseRequest) -> web.Response:
     if html:
         return logout_results_page(user.email, ended, [(one.client_id, one.uri, one.status) for one in results])
     answers = [{"client_id": one.client_id, "uri": one.uri, "status": one.status} for one in results]
-    return json_response({"email": user.email, "ended": ended, "told": answers})
+    return json_response({"email": user.email, "ended": ended, "notified": answers})
 
 
 async def _notify(tenant: Tenant, user: User) -> list[LogoutResult]:

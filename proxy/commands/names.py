@@ -25,12 +25,12 @@ def unresolved_names(compiled: Compiled) -> tuple[Problem, ...]:
 
 
 def unresolved(names: Iterable[str]) -> dict[str, str]:
-    """Return the names that do not resolve, with the reason; all are asked at once, for two seconds at most."""
+    """Return the names that do not resolve, with the reason; all are looked up at once, for two seconds at most."""
     executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="resolve")
-    asked = {executor.submit(_failure, name): name for name in dict.fromkeys(names)}
-    done, _ = wait(asked, timeout=_SECONDS)
+    lookups = {executor.submit(_failure, name): name for name in dict.fromkeys(names)}
+    done, _ = wait(lookups, timeout=_SECONDS)
     executor.shutdown(wait=False, cancel_futures=True)
-    return {asked[future]: future.result() for future in done if future.result()}
+    return {lookups[future]: future.result() for future in done if future.result()}
 
 
 def _text(name: str, why: str) -> str:

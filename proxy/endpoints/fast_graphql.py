@@ -43,13 +43,13 @@ _MAX_KEPT = 4096
 _KEPT_ANSWERS = 4096
 _ANSWER_BYTES = 16 * 1024**2
 _MAX_ANSWER_KEPT = 16 * 1024
-Asked = tuple[bytes, bytes, Answer]
+ResponseKey = tuple[bytes, bytes, Answer]
 """The body of a request, the key of its session, and the one answer of the upstream to it."""
 Call = UpstreamCall | OtherCall[Any]
 
 
 class Prepared(NamedTuple):
-    """An operation that is ready to run; `may_repeat`: what the user may ask is decided before the first call."""
+    """An operation that is ready to run; `may_repeat`: access is decided before the first call."""
 
     ready: Ready
     may_repeat: bool
@@ -65,11 +65,11 @@ class FastGraphql:
         self.authorizer = handler.authorizer.using(stepwise)
         self.deadlines = Deadlines(handler.settings.timeout)
         self._prepared: BoundedCache[bytes, Prepared] = BoundedCache(_KEPT_BODIES, _KEPT_BYTES)
-        self.responses: BoundedCache[Asked, bytes] = BoundedCache(_KEPT_ANSWERS, _ANSWER_BYTES)
+        self.responses: BoundedCache[ResponseKey, bytes] = BoundedCache(_KEPT_ANSWERS, _ANSWER_BYTES)
         """The responses to queries with one call upstream: clients poll, and the upstream repeats its answer."""
 
     def prepare(self, head: RequestHead, body: bytes) -> tuple[Prepared, str] | None:
-        """Return what a request asks for, ready to run, and the media type to answer with; None if it is not plain.
+        """Return the operation of a request, ready to run, and the media type to answer with; None if it is not plain.
 
         Raises UnsupportedMediaType.
         """
@@ -88,7 +88,7 @@ class FastGraphql:
         return media
 
     def _prepare(self, body: bytes) -> Prepared | None:
-        """Return what a body asks for, ready to run. Clients that poll repeat a body: it is cached."""
+        """Return the operation of a body, ready to run. Clients that poll repeat a body: it is cached."""
         try:
             wanted = read_body(parse_json(body), 1)
         except BadRequest:
@@ -118,7 +118,6 @@ class OperationExchange(FastExchange, ResponseReceiver):
     """An operation under way on the fast path: drives its plan, and receives each response that the plan waits for."""
 
     __slots__ = (
-        "_asked",
         "_call",
         "_chunks",
         "_connection",
@@ -127,6 +126,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         "_may_repeat",
         "_media",
         "_resolving",
+        "_response_key",
         "_sent_at",
         "_size",
         "_task",
@@ -145,7 +145,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         self._task: asyncio.Task[Answer] | None = None
         self._sent_at = 0.0
         self._head: ResponseHead | None = None
-        self._asked: Asked | None = None
+        self._response_key: ResponseKey | None = None
         prepared = self.route.prepare(self, self.request_body) if self.principal is not None else None
         if prepared is None:
             return Handover(self)
@@ -207,17 +207,17 @@ class OperationExchange(FastExchange, ResponseReceiver):
     def _repeat(self, coroutine: Coroutine[Call, Any, ExecutionResult], answer: Any) -> bool:
         """Respond as before, if the upstream has given the same answer to the same query of the same session.
 
-        What the user may ask was decided before the call was sent. The rest depends on the answer alone, if there is no
+        Access was decided before the call was sent. The rest depends on the answer alone, if there is no
         further call: those responses are kept.
         """
         first, self._may_repeat = self._may_repeat, False
-        self._asked = None
+        self._response_key = None
         if not first or type(answer) is not tuple or len(answer[1]) > _MAX_ANSWER_KEPT:
             return False
-        asked = (self.request_body, self.who.key, answer)
-        known = self.route.responses[asked]
+        key = (self.request_body, self.who.key, answer)
+        known = self.route.responses[key]
         if known is None:
-            self._asked = asked
+            self._response_key = key
             return False
         self._coroutine = None
         coroutine.close()
@@ -236,7 +236,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         key = balancer.key(wanted.target, wanted.lines, wanted.session) if balancer.key is not None else None
         connection = balancer.take_idle(wanted.method, key, wanted.user)
         if connection is None:
-            self._ask(None)
+            self._send_in_task(None)
             return
         self._connection = connection
         self._head = None
@@ -247,7 +247,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         request = wanted.head(connection.authority) + body
         connection.begin(self, request, head_only=wanted.method == "HEAD", deadline=deadline)
 
-    def _ask(self, retry: RetryState | None) -> None:
+    def _send_in_task(self, retry: RetryState | None) -> None:
         call = self._call
         sending = self.route.api.exchange(call.wanted, call.on_behalf, retry)
         self._task = asyncio.get_running_loop().create_task(sending)
@@ -279,7 +279,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         again = state.again_after_status(status, connection.observer)
         if again:
             connection.abandon(self)
-            self._ask(state)
+            self._send_in_task(state)
         return again
 
     def on_body(self, data: bytes) -> None:
@@ -308,7 +308,7 @@ class OperationExchange(FastExchange, ResponseReceiver):
         state = client.retry_state(self._call.wanted.method, whole=True)
         endpoint = self._connection.observer if self._connection is not None else None
         if state.again_after_fault(fault.kind, endpoint):
-            self._ask(state)
+            self._send_in_task(state)
         else:
             self._resume(error_of(fault, client, client.pool.settings.response_timeout))
 
@@ -323,8 +323,10 @@ class OperationExchange(FastExchange, ResponseReceiver):
                 self.denied = is_denied(behind)
             status = answer.json_status if self._media == JSON else answer.status
             response = graphql_response(answer.body, status, self._media)
-            if self._asked is not None and not behind:
-                self.route.responses.put(self._asked, response.body, len(response.body) + len(self._asked[2][1]))
+            if self._response_key is not None and not behind:
+                self.route.responses.put(
+                    self._response_key, response.body, len(response.body) + len(self._response_key[2][1])
+                )
         except Exception as error:
             self.completion.fail(self, error)
             return

@@ -184,19 +184,19 @@ class NoetlApi:
         return response
 
     async def dialect(self, on_behalf: OnBehalf) -> Dialect | None:
-        """Return the dialect of the server, which is asked once if no response has told it; None if it is unknown.
+        """Return the dialect of the server; None if it is unknown. One request is sent if no response has shown it.
 
         Raises:
             GatewayError: see `UpstreamClient.request`.
         """
-        if self.known.dialect is None and not self.known.dialect_asked:
+        if self.known.dialect is None and not self.known.dialect_requested:
             await self._shared("dialect", lambda: self.plain.find_dialect(on_behalf))
         return self.known.dialect
 
     async def find_dialect(self, on_behalf: OnBehalf) -> None:
-        """Ask the server for its health, which tells the dialect."""
+        """Request the health of the server, which shows the dialect."""
         _, data = await self.send("GET", "/api/health", on_behalf)
-        self.known.dialect_asked = True
+        self.known.dialect_requested = True
         with contextlib.suppress(ValueError, RecursionError):
             self.known.dialect = dialect_of(read_json(data)) or self.known.dialect
 

@@ -27,9 +27,9 @@ class KnownFacts:
     `paths` are the playbooks of executions, `catalog` the paths of catalog ids, and `contents` what contents of
     playbooks say. `ended` are the states of executions that have ended. Of running ones, `steps` are the completed
     steps in their order, and `polled` the states with a mark that differs once more has happened; each for one user.
-    `calls` are the current calls that several requests may wait for, by what they ask. `dialect` is that of the last
-    answer that tells it; `dialect_asked`: the server was asked for it. `large` bounds how many lists of the catalog are
-    read at once.
+    `calls` are the current calls that several requests may wait for, by their subject. `dialect` is that of the last
+    response that shows it; `dialect_requested`: a request was sent to find it. `large` bounds how many lists of the
+    catalog are read at once.
     """
 
     __slots__ = (
@@ -37,7 +37,7 @@ class KnownFacts:
         "catalog",
         "contents",
         "dialect",
-        "dialect_asked",
+        "dialect_requested",
         "ended",
         "large",
         "paths",
@@ -54,7 +54,7 @@ class KnownFacts:
         self.steps: BoundedCache[ForUser, tuple[str, ...]] = BoundedCache(_EXECUTIONS, _MAX_BYTES)
         self.calls: dict[object, asyncio.Task[Any]] = {}
         self.dialect: Dialect | None = None
-        self.dialect_asked = False
+        self.dialect_requested = False
         self.large = asyncio.Semaphore(_AT_ONCE)
 
     def call_ended(self, key: object, done: asyncio.Task[Any]) -> None:

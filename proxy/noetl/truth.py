@@ -1,6 +1,6 @@
 """Questions to a NoETL server until the truth about an execution is known: see `executions.py` for what that is.
 
-A poll of a running execution is one request in the common case. The end of an execution is asked for once, and cached.
+A poll of a running execution is one request in the common case. The end of an execution is requested once, and cached.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ async def state_with(api: NoetlApi, execution_id: str, status: Json, on_behalf: 
 
 
 def state_at_hand(api: NoetlApi, execution_id: str, status: Json, identity: bytes) -> ExecutionState | None:
-    """Return the state of an execution whose status is there; None if the server must be asked for more.
+    """Return the state of an execution whose status is there; None if a further request is needed.
 
     `identity` is that of the user to whom the server has answered.
     """

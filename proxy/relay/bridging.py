@@ -49,9 +49,9 @@ class BridgedRequest:
 
     async def changed(self, body: bytes) -> bytes:
         """Return the body that goes upstream instead of a body. Raises GatewayError."""
-        on_behalf, asked = self._exchange.on_behalf(), self._exchange.query
+        on_behalf, query = self._exchange.on_behalf(), self._exchange.query
         try:
-            call = await self._bridge.whole_request(self.found, asked, body, on_behalf)
+            call = await self._bridge.whole_request(self.found, query, body, on_behalf)
         finally:
             self._exchange.upstream_seconds += on_behalf.waited
         self.bridging, self.query, self._refusal = call.bridging, call.query, call.refusal

@@ -191,7 +191,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
 
     def _can_bridge(self) -> bool:
         """Return whether to go on to collect a response, which is changed once it is there."""
-        assert self._bridging is not None  # noqa: S101 - asked by the caller
+        assert self._bridging is not None  # noqa: S101 - checked by the caller
         assert self._head is not None  # noqa: S101 - a batch follows the head
         assert self.route.bridge is not None  # noqa: S101 - it has made the bridging
         arrived = self._body if isinstance(self._body, list) else [self._body]

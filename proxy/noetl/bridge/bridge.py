@@ -14,7 +14,7 @@ from proxy.bounded import BoundedCache
 from proxy.errors import GatewayError, NotFound
 from proxy.http.json import json_text, read_json
 from proxy.noetl.api import MAX_ANSWER, NoetlApi
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Wanted
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Wanted
 from proxy.noetl.bridge.own import own_answer
 from proxy.noetl.bridge.payloads import Payloads
 from proxy.noetl.bridge.requests import ChangedBody, Version, started_by_id
@@ -77,7 +77,7 @@ class Bridge:
         self.api = api
         self._counts = counts
         self._payloads = Payloads()
-        self._answers: BoundedCache[tuple[Asked, int, bytes], Bridged] = BoundedCache(_KEPT, _KEPT_BYTES)
+        self._answers: BoundedCache[tuple[ClientRequest, int, bytes], Bridged] = BoundedCache(_KEPT, _KEPT_BYTES)
         self._statuses: BoundedCache[ForUser, tuple[bytes, Bridged]] = BoundedCache(_KEPT, _KEPT_BYTES)
         self._versions: BoundedCache[Version, str] = BoundedCache(_KEPT)
         self._slow = asyncio.Semaphore(_AT_ONCE)
@@ -91,7 +91,7 @@ class Bridge:
             return BridgedCall(found.bridging, query, body)
         changed = _changed_body(row, body)
         by_dialect = row.query is not None or (changed is not None and changed != ChangedBody("", changed.wanted))
-        if row.own or (by_dialect and known.dialect is None and not known.dialect_asked):
+        if row.own or (by_dialect and known.dialect is None and not known.dialect_requested):
             return None
         wanted = changed.wanted if changed is not None else Wanted()
         if changed is not None and known.dialect is Dialect.RUST:
@@ -101,7 +101,9 @@ class Bridge:
             body = text.encode("utf-8", "surrogatepass") if text else body
         if row.query is not None:
             query, wanted = row.query(known.dialect, query)
-        return BridgedCall(Bridging(row, Asked(row.name, found.execution_id, wanted, known.dialect)), query, body)
+        return BridgedCall(
+            Bridging(row, ClientRequest(row.name, found.execution_id, wanted, known.dialect)), query, body
+        )
 
     def _for_rust(self, changed: ChangedBody, body: bytes) -> str | None:
         """Return the text of a body for the Rust server; empty if it is the client's, None if an id is not known."""
@@ -121,7 +123,7 @@ class Bridge:
     def is_settled(self, found: BridgedPath) -> bool:
         """Return whether the path of a request is known to be the same upstream."""
         known = self.api.known
-        is_python = known.dialect is Dialect.PYTHON or (known.dialect is None and known.dialect_asked)
+        is_python = known.dialect is Dialect.PYTHON or (known.dialect is None and known.dialect_requested)
         return is_python or not found.row.sent_to_rust
 
     async def path(self, found: BridgedPath, path: str, on_behalf: OnBehalf) -> str:
@@ -133,7 +135,7 @@ class Bridge:
         """Return what goes upstream for a request; ask for the dialect if that matters.
 
         Raises:
-            GatewayError: the server can't be asked.
+            GatewayError: the server can't be reached.
         """
         ready = self.request(found, query, body)
         plain = BridgedCall(found.bridging, query, body)
@@ -172,18 +174,18 @@ class Bridge:
             data: its body, or the part of a list that the user may view.
             identity: the lines of the identity headers of the request.
         """
-        (row, asked), status = bridging, head.status
+        (row, request), status = bridging, head.status
         why = self.can_bridge(head, len(data))
         if why or not data:
             return self._counted(row, Bridged(status, data, passed=why))
         if len(data) > _IN_THREAD:
             return None
         if row.with_state and status == 200:
-            before = self._statuses[asked.execution_id, identity]
+            before = self._statuses[request.execution_id, identity]
             if before is not None and before[0] == data:
                 return self._counted(row, before[1])
             return self._known_status(bridging, data, identity)
-        found = self._answers[asked, status, data]
+        found = self._answers[request, status, data]
         if found is None:
             if row.slow and status < 300:
                 return None
@@ -195,7 +197,7 @@ class Bridge:
         if document is None:
             return self._counted(bridging.row, Bridged(200, data, passed="not bridged: unexpected"))
         self.api.known.dialect = dialect_of(document) or self.api.known.dialect
-        state = state_at_hand(self.api, bridging.asked.execution_id, document, identity)
+        state = state_at_hand(self.api, bridging.request.execution_id, document, identity)
         if state is None:
             return None
         return self._counted(bridging.row, self._made_status(bridging, data, identity, state))
@@ -203,7 +205,7 @@ class Bridge:
     def _made_status(self, bridging: Bridging, data: bytes, identity: bytes, state: ExecutionState) -> Bridged:
         made = self._shaped(bridging, 200, data, state)
         if not made.passed:
-            key = (bridging.asked.execution_id, identity)
+            key = (bridging.request.execution_id, identity)
             self._statuses.put(key, (data, made), len(data) + len(made.body))
         return made
 
@@ -235,7 +237,7 @@ class Bridge:
         if document is None:
             return Bridged(200, data, passed="not bridged: unexpected")
         try:
-            state = await state_with(self.api, bridging.asked.execution_id, document, on_behalf)
+            state = await state_with(self.api, bridging.request.execution_id, document, on_behalf)
         except GatewayError as error:
             return Bridged(200, data, passed=f"not bridged: {error.detail or error.text}")
         if len(data) <= _IN_THREAD:
@@ -250,15 +252,15 @@ class Bridge:
 
     def _keep(self, bridging: Bridging, status: int, data: bytes, made: Bridged) -> None:
         if len(data) <= _IN_THREAD:
-            self._answers.put((bridging.asked, status, data), made, len(data) + len(made.body))
+            self._answers.put((bridging.request, status, data), made, len(data) + len(made.body))
 
     def _shaped(self, bridging: Bridging, status: int, data: bytes, state: ExecutionState | None) -> Bridged:
         """Return the response for the client. Safe in a thread."""
-        (row, asked), names = bridging, []
+        (row, request), names = bridging, []
         try:
             answer = JsonAnswer(status, json_text(data))
             if status < 300 or status == row.refusal:
-                shaped = row.shape(asked, answer, Facts(self._payloads.text_of, state))
+                shaped = row.shape(request, answer, Facts(self._payloads.text_of, state))
                 if shaped != answer:
                     names.append(row.name)
                     answer = shaped

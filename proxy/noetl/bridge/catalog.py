@@ -6,14 +6,14 @@ from typing import Any
 
 from proxy.http.json_elements import elements
 from proxy.http.json_members import read_object
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer
 from proxy.noetl.bridge.text import json_of
 from proxy.noetl.listings import content_to_read
 
 
-def entries(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def entries(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """`POST /catalog/list`, `POST /catalog/agents/list`: with the wanted path, each entry whole."""
-    path, changed, texts = asked.wanted.path, False, []
+    path, changed, texts = request.wanted.path, False, []
     for value, text in elements(answer.text.encode("utf-8", "surrogatepass"), "entries"):
         if not isinstance(value, dict):
             raise ValueError("an entry that is not an object")
@@ -27,7 +27,7 @@ def entries(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     return answer._replace(text=f'{{"entries":[{",".join(texts)}]}}')
 
 
-def entry(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def entry(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """`POST /catalog/resource`: one entry, whole."""
     value = read_object(answer.text).values
     return answer._replace(text=_whole(value, answer.text, facts))

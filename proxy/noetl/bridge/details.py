@@ -9,8 +9,8 @@ from typing import Any
 
 from proxy.http.json_elements import elements
 from proxy.http.json_members import JsonObject, read_object
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Page, Wanted
 from proxy.noetl.bridge.listed import times_of
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Page, Wanted
 from proxy.noetl.bridge.queries import parameters, whole_number
 from proxy.noetl.bridge.requests import ChangedQuery
 from proxy.noetl.bridge.text import json_of
@@ -42,25 +42,25 @@ def detail_query(dialect: Dialect | None, query: str) -> ChangedQuery:
     )
 
 
-def detail(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def detail(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """`GET /executions/{id}`: add what the Rust server does not have; a page of events, the newest first."""
     document = read_object(answer.text)
     value = document.values
     if dialect_of(value) is not Dialect.RUST:
         return answer
-    events, pagination = _page_of_events(asked, document)
-    state = _state(asked.execution_id, value)
+    events, pagination = _page_of_events(request, document)
+    state = _state(request.execution_id, value)
     added = {**times_of(value), "result": state.result, "error": state.error, "pagination": pagination}
     texts = {name: json_of(found) for name, found in added.items()}
     return answer._replace(text=document.edited({"events": events}, texts))
 
 
-def events(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def events(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """`GET /executions/{id}/events`: made from the detail of the Rust server."""
     document = read_object(answer.text)
     if dialect_of(document.values) is not Dialect.RUST:
         return answer
-    page, pagination = _page_of_events(asked, document)
+    page, pagination = _page_of_events(request, document)
     kept = ((name, document.text_of(name) or "null") for name in ("execution_id", "path", "status"))
     members = (*kept, ("events", page), ("pagination", json_of(pagination)))
     return answer._replace(text="{" + ",".join(f"{json_of(name)}:{text}" for name, text in members) + "}")
@@ -76,12 +76,12 @@ def _state(execution_id: str, value: dict[str, Any]) -> ExecutionState:
     return ended_state(execution_id, status, value, found, end, None)
 
 
-def _page_of_events(asked: Asked, document: JsonObject) -> tuple[str, dict[str, Any]]:
+def _page_of_events(request: ClientRequest, document: JsonObject) -> tuple[str, dict[str, Any]]:
     """Return the text of a page of events, and what the Python server says about the page. Raises ValueError."""
     text = document.text_of("events") or "[]"
     found = [_Event(value, own) for value, own in elements(text.encode("utf-8", "surrogatepass"), None)]
     found.sort(key=lambda event: event.number, reverse=True)
-    wanted = asked.wanted
+    wanted = request.wanted
     if wanted.since:
         exact = any(event.number == wanted.since for event in found)
         found = [event for event in found if event.number > wanted.since - (0 if exact else _ROUNDED)]
@@ -97,7 +97,7 @@ def _page_of_events(asked: Asked, document: JsonObject) -> tuple[str, dict[str, 
         "has_next": wanted.number < pages,
         "has_prev": wanted.number > 1,
     }
-    return f"[{','.join(event.shown(asked.execution_id) for event in shown)}]", pagination
+    return f"[{','.join(event.shown(request.execution_id) for event in shown)}]", pagination
 
 
 class _Event:

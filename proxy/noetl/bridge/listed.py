@@ -6,7 +6,7 @@ from typing import Any
 
 from proxy.http.json_elements import elements
 from proxy.http.json_members import read_object
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Page, Wanted
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Page, Wanted
 from proxy.noetl.bridge.queries import parameters, query_of, whole_number
 from proxy.noetl.bridge.requests import ChangedQuery
 from proxy.noetl.bridge.text import json_of
@@ -64,9 +64,9 @@ def _page_of(values: dict[str, str]) -> Page:
     return Page()
 
 
-def executions(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def executions(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """`GET /executions`: the wanted executions, with the members of the Python server."""
-    wanted = asked.wanted
+    wanted = request.wanted
     found = []
     total = 0
     for value, text in elements(answer.text.encode("utf-8", "surrogatepass"), None):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from proxy.http.json import write_json
 from proxy.http.json_members import read_object
-from proxy.noetl.bridge.asked import Wanted
+from proxy.noetl.bridge.messages import Wanted
 from proxy.noetl.needs import is_id
 
 AGENT = "agent"

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.http.json_members import read_object
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer
 from proxy.noetl.bridge.text import json_of
 from proxy.noetl.bridge.times import for_people
 from proxy.noetl.executions import ENDED, ExecutionState
 
 
-def status(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def status(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """`GET /executions/{id}/status`: add what the other server has; `completed` and `failed` tell the truth."""
     document = read_object(answer.text)
     state = facts.state

@@ -1,4 +1,4 @@
-"""Which requests to the NoETL API are bridged: one table, asked once per path. Pure.
+"""Which requests to the NoETL API are bridged: one table, consulted once per path. Pure.
 
 A row names the functions that change its request and its response. No row knows another one.
 """
@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 from proxy.http.json_members import read_object
 from proxy.noetl.bridge import catalog, details, requests
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer
 from proxy.noetl.bridge.cancel import cancel
 from proxy.noetl.bridge.listed import executions, executions_query
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer
 from proxy.noetl.bridge.status import status
 from proxy.noetl.dialect import Dialect
 
-Shape = Callable[[Asked, JsonAnswer, Facts], JsonAnswer]
+Shape = Callable[[ClientRequest, JsonAnswer, Facts], JsonAnswer]
 """Returns the response for the client. Raises ValueError or RecursionError for one of an unexpected shape."""
 BodyChange = Callable[[Any, str], requests.ChangedBody]
 QueryChange = Callable[[Dialect | None, str], requests.ChangedQuery]
 _GET, _READ, _POST, _PUT = frozenset({"GET"}), frozenset({"GET", "HEAD"}), frozenset({"POST"}), frozenset({"PUT"})
 
 
-def _as_it_is(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
+def _as_it_is(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
     """Return a response of which only ids are changed, which is not the row's part."""
     read_object(answer.text)
     return answer
@@ -68,7 +68,7 @@ class Bridging(NamedTuple):
     """A request that is bridged: its row, and what it asks for."""
 
     row: Row
-    asked: Asked
+    request: ClientRequest
 
 
 class BridgedPath(NamedTuple):
@@ -128,5 +128,5 @@ def row_of(method: str, api_path: str) -> BridgedPath | None:
         found = regex.fullmatch(api_path) if method in row.methods else None
         if found is not None:
             execution_id = found[1] if regex.groups else ""
-            return BridgedPath(row, execution_id, Bridging(row, Asked(row.name, execution_id)))
+            return BridgedPath(row, execution_id, Bridging(row, ClientRequest(row.name, execution_id)))
     return None

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Page, Wanted
 from proxy.noetl.bridge.catalog import entries
 from proxy.noetl.bridge.details import detail_query
 from proxy.noetl.bridge.listed import executions, executions_query
+from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Page, Wanted
 from proxy.noetl.bridge.payloads import Payloads
 from proxy.noetl.bridge.table import row_of
 from proxy.noetl.bridge.text import with_error_texts
@@ -144,7 +144,7 @@ def test_list_of_executions_ends_a_running_one_not() -> None:
         "started_at": "2026-11-02T08:00:00Z",
         "completed_at": "2026-11-02T08:00:09Z",
     }
-    found = json.loads(executions(Asked("list"), JsonAnswer(200, json.dumps([run])), NO_FACTS).text)
+    found = json.loads(executions(ClientRequest("list"), JsonAnswer(200, json.dumps([run])), NO_FACTS).text)
     assert found == [
         {**run, "start_time": run["started_at"], "end_time": None, "duration_seconds": None, "duration_human": None,
          "progress": 0}
@@ -154,7 +154,7 @@ def test_list_of_executions_ends_a_running_one_not() -> None:
 @pytest.mark.parametrize("text", ["[5]", "{}", "[{}", "5", ""])
 def test_list_of_another_shape_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        executions(Asked("list"), JsonAnswer(200, text), NO_FACTS)
+        executions(ClientRequest("list"), JsonAnswer(200, text), NO_FACTS)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_payload_is_the_playbook_of_the_content(content: str, payload: str | Non
 def test_entries_keep_every_byte_of_what_is_not_changed() -> None:
     text = '{"entries": [ {"path":"a", "version" : 1.50,"payload":{},"content":"k: 1","meta":{"x":1E5}}, {"path":"b"}]}'
     answer = JsonAnswer(200, text)
-    asked = Asked("catalog", wanted=Wanted(path="a"))
+    asked = ClientRequest("catalog", wanted=Wanted(path="a"))
     found = entries(asked, answer, Facts(Payloads().text_of)).text
     assert found == '{"entries":[{"path":"a", "version" : 1.50,"payload":{"k":1},"content":"k: 1","meta":{"x":1E5}}]}'
-    assert entries(Asked("catalog"), answer, NO_FACTS) is answer
+    assert entries(ClientRequest("catalog"), answer, NO_FACTS) is answer

@@ -1,4 +1,4 @@
-"""What the functions of the bridge are given. Pure."""
+"""The requests and the responses that the rows of the bridge work on. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
     with_events: bool = True
 
 
-class Asked(NamedTuple):
+class ClientRequest(NamedTuple):
     """A bridged request: the name of its row, its execution, what it wants, and the server that it went to."""
 
     row: str
@@ -57,7 +57,7 @@ class Facts(NamedTuple):
 
     Args:
         payload_of: returns the JSON text of a playbook for its content, which is YAML; None if it has none.
-        state: the state of the execution; None if it was not asked for.
+        state: the state of the execution; None if it was not needed.
     """
 
     payload_of: Callable[[str], str | None]
