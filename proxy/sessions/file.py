@@ -35,6 +35,8 @@ _MAX_DECODED_BYTES = 32 * 1024**2
 _SIZE_FACTOR = 4
 """A decoded session takes about so many times the bytes of its stored form."""
 _MAX_NAME = 64
+_UNKNOWN = -1
+"""No snapshot: their numbers begin with 0."""
 _FILES = {"data.mdb", "lock.mdb"}
 T = TypeVar("T")
 Operation = Callable[[Any], Any]
@@ -85,6 +87,18 @@ def _check_length(env: Any, folder: Path) -> None:
         raise StoreError(f"{folder} is damaged (data.mdb is truncated); move it away to start with an empty one")
 
 
+class _Decoded:
+    """A decoded session: the snapshot in which it was last read, its stored form, and its later use, if there is one."""
+
+    __slots__ = ("data", "session", "snapshot", "used_at")
+
+    def __init__(self, snapshot: int, data: bytes, used_at: float | None, session: Session) -> None:
+        self.snapshot = snapshot
+        self.data = data
+        self.used_at = used_at
+        self.session = session
+
+
 class FileStore:
     """A `SessionStore` in a folder. Reads run in the thread of the event loop, writes in a separate thread."""
 
@@ -100,11 +114,10 @@ class FileStore:
         self._touched: dict[bytes, float] = {}
         self._touch_timer: asyncio.TimerHandle | None = None
         self._owners: dict[bytes, bytes] = {}
+        self._new_owners: dict[bytes, bytes] = {}
         self._owners_timer: asyncio.TimerHandle | None = None
         self._idle_cursor = b""
-        self._decoded: BoundedCache[bytes, tuple[bytes, float | None, Session]] = BoundedCache(
-            _MAX_DECODED, _MAX_DECODED_BYTES
-        )
+        self._decoded: BoundedCache[bytes, _Decoded] = BoundedCache(_MAX_DECODED, _MAX_DECODED_BYTES)
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         stored: Session = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
@@ -114,23 +127,30 @@ class FileStore:
         return self.peek(key)
 
     def peek(self, key: bytes) -> Session | None:
-        """Return the session as `get` does, without waiting; the same object while the stored session is unchanged."""
+        """Return the session as `get` does, without waiting; the same object while the stored session is unchanged.
+
+        The session is read again only if anything was written to the store since, by any process: the number of the
+        snapshot says so. That saves time, and `Transaction.get` lets the thread of the writer run first.
+        """
+        known, used_at = self._decoded[key], self._touched.get(key)
         try:
-            # The transaction ends with its object; `with` would cost as much as the lookup.
-            data = self._env.begin().get(key, None, self._records.sessions)
+            transaction = self._env.begin()  # it ends with its object; `with` would cost as much as the lookup
+            snapshot = transaction.id()
+            if known is not None and known.snapshot == snapshot and known.used_at == used_at:
+                return known.session
+            data = transaction.get(key, None, self._records.sessions)
         except lmdb.Error:
-            data = self._read(lambda txn: txn.get(key, db=self._records.sessions))
+            snapshot, data = _UNKNOWN, self._read(lambda txn: txn.get(key, db=self._records.sessions))
         if data is None:
             self._decoded.drop(key)
             return None
-        at = self._touched.get(key)
-        known = self._decoded[key]
-        if known is not None and known[0] == data and known[1] == at:
-            return known[2]
+        if known is not None and known.data == data and known.used_at == used_at:
+            known.snapshot = snapshot
+            return known.session
         session = Session.decode(data)
-        if at is not None:
-            session = session.with_last_use(at)
-        self._decoded.put(key, (data, at, session), _SIZE_FACTOR * len(data))
+        if used_at is not None:
+            session = session.with_last_use(used_at)
+        self._decoded.put(key, _Decoded(snapshot, data, used_at, session), _SIZE_FACTOR * len(data))
         return session
 
     def touch(self, key: bytes, now: float) -> None:
@@ -231,23 +251,22 @@ class FileStore:
         name, data = execution_id.encode(), pack(now) + pack(user_id)
         if not 0 < len(name) <= _MAX_NAME or len(self._owners) >= _MAX_WAITING or name in self._owners:
             return
-        self._owners[name] = data
+        self._owners[name] = self._new_owners[name] = data
         if self._owners_timer is None:
             self._owners_timer = asyncio.get_running_loop().call_later(_OWNERS_DELAY, self._flush_owners)
 
     def _flush_owners(self) -> None:
         """Write the owners of executions to the store; until that is done, they are read from memory."""
         self._owners_timer = None
-        owners = dict(self._owners)
+        owners, self._new_owners = self._new_owners, {}
 
         def note(txn: Any) -> None:
             for name, data in owners.items():
                 txn.put(name, data, overwrite=False, db=self._records.executions)
 
         def forget() -> None:
-            for name, data in owners.items():
-                if self._owners.get(name) == data:
-                    del self._owners[name]
+            for name in owners:
+                del self._owners[name]
 
         if owners:
             self._write_in_background(note, forget)
