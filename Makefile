@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions profile docs lock wheel sbom audit clean
+.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-bridge profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,11 +73,15 @@ format: .venv/.ready  ## format the code with ruff
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview; also bench-graphql, -workers, -idle, -sessions
+bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview; also bench-graphql, -workers, -idle, -sessions, -bridge
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-graphql: bench/graphql/node_modules/.ready
+bench-bridge: setup
+	@scripts/need.sh nginx:nginx-light wrk:wrk
+	@$(BIN)/python -m bench run --only bridge --only bridge_rust $(BENCH)
+
 bench-graphql bench-workers bench-idle bench-sessions: bench-%: setup
 	@scripts/need.sh nginx:nginx-light wrk:wrk $(if $(filter graphql,$*),node:nodejs)
 	@$(BIN)/python -m bench run --only $* $(BENCH)

@@ -27,6 +27,7 @@ from bench.idle import hold
 from bench.programs import ROOT, Cores, MissingProgram, Program, alone, find_program, free_port, say
 from bench.scenarios import (
     AUTH_REQUEST,
+    BRIDGED,
     EDGE,
     FLOOR,
     IDLE,
@@ -34,6 +35,9 @@ from bench.scenarios import (
     MERCURIUS,
     NGINX,
     RUST,
+    RUST_BRIDGED,
+    RUST_OF_RUST,
+    RUST_RELAYED,
     STORED,
     STORED_SESSIONS,
     TRACED,
@@ -49,6 +53,8 @@ from bench.scenarios import (
 Blocks = Mapping[str, Mapping[str, Any]]
 _HERE = Path(__file__).parent
 _CARGO = str(Path.home() / ".cargo" / "bin")
+_BRIDGE: Blocks = {"upstreams": {}}
+"""The settings of a gateway whose bridge is on, as it is if nothing is set."""
 _SPARE_CONNECTIONS, _CHOSEN_SESSIONS, _GOAL_SECONDS, _GOAL_KIB = 512, 20_000, 2.0, 12
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_HERE / "nginx"),
@@ -82,7 +88,8 @@ class Testbed:
         self.contenders: dict[str, Program] = {}
         self.notes: list[str] = []
         self._nginx = find_program("nginx", "nginx-light")
-        self.upstream = self._start_nginx("upstream", other_core, responses=upstream.responses())
+        self.upstream = self._start_upstream()
+        self._rust_upstream: Program | None = None
 
     def start(self, names: Collection[str]) -> None:
         """Start those of the named contenders that are installed. Raises BenchError."""
@@ -96,6 +103,10 @@ class Testbed:
             WORKERS: self._start_workers,
             STORED: self._start_stored,
             IDLE: self._start_idle,
+            BRIDGED: lambda: self._start_gateway(_BRIDGE),
+            RUST_RELAYED: lambda: self._start_gateway(before=self._rust_server()),
+            RUST_BRIDGED: lambda: self._start_gateway(_BRIDGE, before=self._rust_server()),
+            RUST_OF_RUST: lambda: self._start_rust(self._rust_server()),
             MERCURIUS: lambda: self._start_node("mercurius.mjs"),
             YOGA: lambda: self._start_node("yoga.mjs"),
         }
@@ -109,22 +120,35 @@ class Testbed:
         program.start()
         return program
 
+    def _start_upstream(self, *, rust: bool = False) -> Program:
+        return self._start_nginx("upstream", self._other, responses=upstream.responses(rust=rust))
+
+    def _rust_server(self) -> Program:
+        """Return the upstream that responds as the Rust NoETL server; started at the first call."""
+        self._rust_upstream = self._rust_upstream or self._start_upstream(rust=True)
+        return self._rust_upstream
+
     def _start_gateway(
-        self, blocks: Blocks | None = None, cores: Cores | None = None, sessions: str = "sessions"
+        self,
+        blocks: Blocks | None = None,
+        cores: Cores | None = None,
+        sessions: str = "sessions",
+        before: Program | None = None,
     ) -> Program:
-        """Start a gateway with other settings in some blocks, on other cores, or with another folder of sessions."""
+        """Start a gateway with other settings in some blocks, on other cores, with another folder of sessions, or
+        before another upstream."""
         port = free_port()
         file, log = self.folder / f"gateway-{port}.yaml", self.folder / f"gateway-{port}.log"
         file.write_text(configuration(blocks or {}))
         variables = {
-            "NOETL_BASE_URL": self.upstream.url,
+            "NOETL_BASE_URL": (before or self.upstream).url,
             "GATEWAY_PORT": str(port),
             "NOETL_EDGE_AUDIT": str(self.folder / f"audit-{port}.log"),
             "NOETL_EDGE_SESSIONS": str(self.folder / sessions),
         }
         command = (sys.executable, "-m", "proxy", "serve", "--config", str(file))
         cores = self._core if cores is None else cores
-        return self.run(Program("noetl-edge", command, port, log, cores, "/health", variables, (log,)))
+        return self.run(Program("noetl-edge", command, port, log, cores, "/health", variables, (log,), (), before))
 
     def _store(self, folder: str, count: int) -> list[str]:
         return sessions.fill(self.folder / folder, map(user, range(count)))
@@ -154,21 +178,24 @@ class Testbed:
         command = (sys.executable, str(_HERE / "floor.py"), str(self.upstream.port), str(port), str(tokens), str(log))
         return self.run(Program("floor", command, port, self.folder / "floor.log", self._core, growing=(log,)))
 
-    def _start_rust(self) -> Program | None:
+    def _start_rust(self, before: Program | None = None) -> Program | None:
         try:
             rust, nats = (find_program(name, name, _CARGO) for name in ("noetl-gateway", "nats-server"))
         except MissingProgram:
             return None
-        nats_port, port, log = free_port(), free_port(), self.folder / "rust.log"
-        command = (nats, "-a", "127.0.0.1", "-p", str(nats_port), "-js", "-sd", str(self.folder / "nats"))
+        nats_port, port = free_port(), free_port()
+        log = self.folder / f"rust-{port}.log"
+        command = (nats, "-a", "127.0.0.1", "-p", str(nats_port), "-js", "-sd", str(self.folder / f"nats-{port}"))
         self.run(Program("nats-server", command, nats_port, self.folder / "nats.log", self._other, None))
         variables = {
-            "NOETL_BASE_URL": self.upstream.url,
+            "NOETL_BASE_URL": (before or self.upstream).url,
             "NATS_URL": f"nats://127.0.0.1:{nats_port}",
             "GATEWAY_AUTH_BYPASS": "true",
             "ROUTER_PORT": str(port),
         }
-        return self.run(Program("noetl-gateway", (rust,), port, log, self._core, "/health", variables, (log,)))
+        return self.run(
+            Program("noetl-gateway", (rust,), port, log, self._core, "/health", variables, (log,), (), before)
+        )
 
     def _start_traced(self) -> Program | None:
         if importlib.util.find_spec("opentelemetry") is None:
@@ -230,9 +257,13 @@ def testbed(core: int, other_core: int) -> Iterator[Testbed]:
 
 
 def configuration(blocks: Blocks) -> str:
-    """Return this repository's gateway.yaml with metrics and other settings in its blocks."""
+    """Return this repository's gateway.yaml with metrics, without the bridge, and with other settings in its blocks.
+
+    The bridge adds members to responses: it is measured in scenarios of its own, and elsewhere relayed is compared with
+    relayed.
+    """
     document = yaml.safe_load((ROOT / "gateway.yaml").read_text())
-    document["upstreams"]["noetl"]["bridge"] = False  # relayed is compared with relayed: the bridge adds members
+    document["upstreams"]["noetl"]["bridge"] = blocks is _BRIDGE
     for block, settings in {"metrics": {"enabled": True}, **blocks}.items():
         document[block] = {**document.get(block, {}), **settings}
     return yaml.safe_dump(document, sort_keys=False)

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.results import Results
-from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, MERCURIUS, STORED, TRACED, WORKERS, YOGA
+from bench.scenarios import (
+    AUTH_REQUEST,
+    BRIDGED,
+    EDGE,
+    FLOOR,
+    IDLE,
+    MERCURIUS,
+    RUST_BRIDGED,
+    RUST_RELAYED,
+    STORED,
+    TRACED,
+    WORKERS,
+    YOGA,
+)
 from bench.stats import Spread, by_cpu
 
 
@@ -63,6 +76,8 @@ GOALS = (
     Goal("workers", 1.7, base=EDGE, contender=WORKERS),
     Goal("sessions", 0.67, base=EDGE, contender=STORED),
     Goal("idle", 1.1, base=EDGE, contender=IDLE, latency=True),
+    Goal("bridge", 0.75, base=EDGE, contender=BRIDGED),
+    Goal("bridge_rust", 0.5, base=RUST_RELAYED, contender=RUST_BRIDGED),
     Goal("graphql", 1.0, aim=1.5, base=MERCURIUS),
     Goal("graphql", 1.0, base=YOGA),
 )

@@ -96,7 +96,7 @@ class Rounds:
     def _prepare(self, pair: Pair) -> None:
         self._sizes[pair] = requests.verify(pair.requests, pair.program.url)
         self._load(pair, _WARM_SECONDS.get(pair.scenario.name, 1))
-        requests.verify_relaying(pair.requests, pair.program.url, self._upstream)
+        requests.verify_relaying(pair.requests, pair.program.url, pair.program.upstream or self._upstream)
 
     def _load(self, pair: Pair, seconds: int) -> wrk.Load:
         connections, cores = self._settings.connections, self._settings.other_core

@@ -142,6 +142,7 @@ class Program:
         environment: variables added to those that every program has.
         growing: files that receive a line per request; `trim` empties them.
         helpers: programs on other cores that it needs for a request; their CPU time is reported separately.
+        upstream: where it relays to, if that is not where everyone does.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     growing: tuple[Path, ...] = ()
     helpers: tuple[Program, ...] = ()
+    upstream: Program | None = None
     _process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -10,13 +10,24 @@ from tabulate import tabulate
 from bench.compare import Change
 from bench.goals import GOALS
 from bench.results import Latency, Results, Sample
-from bench.scenarios import AUTH_REQUEST, EDGE, FLOOR, IDLE, MERCURIUS, STORED, TITLES, WORKERS
+from bench.scenarios import (
+    AUTH_REQUEST,
+    BRIDGED,
+    EDGE,
+    FLOOR,
+    IDLE,
+    MERCURIUS,
+    RUST_RELAYED,
+    STORED,
+    TITLES,
+    WORKERS,
+)
 from bench.stats import Spread, by_cpu, middle, remark
 
 TEXT, MARKDOWN = "simple", "github"
-_BASES = (AUTH_REQUEST, FLOOR, MERCURIUS)
+_BASES = (AUTH_REQUEST, FLOOR, MERCURIUS, RUST_RELAYED)
 # In a scenario with one of these, the gateway itself is the base.
-_VARIANTS = {WORKERS, STORED, IDLE}
+_VARIANTS = {WORKERS, STORED, IDLE, BRIDGED}
 _WIDTH, _LATE = 118, 0.01
 
 

@@ -19,12 +19,14 @@ STORED_SESSIONS, IDLE_CONNECTIONS = 100_000, 10_000
 NGINX, AUTH_REQUEST, FLOOR, RUST = "nginx", "nginx + auth_request", "floor", "Rust gateway, no session check"
 EDGE, TRACED, WORKERS = "noetl-edge", "noetl-edge, traced", "noetl-edge, 2 workers"
 STORED, IDLE = f"noetl-edge, {STORED_SESSIONS} sessions", f"noetl-edge, {IDLE_CONNECTIONS} idle connections"
+BRIDGED, RUST_RELAYED = "noetl-edge, bridged", "noetl-edge, Rust server"
+RUST_BRIDGED, RUST_OF_RUST = "noetl-edge, bridged, Rust server", f"{RUST}, Rust server"
 MERCURIUS, YOGA = "mercurius, jit", "graphql-yoga"
 RELAYING = (NGINX, AUTH_REQUEST, FLOOR, RUST, EDGE)
 NOT_QUICK = (NGINX, RUST, TRACED)
-NO_SESSION_CHECK = (NGINX, RUST)
+NO_SESSION_CHECK = (NGINX, RUST, RUST_OF_RUST)
 # Measured if they are named only: their contenders take long to start, or have to be installed first.
-SPECIAL = ("workers", "sessions", "idle", "graphql")
+SPECIAL = ("workers", "sessions", "idle", "graphql", "bridge", "bridge_rust")
 
 EXECUTIONS, USERS, EXECUTIONS_OF_USERS = 200, 300, 1500
 MIX = {"status": 13, "detail": 2, "catalog": 2, "executions": 1, "stats": 1, "execute": 1}
@@ -103,6 +105,8 @@ def scenarios(who: SignedIn) -> tuple[Scenario, ...]:
         Scenario(
             "idle", f"the polls of status, beside {IDLE_CONNECTIONS} idle connections", {EDGE: polls, IDLE: polls}
         ),
+        Scenario("bridge", f"the polls of status, {turn}", {EDGE: polls, BRIDGED: [_bridged(each) for each in polls]}),
+        _polls_of_rust("bridge_rust", f"the polls of status of a Rust server, {turn}", polls, ids[:EXECUTIONS]),
         Scenario(
             "graphql",
             f"executionStatus, POST /graphql, {turn}",
@@ -120,6 +124,28 @@ def _beside_polls(name: str, title: str, polls: Sequence[Request], own: Sequence
     """Return a scenario in which nginx + auth_request receives status polls, since it can't do the same."""
     title += f" (at {AUTH_REQUEST}: the status polls)"
     return Scenario(name, title, {AUTH_REQUEST: polls, FLOOR: own, EDGE: own})
+
+
+def _bridged(poll: Request) -> Request:
+    """Return a poll of the status at the Python server with the members that the bridge adds."""
+    progress = {"total_steps": 3, "completed_steps": 2, "running_steps": 1, "failed_steps": 0}
+    added = {"status": "RUNNING", "cancelled": False, "is_cancelled": False, "progress": progress}
+    return replace(poll, expected={**poll.expected, **added})
+
+
+def _polls_of_rust(name: str, title: str, polls: Sequence[Request], ids: Sequence[str]) -> Scenario:
+    """Return polls of the status at the Rust server, relayed and bridged."""
+    python = upstream.document("status")
+    texts = [upstream.document("rust_status", each) for each in ids]
+    relayed = [replace(poll, expected=text) for poll, text in zip(polls, texts, strict=True)]
+    added = {name: value for name, value in python.items() if name != "current_step"}
+    added |= {"cancelled": False, "start_time": ANY, "duration_seconds": ANY, "duration_human": ANY}
+    bridged = [
+        replace(poll, expected={**text, **added, "execution_id": each})
+        for poll, text, each in zip(polls, texts, ids, strict=True)
+    ]
+    free = [replace(each, guarded=False) for each in relayed]
+    return Scenario(name, title, {RUST_OF_RUST: free, RUST_RELAYED: relayed, RUST_BRIDGED: bridged})
 
 
 def mix(users: Sequence[Fields], ids: Sequence[str], blocks: int) -> list[Request]:
