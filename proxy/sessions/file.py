@@ -88,7 +88,7 @@ def _check_length(env: Any, folder: Path) -> None:
 
 
 class _Decoded:
-    """A decoded session: the snapshot in which it was last read, its stored form, and its later use, if there is one."""
+    """A decoded session: the snapshot in which it was last read, its stored form, and the time of a later use."""
 
     __slots__ = ("data", "session", "snapshot", "used_at")
 
