@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
+from proxy.live.hub import LiveRequest
+from proxy.live.start import LiveStarts
 from proxy.noetl import truth
 from proxy.noetl.api import PAGE_SIZE, NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
@@ -48,6 +50,7 @@ class Context:
         store: the session store, which also stores the owners of executions.
         proxy: sends the request of `proxyRequest`.
         on_behalf: identifies the user and the request in calls to the upstream.
+        live: the starts of executions whose result a client receives as an event.
         extensions: what the response says besides data and errors.
     """
 
@@ -57,6 +60,7 @@ class Context:
     store: SessionStore
     proxy: ProxyCall
     on_behalf: OnBehalf
+    live: LiveStarts
     extensions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -217,11 +221,6 @@ def _workload(variables: Any) -> Mapping[str, Any]:
     return variables
 
 
-def _reject_client_id(client_id: str | None) -> None:
-    if client_id is not None:
-        raise BadRequest("clientId is not available yet: remove it and poll executionStatus")
-
-
 async def execute_playbook(
     _: Any,
     info: Info,
@@ -230,12 +229,18 @@ async def execute_playbook(
     resourceKind: str | None = "playbook",
     clientId: str | None = None,
 ) -> dict[str, Any]:
-    context = info.context
-    _reject_client_id(clientId)
+    context, live = info.context, info.context.live
     context.authorizer.playbook(context.who, _EXECUTE, playbook_name(name, "name"))
     workload = _workload(variables)
-    started = await context.api.execute(name, workload, resourceKind or "playbook", context.on_behalf)
-    return _started(context, started, name)
+    waiting = live.begin(clientId, context.who.user_id)
+    try:
+        started = await context.api.execute(
+            name, live.workload(waiting, workload), resourceKind or "playbook", context.on_behalf
+        )
+    except BaseException:
+        live.abandon(waiting)
+        raise
+    return _started(context, started, name, waiting)
 
 
 async def rerun_execution(
@@ -245,18 +250,30 @@ async def rerun_execution(
     variables: Any = None,
     clientId: str | None = None,
 ) -> dict[str, Any]:
-    context = info.context
-    _reject_client_id(clientId)
+    context, live = info.context, info.context.live
     path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
-    started = await truth.rerun(context.api, executionId, path, _workload(variables), context.on_behalf)
-    return _started(context, started, path)
+    workload = _workload(variables)
+    waiting = live.begin(clientId, context.who.user_id)
+    try:
+        started = await truth.rerun(context.api, executionId, path, live.workload(waiting, workload), context.on_behalf)
+    except BaseException:
+        live.abandon(waiting)
+        raise
+    return _started(context, started, path, waiting)
 
 
-def _started(context: Context, started: Start, name: str) -> dict[str, Any]:
+def _started(context: Context, started: Start, name: str, waiting: LiveRequest | None) -> dict[str, Any]:
     execution_id, status, is_new = started
     if is_new:
         context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
-    return {"id": execution_id, "executionId": execution_id, "name": name, "status": status}
+    request_id = context.live.started(waiting, execution_id, name, context.api, context.on_behalf)
+    return {
+        "id": execution_id,
+        "executionId": execution_id,
+        "name": name,
+        "status": status,
+        "requestId": request_id,
+    }
 
 
 async def cancel_execution(
