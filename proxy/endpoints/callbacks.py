@@ -41,16 +41,16 @@ class CallbackHandlers:
                 request_id, outcome = await asyncio.to_thread(_read_result, data)
         else:
             request_id, outcome = _read_result(data)
-        status, answer = _ANSWERS[self.hub.finish(self.hub.find(request_id), outcome)]
+        status, answer = _ANSWERS[await self.hub.finish(await self.hub.find(request_id), outcome)]
         return json_response(answer, status)
 
     async def progress(self, context: RequestContext) -> Response:
         """Accept a report of progress."""
         document = await self._read(context)
-        request = self.hub.find(_request_id(document))
+        request = await self.hub.find(_request_id(document))
         if request.is_over:
             raise NotFound("Request not found", detail="progress after the result")
-        self.hub.progress(request, *map(document.get, ("step", "message", "progress")))
+        await self.hub.progress(request, *map(document.get, ("step", "message", "progress")))
         return json_response({"status": "sent"})
 
     async def auth(self, context: RequestContext) -> Response:

@@ -13,7 +13,6 @@ from proxy.exchange import Client, RequestContext
 from proxy.http.credentials import Credentials, key_of
 from proxy.http.response import NO_STORE, Fields, OwnHeads, Response, framing
 from proxy.identity.principal import Principal, Principals
-from proxy.live.clients import LiveClient
 from proxy.live.hub import Hub
 from proxy.live.messages import EVENT_STREAM, PING, hello, no_session, notification, server_sent
 from proxy.relay.event_streams import Drain
@@ -43,10 +42,10 @@ class EventsHandler:
         if principal is None:
             fields = (*_FIELDS, ("www-authenticate", "Bearer"))
             return Response(401, fields, server_sent("error", no_session(_NO_SESSION)))
-        client = self.hub.client(query.get("client_id", [None])[0], principal.user_id)
+        client_id = await self.hub.open_client(query.get("client_id", [None])[0], principal.user_id)
         if context.head.method == "HEAD":
             return Response(200, _FIELDS)
-        await self._send(context, client, principal)
+        await self._send(context, client_id, principal)
         return None
 
     async def _principal(self, context: RequestContext, query: dict[str, list[str]]) -> Principal | None:
@@ -60,46 +59,56 @@ class EventsHandler:
             credentials = _of_key(key_of(query["session_token"][0]))
         return await self.principals.fetch(credentials, head.address, head.fields.user_agent)
 
-    async def _send(self, context: RequestContext, client: LiveClient, principal: Principal) -> None:
-        writer, waiting = context.writer, self.hub.waiting(client)
-        stream = EventWriter(client, context.head.fields.value(b"last-event-id"), writer.client, principal.key)
-        client.streams.add(stream)
+    async def _send(self, context: RequestContext, client_id: str, principal: Principal) -> None:
+        writer, hub = context.writer, self.hub
+        position = _position(context.head.fields.value(b"last-event-id"), *hub.store.marks(client_id))
+        stream = EventWriter(position, hub.settings.queue, writer.client, principal.key)
         self.drain.watch(stream)
         try:
+            await hub.join(client_id, stream)
+            waiting = await hub.waiting(client_id)
             context.status = 200
             assert context.service is not None  # noqa: S101 - the request has a route
             start = self.heads.start(Response(200, _FIELDS), context.head.scheme)
             ending = context.ending(cors_lines(context.service.guards.cors, context), dated=False, close=False)
             writer.start(start, ending, framing("GET", 200, None, http_1_0=writer.http_1_0))
-            await writer.write(server_sent("message", hello(client.client_id, waiting)) + stream.ping())
-            await self._send_events(context, stream)
+            await writer.write(server_sent("message", hello(client_id, waiting)) + stream.ping())
+            await self._send_events(context, client_id, stream)
             writer.end()
         finally:
             context.detail = stream.over
-            client.streams.discard(stream)
-            client.used_at = time.monotonic()
+            hub.leave(client_id, stream)
             self.drain.unwatch(stream)
 
-    async def _send_events(self, context: RequestContext, stream: EventWriter) -> None:
+    async def _send_events(self, context: RequestContext, client_id: str, stream: EventWriter) -> None:
         """Send events until the stream is to end."""
-        write, heartbeat = context.writer.write, self.hub.settings.heartbeat
+        write, hub = context.writer.write, self.hub
         if self.drain.started:
             stream.leave()
         while True:
-            for event in stream.client.log.after(stream.position):
-                await write(server_sent(event.method, event.data, event.number))
-                stream.position = event.number
-                stream.client.log.wrote(event.number)
+            stream.waiting = 0
+            while found := hub.store.events(client_id, stream.position):
+                for event in found:
+                    await write(server_sent(event.method, event.data, event.number))
+                    stream.position = event.number
+                hub.store.wrote(client_id, stream.position)
             if stream.over:
                 if stream.farewell:
                     await write(stream.farewell)
                 return
             try:
-                async with asyncio.timeout(heartbeat):
+                async with asyncio.timeout(hub.settings.heartbeat):
                     await stream.changed.wait()
             except TimeoutError:
                 await write(stream.ping())
             stream.changed.clear()
+
+
+def _position(last_event_id: str | None, last: int, written: int) -> int:
+    """Return the number behind which a client resumes: what it names, else what was written to it."""
+    if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 20:
+        return min(int(last_event_id), last)
+    return written
 
 
 def _of_key(key: bytes | None) -> Credentials:
@@ -107,22 +116,22 @@ def _of_key(key: bytes | None) -> Credentials:
 
 
 class EventWriter:
-    """An open stream: how far it is, and whether it is to end.
+    """An open stream: how far it is, and whether it is to end. `waiting` counts the events that it has yet to send.
 
     Args:
-        client: whose events it sends.
-        last_event_id: the number after which the client resumes, as text; without one, what was never written follows.
+        position: the number of the last event that the client has.
+        queue: the most events that may wait.
         connection: the connection of the client.
         session: the key of the session.
     """
 
-    __slots__ = ("_connection", "changed", "client", "farewell", "over", "position", "session")
+    __slots__ = ("_connection", "_queue", "changed", "farewell", "over", "position", "session", "waiting")
 
-    def __init__(self, client: LiveClient, last_event_id: str | None, connection: Client, session: bytes) -> None:
+    def __init__(self, position: int, queue: int, connection: Client, session: bytes) -> None:
         self._connection = connection
-        self.client = client
-        given = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 20 else None
-        self.position = client.log.written if given is None else min(given, client.log.last)
+        self._queue = queue
+        self.position = position
+        self.waiting = 0
         self.changed = asyncio.Event()
         self.over = ""
         self.farewell = b""
@@ -132,14 +141,13 @@ class EventWriter:
         """Return a ping. Its id is that of the last event, so that a client that only saw pings resumes there."""
         return server_sent(PING, _PING, self.position)
 
-    def wake(self) -> None:
-        """Write what is new."""
+    def wake(self, count: int) -> None:
+        """Write what is new. A client that reads too slowly is cut, and resumes behind what it has read."""
+        self.waiting += count
         self.changed.set()
-
-    def cut(self) -> None:
-        """Close at once: the client reads too slowly. It resumes behind what it has read."""
-        self.over = "the client reads too slowly"
-        self._connection.cut()
+        if self.waiting > self._queue and not self.over:
+            self.over = "the client reads too slowly"
+            self._connection.cut()
 
     # Drain
 

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
-from proxy.live.hub import LiveRequest
-from proxy.live.start import LiveStarts
+from proxy.live.start import Begin, LiveStarts
 from proxy.noetl import truth
 from proxy.noetl.api import PAGE_SIZE, NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
@@ -229,18 +228,14 @@ async def execute_playbook(
     resourceKind: str | None = "playbook",
     clientId: str | None = None,
 ) -> dict[str, Any]:
-    context, live = info.context, info.context.live
+    context = info.context
     context.authorizer.playbook(context.who, _EXECUTE, playbook_name(name, "name"))
-    workload = _workload(variables)
-    waiting = live.begin(clientId, context.who.user_id)
-    try:
-        started = await context.api.execute(
-            name, live.workload(waiting, workload), resourceKind or "playbook", context.on_behalf
-        )
-    except BaseException:
-        live.abandon(waiting)
-        raise
-    return _started(context, started, name, waiting)
+    workload, kind = _workload(variables), resourceKind or "playbook"
+
+    async def begin(more: Mapping[str, Any]) -> Start:
+        return await context.api.execute(name, {**workload, **more}, kind, context.on_behalf)
+
+    return await _started(context, name, clientId, begin)
 
 
 async def rerun_execution(
@@ -250,23 +245,27 @@ async def rerun_execution(
     variables: Any = None,
     clientId: str | None = None,
 ) -> dict[str, Any]:
-    context, live = info.context, info.context.live
+    context = info.context
     path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
     workload = _workload(variables)
-    waiting = live.begin(clientId, context.who.user_id)
-    try:
-        started = await truth.rerun(context.api, executionId, path, live.workload(waiting, workload), context.on_behalf)
-    except BaseException:
-        live.abandon(waiting)
-        raise
-    return _started(context, started, path, waiting)
+
+    async def begin(more: Mapping[str, Any]) -> Start:
+        return await truth.rerun(context.api, executionId, path, {**workload, **more}, context.on_behalf)
+
+    return await _started(context, path, clientId, begin)
 
 
-def _started(context: Context, started: Start, name: str, waiting: LiveRequest | None) -> dict[str, Any]:
+async def _started(context: Context, name: str, client_id: str | None, begin: Begin) -> dict[str, Any]:
+    """Start a playbook, and return the fields of `ExecuteResult`; a client, if one is named, receives the result."""
+    request_id = None
+    if client_id is None:
+        started = await begin({})
+    else:
+        user_id, api, on_behalf = context.who.user_id, context.api, context.on_behalf
+        started, request_id = await context.live.start(client_id, user_id, name, api, on_behalf, begin)
     execution_id, status, is_new = started
     if is_new:
         context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
-    request_id = context.live.started(waiting, execution_id, name, context.api, context.on_behalf)
     return {
         "id": execution_id,
         "executionId": execution_id,

@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 
 from proxy.errors import GatewayError
 from proxy.http.json import write_json
-from proxy.live.hub import Hub, LiveRequest, Outcome
+from proxy.live.hub import Hub, Outcome
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.executions import ENDED, ExecutionState
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.truth import state_of
 from proxy.observe.logs import get_logger
+from proxy.sessions.live import StoredRequest
+from proxy.sessions.store import StoreError
 
 FIRST, LAST, GROWTH = 0.25, 5.0, 1.5
 """The first and the last time between two polls, in seconds, and the factor between them."""
@@ -36,13 +38,13 @@ def delays() -> Iterator[float]:
 
 
 class Follower:
-    """Follows executions for the clients of a hub. `follow` is not needed again for an execution."""
+    """Follows the executions of requests of a hub."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def follow(self, request: LiveRequest, api: NoetlApi, on_behalf: OnBehalf) -> None:
+    def follow(self, request: StoredRequest, api: NoetlApi, on_behalf: OnBehalf) -> None:
         """Follow the execution of a request, on behalf of the user who started it."""
         if not self._hub.settings.follow:
             return
@@ -63,34 +65,31 @@ class Follower:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, request: LiveRequest, api: NoetlApi, on_behalf: OnBehalf) -> None:
+    async def _follow(self, request: StoredRequest, api: NoetlApi, on_behalf: OnBehalf) -> None:
         until = time.monotonic() + self._hub.settings.request_lifetime
         steps, pauses = 0, delays()
         while time.monotonic() < until:
             await asyncio.sleep(next(pauses) * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
-            if request.is_over or request.request_id not in self._hub.requests:
-                return
             try:
+                stored = await self._hub.store.request(request.request_id)
+                if stored is None or stored.is_over:
+                    return
                 state = await state_of(api, request.execution_id, on_behalf)
-                seen = self._report(request, state, steps)
-            except GatewayError as error:
-                get_logger().debug("live.poll_failed", execution_id=request.execution_id, reason=error.detail)
+                await self._report(request, state, steps)
+            except (GatewayError, StoreError) as error:
+                get_logger().debug("live.poll_failed", execution_id=request.execution_id, reason=str(error))
                 continue
             if state.status in ENDED:
                 return
-            if seen != steps:
-                steps, pauses = seen, delays()
+            if len(state.completed_steps) != steps:
+                steps, pauses = len(state.completed_steps), delays()
 
-    def _report(self, request: LiveRequest, state: ExecutionState, reported: int) -> int:
-        """Add what is new in a state to the events of the client; return the number of steps that are reported."""
-        if request.is_over:
-            return reported
-        now = datetime.now(UTC).isoformat()
-        for step in state.completed_steps[reported:]:
-            self._hub.step_ended(request, step, now)
+    async def _report(self, request: StoredRequest, state: ExecutionState, reported: int) -> None:
+        """Add what is new in a state to the events of the client; `reported` steps are there already."""
+        if state.completed_steps[reported:]:
+            await self._hub.steps_ended(request, state.completed_steps[reported:], datetime.now(UTC).isoformat())
         if state.status in ENDED:
-            self._hub.finish(request, outcome_of(state))
-        return len(state.completed_steps)
+            await self._hub.finish(request, outcome_of(state))
 
 
 def outcome_of(state: ExecutionState) -> Outcome:

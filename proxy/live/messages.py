@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 
 from proxy import __version__
 from proxy.http.json import write_json
+from proxy.sessions.live import RESULT
 
 PROTOCOL_VERSION = "2024-11-05"
-RESULT, STATE, PROGRESS, PING = "playbook/result", "playbook/state", "playbook/progress", "ping"
+STATE, PROGRESS, PING = "playbook/state", "playbook/progress", "ping"
 EVENT_STREAM = "text/event-stream"
 _CAPABILITIES = {"playbooks": True, "callbacks": True, "subscriptions": False, "playbookState": True}
 _FAILURE = -32000
 _NO_SESSION = -32002
-_RESULT = b'{"jsonrpc":"2.0","method":"playbook/result","params":{"requestId":%b,"executionId":%b,"status":%b}}'
+_RESULT = b'{"jsonrpc":"2.0","method":"%b","params":{"requestId":%%b,"executionId":%%b,"status":%%b}}' % RESULT.encode()
 
 
 class Waiting(NamedTuple):

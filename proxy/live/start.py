@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.live.follow import Follower
-from proxy.live.hub import Hub, LiveRequest
-from proxy.noetl.api import NoetlApi
+from proxy.live.hub import Hub
+from proxy.noetl.api import NoetlApi, Start
 from proxy.noetl.on_behalf import OnBehalf
+
+Begin = Callable[[Mapping[str, Any]], Awaitable[Start]]
+"""Starts a playbook with more members in its workload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +23,20 @@ class LiveStarts:
     follower: Follower
     gateway_url: str
 
-    def begin(self, client_id: str | None, user_id: int) -> LiveRequest | None:
-        """Return the request of a start with the id of a client; None without one. Raises as `Hub.client`."""
-        return None if client_id is None else self.hub.begin(client_id, user_id)
+    async def start(
+        self, client_id: str, user_id: int, path: str, api: NoetlApi, on_behalf: OnBehalf, begin: Begin
+    ) -> tuple[Start, str]:
+        """Start a playbook for a client; return the start, and the id of the request that waits for the result.
 
-    def workload(self, request: LiveRequest | None, workload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the workload of a start, with what its callback needs."""
-        if request is None:
-            return workload
-        return {**workload, "request_id": request.request_id, "gateway_url": self.gateway_url}
-
-    def started(
-        self, request: LiveRequest | None, execution_id: str, path: str, api: NoetlApi, on_behalf: OnBehalf
-    ) -> str | None:
-        """Note the execution of a request, and follow it; return the id of the request."""
-        if request is None:
-            return None
-        self.hub.started(request, execution_id, path)
-        self.follower.follow(request, api.plain, on_behalf)
-        return request.request_id
-
-    def abandon(self, request: LiveRequest | None) -> None:
-        """Forget a request that has started nothing."""
-        if request is not None:
-            self.hub.abandon(request)
+        Raises as `Hub.begin`, and as `begin`: then nothing waits.
+        """
+        request = await api.apart(self.hub.begin(client_id, user_id))
+        try:
+            started = await begin({"request_id": request.request_id, "gateway_url": self.gateway_url})
+        except Exception:  # not a client that left: what it started sends its result all the same
+            await api.apart(self.hub.store.abandon(request.request_id))
+            raise
+        await api.apart(self.hub.store.started(request.request_id, started.execution_id, path))
+        running = replace(request, execution_id=started.execution_id, path=path)
+        self.follower.follow(running, api.plain, on_behalf)
+        return started, request.request_id

@@ -71,6 +71,7 @@ class Serving:
         self._fixed = [name for name in _FIXED if name != "workers" or worker is None]
         self._worker, self._report = worker, report
         self.process = Process()
+        self.process.hub.process = str(worker or 0)
         self.process.measures.sources.append(self._measure)
         self._fast, self._log = fast, log
         self.current = Dispatcher(Gateway(compiled, store, self.process), fast=fast, log=log)
@@ -99,6 +100,8 @@ class Serving:
         Raises:
             OSError: the address can't be used.
         """
+        hub = self.process.hub
+        await hub.store.forget_streams(hub.process)
         self.current.gateway.start()
         context = self.certificate.context if self.certificate is not None else None
         self._sockets = await asyncio.get_running_loop().create_server(
@@ -306,6 +309,7 @@ class Serving:
             idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
             try:
                 await gateway.store.purge(time.time(), idle)
+                await self.process.hub.purge()
             except StoreError as error:
                 get_logger().warning("sessions.purge_failed", reason=str(error))
             await asyncio.sleep(_PURGE_SECONDS)

@@ -20,6 +20,8 @@ import lmdb
 
 from proxy.bounded import BoundedCache
 from proxy.sessions import disk_errors
+from proxy.sessions.live_file import Environment, FileLive
+from proxy.sessions.live_records import LIVE_TABLES, LiveRecords
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
 from proxy.sessions.store import Logout, Session, StoreError
 
@@ -37,6 +39,7 @@ _SIZE_FACTOR = 4
 _MAX_NAME = 64
 _UNKNOWN = -1
 """No snapshot: their numbers begin with 0."""
+_MAX_TABLES = len(TABLES) + len(LIVE_TABLES)
 _FILES = {"data.mdb", "lock.mdb"}
 T = TypeVar("T")
 Operation = Callable[[Any], Any]
@@ -47,7 +50,7 @@ def open_environment(folder: Path) -> tuple[Any, Records]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _inspect(folder)
-        env = lmdb.open(str(folder), max_dbs=len(TABLES), map_size=_FIRST_MAP, mode=0o600, max_readers=512)
+        env = lmdb.open(str(folder), max_dbs=_MAX_TABLES, map_size=_FIRST_MAP, mode=0o600, max_readers=512)
     except (lmdb.Error, OSError) as error:
         raise _unusable(folder, error, "is damaged or not a session folder") from None
     try:
@@ -117,6 +120,8 @@ class FileStore:
         self._new_owners: dict[bytes, bytes] = {}
         self._owners_timer: asyncio.TimerHandle | None = None
         self._idle_cursor = b""
+        environment = Environment(self._read, self._write, self._write_in_background)
+        self.live = FileLive(environment, LiveRecords.open(self._env, self._records.meta))
         self._decoded: BoundedCache[bytes, _Decoded] = BoundedCache(_MAX_DECODED, _MAX_DECODED_BYTES)
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
@@ -293,6 +298,7 @@ class FileStore:
         if self._owners_timer is not None:
             self._owners_timer.cancel()
             self._flush_owners()
+        self.live.flush()
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
         self._executor.shutdown(wait=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from proxy.sessions.live_memory import MemoryLive
 from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
 
 _MAX_SESSIONS = 1_000_000
@@ -25,6 +26,7 @@ class MemoryStore:
         self._tickets: dict[bytes, tuple[bytes, float]] = {}
         self._executions: dict[str, tuple[int, float]] = {}
         self._logouts: dict[bytes, float] = {}
+        self.live = MemoryLive()
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         if len(self._sessions) >= _MAX_SESSIONS or self._bytes >= _MAX_BYTES:

@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError
 
+from proxy.sessions.file import FileStore
+from proxy.sessions.memory import MemoryStore
 from tests.integration.gateway.live_server import Events, Executions, call_back, events, run
-from tests.integration.harness import PATIENCE, Running, Upstream, eventually
+from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
 
 QUIET = pytest.mark.gateway(more="live: {follow: false}")
 
 
+@pytest.fixture(params=["memory", "file"])
+async def _running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Running, Executions]]:
+    marker, found = request.node.get_closest_marker("gateway"), Executions()
+    store = FileStore(tmp_path / "sessions") if request.param == "file" else MemoryStore()
+    async with behind_gateway(tmp_path, store=store, **(marker.kwargs if marker else {})) as (gateway, upstream):
+        upstream.answer = found.answer
+        yield gateway, found
+
+
 @pytest.fixture
-def server(upstream: Upstream) -> Executions:
+async def gateway(_running: tuple[Running, Executions]) -> Running:
+    """A gateway with one of the stores."""
+    return _running[0]
+
+
+@pytest.fixture
+async def server(_running: tuple[Running, Executions]) -> Executions:
     """The server behind the gateway."""
-    found = Executions()
-    upstream.answer = found.answer
-    return found
+    return _running[1]
 
 
 async def started(gateway: Running, headers: dict[str, str], client_id: str, **variables: Any) -> str:
     """Start the playbook, and return the id of the request."""
     found = (await run(gateway, headers, client_id, **variables))["data"]["executePlaybook"]
     return str(found["requestId"])
+
+
+async def left(gateway: Running, client_id: str) -> None:
+    """Wait until the gateway knows that a client has no stream."""
+    async with asyncio.timeout(PATIENCE):
+        while await gateway.server.gateway.store.live.connected(client_id):  # noqa: ASYNC110 - as in `eventually`
+            await asyncio.sleep(0.005)
 
 
 async def test_the_first_message_and_a_ping(gateway: Running) -> None:
@@ -106,11 +130,11 @@ async def test_a_result_that_arrives_while_the_client_is_away(gateway: Running, 
     async with events(gateway, headers) as stream:
         client_id = stream.client_id
         request_id = await started(gateway, headers, client_id)
-    await eventually(lambda: not gateway.serving.process.hub.clients[client_id].connected)
+    await left(gateway, client_id)
     async with events(gateway, headers, client_id) as stream:
         pending = {"requestId": request_id, "executionId": "101", "playbookPath": "team/flow"}
         assert stream.hello["pendingRequests"] == [pending]
-    await eventually(lambda: not gateway.serving.process.hub.clients[client_id].connected)
+    await left(gateway, client_id)
     queued = (202, {"status": "queued", "clientDisconnected": True})
     assert await call_back(gateway, request_id=request_id, data=7) == queued
     async with events(gateway, headers, client_id) as stream:
@@ -118,8 +142,8 @@ async def test_a_result_that_arrives_while_the_client_is_away(gateway: Running, 
         assert (await stream.result()).data["params"]["data"] == 7
     async with events(gateway, headers, client_id) as stream:  # written once: not again
         assert (await stream.next()).kind == "ping"
-        assert await started(gateway, headers, client_id)
-        assert (await call_back(gateway, request_id=(list(gateway.serving.process.hub.requests))[-1], data=8))[0] == 200
+        request_id = await started(gateway, headers, client_id)
+        assert (await call_back(gateway, request_id=request_id, data=8))[0] == 200
         assert (await stream.result()).data["params"]["data"] == 8
 
 
@@ -285,7 +309,8 @@ async def test_a_start_that_fails_leaves_nothing(gateway: Running, server: Execu
     server.refuse = 500
     headers = await gateway.bearer()
     assert (await run(gateway, headers, "tab-1"))["errors"]
-    assert not gateway.serving.process.hub.requests
+    async with events(gateway, headers, "tab-1") as stream:
+        assert "pendingRequests" not in stream.hello
 
 
 async def test_without_a_client_id_nothing_waits(gateway: Running, server: Executions) -> None:
@@ -329,8 +354,7 @@ async def test_a_slow_reader_is_cut_and_resumes(gateway: Running, server: Execut
             assert (await call_back(gateway, request_id=request_id, data=big))[0] in (200, 202)
         with pytest.raises(ClientPayloadError):
             await _read_to_the_end(stream)
-    hub = gateway.serving.process.hub
-    await eventually(lambda: not hub.clients[client_id].connected)
+    await left(gateway, client_id)
     async with gateway.client.get(
         f"{gateway.url}/events?client_id={client_id}", headers={**headers, "last-event-id": "0"}
     ) as response:
