@@ -30,6 +30,7 @@ from proxy.server.connection_limits import ConnectionLimits
 from proxy.server.dispatcher import Dispatcher
 from proxy.server.lifecycle import Load, Reloads, Report, log_rejection, no_report
 from proxy.server.listener import Listener
+from proxy.server.peers import Peers
 from proxy.server.startup import warn_of_unreachable
 from proxy.sessions.store import SessionStore, StoreError
 
@@ -81,6 +82,7 @@ class Serving:
         self.certificate = Certificate.of(config.server, compiled.loaded.file.parent)
         self.reloads = Reloads(fingerprint(config), time.time())
         self._sockets: asyncio.Server | None = None
+        self._peers: Peers | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._reloading = asyncio.Lock()
 
@@ -249,6 +251,8 @@ class Serving:
 
     async def close(self) -> None:
         """Close the gateways of all configurations."""
+        if self._peers is not None:
+            self._peers.close()
         for task in list(self._tasks):
             task.cancel()
         for old in [server for server in self._in_use if server is not self.current]:
@@ -280,6 +284,12 @@ class Serving:
         measures = self.process.measures
         measures.metrics_folder = MetricsFolder(folder, worker)
         measures.metrics.add_counters_of(measures.metrics_folder.read_previous())
+
+    def join_workers(self, folder: Path, worker: int) -> None:
+        """Wake event streams in other workers, and be woken by them; `folder` is shared, `worker` its own number."""
+        hub = self.process.hub
+        self._peers = Peers(folder, worker, hub.wake)
+        hub.notify = self._peers.notify
 
     async def publish_metrics(self) -> None:
         """Write the metrics for the other workers periodically, until cancelled."""
