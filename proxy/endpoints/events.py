@@ -22,6 +22,7 @@ from proxy.sessions.store import SessionStore
 _FIELDS: Fields = (("content-type", EVENT_STREAM), NO_STORE, ("x-accel-buffering", "no"))
 _PING = notification(PING, {})
 _FIRST_RETURN, _LAST_RETURN = 500, 5000
+Query = dict[str, list[str]]
 _NO_SESSION = "Invalid or expired session"
 
 
@@ -45,10 +46,10 @@ class EventsHandler:
         client_id = await self.hub.open_client(query.get("client_id", [None])[0], principal.user_id)
         if context.head.method == "HEAD":
             return Response(200, _FIELDS)
-        await self._send(context, client_id, principal)
+        await self._send(context, query, client_id, principal)
         return None
 
-    async def _principal(self, context: RequestContext, query: dict[str, list[str]]) -> Principal | None:
+    async def _principal(self, context: RequestContext, query: Query) -> Principal | None:
         """Return the user of the ticket or the token in the query, else of the fields."""
         head = context.head
         credentials = head.fields.credentials
@@ -59,9 +60,10 @@ class EventsHandler:
             credentials = _of_key(key_of(query["session_token"][0]))
         return await self.principals.fetch(credentials, head.address, head.fields.user_agent)
 
-    async def _send(self, context: RequestContext, client_id: str, principal: Principal) -> None:
+    async def _send(self, context: RequestContext, query: Query, client_id: str, principal: Principal) -> None:
         writer, hub = context.writer, self.hub
-        position = _position(context.head.fields.value(b"last-event-id"), *hub.store.marks(client_id))
+        given = context.head.fields.value(b"last-event-id") or query.get("last_event_id", [""])[0]
+        position = _position(given, *hub.store.marks(client_id))
         stream = EventWriter(position, hub.settings.queue, writer.client, principal.key)
         self.drain.watch(stream)
         try:
@@ -104,9 +106,9 @@ class EventsHandler:
             stream.changed.clear()
 
 
-def _position(last_event_id: str | None, last: int, written: int) -> int:
+def _position(last_event_id: str, last: int, written: int) -> int:
     """Return the number behind which a client resumes: what it names, else what was written to it."""
-    if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 20:
+    if last_event_id.isdecimal() and len(last_event_id) < 20:
         return min(int(last_event_id), last)
     return written
 
