@@ -26,12 +26,11 @@ SCHEDULES = int(os.environ.get("LIVE_SCHEDULES", "60"))
 MOST = 3
 STEP = "playbook/state"
 CLIENTS = ("one", "two")
+OFTEN, RARELY = ["begin", "finish"] * 3, ["repeat", "step", "read", "half", "forget", "kill", "purge"]
 ACTIONS = st.lists(
-    st.tuples(
-        st.sampled_from(["begin", "finish", "repeat", "step", "read", "half", "forget", "kill", "purge"]),
-        st.sampled_from(CLIENTS),
-    ),
-    max_size=40,
+    st.tuples(st.sampled_from(OFTEN + RARELY), st.sampled_from(CLIENTS)),
+    min_size=20,
+    max_size=60,
 )
 
 
