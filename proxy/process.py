@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from proxy.endpoints.metrics import Measures
 from proxy.live.follow import Follower
-from proxy.live.hub import Hub
+from proxy.live.hub import SESSIONS, Hub
 from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
 from proxy.policy.throttle import Throttle, ThrottleSettings
@@ -40,6 +40,11 @@ class Process:
     def __post_init__(self) -> None:
         """Make the follower of the hub."""
         object.__setattr__(self, "follower", Follower(self.hub))
+
+    def sessions_ended(self) -> None:
+        """End the streams and connections of sessions that have ended, here and in the other workers."""
+        self.drain.look()
+        self.hub.notify(SESSIONS)
 
     def throttle(self, settings: ThrottleSettings) -> Throttle:
         """Return the throttle with these settings; its state is kept if a reload does not change the settings."""

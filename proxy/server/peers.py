@@ -1,7 +1,7 @@
 """Wakes the event streams that other workers of this machine have of a client, by datagrams on UNIX sockets.
 
 Each worker has a socket in the folder that the workers share. A datagram is the id of a client: the events themselves
-are in the session store.
+are in the session store. An empty one says that sessions have ended.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.config.replace import check_replacement
 from proxy.gateway import Gateway, open_store, session_folder
+from proxy.live.hub import SESSIONS
 from proxy.observe.access import AccessLog
 from proxy.observe.audit import local_event
 from proxy.observe.exposition import MetricsFolder
@@ -288,7 +289,14 @@ class Serving:
     def join_workers(self, folder: Path, worker: int) -> None:
         """Wake event streams in other workers, and be woken by them; `folder` is shared, `worker` its own number."""
         hub = self.process.hub
-        self._peers = Peers(folder, worker, hub.wake)
+
+        def wake(client_id: str) -> None:
+            if client_id == SESSIONS:
+                self.process.drain.look()
+            else:
+                hub.wake(client_id)
+
+        self._peers = Peers(folder, worker, wake)
         hub.notify = self._peers.notify
 
     async def publish_metrics(self) -> None:

@@ -23,7 +23,7 @@ from proxy.sessions import disk_errors
 from proxy.sessions.live_file import Environment, FileLive
 from proxy.sessions.live_records import LIVE_TABLES, LiveRecords
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
-from proxy.sessions.store import Logout, Session, StoreError
+from proxy.sessions.store import Logout, Session, StoreError, nobody_waits
 
 _FIRST_MAP = 16 * 1024**2
 _LARGEST_MAP = 64 * 1024**3
@@ -122,10 +122,14 @@ class FileStore:
         self._idle_cursor = b""
         environment = Environment(self._read, self._write, self._write_in_background)
         self.live = FileLive(environment, LiveRecords.open(self._env, self._records.meta))
+        self.on_ended: Callable[[], None] = nobody_waits
         self._decoded: BoundedCache[bytes, _Decoded] = BoundedCache(_MAX_DECODED, _MAX_DECODED_BYTES)
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
-        stored: Session = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
+        stored: Session
+        stored, ended = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
+        if ended:
+            self.on_ended()
         return stored
 
     async def get(self, key: bytes) -> Session | None:
@@ -183,7 +187,7 @@ class FileStore:
             self._write_in_background(note, forget)
 
     async def end(self, key: bytes) -> bool:
-        return bool(await self._write(lambda txn: self._records.drop(txn, key)))
+        return bool(await self._end(lambda txn: self._records.drop(txn, key)))
 
     async def end_id(self, session_id: str, allowed: Callable[[Session], bool]) -> bool:
         def end(txn: Any) -> bool:
@@ -193,16 +197,16 @@ class FileStore:
                 return False
             return self._records.drop(txn, key)
 
-        return bool(await self._write(end))
+        return bool(await self._end(end))
 
     async def end_user(self, user_id: int) -> int:
         def end(txn: Any) -> int:
             return sum(self._records.drop(txn, key) for key in list(self._records.keys_of_user(txn, user_id)))
 
-        return int(await self._write(end))
+        return int(await self._end(end))
 
     async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
-        ended: list[Session] | None = await self._write(lambda txn: self._records.end_by_logout(txn, logout))
+        ended: list[Session] | None = await self._end(lambda txn: self._records.end_by_logout(txn, logout))
         return ended
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
@@ -333,6 +337,12 @@ class FileStore:
             self._enqueue(operation).add_done_callback(lambda done: (done.cancelled() or done.exception(), then()))
         except StoreError:
             then()
+
+    async def _end(self, operation: Operation) -> Any:
+        """Write what may end sessions."""
+        result = await self._enqueue(operation)
+        self.on_ended()
+        return result
 
     async def _write(self, operation: Operation) -> Any:
         return await self._enqueue(operation)

@@ -166,6 +166,9 @@ class SessionStore(Protocol):
     the latest changes. Every method raises StoreError if the store is not available.
     """
 
+    on_ended: Callable[[], None]
+    """Is called after a call of this object may have ended sessions."""
+
     @property
     def live(self) -> LiveStore:
         """Return what the store keeps of live executions."""
@@ -223,6 +226,10 @@ class SessionStore(Protocol):
 
     async def close(self) -> None:
         """Finish all writes and close the store."""
+
+
+def nobody_waits() -> None:
+    """Do nothing: the first value of `on_ended`."""
 
 
 @runtime_checkable

@@ -98,3 +98,17 @@ async def test_a_gateway_that_is_killed_before_the_client_is_back_loses_nothing(
             assert await call_back(client, gateway, request_ids[0], "again") == (200, "duplicate")
             assert await call_back(client, gateway, request_ids[1], "later") == (200, "delivered")
             assert await results(stream, 1) == ["later"]
+
+
+async def test_the_end_of_a_session_at_one_worker_ends_the_streams_at_others_at_once(tmp_path: Path) -> None:
+    async with (
+        gateway_process(tmp_path, LIVE, server="workers: 3", logging="") as gateway,
+        client_of(gateway) as client,
+    ):
+        await gateway.logged("worker.ready", 3)
+        streams = [await client.get(f"{gateway.url}/events?client_id=tab") for _ in range(9)]
+        async with client.post(f"{gateway.url}/api/auth/logout") as response:
+            assert response.status == 200
+        async with asyncio.timeout(2):  # the session is looked up every 5 s only
+            for stream in streams:
+                await stream.read()
