@@ -13,7 +13,9 @@ from proxy.config.model import HeaderEdit, Server
 from proxy.config.model_upstreams import Upstream, noetl_upstreams
 from proxy.endpoints.auth import AuthHandlers
 from proxy.endpoints.backchannel_logout import BackchannelLogout
+from proxy.endpoints.callbacks import CallbackHandlers
 from proxy.endpoints.direct import Answer, DirectExchange
+from proxy.endpoints.events import EventsHandler
 from proxy.endpoints.fast_graphql import FastGraphql, OperationExchange
 from proxy.endpoints.graphiql import load_page
 from proxy.endpoints.graphql import GraphqlHandler
@@ -26,10 +28,12 @@ from proxy.guards import NO_SESSION, OPTIONAL, REQUIRED, RouteGuards
 from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
 from proxy.http.location import Locations, Mount
 from proxy.http.origin import read_origin
-from proxy.http.response import SECURITY
+from proxy.http.response import HSTS, SECURITY, OwnHeads
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.principal import Principals
 from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
+from proxy.live.hub import LiveSettings
+from proxy.live.start import LiveStarts
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.bridge.bridge import Bridge
@@ -103,6 +107,7 @@ class Gateway:
         self.store = store
         self.process = process or Process()
         self.drain = self.process.drain
+        self._use_live()
         self._before = before
         self.tracing = self._tracing()
         audit = open_audit(compiled)
@@ -147,6 +152,13 @@ class Gateway:
         if not wanted.enabled:
             return None
         return before if before is not None and before.endpoint == wanted.endpoint else Tracing(wanted.endpoint)
+
+    def _use_live(self) -> None:
+        """Apply the settings of events; streams and requests go on across a reload."""
+        block = self.compiled.loaded.gateway.live
+        self.process.hub.store = self.store.live
+        self.store.on_ended = self.process.sessions_ended
+        self.process.hub.settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
 
     def _upstream(self, name: str, block: Upstream) -> UpstreamClient:
         folder = self.compiled.loaded.file.parent
@@ -270,7 +282,10 @@ class Gateway:
     def _handler(self, name: str) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}
         ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain)
-        auth = self.auth
+        auth, live = self.auth, self.compiled.loaded.gateway.live
+        heads = OwnHeads(self.security, HSTS if self.security else ())
+        events = EventsHandler(self.process.hub, self.principals, self.store, self.drain, heads)
+        callbacks = CallbackHandlers(self.process.hub, live.internal_token)
         handlers: dict[str, Handler] = {
             "health": ops.health,
             "ready": ops.ready,
@@ -283,6 +298,10 @@ class Gateway:
             "auth.sessions": auth.sessions,
             "auth.ticket": auth.ticket,
             "auth.me": auth.me,
+            "live.events": events.handle,
+            "live.callback": callbacks.auth,
+            "live.callback_async": callbacks.result,
+            "live.progress": callbacks.progress,
             "auth.backchannel_logout": BackchannelLogout(self.provider, self.store).handle,
         }
         return handlers[name]
@@ -300,6 +319,7 @@ class Gateway:
             self.authorizer,
             self.store,
             self.internal,
+            LiveStarts(self.process.hub, self.process.follower, own_url(config.server)),
             spec.max_body_size,
             load_page(),
         )
@@ -330,6 +350,7 @@ class Gateway:
     async def close(self) -> None:
         """Let go of connections, of the audit log and of the store."""
         await self._close_audit()
+        await self.process.follower.close()
         await asyncio.gather(*(upstream.close() for upstream in self.upstreams.values()), self.key_set_clients.close())
         await self.store.close()
         if self.tracing is not None:

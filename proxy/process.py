@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.endpoints.metrics import Measures
+from proxy.live.follow import Follower
+from proxy.live.hub import SESSIONS, Hub
 from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
 from proxy.policy.throttle import Throttle, ThrottleSettings
@@ -23,6 +25,8 @@ class Process:
         limiters: the rate limits, by their settings.
         throttles: the failed attempts, by the settings of their limit.
         denials: how many denials the audit log may still have one by one.
+        hub: the clients of event streams, and the requests that they wait for.
+        follower: polls the executions of those requests.
     """
 
     drain: Drain = field(default_factory=Drain)
@@ -30,6 +34,17 @@ class Process:
     limiters: dict[LimitSettings, RateLimit] = field(default_factory=dict)
     throttles: dict[ThrottleSettings, Throttle] = field(default_factory=dict)
     denials: DenialBudget = field(default_factory=DenialBudget)
+    hub: Hub = field(default_factory=Hub)
+    follower: Follower = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the follower of the hub."""
+        object.__setattr__(self, "follower", Follower(self.hub))
+
+    def sessions_ended(self) -> None:
+        """End the streams and connections of sessions that have ended, here and in the other workers."""
+        self.drain.look()
+        self.hub.notify(SESSIONS)
 
     def throttle(self, settings: ThrottleSettings) -> Throttle:
         """Return the throttle with these settings; its state is kept if a reload does not change the settings."""

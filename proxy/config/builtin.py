@@ -46,10 +46,10 @@ HANDLERS: dict[str, HandlerFacts] = {
     "auth.backchannel_logout": HandlerFacts(
         ("POST",), "OpenID Connect back-channel logout: the identity provider ends sessions"
     ),
-    "live.events": HandlerFacts(("GET",), "server-sent events", later="events and callbacks"),
-    "live.callback": HandlerFacts(("POST",), "callback of an auth playbook", later="events and callbacks"),
-    "live.callback_async": HandlerFacts(("POST",), "callback of a playbook", later="events and callbacks"),
-    "live.progress": HandlerFacts(("POST",), "progress of a playbook", later="events and callbacks"),
+    "live.events": HandlerFacts(("GET",), "server-sent events: results and progress of executions", "own"),
+    "live.callback": HandlerFacts(("POST",), "callback of an auth playbook"),
+    "live.callback_async": HandlerFacts(("POST",), "the result of a playbook, from its worker"),
+    "live.progress": HandlerFacts(("POST",), "the progress of a playbook, from its worker"),
     "sharding.preview": HandlerFacts(("GET",), "the shard of a key", later="the sharding preview"),
 }
 
@@ -68,10 +68,16 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/api/auth/me", "handler": "auth.me"},
     {"path": "/api/auth/backchannel-logout", "handler": "auth.backchannel_logout"},
     {"path": "/graphql", "handler": "graphql"},
+    {"path": "/events", "handler": "live.events"},
+    {"path": "/api/internal/callback", "handler": "live.callback"},
+    {"path": "/api/internal/callback/async", "handler": "live.callback_async"},
+    {"path": "/api/internal/progress", "handler": "live.progress"},
     {"path": "/noetl/{path:**}", "upstream": "noetl", "rewrite": "/api/{path}"},
 )
 
 
+CALLBACKS = frozenset({"live.callback", "live.callback_async", "live.progress"})
+"""Handlers that accept requests of workers only: of the networks in `live.internal_allow_from`."""
 BUILTIN_LIMITS: dict[str, dict[str, Any]] = {"login": {"limit": "60/minute", "burst": 30, "key": "ip"}}
 """The rate limits that the built-in routes use, unless the file defines them."""
 

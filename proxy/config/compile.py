@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.config.block import RELAYED
-from proxy.config.builtin import HANDLERS
+from proxy.config.builtin import CALLBACKS, HANDLERS
 from proxy.config.load import Loaded
 from proxy.config.model import Cors, RateLimitBlock, RouteBlock
 from proxy.config.model_acl import RuleBlock
@@ -184,6 +184,8 @@ def _entries(loaded: Loaded, cors: CorsPolicy) -> Iterable[Entry[RouteSpec]]:
         limit = gateway.graphql.max_body_size if block.handler == "graphql" else gateway.server.limits.max_body_size
         builtin = not loaded.document.is_in_file(("routes", index))
         allowed = gateway.metrics.allow_from if builtin and block.handler == "metrics" else block.allow_from
+        if block.handler in CALLBACKS:
+            allowed = allowed or gateway.live.internal_allow_from
         spec = RouteSpec(
             pattern=block.path,
             place=BUILT_IN if builtin else loaded.document.place(("routes", index)),

@@ -261,7 +261,7 @@ def _secrets(compiled: Compiled) -> Iterator[Problem]:
                     yield _at(compiled, path, text)
     gateway = compiled.loaded.gateway
     given = {("sessions", "url"): gateway.sessions.url}
-    given |= {("live", "internal_token"): gateway.live.internal_token} if gateway.live else {}
+    given |= {("live", "internal_token"): gateway.live.internal_token}
     given |= {("audit", "key"): gateway.audit.key} if gateway.audit else {}
     for where, value in given.items():
         if value is not None and where not in document.interpolated:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from proxy.config.block import Block, Methods, env
-from proxy.config.later import Later
 from proxy.config.model_acl import Acl
 from proxy.config.model_identity import Auth, Sessions
 from proxy.config.model_upstreams import Upstream
@@ -183,13 +182,20 @@ class Graphql(Block):
 
 class Live(Block):
     heartbeat: Duration = Field(
-        30.0, description="Time between pings.", json_schema_extra=env("GATEWAY_HEARTBEAT_INTERVAL_SECS")
+        30.0, gt=0, description="Time between pings.", json_schema_extra=env("GATEWAY_HEARTBEAT_INTERVAL_SECS")
     )
-    request_lifetime: Duration = Field(1800.0, description="How long a pending request and its events are stored.")
-    queue: Integer = Field(256, ge=1, description="Maximum number of buffered events per connection.")
-    follow: Flag = Field(True, description="Poll executions upstream if no callback arrives.")
+    request_lifetime: Duration = Field(
+        1800.0, gt=0, description="How long a pending request is kept, and the events of a client that is away."
+    )
+    queue: Integer = Field(
+        256, ge=1, le=10_000, description="Maximum number of events that wait for one stream; a slower one is closed."
+    )
+    follow: Flag = Field(
+        True, description="Poll executions that were started with a `clientId` until a callback arrives."
+    )
     internal_allow_from: Texts = Field(
         ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+        min_length=1,
         description="Networks that may send callbacks.",
     )
     internal_token: Text | None = Field(
@@ -352,9 +358,7 @@ class Gateway(Block):
         description="Named rate limits. The built-in route table uses `login`: 60/minute, burst 30, by ip.",
     )
     graphql: Graphql = Field(default_factory=Graphql, description="The GraphQL endpoint.")
-    live: Annotated[Live | None, Later("events and callbacks", (None,))] = Field(
-        None, description="Events and callbacks."
-    )
+    live: Live = Field(default_factory=Live, description="Event streams, and callbacks of playbooks.")
     headers: ResponseHeaders = Field(
         default_factory=ResponseHeaders, description="Headers that are added to responses."
     )

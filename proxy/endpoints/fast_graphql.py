@@ -107,7 +107,8 @@ class FastGraphql:
     def context(self, exchange: Exchange) -> Context:
         """Return what the resolvers of one request need."""
         handler = self.handler
-        return Context(exchange.who, self.api, self.authorizer, handler.store, _no_proxy, exchange.on_behalf())
+        on_behalf = exchange.on_behalf()
+        return Context(exchange.who, self.api, self.authorizer, handler.store, _no_proxy, on_behalf, handler.live)
 
 
 async def _no_proxy(method: str, endpoint: str, body: Any) -> tuple[int, Any]:

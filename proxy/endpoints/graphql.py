@@ -44,6 +44,7 @@ from proxy.http.json import write_json
 from proxy.http.request import RequestFields
 from proxy.http.response import NO_STORE, Fields, Response
 from proxy.identity.principal import Principal
+from proxy.live.start import LiveStarts
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.authorize import Authorizer
 from proxy.observe.logs import get_logger
@@ -69,6 +70,7 @@ class GraphqlHandler:
     authorizer: Authorizer
     store: SessionStore
     internal: InternalRequests
+    live: LiveStarts
     max_body_size: int
     page: Page
 
@@ -117,7 +119,9 @@ class GraphqlHandler:
         if operation.introspects and not self._may_introspect(context.who):
             return rejected((GraphQLError("Introspection is not allowed"),), Forbidden.code, Forbidden.status)
         on_behalf = context.on_behalf()
-        resolving = Context(context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf)
+        resolving = Context(
+            context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf, self.live
+        )
         result = await self._execute(context, resolving, wanted, operation)
         answer, behind = answered(result, resolving.extensions)
         context.denied = context.denied or is_denied(behind)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
+from proxy.live.start import Begin, LiveStarts
 from proxy.noetl import truth
 from proxy.noetl.api import PAGE_SIZE, NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
@@ -48,6 +49,7 @@ class Context:
         store: the session store, which also stores the owners of executions.
         proxy: sends the request of `proxyRequest`.
         on_behalf: identifies the user and the request in calls to the upstream.
+        live: the starts of executions whose result a client receives as an event.
         extensions: what the response says besides data and errors.
     """
 
@@ -57,6 +59,7 @@ class Context:
     store: SessionStore
     proxy: ProxyCall
     on_behalf: OnBehalf
+    live: LiveStarts
     extensions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -217,11 +220,6 @@ def _workload(variables: Any) -> Mapping[str, Any]:
     return variables
 
 
-def _reject_client_id(client_id: str | None) -> None:
-    if client_id is not None:
-        raise BadRequest("clientId is not available yet: remove it and poll executionStatus")
-
-
 async def execute_playbook(
     _: Any,
     info: Info,
@@ -231,11 +229,13 @@ async def execute_playbook(
     clientId: str | None = None,
 ) -> dict[str, Any]:
     context = info.context
-    _reject_client_id(clientId)
     context.authorizer.playbook(context.who, _EXECUTE, playbook_name(name, "name"))
-    workload = _workload(variables)
-    started = await context.api.execute(name, workload, resourceKind or "playbook", context.on_behalf)
-    return _started(context, started, name)
+    workload, kind = _workload(variables), resourceKind or "playbook"
+
+    async def begin(more: Mapping[str, Any]) -> Start:
+        return await context.api.execute(name, {**workload, **more}, kind, context.on_behalf)
+
+    return await _started(context, name, clientId, begin)
 
 
 async def rerun_execution(
@@ -246,17 +246,33 @@ async def rerun_execution(
     clientId: str | None = None,
 ) -> dict[str, Any]:
     context = info.context
-    _reject_client_id(clientId)
     path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
-    started = await truth.rerun(context.api, executionId, path, _workload(variables), context.on_behalf)
-    return _started(context, started, path)
+    workload = _workload(variables)
+
+    async def begin(more: Mapping[str, Any]) -> Start:
+        return await truth.rerun(context.api, executionId, path, {**workload, **more}, context.on_behalf)
+
+    return await _started(context, path, clientId, begin)
 
 
-def _started(context: Context, started: Start, name: str) -> dict[str, Any]:
+async def _started(context: Context, name: str, client_id: str | None, begin: Begin) -> dict[str, Any]:
+    """Start a playbook, and return the fields of `ExecuteResult`; a client, if one is named, receives the result."""
+    request_id = None
+    if client_id is None:
+        started = await begin({})
+    else:
+        user_id, api, on_behalf = context.who.user_id, context.api, context.on_behalf
+        started, request_id = await context.live.start(client_id, user_id, name, api, on_behalf, begin)
     execution_id, status, is_new = started
     if is_new:
         context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
-    return {"id": execution_id, "executionId": execution_id, "name": name, "status": status}
+    return {
+        "id": execution_id,
+        "executionId": execution_id,
+        "name": name,
+        "status": status,
+        "requestId": request_id,
+    }
 
 
 async def cancel_execution(

@@ -84,6 +84,10 @@ class NoetlApi:
         """
         return self.exchange(self.outgoing(method, target, body, on_behalf), on_behalf, None)
 
+    def apart(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Return an awaitable of the result of work that waits for something else than the upstream."""
+        return work
+
     def in_thread(self, work: Callable[[], T]) -> Awaitable[T]:
         """Return an awaitable of the result of work that takes long, done in a thread."""
         return asyncio.to_thread(work)

@@ -7,7 +7,7 @@ gets an `UpstreamCall` or an `OtherCall`; it sends its answer in, or throws a Ga
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from proxy.noetl.api import Answer, NoetlApi
@@ -55,6 +55,9 @@ class StepwiseApi(NoetlApi):
 
     def send(self, method: str, target: str, on_behalf: OnBehalf, body: Any = None) -> Awaitable[Answer]:
         return UpstreamCall(self.outgoing(method, target, body, on_behalf), on_behalf)
+
+    def apart(self, work: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        return OtherCall(asyncio.get_running_loop().create_task(work))
 
     def in_thread(self, work: Callable[[], T]) -> Awaitable[T]:
         return OtherCall(asyncio.get_running_loop().create_task(_in_thread(work)))

@@ -7,6 +7,7 @@ A forwarded stream of server-sent events may last for hours. A drain ends it bet
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
@@ -40,12 +41,13 @@ class Drain:
     `over`: the time of the drain is over, and the gateway closes the connections that are left.
     """
 
-    __slots__ = ("_watched", "over", "started", "streams")
+    __slots__ = ("_look", "_watched", "over", "started", "streams")
 
     def __init__(self) -> None:
         self.started = self.over = False
         self.streams = 0
         self._watched: set[Watched] = set()
+        self._look = asyncio.Event()
 
     def open(self, wake: Wake, session: bytes) -> EventStream:
         """Return the state of a new event stream. `wake` makes the code that forwards the stream check `should_end`."""
@@ -74,15 +76,22 @@ class Drain:
         for watched in list(self._watched):
             watched.leave()
 
+    def look(self) -> None:
+        """Look now for sessions that have ended: there may be some."""
+        self._look.set()
+
     async def end_with_sessions(self, alive: Callable[[bytes], Awaitable[bool]], every: float | None = None) -> None:
         """End everything that belongs to ended sessions, until cancelled. Each round looks up a session once.
 
         Args:
             alive: returns True if a session has not ended. Raises StoreError if the store is unavailable.
-            every: seconds between two rounds; None means five.
+            every: seconds between two rounds, unless `look` is called; None means five.
         """
         while True:
-            await asyncio.sleep(_POLL_SECONDS if every is None else every)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_SECONDS if every is None else every):
+                    await self._look.wait()
+            self._look.clear()
             for session in {watched.session for watched in self._watched if watched.session}:
                 try:
                     ended, failed = not await alive(session), False

@@ -18,6 +18,7 @@ from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.config.replace import check_replacement
 from proxy.gateway import Gateway, open_store, session_folder
+from proxy.live.hub import SESSIONS
 from proxy.observe.access import AccessLog
 from proxy.observe.audit import local_event
 from proxy.observe.exposition import MetricsFolder
@@ -30,6 +31,7 @@ from proxy.server.connection_limits import ConnectionLimits
 from proxy.server.dispatcher import Dispatcher
 from proxy.server.lifecycle import Load, Reloads, Report, log_rejection, no_report
 from proxy.server.listener import Listener
+from proxy.server.peers import Peers
 from proxy.server.startup import warn_of_unreachable
 from proxy.sessions.store import SessionStore, StoreError
 
@@ -71,6 +73,7 @@ class Serving:
         self._fixed = [name for name in _FIXED if name != "workers" or worker is None]
         self._worker, self._report = worker, report
         self.process = Process()
+        self.process.hub.process = str(worker or 0)
         self.process.measures.sources.append(self._measure)
         self._fast, self._log = fast, log
         self.current = Dispatcher(Gateway(compiled, store, self.process), fast=fast, log=log)
@@ -80,6 +83,7 @@ class Serving:
         self.certificate = Certificate.of(config.server, compiled.loaded.file.parent)
         self.reloads = Reloads(fingerprint(config), time.time())
         self._sockets: asyncio.Server | None = None
+        self._peers: Peers | None = None
         self._tasks: set[asyncio.Task[object]] = set()
         self._reloading = asyncio.Lock()
 
@@ -99,6 +103,8 @@ class Serving:
         Raises:
             OSError: the address can't be used.
         """
+        hub = self.process.hub
+        await hub.store.forget_streams(hub.process)
         self.current.gateway.start()
         context = self.certificate.context if self.certificate is not None else None
         self._sockets = await asyncio.get_running_loop().create_server(
@@ -246,6 +252,8 @@ class Serving:
 
     async def close(self) -> None:
         """Close the gateways of all configurations."""
+        if self._peers is not None:
+            self._peers.close()
         for task in list(self._tasks):
             task.cancel()
         for old in [server for server in self._in_use if server is not self.current]:
@@ -278,6 +286,19 @@ class Serving:
         measures.metrics_folder = MetricsFolder(folder, worker)
         measures.metrics.add_counters_of(measures.metrics_folder.read_previous())
 
+    def join_workers(self, folder: Path, worker: int) -> None:
+        """Wake event streams in other workers, and be woken by them; `folder` is shared, `worker` its own number."""
+        hub = self.process.hub
+
+        def wake(client_id: str) -> None:
+            if client_id == SESSIONS:
+                self.process.drain.look()
+            else:
+                hub.wake(client_id)
+
+        self._peers = Peers(folder, worker, wake)
+        hub.notify = self._peers.notify
+
     async def publish_metrics(self) -> None:
         """Write the metrics for the other workers periodically, until cancelled."""
         measures = self.process.measures
@@ -306,6 +327,7 @@ class Serving:
             idle = gateway.compiled.loaded.gateway.sessions.idle_timeout
             try:
                 await gateway.store.purge(time.time(), idle)
+                await self.process.hub.purge()
             except StoreError as error:
                 get_logger().warning("sessions.purge_failed", reason=str(error))
             await asyncio.sleep(_PURGE_SECONDS)

@@ -34,6 +34,7 @@ async def run(compiled: Compiled, how: Running) -> None:
     serving, stop = Serving(compiled, open_store(compiled), worker=worker, report=how.report), Stop()
     if how.metrics is not None:
         serving.share_metrics(how.metrics, how.worker)
+        serving.join_workers(how.metrics, how.worker)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, serving.reload_soon, how.load)
     if how.parent is None:

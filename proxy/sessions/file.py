@@ -20,8 +20,10 @@ import lmdb
 
 from proxy.bounded import BoundedCache
 from proxy.sessions import disk_errors
+from proxy.sessions.live_file import Environment, FileLive
+from proxy.sessions.live_records import LIVE_TABLES, LiveRecords
 from proxy.sessions.records import TABLES, Records, pack, prepare, unpack
-from proxy.sessions.store import Logout, Session, StoreError
+from proxy.sessions.store import Logout, Session, StoreError, nobody_waits
 
 _FIRST_MAP = 16 * 1024**2
 _LARGEST_MAP = 64 * 1024**3
@@ -37,6 +39,7 @@ _SIZE_FACTOR = 4
 _MAX_NAME = 64
 _UNKNOWN = -1
 """No snapshot: their numbers begin with 0."""
+_MAX_TABLES = len(TABLES) + len(LIVE_TABLES)
 _FILES = {"data.mdb", "lock.mdb"}
 T = TypeVar("T")
 Operation = Callable[[Any], Any]
@@ -47,7 +50,7 @@ def open_environment(folder: Path) -> tuple[Any, Records]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _inspect(folder)
-        env = lmdb.open(str(folder), max_dbs=len(TABLES), map_size=_FIRST_MAP, mode=0o600, max_readers=512)
+        env = lmdb.open(str(folder), max_dbs=_MAX_TABLES, map_size=_FIRST_MAP, mode=0o600, max_readers=512)
     except (lmdb.Error, OSError) as error:
         raise _unusable(folder, error, "is damaged or not a session folder") from None
     try:
@@ -117,10 +120,16 @@ class FileStore:
         self._new_owners: dict[bytes, bytes] = {}
         self._owners_timer: asyncio.TimerHandle | None = None
         self._idle_cursor = b""
+        environment = Environment(self._read, self._write, self._write_in_background)
+        self.live = FileLive(environment, LiveRecords.open(self._env, self._records.meta))
+        self.on_ended: Callable[[], None] = nobody_waits
         self._decoded: BoundedCache[bytes, _Decoded] = BoundedCache(_MAX_DECODED, _MAX_DECODED_BYTES)
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
-        stored: Session = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
+        stored: Session
+        stored, ended = await self._write(lambda txn: self._records.create(txn, key, session, max_per_user))
+        if ended:
+            self.on_ended()
         return stored
 
     async def get(self, key: bytes) -> Session | None:
@@ -178,7 +187,7 @@ class FileStore:
             self._write_in_background(note, forget)
 
     async def end(self, key: bytes) -> bool:
-        return bool(await self._write(lambda txn: self._records.drop(txn, key)))
+        return bool(await self._end(lambda txn: self._records.drop(txn, key)))
 
     async def end_id(self, session_id: str, allowed: Callable[[Session], bool]) -> bool:
         def end(txn: Any) -> bool:
@@ -188,16 +197,16 @@ class FileStore:
                 return False
             return self._records.drop(txn, key)
 
-        return bool(await self._write(end))
+        return bool(await self._end(end))
 
     async def end_user(self, user_id: int) -> int:
         def end(txn: Any) -> int:
             return sum(self._records.drop(txn, key) for key in list(self._records.keys_of_user(txn, user_id)))
 
-        return int(await self._write(end))
+        return int(await self._end(end))
 
     async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
-        ended: list[Session] | None = await self._write(lambda txn: self._records.end_by_logout(txn, logout))
+        ended: list[Session] | None = await self._end(lambda txn: self._records.end_by_logout(txn, logout))
         return ended
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
@@ -293,6 +302,7 @@ class FileStore:
         if self._owners_timer is not None:
             self._owners_timer.cancel()
             self._flush_owners()
+        self.live.flush()
         while self._writer is not None and not self._writer.done():
             await asyncio.wait([self._writer])
         self._executor.shutdown(wait=True)
@@ -327,6 +337,12 @@ class FileStore:
             self._enqueue(operation).add_done_callback(lambda done: (done.cancelled() or done.exception(), then()))
         except StoreError:
             then()
+
+    async def _end(self, operation: Operation) -> Any:
+        """Write what may end sessions."""
+        result = await self._enqueue(operation)
+        self.on_ended()
+        return result
 
     async def _write(self, operation: Operation) -> Any:
         return await self._enqueue(operation)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
+from proxy.sessions.live_memory import MemoryLive
+from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError, nobody_waits
 
 _MAX_SESSIONS = 1_000_000
 _MAX_BYTES = 1024**3
@@ -25,6 +26,8 @@ class MemoryStore:
         self._tickets: dict[bytes, tuple[bytes, float]] = {}
         self._executions: dict[str, tuple[int, float]] = {}
         self._logouts: dict[bytes, float] = {}
+        self.live = MemoryLive()
+        self.on_ended: Callable[[], None] = nobody_waits
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         if len(self._sessions) >= _MAX_SESSIONS or self._bytes >= _MAX_BYTES:
@@ -133,4 +136,5 @@ class MemoryStore:
         keys.pop(key, None)
         if not keys:
             self._by_user.pop(session.user_id, None)
+        self.on_ended()
         return True

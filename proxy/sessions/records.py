@@ -67,25 +67,31 @@ class Records:
         data = txn.get(key, db=self.sessions)
         return None if data is None else Session.decode(data)
 
-    def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> Session:
-        """Store a session with the stable id of its user; end the oldest sessions of the user beyond the limit."""
+    def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> tuple[Session, int]:
+        """Store a session with the stable id of its user; end the oldest sessions of the user beyond the limit.
+
+        Returns the session, and the number of those that ended.
+        """
         stored = session.with_user_id(self._user_id(txn, session))
-        if max_per_user:
-            self._drop_beyond(txn, stored.user_id, max_per_user - 1)
+        ended = self._drop_beyond(txn, stored.user_id, max_per_user - 1) if max_per_user else 0
         txn.put(key, stored.encode(), db=self.sessions)
         txn.put(self._owner(stored, key), b"", db=self.by_user)
         txn.put(pack(stored.expires_at) + key, b"", db=self.expiry)
         if stored.identity.sid:
             txn.put(_digest(stored.identity.issuer, stored.identity.sid) + key, b"", db=self.by_sid)
-        return stored
+        return stored, ended
 
-    def _drop_beyond(self, txn: Transaction, user_id: int, most: int) -> None:
-        """End the oldest sessions of a user beyond `most`; `by_user` orders those of one millisecond by key."""
+    def _drop_beyond(self, txn: Transaction, user_id: int, most: int) -> int:
+        """End the oldest sessions of a user beyond `most`; `by_user` orders those of one millisecond by key.
+
+        Returns how many ended.
+        """
         mine = list(self.keys_of_user(txn, user_id))
         if len(mine) <= most:
-            return
+            return 0
         for key in sorted(mine, key=lambda key: self._created_at(txn, key))[: len(mine) - most]:
             self.drop(txn, key)
+        return len(mine) - most
 
     def _created_at(self, txn: Transaction, key: bytes) -> float:
         """Return when a session was created; 0 for one that cannot be read, so that it ends before the others."""

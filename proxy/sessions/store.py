@@ -10,7 +10,10 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from proxy.sessions.live import LiveStore
 
 MAX_AGENT = 256
 _SEEN = b',"last_seen_at":'
@@ -163,6 +166,13 @@ class SessionStore(Protocol):
     the latest changes. Every method raises StoreError if the store is not available.
     """
 
+    on_ended: Callable[[], None]
+    """Is called after a call of this object may have ended sessions."""
+
+    @property
+    def live(self) -> LiveStore:
+        """Return what the store keeps of live executions."""
+
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         """Store a new session, with the stable id of its user; end the oldest sessions of the user beyond the limit."""
 
@@ -216,6 +226,10 @@ class SessionStore(Protocol):
 
     async def close(self) -> None:
         """Finish all writes and close the store."""
+
+
+def nobody_waits() -> None:
+    """Do nothing: the first value of `on_ended`."""
 
 
 @runtime_checkable

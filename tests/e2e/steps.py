@@ -5,8 +5,10 @@ Later steps use the sessions of earlier ones, and the last ones restart or stop 
 
 from __future__ import annotations
 
+import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,6 +248,54 @@ def _(stage: Stage) -> None:
     assert (ended.completed, ended.failed, ended.cancelled) == (True, True, False), ended
 
 
+@step("an event stream shows a playbook that sends no callback to its end")
+def _(stage: Stage) -> None:
+    with events(stage, "e2e-followed") as found:
+        request_id, execution_id = start_live(stage, "e2e-followed", "examples/failing")
+        result = next(each for each in found if each["method"] == "playbook/result")["params"]
+    assert (result["requestId"], result["executionId"], result["status"]) == (request_id, execution_id, "FAILED"), (
+        result
+    )
+
+
+@step("a result that a worker sends while the browser is away is there when it comes back, once")
+def _(stage: Stage) -> None:
+    with events(stage, "e2e-away"):
+        request_id, execution_id = start_live(stage, "e2e-away", "examples/slow")
+    document = {"request_id": request_id, "execution_id": execution_id, "data": {"rows": 3}}
+    first = stage.http.post("/api/internal/callback/async", json=document)
+    assert (first.status_code, first.json()["status"]) in ((202, "queued"), (200, "delivered")), first.text
+    again = expect(stage.http.post("/api/internal/callback/async", json=document), 200)
+    assert again.json() == {"status": "duplicate"}, again.text
+    with events(stage, "e2e-away") as found:
+        result = next(each for each in found if each["method"] == "playbook/result")["params"]
+    assert result["data"] == {"rows": 3}, result
+    stage.client().cancel_execution(execution_id)
+
+
+@contextmanager
+def events(stage: Stage, client_id: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """Open an event stream with a ticket; yield its notifications."""
+    ticket = expect(stage.http.post("/api/auth/ticket", headers=stage.bearer()), 200).json()["ticket"]
+    parameters = {"ticket": ticket, "client_id": client_id}
+    with stage.http.stream("GET", "/events", params=parameters, timeout=20) as response:
+        assert response.status_code == 200, response.status_code
+        lines = (line.removeprefix("data: ") for line in response.iter_lines() if line.startswith("data: "))
+        first = json.loads(next(lines))
+        assert first["result"]["clientId"] == client_id, first
+        yield (json.loads(line) for line in lines)
+
+
+def start_live(stage: Stage, client_id: str, name: str) -> tuple[str, str]:
+    """Start a playbook for a client; return the ids of the request and of the execution."""
+    query = "mutation ($n: String!, $c: String) { executePlaybook(name: $n, clientId: $c) { requestId executionId } }"
+    document = {"query": query, "variables": {"n": name, "c": client_id}}
+    answer = expect(stage.http.post("/graphql", json=document, headers=stage.bearer()), 200).json()
+    assert "errors" not in answer, answer
+    started = answer["data"]["executePlaybook"]
+    return started["requestId"], started["executionId"]
+
+
 @step("system/purge is FORBIDDEN in GraphQL")
 def _(stage: Stage) -> None:
     refused(lambda: stage.client().execute_playbook("system/purge"), 403, "FORBIDDEN")
@@ -352,7 +402,7 @@ def _(stage: Stage) -> None:
     stage.logins[USER] = stage.login(USER)
     form = {"email": USER}
     answer = httpx.post(f"{stage.programs.auth0_url}/u/logout-everywhere", data=form, timeout=10, trust_env=False)
-    assert [told["status"] for told in expect(answer, 200).json()["told"]] == [200], answer.text
+    assert [told["status"] for told in expect(answer, 200).json()["notified"]] == [200], answer.text
     expect(stage.http.get("/api/auth/me", headers=stage.bearer()), 401)
 
 

@@ -17,7 +17,7 @@ from proxy.sessions.store import Logout
 from tests.integration.spawned import Spawned, gateway_process
 
 ROOT = Path(__file__).parents[2]
-LANES = pytest.mark.parametrize("path", ["/noetl/x", "/api/auth/me"])
+PATHS = pytest.mark.parametrize("path", ["/noetl/x", "/api/auth/me"])
 Clients = list[aiohttp.ClientSession]
 
 
@@ -44,7 +44,7 @@ async def statuses(clients: Clients, url: str) -> set[int]:
     return found
 
 
-@LANES
+@PATHS
 async def test_a_logout_at_one_worker_is_known_to_the_other_at_once(tmp_path: Path, path: str) -> None:
     async with used_by_both(tmp_path, path) as (gateway, clients):
         async with clients[0].post(f"{gateway.url}/api/auth/logout") as out:
@@ -52,7 +52,7 @@ async def test_a_logout_at_one_worker_is_known_to_the_other_at_once(tmp_path: Pa
         assert await statuses(clients, gateway.url + path) == {401}
 
 
-@LANES
+@PATHS
 async def test_sessions_that_the_command_ends_are_ended_in_both_workers_at_once(tmp_path: Path, path: str) -> None:
     async with used_by_both(tmp_path, path) as (gateway, clients):
         command = ("sessions", "end", "--user", "anna@staff.test", "--config", str(gateway.file))
@@ -61,7 +61,7 @@ async def test_sessions_that_the_command_ends_are_ended_in_both_workers_at_once(
         assert await statuses(clients, gateway.url + path) == {401}
 
 
-@LANES
+@PATHS
 async def test_what_an_identity_provider_ends_is_ended_in_both_workers_at_once(tmp_path: Path, path: str) -> None:
     async with used_by_both(tmp_path, path) as (gateway, clients):
         store = FileStore(tmp_path / "sessions")

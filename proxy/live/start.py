@@ -1,0 +1,42 @@
+"""Starts of executions with the id of a client, which receives the result as an event."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from proxy.live.follow import Follower
+from proxy.live.hub import Hub
+from proxy.noetl.api import NoetlApi, Start
+from proxy.noetl.on_behalf import OnBehalf
+
+Begin = Callable[[Mapping[str, Any]], Awaitable[Start]]
+"""Starts a playbook with more members in its workload."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStarts:
+    """The starts of one configuration; `gateway_url` is how workers reach this gateway."""
+
+    hub: Hub
+    follower: Follower
+    gateway_url: str
+
+    async def start(
+        self, client_id: str, user_id: int, path: str, api: NoetlApi, on_behalf: OnBehalf, begin: Begin
+    ) -> tuple[Start, str]:
+        """Start a playbook for a client; return the start, and the id of the request that waits for the result.
+
+        Raises as `Hub.begin`, and as `begin`: then nothing waits.
+        """
+        request = await api.apart(self.hub.begin(client_id, user_id))
+        try:
+            started = await begin({"request_id": request.request_id, "gateway_url": self.gateway_url})
+        except Exception:  # not a client that left: what it started sends its result all the same
+            await api.apart(self.hub.store.abandon(request.request_id))
+            raise
+        await api.apart(self.hub.store.started(request.request_id, started.execution_id, path))
+        running = replace(request, execution_id=started.execution_id, path=path)
+        self.follower.follow(running, api.plain, on_behalf)
+        return started, request.request_id
