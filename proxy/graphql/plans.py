@@ -3,7 +3,7 @@
 The result of a plan is equal to that of `graphql.execute`: data, errors, their order and locations. A plan calls the
 same resolvers: those of the root fields, and at most one below each. Operations that are not simple (introspection,
 `@skip` or `@include` with variables, other directives, abstract types, subscriptions, more resolvers) have no plan, and
-run with `execute`.
+run with `execute`. A resolver below a root field is not called if another field has made its object null.
 """
 
 from __future__ import annotations
