@@ -15,6 +15,7 @@ from aiohttp import web
 
 from mock_noetl.api import Api, Call
 from mock_noetl.server import build_api, serve
+from proxy.client import AsyncClient
 from proxy.noetl.execution_pages import Cursor
 from tests.integration.harness import TENANT, TRANSPORTS, Running, behind_gateway, gateway_running
 
@@ -272,3 +273,16 @@ async def test_page_after_a_cursor_takes_few_requests(tmp_path: Path, fast: bool
             page = await behind.page(first=120, after=after)
             after, most = page[-1]["cursor"], max(most, listing.requests)
         assert most == 2
+
+
+@TRANSPORTS
+@DIALECTS
+async def test_client_library_lists_all_executions_and_events(tmp_path: Path, fast: bool, dialect: str) -> None:
+    async with before_mock(tmp_path, dialect, fast=fast) as (behind, api):
+        expected = await start(api, 25)
+        token = behind.headers["authorization"].removeprefix("Bearer ")
+        async with AsyncClient(behind.gateway.url, session_token=token) as client:
+            assert [item.execution_id async for item in client.executions(page_size=10)] == expected
+            events = [event async for event in client.events(expected[0], page_size=1)]
+        assert [event.type for event in events][1:] == ["command.issued", "step.enter"]
+        assert all(event.at is not None and event.at.tzinfo is not None for event in events)
