@@ -47,8 +47,8 @@ class Paging:
         self.after = after
         self._is_incomplete = False
 
-    def goes_on(self, page: Page[Any]) -> bool:
-        """Return whether there is a page after this one.
+    def advance(self, page: Page[Any]) -> bool:
+        """Go to the page after this one, and return whether there is one.
 
         Raises:
             IncompleteList: there is none, and there are entries that the server does not list.

@@ -189,7 +189,7 @@ class Client(Session):
         while goes_on:
             page = self._send(call(paging.after))
             yield from page.entries
-            goes_on = paging.goes_on(page)
+            goes_on = paging.advance(page)
 
     def _send(self, call: Call[T]) -> T:
         try:
@@ -313,7 +313,7 @@ class AsyncClient(Session):
             page = await self._send(call(paging.after))
             for entry in page.entries:
                 yield entry
-            goes_on = paging.goes_on(page)
+            goes_on = paging.advance(page)
 
     async def _send(self, call: Call[T]) -> T:
         try:

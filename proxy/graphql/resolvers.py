@@ -60,8 +60,8 @@ class Context:
     on_behalf: OnBehalf
     extensions: dict[str, Any] = field(default_factory=dict)
 
-    def tell_truncated(self, cursor: str | None) -> None:
-        """Tell the client that a list is not complete, and after which cursor it goes on; not if there are several."""
+    def report_truncated(self, cursor: str | None) -> None:
+        """Report in the extensions that a list is not complete, and its cursor, unless there are several such lists."""
         is_first = "truncated" not in self.extensions
         self.extensions["truncated"] = True
         self.extensions.pop("cursor", None)
@@ -179,7 +179,7 @@ async def events(
         return []
     page = await page_of_events(context.api, execution_id, number, most, context.on_behalf)
     if page.truncated:
-        context.tell_truncated(None)
+        context.report_truncated(None)
     return [event._asdict() for event in page.events]
 
 
@@ -196,7 +196,7 @@ async def executions(
     wanted = WantedExecutions(path, status, _first(first, DEFAULT_EXECUTIONS), cursor)
     page = await page_of_executions(context.api, context.authorizer, context.who, wanted, context.on_behalf)
     if page.truncated:
-        context.tell_truncated(page.cursor)
+        context.report_truncated(page.cursor)
     return [_summary(listed) for listed in page.executions]
 
 

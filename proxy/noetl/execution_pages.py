@@ -25,9 +25,9 @@ from proxy.noetl.on_behalf import OnBehalf
 _MAX_PAGES = 50
 """How many pages of the server are searched for one page of a client."""
 _SMALL_PAGE = 100
-_CURSOR = re.compile(r"1:(0|[1-9][0-9]{0,18}):(0|[1-9][0-9]{0,5})")
+_CURSOR = re.compile(r"1:(0|[1-9][0-9]{0,18}):(0|[1-9][0-9]{0,4})")
 _SAME_MOMENT = 2**22 - 1
-"""The digits of an id that do not tell its time."""
+"""The bits of an id that do not depend on its time."""
 
 
 class Cursor(NamedTuple):
@@ -104,7 +104,7 @@ class ExecutionPage(NamedTuple):
     cursor: str | None = None
 
 
-class Following:
+class PartAfterCursor:
     """The part of the list after a cursor, from the pages of the server as they come. Pure.
 
     An execution that has the cursor's id ends the part before. If it is not listed any more, those with a lower id
@@ -116,11 +116,11 @@ class Following:
         self._is_passed = cursor is None
         self._held: list[Listed] = []
 
-    def is_beyond(self, page: Sequence[Listed]) -> bool:
-        """Return whether the first page that was requested is after the cursor: the list has become shorter."""
+    def is_before(self, page: Sequence[Listed]) -> bool:
+        """Return whether the cursor is before the first page that was requested: the list has become shorter."""
         return not self._is_passed and all(entry.number < self._number for entry in page)
 
-    def of(self, page: Sequence[Listed], *, is_last: bool) -> list[Listed]:
+    def select(self, page: Sequence[Listed], *, is_last: bool) -> list[Listed]:
         """Return the executions after the cursor that are known with this page."""
         if self._is_passed:
             return list(page)
@@ -146,18 +146,18 @@ class _Search:
         self._size = _SMALL_PAGE if is_small else PAGE_SIZE
         self._page = wanted.after.page if wanted.after is not None else 0
         self._skip = self._page * PAGE_SIZE
-        self._following = Following(wanted.after)
+        self._following = PartAfterCursor(wanted.after)
         self._seen: set[str] = set()
         self.last: Listed | None = None
         self.has_ended = False
 
-    async def next(self) -> list[Listed] | None:
-        """Return the executions of the next page after the cursor; None if the server has no page so deep."""
+    async def request_page(self) -> list[Listed] | None:
+        """Request the next page; return its executions after the cursor, or None if the server has no page so deep."""
         summaries = await self._api.executions(self._page, self._size, self._skip, self._on_behalf)
         if summaries is None:
             return None
         listed = [Listed(summary, place) for place, summary in enumerate(summaries, self._skip)]
-        if self._page and self.last is None and self._following.is_beyond(listed):
+        if self._page and self.last is None and self._following.is_before(listed):
             self._page = self._skip = 0
             return []
         fresh = [entry for entry in listed if entry.summary.execution_id not in self._seen]
@@ -166,7 +166,7 @@ class _Search:
         self._skip += len(listed)
         self.has_ended = not fresh
         self.last = fresh[-1] if fresh else self.last
-        return self._following.of(fresh, is_last=self.has_ended)
+        return self._following.select(fresh, is_last=self.has_ended)
 
 
 async def page_of_executions(
@@ -180,7 +180,7 @@ async def page_of_executions(
     search = _Search(api, wanted, on_behalf)
     found: list[Listed] = []
     for _ in range(_MAX_PAGES):
-        page = await search.next()
+        page = await search.request_page()
         if page is None:
             return ExecutionPage(found, truncated=True)
         known = [entry._replace(summary=_with_known_end(api, entry.summary, on_behalf)) for entry in page]
@@ -204,7 +204,7 @@ def _fits(item: ExecutionSummary, wanted: WantedExecutions) -> bool:
 
 
 def _end_of_search(last: Listed | None, found: Sequence[Listed], after: Cursor | None) -> str | None:
-    """Return the cursor at which a search goes on. It does not tell the id of an execution that is not shown.
+    """Return the cursor at which a search goes on. It does not have the id of an execution that is not shown.
 
     A page before the last one is named: the last execution may be the first of its page.
     """

@@ -226,8 +226,8 @@ async def test_search_that_is_too_long_goes_on_after_its_cursor(tmp_path: Path, 
             assert listing.requests == 50
             assert answer["extensions"].keys() == {"truncated", "cursor"}
             cursor = answer["extensions"]["cursor"]
-            told = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-            assert not any(str(number) in told for number, _ in hidden)
+            decoded = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+            assert not any(str(number) in decoded for number, _ in hidden)
             found += ids(answer["data"]["executions"])
             limit += 1
             assert limit < 4

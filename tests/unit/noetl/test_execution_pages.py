@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
-from proxy.noetl.execution_pages import Cursor, Following, Listed, read_cursor
+from proxy.noetl.execution_pages import Cursor, Listed, PartAfterCursor, read_cursor
 from proxy.noetl.listings import ExecutionSummary
 
 
@@ -20,7 +20,7 @@ def numbers(entries: list[Listed]) -> list[int]:
     return [entry.number for entry in entries]
 
 
-@given(st.integers(0, 2**63 - 1), st.integers(0, 999_999))
+@given(st.integers(0, 2**63 - 1), st.integers(0, 99_999))
 def test_cursor_is_read_as_it_was_written(number: int, page: int) -> None:
     assert read_cursor(Cursor(number, page).text()) == Cursor(number, page)
 
@@ -37,9 +37,9 @@ def test_cursor_of_a_listed_execution_tells_the_page_of_the_server() -> None:
 
 
 def test_without_a_cursor_everything_follows() -> None:
-    following = Following(None)
-    assert not following.is_beyond(listed())
-    assert numbers(following.of(listed(3, 2), is_last=False)) == [3, 2]
+    following = PartAfterCursor(None)
+    assert not following.is_before(listed())
+    assert numbers(following.select(listed(3, 2), is_last=False)) == [3, 2]
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ def test_without_a_cursor_everything_follows() -> None:
     ids=["in a page", "at its end", "gone", "on the next page", "older before it", "gone between pages"],
 )
 def test_executions_after_a_cursor(cursor: int, pages: list[tuple[int, ...]], expected: list[list[int]]) -> None:
-    following = Following(Cursor(cursor, 0))
-    assert [numbers(following.of(listed(*page), is_last=False)) for page in pages] == expected
+    following = PartAfterCursor(Cursor(cursor, 0))
+    assert [numbers(following.select(listed(*page), is_last=False)) for page in pages] == expected
 
 
 def test_executions_that_were_held_follow_at_the_end_of_the_list() -> None:
-    following = Following(Cursor(7, 0))
-    assert following.of(listed(9, 6), is_last=False) == []
-    assert numbers(following.of([], is_last=True)) == [6]
+    following = PartAfterCursor(Cursor(7, 0))
+    assert following.select(listed(9, 6), is_last=False) == []
+    assert numbers(following.select([], is_last=True)) == [6]
 
 
-@pytest.mark.parametrize(("page", "is_beyond"), [((), True), ((6, 5), True), ((8, 6), False), ((7,), False)])
-def test_list_has_become_shorter_if_its_page_begins_after_the_cursor(page: tuple[int, ...], is_beyond: bool) -> None:
-    assert Following(Cursor(7, 3)).is_beyond(listed(*page)) is is_beyond
+@pytest.mark.parametrize(("page", "is_before"), [((), True), ((6, 5), True), ((8, 6), False), ((7,), False)])
+def test_list_has_become_shorter_if_its_page_begins_after_the_cursor(page: tuple[int, ...], is_before: bool) -> None:
+    assert PartAfterCursor(Cursor(7, 3)).is_before(listed(*page)) is is_before
