@@ -175,7 +175,7 @@ async def page_of_executions(
     """Return a page of the executions that a user may view. At most 50 pages of the server are requested for it.
 
     Raises:
-        GatewayError: the server can't be asked, or sends no list.
+        GatewayError: the server can't be reached, or sends no list.
     """
     search = _Search(api, wanted, on_behalf)
     found: list[Listed] = []

@@ -126,7 +126,7 @@ async def test_event_has_the_same_members_of_either_server(tmp_path: Path, fast:
 class Server:
     """A server whose execution 7 has events that a test decides; `grows` are added with each request.
 
-    The Python server sends pages, newest first; the Rust server the newest 2000. `asked` are the targets of requests.
+    The Python server sends pages, newest first; the Rust server the newest 2000. `targets` are those of its requests.
     """
 
     dialect: str
@@ -134,7 +134,7 @@ class Server:
     grows: int = 0
     results: dict[int, Any] = field(default_factory=dict)
     detail_status: int = 200
-    asked: list[str] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
 
     def id(self, number: int) -> int:
         return 10**17 + 1 + 2 * number
@@ -150,7 +150,7 @@ class Server:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
-        self.asked.append(request.path_qs)
+        self.targets.append(request.path_qs)
         await request.read()
         if request.path.endswith("/status"):
             return web.json_response(self.status())
@@ -188,7 +188,7 @@ async def before_server(
         if known:
             anna = Behind(gateway, await gateway.bearer())
             await anna.run('{ execution(id: "7") { events(first: 1) { id } } }')
-        server.asked.clear()
+        server.targets.clear()
         yield Behind(gateway, await gateway.bearer(email)), server
 
 
@@ -202,10 +202,10 @@ async def test_many_events_come_once_while_more_are_recorded(
         server.count, server.grows = 1_500, 60 if first == 1000 else 3
         found: list[str] = []
         for _ in range(4):
-            server.asked.clear()
+            server.targets.clear()
             page = await behind.page("7", first=first, after=found[-1] if found else None)
             found += [event["id"] for event in page]
-            assert len([target for target in server.asked if "/status" not in target]) <= 5
+            assert len([target for target in server.targets if "/status" not in target]) <= 5
         expected = [str(server.id(number)) for number in range(len(found))]
         assert found == expected
         assert len(found) >= min(4 * first, 1_500)
@@ -216,7 +216,7 @@ async def test_oldest_events_of_the_python_server_are_on_its_last_pages(tmp_path
     async with before_server(tmp_path, "python", fast=fast) as (behind, server):
         server.count = 950
         assert [event["id"] for event in await behind.page("7", first=60)] == [str(server.id(n)) for n in range(60)]
-        pages = [target.partition("?")[2] for target in server.asked if "?page=" in target]
+        pages = [target.partition("?")[2] for target in server.targets if "?page=" in target]
         assert pages == [f"page={number}&page_size=100" for number in (1, 9, 10)]
 
 
@@ -239,11 +239,11 @@ async def test_events_that_the_rust_server_no_longer_sends_are_reported(tmp_path
 async def test_events_that_are_not_selected_are_not_requested(tmp_path: Path, fast: bool, dialect: str) -> None:
     async with before_server(tmp_path, dialect, fast=fast) as (behind, server):
         await behind.run('{ execution(id: "7") { status } }')
-        server.asked.clear()
+        server.targets.clear()
         await behind.run('{ execution(id: "7") { status } }')
-        assert server.asked == ["/api/executions/7/status"]
+        assert server.targets == ["/api/executions/7/status"]
         await behind.run(id="7", first=0)
-        assert server.asked == ["/api/executions/7/status"] * 2
+        assert server.targets == ["/api/executions/7/status"] * 2
 
 
 @TRANSPORTS
@@ -257,7 +257,7 @@ async def test_execution_of_another_playbook_gives_no_events(
         answer = await behind.run(id="7")
         assert answer["data"] is None
         assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
-        assert len(server.asked) == (0 if known else 1)
+        assert len(server.targets) == (0 if known else 1)
 
 
 @TRANSPORTS
