@@ -19,6 +19,7 @@ from mock_noetl.values import IdSource, now, rfc3339
 MAX_CREDENTIALS = 1_000
 MAX_PAGE = 1_000_000
 MAX_OFFSET = 5_000
+MAX_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Api:
                 raise ApiError(422, f"Requested page is too deep. Max supported offset is {MAX_OFFSET}.")
         else:
             newest = [item for item in newest if self._matches(item, call.query)]
-            size = inputs.query_integer(call.query, "limit", 100, 0, 1000)
+            size = min(MAX_LIMIT, inputs.query_integer(call.query, "limit", 50, 0, MAX_PAGE))
             skip = inputs.query_integer(call.query, "offset", 0, 0, MAX_PAGE)
         page = list(newest)[skip : skip + size]
         if self.dialect.name == "rust":  # it filters by path only what the limit has left
@@ -220,6 +221,8 @@ class Api:
         page = inputs.query_integer(query, "page", 1, 1, MAX_PAGE)
         size = inputs.query_integer(query, "page_size", 100, 10, 500)
         events = self.dialect.events(execution)
+        since = inputs.query_integer(query, "since_event_id", 0, 0, 2**63 - 1)
+        events = [event for event in events if event["event_id"] > since]
         if "event_type" in query:
             events = [event for event in events if event["event_type"] == query["event_type"]]
         total = len(events)

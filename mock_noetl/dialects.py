@@ -11,6 +11,8 @@ from mock_noetl.errors import ApiError
 from mock_noetl.values import rfc3339
 
 Body = dict[str, Any]
+MAX_EVENTS = 2_000
+"""How many events the Rust server sends with an execution."""
 
 
 class Dialect(Protocol):
@@ -234,12 +236,13 @@ class RustDialect:
         return {**self.summary(execution), "completed_at": rfc3339(last)}
 
     def events(self, execution: Execution) -> list[Body]:
-        """Return the events, in no certain order."""
+        """Return the newest events, in no certain order."""
         found = []
         for event in execution.events:
             for place, (kind, status, result) in enumerate(_as_rust(event)):
                 body = _event(event, 4 * event.event_id + place, kind, status)
                 found.append({**body, "result": result, "error": None})
+        found = found[-MAX_EVENTS:]
         return found[1:] + found[:1]
 
     def entry(self, entry: Entry) -> Body:

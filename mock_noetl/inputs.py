@@ -98,8 +98,8 @@ def query_boolean(query: Mapping[str, str], name: str, default: bool) -> bool:
 
 
 def is_id(value: str) -> bool:
-    """Return True if a text is a decimal number of 64 bits."""
-    return value.isascii() and value.isdigit() and len(value) <= 18
+    """Return True if a text is a decimal number that has 63 bits at most."""
+    return value.isascii() and value.isdigit() and len(value) <= 19 and int(value) < 2**63
 
 
 def _no_constant(word: str) -> Any:

@@ -6,6 +6,7 @@ gateway, do not retry requests, do not follow redirects, and do not show tokens 
     ClientError
     ├── ConnectionFailed        no response
     ├── ExecutionTimeout        the execution did not end in time
+    ├── IncompleteList          there are more entries than the NoETL server lists
     └── ApiError                the gateway responded with an error
         ├── BadRequest          400
         ├── Unauthorized        401
@@ -23,9 +24,12 @@ from proxy.client._types import (
     BadRequest,
     ClientError,
     ConnectionFailed,
+    ExecutionEvent,
     ExecutionStatus,
+    ExecutionSummary,
     ExecutionTimeout,
     Forbidden,
+    IncompleteList,
     LoginResult,
     NotFound,
     Playbook,
@@ -44,9 +48,12 @@ __all__ = [
     "Client",
     "ClientError",
     "ConnectionFailed",
+    "ExecutionEvent",
     "ExecutionStatus",
+    "ExecutionSummary",
     "ExecutionTimeout",
     "Forbidden",
+    "IncompleteList",
     "LoginResult",
     "NotFound",
     "Playbook",

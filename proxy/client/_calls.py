@@ -14,12 +14,15 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from proxy.client._pages import EVENTS, EXECUTIONS, Page, events_page, executions_page
 from proxy.client._types import (
     AccessCheck,
     ApiError,
     BadRequest,
     ConnectionFailed,
+    ExecutionEvent,
     ExecutionStatus,
+    ExecutionSummary,
     ExecutionTimeout,
     Forbidden,
     LoginResult,
@@ -279,8 +282,11 @@ class Session:
     def _graphql_call(
         self, query: str, variables: Mapping[str, Any] | None, read: Callable[[dict[str, Any]], T]
     ) -> Call[T]:
+        return self._document_call(query, variables, lambda content: read(content["data"]))
+
+    def _document_call(self, query: str, variables: Mapping[str, Any] | None, read: Callable[[Any], T]) -> Call[T]:
         body = {"query": query, "variables": dict(variables or {})}
-        return Call("POST", "/graphql", lambda content: read(content["data"]), body, self._required_token())
+        return Call("POST", "/graphql", read, body, self._required_token())
 
     def _execute_call(self, name: str, variables: Mapping[str, Any] | None) -> Call[str]:
         arguments = {"name": name, "vars": dict(variables or {})}
@@ -297,3 +303,13 @@ class Session:
         return self._graphql_call(
             _LIST_PLAYBOOKS, None, lambda data: tuple(_playbook(entry) for entry in data["playbooks"])
         )
+
+    def _executions_call(
+        self, path: str | None, status: str | None, page_size: int, after: str | None
+    ) -> Call[Page[ExecutionSummary]]:
+        arguments = {"path": path, "status": status, "first": page_size, "after": after}
+        return self._document_call(EXECUTIONS, arguments, executions_page(page_size))
+
+    def _events_call(self, execution_id: str, page_size: int, after: str | None) -> Call[Page[ExecutionEvent]]:
+        arguments = {"id": execution_id, "first": page_size, "after": after}
+        return self._document_call(EVENTS, arguments, events_page(page_size))

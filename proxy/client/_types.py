@@ -58,6 +58,46 @@ class ExecutionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionSummary:
+    """An entry of the list of executions.
+
+    Args:
+        execution_id: the id of the execution.
+        status: `pending`, `running`, `completed`, `failed` or `cancelled`.
+        path: the path of the playbook.
+        start_time: the time of the start.
+        end_time: the time of the end; None until the execution has ended.
+    """
+
+    execution_id: str
+    status: str
+    path: str | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionEvent:
+    """An event of an execution.
+
+    Args:
+        id: the id, which is the argument `after` of `events`.
+        type: the type, such as `step.enter`, `call.done` or `playbook.completed`.
+        step: the name of the step, or the path of the playbook.
+        status: the status, in lower case.
+        at: the time.
+        result: the result, a JSON value.
+    """
+
+    id: str
+    type: str
+    step: str | None = None
+    status: str | None = None
+    at: datetime | None = None
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Playbook:
     """A playbook that the user may view.
 
@@ -113,6 +153,10 @@ class ExecutionTimeout(ClientError):
 
     def __str__(self) -> str:
         return f"Execution {self.execution_id} is still {self.status}"
+
+
+class IncompleteList(ClientError):
+    """There are more entries than the NoETL server lists. The iterator has returned those that it lists."""
 
 
 class ApiError(ClientError):

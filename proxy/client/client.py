@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from ssl import SSLContext
 from types import TracebackType
@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 import httpx
 
 from proxy.client._calls import Call, Session, pause
+from proxy.client._pages import Page, Paging, checked_size
 from proxy.client._types import (
     AccessCheck,
+    ExecutionEvent,
     ExecutionStatus,
+    ExecutionSummary,
     LoginResult,
     Playbook,
     Unauthorized,
@@ -137,6 +140,42 @@ class Client(Session):
         """Return the playbooks that the user may view."""
         return self._send(self._playbooks_call())
 
+    def executions(
+        self, path: str | None = None, status: str | None = None, page_size: int = 100
+    ) -> Iterator[ExecutionSummary]:
+        """Return an iterator over the executions that the user may view, newest first. It requests page after page.
+
+        Executions that start meanwhile are not among them; each of the others is there once.
+
+        Args:
+            path: only executions of this playbook.
+            status: only executions with this status.
+            page_size: the number of executions of a page, from 1 to 1000.
+
+        Raises:
+            ValueError: `page_size` is invalid.
+            IncompleteList: at the end, if there may be more executions than the NoETL server lists.
+        """
+        size = checked_size(page_size)
+        return self._all(Paging(), lambda after: self._executions_call(path, status, size, after))
+
+    def events(self, execution_id: str, after: str | None = None, page_size: int = 100) -> Iterator[ExecutionEvent]:
+        """Return an iterator over the events of an execution, oldest first. It requests page after page.
+
+        It ends with the newest event, also if the execution runs.
+
+        Args:
+            execution_id: the id of the execution.
+            after: only events after the one with this id.
+            page_size: the number of events of a page, from 1 to 1000.
+
+        Raises:
+            ValueError: `page_size` is invalid.
+            IncompleteList: at the end, if there were older events that the NoETL server no longer sends.
+        """
+        size = checked_size(page_size)
+        return self._all(Paging(after), lambda place: self._events_call(execution_id, size, place))
+
     def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Run a GraphQL operation and return `data`.
 
@@ -144,6 +183,13 @@ class Client(Session):
             ApiError: the first error of the response.
         """
         return self._send(self._graphql_call(query, variables, dict))
+
+    def _all(self, paging: Paging, call: Callable[[str | None], Call[Page[T]]]) -> Iterator[T]:
+        goes_on = True
+        while goes_on:
+            page = self._send(call(paging.after))
+            yield from page.entries
+            goes_on = paging.advance(page)
 
     def _send(self, call: Call[T]) -> T:
         try:
@@ -243,9 +289,31 @@ class AsyncClient(Session):
         """See `Client.playbooks`."""
         return await self._send(self._playbooks_call())
 
+    def executions(
+        self, path: str | None = None, status: str | None = None, page_size: int = 100
+    ) -> AsyncIterator[ExecutionSummary]:
+        """See `Client.executions`; for `async for`."""
+        size = checked_size(page_size)
+        return self._all(Paging(), lambda after: self._executions_call(path, status, size, after))
+
+    def events(
+        self, execution_id: str, after: str | None = None, page_size: int = 100
+    ) -> AsyncIterator[ExecutionEvent]:
+        """See `Client.events`; for `async for`."""
+        size = checked_size(page_size)
+        return self._all(Paging(after), lambda place: self._events_call(execution_id, size, place))
+
     async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """See `Client.graphql`."""
         return await self._send(self._graphql_call(query, variables, dict))
+
+    async def _all(self, paging: Paging, call: Callable[[str | None], Call[Page[T]]]) -> AsyncIterator[T]:
+        goes_on = True
+        while goes_on:
+            page = await self._send(call(paging.after))
+            for entry in page.entries:
+                yield entry
+            goes_on = paging.advance(page)
 
     async def _send(self, call: Call[T]) -> T:
         try:

@@ -1,6 +1,6 @@
 """Completion of resolved values into the response data of a planned operation, equal to graphql-core's. Pure.
 
-Values are plain data (mappings, lists, scalars); nothing below a root field is awaited. A scalar whose Python type is
+Values are plain data (mappings, lists, scalars); nothing here is awaited. A scalar whose Python type is
 already the type of the response is used unchanged. All other values go through the coercion of their GraphQL type, and
 all errors through graphql-core.
 """
@@ -205,6 +205,24 @@ def _each_of(value: Any, names: Sequence[str]) -> Sequence[Any]:
     if isinstance(value, Mapping):
         return [value.get(name) for name in names]
     return [getattr(value, name, None) for name in names]
+
+
+class ResolvedField(PlannedField):
+    """A field below a root field that has a resolver. It is called once the other fields of the object are complete."""
+
+    __slots__ = ()
+
+    def prepare(self, subfields: Subfields) -> bool:
+        self.unchanged, self.null_unchanged = _Never, False
+        return super().prepare(subfields)
+
+    def complete(self, value: Any, path: Path, errors: Errors) -> Any:
+        """Return null, which the plan replaces by the response data."""
+        return None
+
+    def complete_resolved(self, value: Any, path: Path, errors: Errors) -> Any:
+        """Return the response data for the value of the resolver. Raises GraphQLError as `complete` does."""
+        return super().complete(value, path, errors)
 
 
 class PlannedTypename(PlannedField):

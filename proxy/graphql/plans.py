@@ -1,14 +1,16 @@
 """Plans: simple operations, prepared once, that run without graphql-core's executor.
 
 The result of a plan is equal to that of `graphql.execute`: data, errors, their order and locations. A plan calls the
-same resolvers. Operations that are not simple (introspection, `@skip` or `@include` with variables, other directives,
-abstract types, subscriptions) have no plan, and run with `execute`.
+same resolvers: those of the root fields, and at most one below each. Operations that are not simple (introspection,
+`@skip` or `@include` with variables, other directives, abstract types, subscriptions, more resolvers) have no plan, and
+run with `execute`. A resolver below a root field is not called if another field has made its object null.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any, NamedTuple
 
 from graphql import (
@@ -23,6 +25,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    get_nullable_type,
     visit,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
@@ -31,13 +34,20 @@ from graphql.language import Visitor
 from graphql.pyutils import gather_with_cancel, is_awaitable
 
 from proxy.graphql.inputs import Arguments, Variables, uses_variables
-from proxy.graphql.outputs import Errors, PlannedField, PlannedTypename
+from proxy.graphql.outputs import Errors, PlannedField, PlannedTypename, ResolvedField
 from proxy.graphql.validation import Deadline
 
 _CONDITIONS = ("skip", "include")
 _NO_VARIABLES = VariableValues({}, {})
-Given = dict[str, Any] | GraphQLError
+Coerced = dict[str, Any] | GraphQLError
 """The arguments of a resolver, or the error that prevents its call."""
+
+
+class Given(NamedTuple):
+    """The arguments of the resolver of a root field, and of the one below it."""
+
+    own: Coerced
+    below: Coerced
 
 
 class _Run:
@@ -50,50 +60,69 @@ class _Run:
         self.errors: Errors = []
 
 
-class _Root:
-    """A root field with its arguments, its resolver and the completion of its value."""
+class _Resolver:
+    """The resolver of a field, with its arguments."""
 
-    __slots__ = ("_resolve", "arguments", "field")
+    __slots__ = ("_arguments", "_resolve")
 
     def __init__(self, field: PlannedField, *, hide: bool) -> None:
-        self.field = field
         self._resolve = field.definition.resolve
-        self.arguments = Arguments(field.definition, field.nodes[0], hide=hide)
+        self._arguments = Arguments(field.definition, field.nodes[0], hide=hide)
 
-    def _call(self, arguments: Given, run: _Run) -> Any:
+    def coerced(self, values: dict[str, Any] | None, full: Callable[[], VariableValues]) -> Coerced:
+        """Return the arguments for the values of the variables; see `Arguments.of`."""
+        try:
+            return self._arguments.of(values, full)
+        except GraphQLError as error:
+            return error
+
+    def call(self, parent: Any, arguments: Coerced, run: _Run) -> Any:
+        """Return what the resolver returns. Raises its error, or that of the arguments."""
         if isinstance(arguments, GraphQLError):
             raise arguments.with_traceback(None)  # a cached error would collect the frames of every run
-        return None if self._resolve is None else self._resolve(None, run, **arguments)
+        return None if self._resolve is None else self._resolve(parent, run, **arguments)
 
-    def start(self, arguments: Given, run: _Run) -> Any:
+
+class _Root:
+    """A root field with its resolver, the one below it, if there is one, and the completion of its value."""
+
+    __slots__ = ("_below", "_below_resolver", "_resolver", "field")
+
+    def __init__(self, field: PlannedField, below: ResolvedField | None, *, hide: bool) -> None:
+        self.field = field
+        self._resolver = _Resolver(field, hide=hide)
+        self._below = below
+        self._below_resolver = None if below is None else _Resolver(below, hide=hide)
+
+    def given(self, values: dict[str, Any] | None, full: Callable[[], VariableValues]) -> Given:
+        """Return the arguments of the resolvers for the values of the variables."""
+        below = self._below_resolver
+        return Given(self._resolver.coerced(values, full), {} if below is None else below.coerced(values, full))
+
+    def start(self, given: Given, run: _Run) -> Any:
         """Return the field's response data, or an awaitable for `finish`.
 
         Raises:
             GraphQLError: the field must not be null, and failed.
         """
         try:
-            found = self._call(arguments, run)
+            found = self._resolver.call(None, given.own, run)
             if is_awaitable(found):
                 return found
         except Exception as error:
             return self.field.failed(error, None, run.errors)
         return self.field.complete(found, None, run.errors)
 
-    async def run(self, arguments: Given, run: _Run) -> Any:
+    async def run(self, given: Given, run: _Run) -> Any:
         """Return the field's response data.
 
         Raises:
             GraphQLError: the field must not be null, and failed.
         """
-        try:
-            value = self._call(arguments, run)
-            if is_awaitable(value):
-                value = await value
-        except Exception as error:
-            return self.field.failed(error, None, run.errors)
-        return self.field.complete(value, None, run.errors)
+        found = self.start(given, run)
+        return await self.finish(found, given, run) if is_awaitable(found) else found
 
-    async def finish(self, found: Awaitable[Any], run: _Run) -> Any:
+    async def finish(self, found: Awaitable[Any], given: Given, run: _Run) -> Any:
         """Return the field's response data from the awaitable that `start` returned.
 
         Raises:
@@ -103,7 +132,26 @@ class _Root:
             value = await found
         except Exception as error:
             return self.field.failed(error, None, run.errors)
-        return self.field.complete(value, None, run.errors)
+        data = self.field.complete(value, None, run.errors)
+        if self._below is None or data is None:
+            return data
+        try:
+            data[self._below.key] = await self._finish_below(self._below, value, given.below, run)
+        except GraphQLError as error:
+            return self.field.failed(error, None, run.errors)
+        return data
+
+    async def _finish_below(self, below: ResolvedField, parent: Any, arguments: Coerced, run: _Run) -> Any:
+        """Return the response data of the field below that has a resolver. Raises GraphQLError as `finish` does."""
+        assert self._below_resolver is not None  # noqa: S101 - the field below has one
+        path = (None, self.field.key)
+        try:
+            value = self._below_resolver.call(parent, arguments, run)
+            if is_awaitable(value):
+                value = await value
+        except Exception as error:
+            return below.failed(error, path, run.errors)
+        return below.complete_resolved(value, path, run.errors)
 
 
 Started = tuple[_Root, Given]
@@ -136,19 +184,12 @@ class Plan:
             assert not isinstance(found, list)  # noqa: S101 - values that need no coercion are valid
             return found
 
-        roots = tuple((root, _given(root, values, full)) for root in self.roots)
+        roots = tuple((root, root.given(values, full)) for root in self.roots)
         return Ready(roots, in_turn=self.in_turn)
 
     async def run(self, context: Any, variables: Mapping[str, Any]) -> ExecutionResult:
         """Run the plan with these variables and return the result; `context` is the resolvers' `info.context`."""
         return await self.ready(variables).run(context)
-
-
-def _given(root: _Root, values: dict[str, Any] | None, full: Callable[[], VariableValues]) -> Given:
-    try:
-        return root.arguments.of(values, full)
-    except GraphQLError as error:
-        return error
 
 
 class Ready(NamedTuple):
@@ -166,8 +207,8 @@ class Ready(NamedTuple):
         data: dict[str, Any] = {}
         try:
             if self.in_turn:
-                for root, arguments in self.roots:
-                    data[root.field.key] = await root.run(arguments, run)
+                for root, given in self.roots:
+                    data[root.field.key] = await root.run(given, run)
             else:
                 await self._at_once(run, data)
         except GraphQLError as error:
@@ -175,22 +216,22 @@ class Ready(NamedTuple):
         return ExecutionResult(data, list(run.errors) or None)
 
     async def _at_once(self, run: _Run, data: dict[str, Any]) -> None:
-        waiting: list[tuple[_Root, Any]] = []
+        waiting: list[tuple[_Root, Any, Given]] = []
         try:
-            for root, arguments in self.roots:
-                part = data[root.field.key] = root.start(arguments, run)
+            for root, given in self.roots:
+                part = data[root.field.key] = root.start(given, run)
                 if is_awaitable(part):
-                    waiting.append((root, part))
+                    waiting.append((root, part, given))
         except Exception:
-            for _, part in waiting:
+            for _, part, _ in waiting:
                 part.close()
             raise
         if len(waiting) == 1:
-            (root, part), *_ = waiting
-            data[root.field.key] = await root.finish(part, run)
+            (root, part, given), *_ = waiting
+            data[root.field.key] = await root.finish(part, given, run)
         elif waiting:
-            found = await gather_with_cancel(*(root.finish(part, run) for root, part in waiting))
-            data.update(zip((root.field.key for root, _ in waiting), found, strict=True))
+            found = await gather_with_cancel(*(root.finish(part, given, run) for root, part, given in waiting))
+            data.update(zip((root.field.key for root, _, _ in waiting), found, strict=True))
 
 
 class _Planner:
@@ -200,6 +241,8 @@ class _Planner:
         self._schema = schema
         self._deadline = deadline
         self._hide = hide
+        self._level = 0
+        self._resolved: list[ResolvedField] = []
         self._fragments = {
             node.name.value: FragmentDetails(node)
             for node in document.definitions
@@ -212,13 +255,23 @@ class _Planner:
             return None
         self._operation = operation
         collected = collect_fields(self._schema, self._fragments, _NO_VARIABLES, root_type, operation)
-        fields = self._fields(root_type, collected.grouped_field_set)
-        if fields is None:
+        roots = [self._root(root_type, key, details) for key, details in collected.grouped_field_set.items()]
+        planned = tuple(root for root in roots if root is not None)
+        if len(planned) < len(roots):
             return None
-        roots = tuple(_Root(field, hide=self._hide) for field in fields)
         variables = Variables(self._schema, operation.variable_definitions or (), hide=self._hide)
-        names = frozenset(field.name for field in fields)
-        return Plan(roots, variables, operation.operation is OperationType.MUTATION, names)
+        names = frozenset(root.field.name for root in planned)
+        return Plan(planned, variables, operation.operation is OperationType.MUTATION, names)
+
+    def _root(self, root_type: GraphQLObjectType, key: str, details: list[FieldDetails]) -> _Root | None:
+        self._level, self._resolved = 0, []
+        fields = self._fields(root_type, {key: details})
+        if fields is None or len(self._resolved) > 1:
+            return None
+        below = self._resolved[0] if self._resolved else None
+        if below is not None and not _has_one_object(fields[0].definition):
+            return None
+        return _Root(fields[0], below, hide=self._hide)
 
     def _fields(
         self, parent: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
@@ -240,15 +293,27 @@ class _Planner:
         if name == "__typename":
             bare = GraphQLField(definition.type)
             return PlannedTypename(key, name, nodes, bare, parent)
-        is_root = parent is self._schema.get_root_type(self._operation.operation)
-        if (definition.resolve is None) == is_root:
+        if self._level == 0:
+            return PlannedField(key, name, nodes, definition, parent) if definition.resolve is not None else None
+        if definition.resolve is None:
+            return PlannedField(key, name, nodes, definition, parent)
+        if self._level > 1:
             return None
-        return PlannedField(key, name, nodes, definition, parent)
+        self._resolved.append(ResolvedField(key, name, nodes, definition, parent))
+        return self._resolved[-1]
 
     def _subfields(self, parent: GraphQLObjectType, nodes: list[FieldNode]) -> list[PlannedField] | None:
         details = [FieldDetails(node, None) for node in nodes]
         collected = collect_subfields(self._schema, self._fragments, _NO_VARIABLES, self._operation, parent, details)
-        return self._fields(parent, collected.grouped_field_set)
+        self._level += 1
+        fields = self._fields(parent, collected.grouped_field_set)
+        self._level -= 1
+        return fields
+
+
+def _has_one_object(definition: GraphQLField) -> bool:
+    """Return whether the value of a root field is an object, and its resolver a coroutine function."""
+    return isinstance(get_nullable_type(definition.type), GraphQLObjectType) and iscoroutinefunction(definition.resolve)
 
 
 def make_plans(

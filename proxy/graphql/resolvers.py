@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy import __version__
@@ -13,18 +13,19 @@ from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
 from proxy.live.start import Begin, LiveStarts
 from proxy.noetl import truth
-from proxy.noetl.api import PAGE_SIZE, NoetlApi, Start
+from proxy.noetl.api import NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
+from proxy.noetl.event_pages import number_of_cursor, page_of_events
+from proxy.noetl.execution_pages import Listed, WantedExecutions, page_of_executions, read_cursor
 from proxy.noetl.executions import ENDED, ExecutionState
 from proxy.noetl.filtering import Named, shown, viewable
-from proxy.noetl.listings import CatalogEntry, ExecutionSummary
+from proxy.noetl.listings import CatalogEntry
 from proxy.noetl.needs import playbook_name
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.policy.acl import Action
 from proxy.sessions.store import SessionStore
 
-_MAX_PAGES = 50
-_SMALL_PAGE = 100
+DEFAULT_EXECUTIONS, DEFAULT_EVENTS = 50, 100
 MAX_ITEMS = 1000
 """The highest value of the argument `first`."""
 _VIEW, _EXECUTE = Action.VIEW, Action.EXECUTE
@@ -61,6 +62,14 @@ class Context:
     on_behalf: OnBehalf
     live: LiveStarts
     extensions: dict[str, Any] = field(default_factory=dict)
+
+    def report_truncated(self, cursor: str | None) -> None:
+        """Report in the extensions that a list is not complete, and its cursor, unless there are several such lists."""
+        is_first = "truncated" not in self.extensions
+        self.extensions["truncated"] = True
+        self.extensions.pop("cursor", None)
+        if is_first and cursor is not None:
+            self.extensions["cursor"] = cursor
 
 
 class Info(Protocol):
@@ -163,37 +172,35 @@ def _state(state: ExecutionState) -> dict[str, Any]:
     }
 
 
+async def events(
+    state: Mapping[str, Any], info: Info, first: int | None = DEFAULT_EVENTS, after: str | None = None
+) -> list[dict[str, Any]]:
+    context, execution_id = info.context, str(state["executionId"])
+    most, number = _first(first, DEFAULT_EVENTS), number_of_cursor(after)
+    await context.authorizer.execution(context.who, _VIEW, execution_id, context.on_behalf)
+    if most == 0:
+        return []
+    page = await page_of_events(context.api, execution_id, number, most, context.on_behalf)
+    if page.truncated:
+        context.report_truncated(None)
+    return [event._asdict() for event in page.events]
+
+
 async def executions(
-    _: Any, info: Info, path: str | None = None, status: str | None = None, first: int | None = 50
+    _: Any,
+    info: Info,
+    path: str | None = None,
+    status: str | None = None,
+    first: int | None = DEFAULT_EXECUTIONS,
+    after: str | None = None,
 ) -> list[dict[str, Any]]:
     context = info.context
-    most = _first(first, 50)
-    found: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    size = _SMALL_PAGE if path is None and status is None and most <= _SMALL_PAGE else PAGE_SIZE
-    skip = 0
-    for page in range(_MAX_PAGES):
-        summaries = await context.api.executions(page, size, skip, context.on_behalf)
-        if summaries is None:
-            break
-        skip += len(summaries)
-        fresh = [_with_known_end(context, item) for item in summaries if item.execution_id not in seen]
-        seen.update(item.execution_id for item in fresh)
-        wanted = [
-            item for item in fresh if path in (None, item.path) and (status is None or item.status == status.lower())
-        ]
-        flags = await _shown(context, [Named(item.path, item.execution_id) for item in wanted])
-        found += [_summary(item) for item, is_shown in zip(wanted, flags, strict=True) if is_shown]
-        if len(found) >= most or not fresh:
-            return found[:most]
-    context.extensions["truncated"] = True
-    return found[:most]
-
-
-def _with_known_end(context: Context, item: ExecutionSummary) -> ExecutionSummary:
-    """Return an entry of the list of executions with its true end, if that is known."""
-    ended = context.api.known.ended[item.execution_id, context.on_behalf.identity]
-    return item if ended is None else replace(item, status=ended.status, end_time=ended.end_time)
+    cursor = None if after is None else read_cursor(after)
+    wanted = WantedExecutions(path, status, _first(first, DEFAULT_EXECUTIONS), cursor)
+    page = await page_of_executions(context.api, context.authorizer, context.who, wanted, context.on_behalf)
+    if page.truncated:
+        context.report_truncated(page.cursor)
+    return [_summary(listed) for listed in page.executions]
 
 
 async def _shown(context: Context, named: list[Named]) -> list[bool]:
@@ -201,7 +208,8 @@ async def _shown(context: Context, named: list[Named]) -> list[bool]:
     return await shown(context.authorizer, context.who, named, viewable(context.who.permits, named))
 
 
-def _summary(item: ExecutionSummary) -> dict[str, Any]:
+def _summary(listed: Listed) -> dict[str, Any]:
+    item = listed.summary
     return {
         "id": item.execution_id,
         "executionId": item.execution_id,
@@ -209,6 +217,7 @@ def _summary(item: ExecutionSummary) -> dict[str, Any]:
         "status": item.status,
         "startTime": item.start_time,
         "endTime": item.end_time,
+        "cursor": listed.cursor,
     }
 
 
@@ -326,7 +335,19 @@ MUTATION = {
     "proxyRequest": proxy_request,
 }
 SUBSCRIPTION = {"execution": subscribe_execution}
+NESTED: dict[str, dict[str, Any]] = {"ExecutionStatus": {"events": events}}
+"""Fields below the root that have a resolver, by their type. Only types of root fields have some."""
 LOCAL = frozenset({"version", "me"})
 """Root fields that make no upstream call."""
 
-__all__ = ["LOCAL", "MAX_ITEMS", "MUTATION", "QUERY", "SUBSCRIPTION", "Context", "GatewayError", "user_fields"]
+__all__ = [
+    "LOCAL",
+    "MAX_ITEMS",
+    "MUTATION",
+    "NESTED",
+    "QUERY",
+    "SUBSCRIPTION",
+    "Context",
+    "GatewayError",
+    "user_fields",
+]

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from graphql import GraphQLObjectType, GraphQLSchema, build_schema
 
-from proxy.graphql.resolvers import MUTATION, QUERY, SUBSCRIPTION
+from proxy.graphql.resolvers import MUTATION, NESTED, QUERY, SUBSCRIPTION
 
 
 def make_schema() -> GraphQLSchema:
     """Build the schema.
 
     Raises:
-        KeyError: a root field has no resolver.
+        KeyError: a root field has no resolver, or a resolver has no field.
     """
     schema = build_schema(files("proxy.graphql").joinpath("schema.graphql").read_text("utf-8"))
     for kind, resolvers in ((schema.query_type, QUERY), (schema.mutation_type, MUTATION)):
         _attach(kind, resolvers, "resolve")
     _attach(schema.subscription_type, SUBSCRIPTION, "subscribe")
+    for type_name, resolvers in NESTED.items():
+        for name, resolver in resolvers.items():
+            cast("GraphQLObjectType", schema.type_map[type_name]).fields[name].resolve = resolver
     return schema
 
 

@@ -74,14 +74,16 @@ def events_of(document: Json) -> list[Event]:
 
 def in_order(raw: Sequence[Json], *, newest_first: bool) -> list[Event]:
     """Return events, oldest first. Their ids increase; without ids the order of the server counts."""
-    numbers = [_number(event.get("event_id")) for event in raw]
+    numbers = [event_number(event) for event in raw]
     if all(number is not None for number in numbers):
         unique = dict(sorted(zip(numbers, raw, strict=True), key=lambda pair: pair[0] or 0))
         return [_event(event) for event in unique.values()]
     return [_event(event) for event in (reversed(raw) if newest_first else raw)]
 
 
-def _number(value: Any) -> int | None:
+def event_number(raw: Json) -> int | None:
+    """Return the number that the id of an event is, which may be a text; None if it is no number."""
+    value = raw.get("event_id")
     if isinstance(value, int):
         return value
     return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 20 else None

@@ -28,11 +28,16 @@ ODD = {
     "execution_id": "1",
     "completed_steps": [{SECRET: SECRET}],
     "duration_seconds": SECRET,
+    "events": [
+        {"event_id": SECRET},
+        {"event_id": 1, **{key: {SECRET: 1} for key in ("event_type", "created_at", "status")}},
+    ],
     "entries": [{"path": "team/flow", **{key: [SECRET] for key in ("version", "kind", "description", "catalog_id")}}],
 }
 QUERIES = {
     "a status": f'{{ executionStatus(executionId: "1") {{ {STATUS} }} }}',
     "an execution": f'{{ execution(id: "1") {{ {STATUS} }} }}',
+    "events": '{ execution(id: "1") { status events { id type step status at result } } }',
     "a list": "{ executions { id path status startTime endTime } }",
     "the catalog": "{ playbooks { name description version kind } }",
     "an entry": '{ playbook(name: "team/flow") { name description version kind } }',

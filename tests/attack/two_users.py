@@ -111,6 +111,7 @@ class Teller:
             "variables": told,
             "result": told,
             "told": told,
+            "events": [{"event_id": 10**17 + 1, "event_type": "step.enter", "result": told}],
         }
         return json.dumps(shape).encode()
 
@@ -134,7 +135,8 @@ class Requests:
 
     def _asked(self, kind: str, ask: str) -> tuple[str, str, bytes]:
         if kind == "graphql":
-            query = "query Q($x: String!) { executionStatus(executionId: $x) { executionId variables result } }"
+            fields = "executionId variables result events { id result }"
+            query = f"query Q($x: String!) {{ executionStatus(executionId: $x) {{ {fields} }} }}"
             document = {
                 "query": query,
                 "variables": {"x": str(self._chance.randrange(100, 104))},

@@ -152,7 +152,7 @@ def requests(draw: st.DrawFn) -> Request:
         field = draw(st.sampled_from(["rerunExecution", "executionStatus", "execution", "cancelExecution"]))
         word = "mutation" if field in ("rerunExecution", "cancelExecution") else "query"
         argument = "id" if field == "execution" else "executionId"
-        selection = "{ id name }" if field == "rerunExecution" else "{ id path variables result }"
+        selection = "{ id name }" if field == "rerunExecution" else "{ id path variables result events { id result } }"
         kind = "ID!" if field == "execution" else "String!"
         text = f"{word} W($x: {kind}) {{ w: {field}({argument}: $x) {selection} }}"
         return Request(f"{field} {number!r}", graphql(text, {"x": number}))

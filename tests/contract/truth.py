@@ -30,6 +30,9 @@ PLAYBOOK = "query ($n: String!) { playbook(name: $n) { description kind variable
 LIST = (
     "query ($p: String, $s: String, $n: Int) { executions(path: $p, status: $s, first: $n) { id path status endTime } }"
 )
+LIST_AFTER = "query ($n: Int, $a: String) { executions(first: $n, after: $a) { id cursor } }"
+EVENTS = """query ($id: ID!, $n: Int, $a: String) {
+  execution(id: $id) { events(first: $n, after: $a) { id type step status at result } } }"""
 
 
 @dataclass(slots=True)
@@ -235,6 +238,38 @@ class Comparison:
                 f"executions(status: {status})", bool(found) and {item["status"] for item in found} == {status}, True
             )
 
+    async def pages(self) -> None:
+        loop = await self.run(LOOP)
+        found = await self._events(loop)
+        while not (await self.admin.data(POLL, id=loop))["completed"]:
+            found += await self._events(loop, found[-1]["id"] if found else None)
+        await self.server.ended(loop)
+        found += await self._events(loop, found[-1]["id"])
+        events = sorted((await self.server.ended(loop))["events"], key=lambda event: int(event["event_id"]))
+        self.note("events of a running one: each once", len(found) == len({event["id"] for event in found}), True)
+        self.note("events of a running one: in order", found == sorted(found, key=lambda e: int(e["id"])), True)
+        again = await self._events(loop)
+        self.note("events: as the server has them", [e["id"] for e in again], [str(e["event_id"]) for e in events])
+        is_utc = all(event["at"].endswith("+00:00") and len(event["at"]) == 32 for event in again)
+        self.note("events: times", is_utc, True)
+        listed = await self.server.get("/api/executions?page=1&page_size=20&limit=20&offset=0")
+        expected, ids, after = [str(item["execution_id"]) for item in listed], list[str](), None
+        while len(ids) < len(expected):
+            page = await self.admin.data(LIST_AFTER, n=3, a=after)
+            ids += [item["id"] for item in page]
+            after = page[-1]["cursor"]
+            if len(ids) == 6:
+                await self.run(QUICK)
+        self.note("executions in pages, while one starts", ids[: len(expected)] == expected, True)
+
+    async def _events(self, execution_id: str, after: str | None = None) -> list[dict[str, Any]]:
+        """Return the events of an execution after one of them, from small pages."""
+        found: list[dict[str, Any]] = []
+        while page := (await self.admin.data(EVENTS, id=execution_id, n=7, a=after))["events"]:
+            found += page
+            after = page[-1]["id"]
+        return found
+
     async def names(self) -> None:
         for name, execution_id in (("an unknown id", "999"), ("an id of 20 digits", "9" * 20)):
             answer = await self.admin.graphql(STATE, id=execution_id)
@@ -268,7 +303,7 @@ async def compared(server: Server, *, fast: bool = True) -> Column:
     async with recording(server.url) as recorder, shipped_gateway(recorder.url, fast=fast) as clients:
         found = Comparison(server, recorder, clients)
         parts: tuple[Callable[[], Awaitable[None]], ...] = (
-            *(found.playbooks, found.states, found.rerun, found.cancel, found.lists, found.names),
+            *(found.playbooks, found.states, found.rerun, found.cancel, found.lists, found.pages, found.names),
         )
         for part in parts:
             await part()

@@ -42,7 +42,7 @@ _LITERALS = {
 
 @dataclass
 class Outcome:
-    """What a root field's resolver does: wait for some turns of the loop, then answer or raise."""
+    """What a field's resolver does: wait for some turns of the loop, then answer or raise."""
 
     value: Any
     raises: bool
@@ -190,6 +190,14 @@ def resolved(draw: Draw, kind: Any, depth: int) -> Any:
     return draw(fitting.get(kind.name, JSON))
 
 
+def resolved_below(schema: GraphQLSchema) -> dict[str, GraphQLField]:
+    """The fields below the root that have a resolver, by the names of their type and of their own."""
+    roots = (schema.query_type, schema.mutation_type, schema.subscription_type)
+    kinds = [kind for kind in schema.type_map.values() if isinstance(kind, GraphQLObjectType) and kind not in roots]
+    fields = {f"{kind.name}.{name}": field for kind in kinds for name, field in kind.fields.items()}
+    return {key: field for key, field in fields.items() if field.resolve is not None and not key.startswith("__")}
+
+
 @dataclass
 class Case:
     """A document, its variables, and what each root field's resolver does."""
@@ -217,6 +225,6 @@ def cases(draw: Draw, schema: GraphQLSchema) -> Case:
     }
     outcomes = {
         name: Outcome(resolved(draw, f.type, 3), writing.one_in(8), draw(st.integers(0, 2)))
-        for name, f in root.fields.items()
+        for name, f in {**root.fields, **resolved_below(schema)}.items()
     }
     return Case(text, variables, outcomes)

@@ -84,6 +84,8 @@ DOCUMENTS = (
     'mutation { executePlaybook(name: "secret/flow") { id } }', 'mutation { cancelExecution(executionId: "100") { status } }', 'mutation { rerunExecution(executionId: "100") { id } }',
     'mutation { proxyRequest(input: {method: "GET", endpoint: "/api/things"}) { success status data } }', 'mutation { proxyRequest(input: {method: "GET", endpoint: "/api/secret/x"}) { status } }',
     'mutation { proxyRequest(input: {method: "POST", endpoint: "/api/execute", body: {path: "secret/flow"}}) { status data } }',
+    '{ execution(id: "100") { status events(first: 2) { id type at result } } }', '{ execution(id: "abc") { events { id } } }', '{ execution(id: "200") { a: events { id } b: events(after: "x") { id } } }',
+    "{ executions(first: 1, after: \"MToyOjA\") { id cursor } }", '{ executions(after: "") { id } }', 'mutation { cancelExecution(executionId: "100") { events(first: -1) { id } } }',
     "{ nothing }", "{", "{ a: version b: version }", "{ me { email } version }", "query A { version } query B { me { email } }", "{ __schema { queryType { name } } }", "subscription { execution(executionId: \"1\") { id } }",
 )  # fmt: skip
 FIELDS: tuple[tuple[str, ...], ...] = (

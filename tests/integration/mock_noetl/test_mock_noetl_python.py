@@ -101,6 +101,16 @@ async def test_the_events_come_in_pages(python_sandbox):
     assert [event["event_type"] for event in only["events"]] == ["playbook.initialized"]
 
 
+async def test_events_after_an_event_come_in_pages_of_their_own(python_sandbox):
+    run = await python_sandbox.start("data_pipeline/transform_data")
+    await python_sandbox.ended(run)
+    events = (await python_sandbox.get(f"/api/executions/{run}?page_size=500"))["events"]
+    for path in (f"/api/executions/{run}", f"/api/executions/{run}/events"):
+        page = await python_sandbox.get(f"{path}?since_event_id={events[12]['event_id']}&page=2&page_size=10")
+        assert page["events"] == events[10:12]
+        assert page["pagination"]["total_events"] == 12
+
+
 async def test_a_running_execution_is_cancelled(python_sandbox):
     run = await python_sandbox.start("examples/slow")
     answer = await python_sandbox.post(f"/api/executions/{run}/cancel", {"reason": "enough"})

@@ -55,6 +55,13 @@ async def test_a_limit_counts_before_the_path(rust_sandbox):
     assert (running["status"], running["completed_at"] is None) == ("RUNNING", False)
 
 
+async def test_list_has_50_executions_and_100_at_most(rust_sandbox):
+    runs = [int(await rust_sandbox.start("examples/slow")) for _ in range(105)][::-1]
+    for query, expected in (("", runs[:50]), ("?limit=1000", runs[:100]), ("?limit=9&offset=98", runs[98:])):
+        listed = await rust_sandbox.get(f"/api/executions{query}")
+        assert [item["execution_id"] for item in listed] == expected
+
+
 async def test_kinds_are_compared_exactly_and_paths_are_ignored(rust_sandbox):
     assert (await rust_sandbox.post("/api/catalog/list", {"resource_type": "Playbook"})) == {"entries": []}
     entries = (await rust_sandbox.post("/api/catalog/list", {"resource_type": "playbook", "path": "x"}))["entries"]

@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 import pytest
-from graphql import ExecutionResult, GraphQLSchema, build_schema, execute
+from graphql import ExecutionResult, GraphQLObjectType, GraphQLSchema, build_schema, execute
 
 from proxy.errors import Forbidden
 from proxy.graphql.documents import Documents, Operation
@@ -20,7 +20,12 @@ scalar JSON
 enum Color { RED GREEN }
 input Box { side: Int! = 3 label: String! }
 type Thing { id: ID! name: String! note: String tags: [String!] extra: JSON }
+type Case { id: ID! parts(first: Int = 2, from: String): [Part!] must(first: Int): [Part!]! box: Case }
+type Part { number: Int! extra: JSON }
 type Query {
+  box: Case
+  needed_box: Case!
+  boxes: [Case]
   thing(id: String!, color: Color = RED, first: Int = 5, box: Box, extra: JSON): Thing
   needed(id: String!): Thing!
   word: String!
@@ -49,10 +54,20 @@ def make_schema() -> GraphQLSchema:
             raise answer
         return answer
 
+    async def resolve_parts(parent: Any, info: Any, **arguments: Any) -> Any:
+        info.context.asked.append({"of": parent["id"], **arguments})
+        await asyncio.sleep(0)
+        if arguments.get("first") == 0:
+            raise Forbidden("no")
+        return [{"number": number, "extra": {}} for number in range(arguments.get("first") or 0)]
+
     for kind in (schema.query_type, schema.mutation_type):
         assert kind is not None
         for field in kind.fields.values():
             field.resolve = resolve
+    case = schema.type_map["Case"]
+    assert isinstance(case, GraphQLObjectType)
+    case.fields["parts"].resolve = case.fields["must"].resolve = resolve_parts
     assert schema.query_type is not None
     schema.query_type.fields["word"].resolve = lambda _, info: "w"
     return schema
@@ -108,8 +123,14 @@ def test_a_plain_operation_has_a_plan(text: str) -> None:
         "{ __schema { queryType { name } } }",
         "query ($on: Boolean!) { word @include(if: $on) }",
         "query ($on: Boolean!) { ...F } fragment F on Query { word @skip(if: $on) }",
+        "{ box { parts { number } more: parts { number } } }",
+        "{ box { box { parts { number } } } }",
+        "{ boxes { parts { number } } }",
     ],
-    ids=["introspection", "condition on a variable", "condition on a variable in a fragment"],
+    ids=[
+        *("introspection", "condition on a variable", "condition on a variable in a fragment"),
+        *("two resolvers below a root field", "a resolver two levels below", "a resolver in a list"),
+    ],
 )
 def test_an_operation_that_is_not_plain_has_none(text: str) -> None:
     assert prepared(text).plan(None) is None
@@ -255,3 +276,46 @@ async def test_an_argument_that_is_refused_again_and_again_keeps_nothing_of_each
         assert errors is not None
         lengths.append(len(list(traceback.walk_tb(errors[0].__traceback__))))
     assert lengths == lengths[:1] * 3
+
+
+async def test_resolver_below_a_root_field_gets_its_value_and_its_own_arguments() -> None:
+    world = World({"id": "c", "box": {"id": "d"}})
+    text = (
+        "query ($n: Int, $f: String) { box { id p: parts(first: $n, from: $f) { number __typename } box { id } } word }"
+    )
+    result = await run(text, world, f="x")
+    assert world.asked == [{}, {"of": "c", "first": 2, "from": "x"}]
+    assert result.data is not None
+    assert list(result.data["box"]) == ["id", "p", "box"]
+    assert [part["number"] for part in result.data["box"]["p"]] == [0, 1]
+
+
+async def test_resolver_below_a_root_field_is_not_called_unless_it_is_selected() -> None:
+    for text, answer in (("{ box { id } }", {"id": "c"}), ("{ box { id parts { number } } }", {"id": None})):
+        world = World(answer)
+        await run(text, world)
+        assert world.asked == [{}]
+
+
+@pytest.mark.parametrize("root", ["box", "needed_box"])
+@pytest.mark.parametrize("below", ["parts", "must"])
+async def test_error_of_a_resolver_below_a_root_field_is_that_of_its_field(root: str, below: str) -> None:
+    result = await run(f"{{ {root} {{ id {below}(first: 0) {{ number }} }} }}", World({"id": "c"}))
+    assert result.errors is not None
+    assert result.errors[0].path == [root, below]
+    left = {"id": "c", "parts": None} if below == "parts" else None
+    assert result.data == (None if left is None and root == "needed_box" else {root: left})
+
+
+async def test_variable_that_does_not_fit_below_a_root_field_is_an_error_and_nothing_runs() -> None:
+    world = World({"id": "c"})
+    result = await run("query ($n: Int) { box { parts(first: $n) { number } } }", world, n="5")
+    assert (result.data, world.asked) == (None, [])
+
+
+async def test_root_fields_with_resolvers_below_run_at_once() -> None:
+    result = await run(
+        '{ a: box { parts(first: 1) { number } } b: box { parts(first: 0) { number } } thing(id: "1") { id } }',
+        World({**THING, "id": "c"}),
+    )
+    assert result.data == {"a": {"parts": [{"number": 0}]}, "b": {"parts": None}, "thing": {"id": "c"}}
