@@ -63,8 +63,14 @@ class Noetl:
         if not kind:
             return web.Response(status=404)
         if kind != self.shaped:
-            return self._sent(self.document(kind))
+            return self._sent(self._entry(body) if kind == "resource" else self.document(kind))
         return self._in_shape(kind)
+
+    def _entry(self, body: bytes) -> Any:
+        """Return the answer to `POST catalog/resource`: the entry of the list with another id than `CATALOG_ID`."""
+        wanted = str((json.loads(body) if body else {}).get("catalog_id"))
+        others = (entry for entry in self.document("catalog")["entries"] if entry["catalog_id"] != CATALOG_ID)
+        return next((entry for entry in others if entry["catalog_id"] == wanted), self.document("resource"))
 
     def _in_shape(self, kind: str) -> web.StreamResponse:
         document, shape = self.document(kind), self.shape

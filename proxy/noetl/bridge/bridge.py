@@ -33,6 +33,8 @@ _IN_THREAD = 64 * 1024
 _AT_ONCE = 2
 _KEPT = 4096
 _KEPT_BYTES = 8 * 1024**2
+_ASKED_VERSIONS = 50
+"""How many versions are asked for at most, for one response."""
 _NOT_JSON = "not bridged: not JSON"
 _UNEXPECTED = (ValueError, TypeError, RecursionError)
 
@@ -45,12 +47,14 @@ class Bridged(NamedTuple):
         body: its body.
         rows: the names of the rows that changed it, as in `x-noetl-bridge`; empty for a response as it came.
         passed: why it could not be changed; empty if that is not so.
+        lacks: the catalog ids whose versions it should have, and were not known.
     """
 
     status: int
     body: bytes
     rows: bytes = b""
     passed: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 class BridgedCall(NamedTuple):
@@ -187,7 +191,10 @@ class Bridge:
         if found is None:
             if row.slow and status < 300:
                 return None
-            found = self._made(bridging, status, data, None)
+            found = self._shaped(bridging, status, data, None)
+            if found.lacks:
+                return None
+            self._keep(bridging, status, data, found)
         return self._counted(row, found)
 
     def _known_status(self, bridging: Bridging, data: bytes, identity: bytes) -> Bridged | None:
@@ -216,10 +223,22 @@ class Bridge:
         if row.with_state and status == 200:
             made = await self._status(bridging, data, on_behalf)
         else:
-            async with self._slow:
-                made = await asyncio.to_thread(self._shaped, bridging, status, data, None)
+            made = await self._in_thread(bridging, status, data)
+            if made.lacks:
+                await self._request_versions(made.lacks, on_behalf)
+                made = await self._in_thread(bridging, status, data)
             self._keep(bridging, status, data, made)
         return self._counted(row, made)
+
+    async def _in_thread(self, bridging: Bridging, status: int, data: bytes) -> Bridged:
+        async with self._slow:
+            return await asyncio.to_thread(self._shaped, bridging, status, data, None)
+
+    async def _request_versions(self, catalog_ids: tuple[str, ...], on_behalf: OnBehalf) -> None:
+        """Ask for the versions of catalog ids; of the first ones only, if there are many."""
+        with contextlib.suppress(GatewayError):  # the response is sent without them, and the next one asks again
+            for catalog_id in catalog_ids[:_ASKED_VERSIONS]:
+                await self.api.version_of_catalog_id(catalog_id, on_behalf)
 
     async def own(self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf) -> Bridged:
         """Return the response to a request that no server serves. Raises GatewayError; see `own_answer`."""
@@ -243,22 +262,24 @@ class Bridge:
         async with self._slow:
             return await asyncio.to_thread(self._shaped, bridging, 200, data, state)
 
-    def _made(self, bridging: Bridging, status: int, data: bytes, state: ExecutionState | None) -> Bridged:
-        made = self._shaped(bridging, status, data, state)
-        self._keep(bridging, status, data, made)
-        return made
-
     def _keep(self, bridging: Bridging, status: int, data: bytes, made: Bridged) -> None:
-        if len(data) <= _IN_THREAD:
+        if len(data) <= _IN_THREAD and not made.lacks:
             self._answers.put((bridging.asked, status, data), made, len(data) + len(made.body))
 
     def _shaped(self, bridging: Bridging, status: int, data: bytes, state: ExecutionState | None) -> Bridged:
         """Return the response for the client. Safe in a thread."""
-        (row, asked), names = bridging, []
+        (row, asked), names, lacks = bridging, [], dict[str, None]()
+
+        def version_of(catalog_id: str) -> int | None:
+            known = self.api.known.versions.of(catalog_id)
+            if known is None:
+                lacks[catalog_id] = None
+            return known
+
         try:
             answer = JsonAnswer(status, json_text(data))
             if status < 300 or status == row.refusal:
-                shaped = row.shape(asked, answer, Facts(self._payloads.text_of, state))
+                shaped = row.shape(asked, answer, Facts(self._payloads.text_of, state, version_of))
                 if shaped != answer:
                     names.append(row.name)
                     answer = shaped
@@ -276,7 +297,8 @@ class Bridge:
             names.append("ids")
         if not names:
             return Bridged(status, data)
-        return Bridged(answer.status, text.encode("utf-8", "surrogatepass"), ", ".join(names).encode())
+        body = text.encode("utf-8", "surrogatepass")
+        return Bridged(answer.status, body, ", ".join(names).encode(), lacks=tuple(lacks))
 
     def _counted(self, row: Row, made: Bridged) -> Bridged:
         if made.rows or made.passed:

@@ -10,7 +10,7 @@ from typing import Any
 from proxy.http.json_elements import elements
 from proxy.http.json_members import JsonObject, read_object
 from proxy.noetl.bridge.asked import Asked, Facts, JsonAnswer, Page, Wanted
-from proxy.noetl.bridge.listed import times_of
+from proxy.noetl.bridge.listed import times_of, version_of
 from proxy.noetl.bridge.queries import parameters, whole_number
 from proxy.noetl.bridge.requests import ChangedQuery
 from proxy.noetl.bridge.text import json_of
@@ -50,7 +50,8 @@ def detail(asked: Asked, answer: JsonAnswer, facts: Facts) -> JsonAnswer:
         return answer
     events, pagination = _page_of_events(asked, document)
     state = _state(asked.execution_id, value)
-    added = {**times_of(value), "result": state.result, "error": state.error, "pagination": pagination}
+    more = {"result": state.result, "error": state.error, "pagination": pagination}
+    added = {**times_of(value), **version_of(value, facts), **more}
     texts = {name: json_of(found) for name, found in added.items()}
     return answer._replace(text=document.edited({"events": events}, texts))
 
