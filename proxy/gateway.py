@@ -269,7 +269,9 @@ class Gateway:
 
     def _handler(self, name: str) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}
-        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain)
+        metrics = (e.route for e in self.compiled.routes.entries if e.route.block.handler == "metrics")
+        operators = tuple(network for spec in metrics for network in spec.allow_from)
+        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain, self.apis, operators)
         auth = self.auth
         handlers: dict[str, Handler] = {
             "health": ops.health,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +33,7 @@ from proxy.upstream.retry import RetryState
 MAX_ANSWER = 16 * 1024**2
 MAX_LIST = 64 * 1024**2
 """The largest list of the catalog or of executions, in bytes."""
+HEALTH = "/api/health"
 PAGE_SIZE = 200
 """How many executions a page has: the most that the Python server sends."""
 _ACCEPT = text_lines([("accept", "application/json")])
@@ -195,10 +195,9 @@ class NoetlApi:
 
     async def find_dialect(self, on_behalf: OnBehalf) -> None:
         """Ask the server for its health, which tells the dialect."""
-        _, data = await self.send("GET", "/api/health", on_behalf)
+        _, data = await self.send("GET", HEALTH, on_behalf)
         self.known.dialect_asked = True
-        with contextlib.suppress(ValueError, RecursionError):
-            self.known.dialect = dialect_of(read_json(data)) or self.known.dialect
+        self.known.note_health(data)
 
     def known_path(self, execution_id: str) -> str | None:
         """Return the playbook of an execution, if it is in the cache."""

@@ -7,7 +7,8 @@ import threading
 from typing import Any
 
 from proxy.bounded import BoundedCache
-from proxy.noetl.dialect import Dialect
+from proxy.http.json import read_json
+from proxy.noetl.dialect import Dialect, dialect_of, release_of
 from proxy.noetl.executions import ExecutionState
 from proxy.noetl.listings import About
 
@@ -47,8 +48,9 @@ class KnownFacts:
     `contents` what contents of playbooks say. `ended` are the states of executions that have ended. Of running ones,
     `steps` are the completed steps in their order, and `polled` the states with a mark that differs once more has
     happened; each for one user. `calls` are the current calls that several requests may wait for, by what they ask.
-    `dialect` is that of the last answer that tells it; `dialect_asked`: the server was asked for it. `large` bounds how
-    many lists of the catalog are read at once.
+    `dialect` is that of the last answer that tells it; `dialect_asked`: the server was asked for it. `release` is that
+    of the last health response, empty if that names none. `large` bounds how many lists of the catalog are read at
+    once.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class KnownFacts:
         "large",
         "paths",
         "polled",
+        "release",
         "steps",
         "versions",
     )
@@ -76,7 +79,18 @@ class KnownFacts:
         self.calls: dict[object, asyncio.Task[Any]] = {}
         self.dialect: Dialect | None = None
         self.dialect_asked = False
+        self.release = ""
         self.large = asyncio.Semaphore(_AT_ONCE)
+
+    def note_health(self, data: bytes) -> None:
+        """Note the dialect and the release of the server from its response to `GET /api/health`."""
+        try:
+            document = read_json(data)
+        except (ValueError, RecursionError):
+            return
+        found = dialect_of(document)
+        if found is not None:
+            self.dialect, self.release = found, release_of(document)
 
     def call_ended(self, key: object, done: asyncio.Task[Any]) -> None:
         """Remove a call that has ended."""

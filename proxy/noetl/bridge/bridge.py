@@ -19,7 +19,7 @@ from proxy.noetl.bridge.own import own_answer
 from proxy.noetl.bridge.payloads import Payloads
 from proxy.noetl.bridge.requests import ChangedBody, Version, started_by_id
 from proxy.noetl.bridge.table import BridgedPath, Bridging, Row
-from proxy.noetl.bridge.text import with_error_texts, with_text_ids
+from proxy.noetl.bridge.text import UNEXPECTED, object_in, with_error_texts, with_text_ids
 from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import ExecutionState
 from proxy.noetl.known_facts import ForUser
@@ -27,8 +27,6 @@ from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.truth import state_at_hand, state_with
 from proxy.upstream.heads import ResponseHead
 
-MAX_BODY = 64 * 1024
-"""The largest body of a request that is changed, in bytes."""
 _IN_THREAD = 64 * 1024
 _AT_ONCE = 2
 _KEPT = 4096
@@ -36,7 +34,6 @@ _KEPT_BYTES = 8 * 1024**2
 _ASKED_VERSIONS = 50
 """How many versions are asked for at most, for one response."""
 _NOT_JSON = "not bridged: not JSON"
-_UNEXPECTED = (ValueError, TypeError, RecursionError)
 
 
 class Bridged(NamedTuple):
@@ -93,7 +90,7 @@ class Bridge:
         row, known = found.row, self.api.known
         if row.body is None and row.query is None and not row.own:
             return BridgedCall(found.bridging, query, body)
-        changed = _changed_body(row, body)
+        changed = row.changed_body(body)
         by_dialect = row.query is not None or (changed is not None and changed != ChangedBody("", changed.wanted))
         if row.own or (by_dialect and known.dialect is None and not known.dialect_asked):
             return None
@@ -144,7 +141,7 @@ class Bridge:
         if ready is not None or found.row.own:
             return ready or plain
         dialect = await self.api.dialect(on_behalf)
-        changed = _changed_body(found.row, body)
+        changed = found.row.changed_body(body)
         if changed is not None and changed.version is not None and dialect is Dialect.RUST:
             try:
                 await self._find_version(changed.version, on_behalf)
@@ -198,7 +195,7 @@ class Bridge:
         return self._counted(row, found)
 
     def _known_status(self, bridging: Bridging, data: bytes, identity: bytes) -> Bridged | None:
-        document = _object_in(data)
+        document = object_in(data)
         if document is None:
             return self._counted(bridging.row, Bridged(200, data, passed="not bridged: unexpected"))
         self.api.known.dialect = dialect_of(document) or self.api.known.dialect
@@ -250,7 +247,7 @@ class Bridge:
         return self._counted(row, made._replace(rows=", ".join(names).encode(), passed=""))
 
     async def _status(self, bridging: Bridging, data: bytes, on_behalf: OnBehalf) -> Bridged:
-        document = _object_in(data) if len(data) <= _IN_THREAD else await asyncio.to_thread(_object_in, data)
+        document = object_in(data) if len(data) <= _IN_THREAD else await asyncio.to_thread(object_in, data)
         if document is None:
             return Bridged(200, data, passed="not bridged: unexpected")
         try:
@@ -291,7 +288,7 @@ class Bridge:
                     names.append("errors")
                     answer = answer._replace(text=text)
             text = with_text_ids(answer.text)
-        except _UNEXPECTED:
+        except UNEXPECTED:
             return Bridged(status, data, passed="not bridged: unexpected")
         if text != answer.text:
             names.append("ids")
@@ -319,27 +316,3 @@ def _obstacle(head: ResponseHead) -> str:
         return "" if head.length == 0 else _NOT_JSON
     codings = [value.strip().lower() for name, value in head.headers if name == b"content-encoding"]
     return "not bridged: compressed" if any(coding != b"identity" for coding in codings) else ""
-
-
-def _object_in(data: bytes) -> dict[str, object] | None:
-    """Return a JSON object; None for anything else."""
-    try:
-        document = read_json(data)
-    except _UNEXPECTED:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _changed_body(row: Row, body: bytes) -> ChangedBody | None:
-    """Return what becomes of a body; without a text if nothing does, None for one that is no small JSON object."""
-    if row.body is None or not body or len(body) > MAX_BODY:
-        return None
-    document = _object_in(body)
-    if document is None:
-        return None
-    try:
-        text = json_text(body)
-        changed = row.body(document, text)
-    except _UNEXPECTED:
-        return None
-    return changed if changed.text != text else changed._replace(text="")

@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from proxy.noetl.bridge.table import ROWS
+from proxy.noetl.bridge.plan import planned
+from proxy.noetl.bridge.table import ROWS, row_of
 from tests.integration.bridge_server import CATALOG_ID, DIALECTS, ID, Noetl, filled
 from tests.integration.harness import RULES, TRANSPORTS, Running, behind_gateway
 
@@ -346,6 +348,22 @@ async def test_list_of_executions_takes_the_parameters_of_both_servers(
             assert any("status=RUNNING" in target for _, target, _ in server.seen)
             return
         assert [entry["path"] for entry in found] == paths
+
+
+@SERVERS
+@REQUEST
+async def test_server_gets_what_is_planned(tmp_path: Path, dialect: str, name: str) -> None:
+    method, path, body, _ = REQUESTS[name]
+    async with bridged(tmp_path, dialect, fast=True) as (gateway, server):
+        server.shaped = shaped(name, dialect)
+        runs_if_cancelled(server)
+        query = "?path=open/report&limit=5" if name == "list" else ""
+        assert (await send(gateway, name, await gateway.bearer(), query))[0] == 200
+        found = row_of(method, f"/api{path}")
+        assert found is not None
+        (plan,) = (one for one in planned(found, method, f"/api{path}", query, body) if dialect in one.dialects)
+        assert unquote(plan.requests[0]) in {f"{method} {target}" for method, target, _ in server.seen}
+        assert not plan.body or json.loads(plan.body) in [body for _, _, body in server.seen]
 
 
 def test_every_row_that_a_server_serves_has_a_request_in_this_table() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from proxy.noetl.bridge.plan import planned
+from proxy.noetl.bridge.table import row_of
 from tests.integration.bridge_server import CATALOG_ID, DIALECTS, ID, Noetl
 from tests.integration.gateway.test_bridge import REQUESTS, SERVERS, bridged, send
 from tests.integration.harness import TRANSPORTS, Running, behind_gateway
@@ -95,6 +97,30 @@ async def test_content_is_validated_by_the_gateway(
         status, found, rows = await call(gateway, "POST", "/catalog/playbooks/validate", headers, {"content": content})
         assert (status, rows, found["valid"], server.seen) == (200, "validate", not wrong, [])
         assert [(error["line"], error["column"]) for error in found["errors"]] == wrong
+
+
+@SERVERS
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"/executions/{ID}/rerun", {}),
+        ("GET", "/catalog/playbook/content?playbook_id=open/report", None),
+        ("PUT", "/catalog/playbook/content?playbook_id=open/report", {"content": CONTENT}),
+        ("POST", "/catalog/playbooks/validate", {"content": CONTENT}),
+    ],
+)
+async def test_server_gets_the_calls_that_are_planned(
+    tmp_path: Path, dialect: str, method: str, path: str, body: Any
+) -> None:
+    async with bridged(tmp_path, dialect, fast=True) as (gateway, server):
+        server.changed["detail"] = {**server.document("detail"), "workload": {}}
+        assert (await call(gateway, method, path, await gateway.bearer(), body))[0] == 200
+        found = row_of(method, f"/api{path.partition('?')[0]}")
+        assert found is not None
+        (plan,) = planned(found, method, f"/api{path}", "", body)
+        assert plan.own
+        sent = [f"{method} {target.partition('?')[0]}" for method, target, _ in server.seen]
+        assert sent == list(plan.requests)
 
 
 @TRANSPORTS

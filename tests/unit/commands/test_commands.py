@@ -234,6 +234,52 @@ def test_explain_decides_on_the_body_of_a_request(shell: Shell, body: str | None
     assert (got, text in out + err) == (status, True)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "lines"),
+    [
+        ("GET", "/noetl/executions", None, ["list: GET /api/executions"]),
+        ("POST", "/noetl/executions/7/stop", None, ["stop: POST /api/executions/7/cancel"]),
+        (
+            "GET", "/noetl/executions/7/events?page=2", None,
+            [
+                "events, Python server: GET /api/executions/7/events?page=2",
+                "events, Rust server: GET /api/executions/7?page=2",
+            ],
+        ),
+        (
+            "POST", "/noetl/catalog/list", '{"resource_type": "Playbook"}',
+            [
+                "catalog, Python server: POST /api/catalog/list",
+                'catalog, Rust server: POST /api/catalog/list, body: {"resource_type":"playbook"}',
+            ],
+        ),
+        (
+            "POST", "/noetl/execute", '{"path": "a/b", "version": 3}',
+            [
+                "execute, Python server: POST /api/execute",
+                "execute, Rust server: POST /api/execute, body: the catalog_id of version 3 instead of the path",
+            ],
+        ),
+        (
+            "POST", "/noetl/executions/7/rerun", None,
+            ["rerun: the gateway responds, after GET /api/executions/7 and POST /api/execute"],
+        ),
+        ("POST", "/noetl/catalog/playbooks/validate", None, ["validate: the gateway responds, without the server"]),
+        ("GET", "/noetl/dashboard/stats", None, []),
+        ("GET", "/nowhere", None, []),
+        ("GET", "/health", None, []),
+    ],
+)  # fmt: skip
+def test_explain_shows_what_the_bridge_makes_of_a_request(
+    shell: Shell, method: str, path: str, body: str | None, lines: list[str]
+) -> None:
+    given = ("--body", body) if body is not None else ()
+    _, out, _ = shell("explain", "--as", "a@x.org", "--method", method, "--path", path, *given)
+    assert [line.removeprefix("bridge     ") for line in out.splitlines() if line.startswith("bridge")] == lines
+    Path("gateway.yaml").write_text(GOOD.replace("urls:", "bridge: false, urls:"))
+    assert "bridge  " not in shell("explain", "--as", "a@x.org", "--method", method, "--path", path, *given)[1]
+
+
 def test_explain_shows_the_response_to_a_foreign_origin(shell: Shell) -> None:
     _, out, _ = shell("explain", "--as", "a@x.org", "--path", "/health", "--origin", "https://evil.example")
     assert "origin     https://evil.example is rejected" in out
