@@ -42,7 +42,7 @@ HEADINGS = {
     "summary": ("surface",),
     "polled": ("tight polling",),
     "truth": ("truth",),
-    "bridge": ("what the GUI sends",),
+    "bridge": ("what the GUI sends", "member that it reads", "rule"),
     "cli": (f"the command line {cli.RELEASE}",),
 }
 
