@@ -199,7 +199,9 @@ class Gateway:
         else:
             handler, fast_route, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
             fast = DirectExchange if fast_route is not None else None
-        service = Service(spec, guards, handler, fast, fast_route, largest, spec.block.server_timing, name in EVENTS)
+        bridged = route is not None and route.bridge is not None
+        timing, audited = spec.block.server_timing, name in EVENTS
+        service = Service(spec, guards, handler, fast, fast_route, largest, timing, audited, bridged)
         if route is not None and route.api is not None:
             self._relayed[id(service)] = route
         return service

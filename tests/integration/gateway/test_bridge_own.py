@@ -172,6 +172,22 @@ async def test_no_row_shows_a_user_what_the_rules_hide(tmp_path: Path, fast: boo
 
 
 @TRANSPORTS
+@pytest.mark.parametrize("bridge", [True, False])
+async def test_error_of_the_gateway_has_its_text_where_clients_of_noetl_look_for_it(
+    tmp_path: Path, fast: bool, bridge: bool
+) -> None:
+    async with bridged(tmp_path, "rust", fast=fast, rules=VIEWER, bridge=bridge) as (gateway, _):
+        viewer, body = await gateway.bearer("viewer@else.test"), {"path": "hidden/pay"}
+        for headers, text in ((viewer, "No access to playbook"), ({}, "Invalid or expired session")):
+            _, found, rows = await call(gateway, "POST", "/execute", headers, body)
+            names = ["error", "request_id", "detail", "message"] if bridge else ["error", "request_id"]
+            assert (list(found), rows) == (names, "")
+            assert {found[name] for name in names if name != "request_id"} == {text}
+        async with gateway.client.get(f"{gateway.url}/nowhere") as answer:
+            assert list(await answer.json()) == ["error", "request_id"]
+
+
+@TRANSPORTS
 async def test_response_over_the_limit_is_forwarded_as_it_came(
     tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
