@@ -99,7 +99,7 @@ def query_boolean(query: Mapping[str, str], name: str, default: bool) -> bool:
 
 def is_id(value: str) -> bool:
     """Return True if a text is a decimal number of 64 bits."""
-    return value.isascii() and value.isdigit() and len(value) <= 18
+    return value.isascii() and value.isdigit() and len(value) <= 19
 
 
 def _no_constant(word: str) -> Any:

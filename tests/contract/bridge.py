@@ -5,6 +5,7 @@ Every member that the GUI reads is in `gui.tsv`. A request without a row there, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,6 @@ from tests.contract.report import Cell, Column
 from tests.contract.server import Server
 
 _SHOWN = 32
-_ROUNDING = 64
-"""How far JavaScript rounds an id of 59 bits, at most."""
 
 
 @dataclass(slots=True)
@@ -142,7 +141,7 @@ async def _pages(replay: Replay) -> None:
     since = await replay.send(name, "GET", target + query)
     found = {int(event["event_id"]) for event in since["events"]}
     replay.note(name, "every newer event is in it", set(ids[:4]) <= found, True)
-    replay.note(name, "no older event is in it", [one for one in found if one < number - _ROUNDING], [])
+    replay.note(name, "no older event is in it", [one for one in found if one < number - math.ulp(float(number))], [])
 
 
 async def _stop(server: Server, replay: Replay) -> None:
