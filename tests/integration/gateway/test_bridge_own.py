@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.noetl.bridge.plan import planned
-from proxy.noetl.bridge.table import row_of
+from proxy.noetl.bridge.table import ROWS, row_of
 from tests.integration.bridge_server import CATALOG_ID, DIALECTS, ID, Noetl
 from tests.integration.gateway.test_bridge import REQUESTS, SERVERS, bridged, send
 from tests.integration.harness import TRANSPORTS, Running, behind_gateway
@@ -26,6 +26,37 @@ acl:
     - {allow: ["*"], emails: [anna@staff.test], playbooks: ["**"]}
     - {allow: [view], emails: [viewer@else.test], paths: ["/noetl/**"]}
 """
+
+
+HIDDEN: list[tuple[str, str, Any]] = [
+    ("POST", f"/executions/{ID}/rerun", {}),
+    ("GET", f"/catalog/playbook/content?playbook_id={CATALOG_ID}", None),
+    ("GET", "/catalog/playbook/content?playbook_id=hidden/pay", None),
+    ("PUT", "/catalog/playbook/content?playbook_id=hidden/pay", {"content": CONTENT}),
+    ("POST", "/catalog/resource", {"catalog_id": int(CATALOG_ID)}),
+    ("POST", "/catalog/resource", {"path": "hidden/pay", "version": 1}),
+    ("POST", "/execute", {"catalog_id": CATALOG_ID}),
+    ("POST", "/execute", {"path": "hidden/pay", "version": 1}),
+    *((method, path, body) for method, path, body, _ in REQUESTS.values() if ID in path),
+]
+"""Requests that name a hidden playbook, its execution or its catalog id; `validate` names none."""
+LISTS: list[tuple[str, str, Any]] = [
+    ("GET", "/executions", None),
+    ("GET", "/executions?path=hidden/pay&limit=5", None),
+    ("GET", "/executions?page=1&page_size=20", None),
+    ("POST", "/catalog/list", {"resource_type": "Playbook"}),
+    ("POST", "/catalog/list", {"path": "hidden/pay"}),
+    ("POST", "/catalog/agents/list", {}),
+]
+HIDDEN_ID = "798765432109876001"
+"""The catalog id of the hidden playbook in the lists."""
+
+
+async def proxy_request(gateway: Running, method: str, path: str, headers: dict[str, str], body: Any) -> str:
+    """Send a request by `proxyRequest`; return the text of the response."""
+    sent = {"query": MUTATION, "variables": {"m": method, "e": f"/api{path}", "b": body}}
+    async with gateway.client.post(f"{gateway.url}/graphql", json=sent, headers=headers) as answer:
+        return await answer.text()
 
 
 async def call(
@@ -149,26 +180,26 @@ async def test_no_row_shows_a_user_what_the_rules_hide(tmp_path: Path, fast: boo
         server.changed["detail"] = {**server.document("detail"), "path": "hidden/pay"}
         server.changed["resource"] = {**server.document("resource"), "path": "hidden/pay"}
         anna, viewer = await gateway.bearer(), await gateway.bearer("viewer@else.test")
-        hidden: list[tuple[str, str, Any]] = [
-            ("POST", f"/executions/{ID}/rerun", {}),
-            ("GET", f"/catalog/playbook/content?playbook_id={CATALOG_ID}", None),
-            ("GET", "/catalog/playbook/content?playbook_id=hidden/pay", None),
-            ("PUT", "/catalog/playbook/content?playbook_id=hidden/pay", {"content": CONTENT}),
-            ("POST", "/catalog/resource", {"catalog_id": int(CATALOG_ID)}),
-            ("POST", "/catalog/resource", {"path": "hidden/pay", "version": 1}),
-            ("POST", "/execute", {"catalog_id": CATALOG_ID}),
-            *((m, p, b) for m, p, b, _ in REQUESTS.values() if ID in p),
-        ]
         for headers in (anna, viewer):  # what anna was shown is in caches
-            for method, path, body in hidden:
+            server.seen.clear()
+            for method, path, body in HIDDEN:
                 status, found, _ = await call(gateway, method, path, headers, body)
                 assert (status == 403) is (headers is viewer), path
                 assert headers is anna or "hidden" not in json.dumps(found), path
-            for name in ("list", "catalog", "agents"):
-                status, _, data = await send(gateway, name, headers)
-                assert (status, b"hidden" in data) == (200, headers is anna), name
-            _, _, data = await send(gateway, "list", headers, "?path=hidden/pay&limit=5")
-            assert (data.strip() == b"[]") is (headers is viewer)
+            for method, path, body in LISTS:
+                status, found, _ = await call(gateway, method, path, headers, body)
+                assert (status, "hidden" in json.dumps(found)) == (200, headers is anna), path
+        for method, path, body in (*HIDDEN, *LISTS):
+            proxied = await proxy_request(gateway, method, path, viewer, body)
+            refused = '"status":403' in proxied
+            assert ("hidden" in proxied, refused) == (False, (method, path, body) in HIDDEN), path
+        assert HIDDEN_ID not in json.dumps(server.seen)  # nothing is requested for what was filtered
+
+
+def test_every_row_is_tried_by_a_user_who_may_not_see_its_playbook() -> None:
+    tried = {row_of(method, f"/api{path.partition('?')[0]}") for method, path, _ in (*HIDDEN, *LISTS)}
+    served = {(found.row.name, found.row.methods, found.row.path) for found in tried if found is not None}
+    assert served == {(row.name, row.methods, row.path) for row in ROWS if row.name != "validate"}
 
 
 @TRANSPORTS
