@@ -55,14 +55,11 @@ def explain(
     given = [(Action(verb), name) for verb, name in playbooks.items() if name is not None]
     if len(given) + (path is not None) != 1:
         raise Failed("give exactly one of --execute PLAYBOOK, --view, --modify, --delete and --path PATH")
-    bridge: list[str] = []
     if path is not None:
-        given_body = _body(body)
-        bridge = _bridge(compiled, method.upper(), path, given_body)
-        outcome = _request(compiled, who, method.upper(), path, given_body, bridge)
+        outcome, bridge = _request(compiled, who, method.upper(), path, _body(body))
         about = f"{f'{outcome.action.value} on ' if outcome.action else ''}{method.upper()} {path}"
     else:
-        outcome = _playbook(compiled, who, *given[0])
+        outcome, bridge = _playbook(compiled, who, *given[0]), []
         about = f"{given[0][0].value} on playbook {given[0][1]}"
     click.echo(f"user       {email or '(no e-mail)'}, roles: {', '.join(sorted(who.roles)) or 'none'}")
     click.echo(f"request    {about}")
@@ -104,10 +101,11 @@ def _body(body: str | None) -> Any:
         raise Failed(f"--body: {error.text}") from None
 
 
-def _request(compiled: Compiled, who: Subject, method: str, path: str, body: Any, bridge: list[str]) -> Outcome:
-    """Return the decision. For one that needs the server, print the lines of the bridge, and raise Failed."""
+def _request(compiled: Compiled, who: Subject, method: str, path: str, body: Any) -> tuple[Outcome, list[str]]:
+    """Return the decision, and what the bridge does. Print the latter and raise Failed if only the server can tell."""
+    bridge = _bridge(compiled, method, path, body)
     try:
-        return on_request(compiled, who, method, path, body)
+        return on_request(compiled, who, method, path, body), bridge
     except Unclear as error:
         for line in bridge:
             click.echo(line)

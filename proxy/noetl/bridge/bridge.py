@@ -31,8 +31,10 @@ _IN_THREAD = 64 * 1024
 _AT_ONCE = 2
 _KEPT = 4096
 _KEPT_BYTES = 8 * 1024**2
-_ASKED_VERSIONS = 50
-"""How many versions are asked for at most, for one response."""
+_VERSIONS = 50
+"""How many versions are requested for one response, at most."""
+VERSION_SECONDS = 2.0
+"""How long a response waits for versions."""
 _NOT_JSON = "not bridged: not JSON"
 
 
@@ -232,10 +234,11 @@ class Bridge:
             return await asyncio.to_thread(self._shaped, bridging, status, data, None)
 
     async def _request_versions(self, catalog_ids: tuple[str, ...], on_behalf: OnBehalf) -> None:
-        """Ask for the versions of catalog ids; of the first ones only, if there are many."""
-        with contextlib.suppress(GatewayError):  # the response is sent without them, and the next one asks again
-            for catalog_id in catalog_ids[:_ASKED_VERSIONS]:
-                await self.api.version_of_catalog_id(catalog_id, on_behalf)
+        """Request the versions of catalog ids; of the first ones only, if there are many or the server is slow."""
+        with contextlib.suppress(GatewayError, TimeoutError):  # a later response has them
+            async with asyncio.timeout(VERSION_SECONDS):
+                for catalog_id in catalog_ids[:_VERSIONS]:
+                    await self.api.version_of_catalog_id(catalog_id, on_behalf)
 
     async def own(self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf) -> Bridged:
         """Return the response to a request that no server serves. Raises GatewayError; see `own_answer`."""

@@ -294,6 +294,21 @@ async def test_execution_whose_version_the_server_does_not_return_comes_without_
 
 
 @TRANSPORTS
+async def test_response_does_not_wait_long_for_a_version(
+    tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.noetl.bridge.bridge.VERSION_SECONDS", 0.1)
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers, server.shaped, server.may_answer = await gateway.bearer(), "resource", asyncio.Event()
+        found = json.loads((await send(gateway, "detail", headers))[2])
+        assert "version" not in found
+        server.may_answer.set()
+        found = json.loads((await send(gateway, "detail", headers))[2])
+        assert found["version"] == 2
+        assert [path for _, path, _ in server.seen].count("/api/catalog/resource") == 1
+
+
+@TRANSPORTS
 async def test_cancelled_execution_is_no_error_and_an_ended_one_is(tmp_path: Path, fast: bool) -> None:
     async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
         for word, expected in {"CANCELLED": 200, "COMPLETED": 422}.items():

@@ -11,22 +11,12 @@ import click
 import pytest
 
 from proxy import cli
-from proxy.commands import names
 from proxy.http.credentials import key_of
 from proxy.observe.audit import AuditFile, AuditSettings, local_event
 from proxy.sessions.file import FileStore
 from proxy.sessions.store import Identity, new_session, new_token
+from tests.unit.commands.shell import GOOD, Shell
 
-GOOD = """\
-upstreams: {noetl: {urls: ["http://localhost:8082"]}}
-auth: {tenants: [{domain: a.example.com, audience: [x]}]}
-sessions: {path: sessions}
-acl:
-  roles: {dev: {emails: ["*@x.org"]}}
-  rules:
-    - {allow: [execute], roles: [dev], playbooks: ["a/**"]}
-    - {deny: [execute], playbooks: ["a/secret"]}
-"""
 FIVE_MISTAKES = """\
 server:
   prot: 8090
@@ -40,32 +30,6 @@ acl:
   rules:
     - {allow: [exectue], playbooks: ["a/**"]}
 """
-
-
-class Shell:
-    """Runs commands in a folder."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, what is on stdout, what is on stderr."""
-        self._monkeypatch.setattr("sys.argv", ["noetl-edge", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = self._capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    for name in ("GATEWAY_PORT", "GATEWAY_BIND", "NOETL_BASE_URL", "LOG_FORMAT", "LOG_LEVEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(names, "unresolved", lambda wanted: {})
-    Path("gateway.yaml").write_text(GOOD)
-    return Shell(monkeypatch, capsys)
 
 
 def every_command(group: click.Group, *path: str) -> list[tuple[str, ...]]:
@@ -232,52 +196,6 @@ def test_explain_decides_on_the_body_of_a_request(shell: Shell, body: str | None
     given = ("--body", body) if body is not None else ()
     got, out, err = shell("explain", "--as", "a@x.org", "--method", "POST", "--path", "/noetl/execute", *given)
     assert (got, text in out + err) == (status, True)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "lines"),
-    [
-        ("GET", "/noetl/executions", None, ["list: GET /api/executions"]),
-        ("POST", "/noetl/executions/7/stop", None, ["stop: POST /api/executions/7/cancel"]),
-        (
-            "GET", "/noetl/executions/7/events?page=2", None,
-            [
-                "events, Python server: GET /api/executions/7/events?page=2",
-                "events, Rust server: GET /api/executions/7?page=2",
-            ],
-        ),
-        (
-            "POST", "/noetl/catalog/list", '{"resource_type": "Playbook"}',
-            [
-                "catalog, Python server: POST /api/catalog/list",
-                'catalog, Rust server: POST /api/catalog/list, body: {"resource_type":"playbook"}',
-            ],
-        ),
-        (
-            "POST", "/noetl/execute", '{"path": "a/b", "version": 3}',
-            [
-                "execute, Python server: POST /api/execute",
-                "execute, Rust server: POST /api/execute, body: the catalog_id of version 3 instead of the path",
-            ],
-        ),
-        (
-            "POST", "/noetl/executions/7/rerun", None,
-            ["rerun: the gateway responds, after GET /api/executions/7 and POST /api/execute"],
-        ),
-        ("POST", "/noetl/catalog/playbooks/validate", None, ["validate: the gateway responds, without the server"]),
-        ("GET", "/noetl/dashboard/stats", None, []),
-        ("GET", "/nowhere", None, []),
-        ("GET", "/health", None, []),
-    ],
-)  # fmt: skip
-def test_explain_shows_what_the_bridge_makes_of_a_request(
-    shell: Shell, method: str, path: str, body: str | None, lines: list[str]
-) -> None:
-    given = ("--body", body) if body is not None else ()
-    _, out, _ = shell("explain", "--as", "a@x.org", "--method", method, "--path", path, *given)
-    assert [line.removeprefix("bridge     ") for line in out.splitlines() if line.startswith("bridge")] == lines
-    Path("gateway.yaml").write_text(GOOD.replace("urls:", "bridge: false, urls:"))
-    assert "bridge  " not in shell("explain", "--as", "a@x.org", "--method", method, "--path", path, *given)[1]
 
 
 def test_explain_shows_the_response_to_a_foreign_origin(shell: Shell) -> None:
