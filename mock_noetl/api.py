@@ -18,6 +18,7 @@ from mock_noetl.values import IdSource, now, rfc3339
 
 MAX_CREDENTIALS = 1_000
 MAX_PAGE = 1_000_000
+MAX_ID = 2**63 - 1
 MAX_OFFSET = 5_000
 MAX_LIMIT = 100
 
@@ -128,6 +129,11 @@ class Api:
             path = None
         return {"entries": [self.dialect.entry(entry) for entry in self._catalog.versions(kind, path)]}
 
+    async def agents_list(self, call: Call) -> Any:
+        if self.dialect.name == "rust":
+            raise ApiError(405, "Method Not Allowed")
+        return {"entries": [self.dialect.entry(entry) for entry in self._catalog.versions("agent", None)]}
+
     async def catalog_register(self, call: Call) -> Any:
         fields = inputs.body_fields(call.body)
         return registered(self._catalog.register(inputs.required_text(fields, "content")))
@@ -225,6 +231,8 @@ class Api:
         events = [event for event in events if event["event_id"] > since]
         if "event_type" in query:
             events = [event for event in events if event["event_type"] == query["event_type"]]
+        since = inputs.query_integer(query, "since_event_id", 0, 0, MAX_ID)
+        events = [event for event in events if event["event_id"] > since]
         total = len(events)
         pages = max(1, -(-total // size))
         return {

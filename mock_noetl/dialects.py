@@ -124,6 +124,7 @@ class PythonDialect:
             "start_time": rfc3339(execution.started),
             "end_time": rfc3339(execution.ended),
             "duration_seconds": round(execution.seconds, 3),
+            "duration_human": _human(execution.seconds),
             "progress": _percent(execution),
             "result": None,
             "error": execution.error,
@@ -146,11 +147,13 @@ class PythonDialect:
                 continue
             for place, (kind, status, data) in enumerate(_as_python(event)):
                 body = _event(event, 4 * event.event_id + place, kind, status)
-                found.append({**body, **about, "context": None, "result": None, "error": None, **data})
+                more = {"node_id": body["node_name"], "timestamp": body["created_at"]}
+                found.append({**body, **more, **about, "context": None, "result": None, "error": None, **data})
         return found[::-1]
 
     def entry(self, entry: Entry) -> Body:
-        meta = {"name": entry.playbook.name, "description": entry.playbook.description}
+        is_agent = entry.playbook.kind.lower() == "agent"
+        meta = {"agent": is_agent, "capabilities": [], "registered_at": rfc3339(entry.created_at)}
         return _entry(entry, entry.playbook.document, meta)
 
     def cancelled(self, execution: Execution, ended: Sequence[Execution], already: bool) -> Body:

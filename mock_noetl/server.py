@@ -41,6 +41,7 @@ _ROUTES: dict[str, dict[str, Method]] = {
     "/api/executions/{}/events": {"GET": Api.events},
     "/api/executions/{}/cancel": {"POST": Api.cancel},
     "/api/catalog/list": {"POST": Api.catalog_list},
+    "/api/catalog/agents/list": {"POST": Api.agents_list},
     "/api/catalog/register": {"POST": Api.catalog_register},
     "/api/catalog/resource": {"POST": Api.catalog_resource},
     "/api/postgres/execute": {"POST": Api.postgres},

@@ -345,7 +345,7 @@ class Service:
 
     `handler` serves it on the streaming path, `fast` on the fast path (None: it can't), with `fast_route`: what the
     exchanges of one route share. `max_body` is the largest body in bytes that the fast path accepts; `audited`: its
-    requests are entries of the audit log.
+    requests are entries of the audit log; `bridged`: its errors are as clients of the NoETL API read them.
     """
 
     spec: RouteSpec
@@ -356,6 +356,7 @@ class Service:
     max_body: int
     server_timing: bool
     audited: bool = False
+    bridged: bool = False
 
 
 def joined(details: Iterable[str]) -> str:

@@ -211,7 +211,9 @@ class Gateway:
         else:
             handler, fast_route, largest, route = self._handler(name), self._direct(name), _MAX_DIRECT, None
             fast = DirectExchange if fast_route is not None else None
-        service = Service(spec, guards, handler, fast, fast_route, largest, spec.block.server_timing, name in EVENTS)
+        bridged = route is not None and route.bridge is not None
+        timing, audited = spec.block.server_timing, name in EVENTS
+        service = Service(spec, guards, handler, fast, fast_route, largest, timing, audited, bridged)
         if route is not None and route.api is not None:
             self._relayed[id(service)] = route
         return service
@@ -281,7 +283,9 @@ class Gateway:
 
     def _handler(self, name: str) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}
-        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain)
+        metrics = (e.route for e in self.compiled.routes.entries if e.route.block.handler == "metrics")
+        operators = tuple(network for spec in metrics for network in spec.allow_from)
+        ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain, self.apis, operators)
         auth, live = self.auth, self.compiled.loaded.gateway.live
         heads = OwnHeads(self.security, HSTS if self.security else ())
         events = EventsHandler(self.process.hub, self.principals, self.store, self.drain, heads)

@@ -18,6 +18,8 @@ import httpx
 from proxy.config.compile import Compiled
 from proxy.gateway import Gateway, own_url, session_folder
 from proxy.identity.jwks import KeySet
+from proxy.noetl.api import HEALTH, NoetlApi
+from proxy.noetl.server_facts import health_failure, server_facts
 from proxy.sessions.memory import MemoryStore
 from proxy.upstream.client import UpstreamClient
 
@@ -44,7 +46,9 @@ async def examine_all(compiled: Compiled, files_needed: int) -> list[Finding]:
     """Return all findings; `files_needed` is the number of open files that the gateway may need."""
     gateway = Gateway(compiled, MemoryStore())
     try:
-        upstreams = await asyncio.gather(*(_upstream(name, up) for name, up in gateway.upstreams.items()))
+        upstreams = await asyncio.gather(
+            *(_upstream(name, up, gateway.apis.get(name)) for name, up in gateway.upstreams.items())
+        )
         tenants = [(domain, keys) for domain, (_, keys) in gateway.provider.tenants.items()]
         key_sets = await asyncio.gather(*(_key_set(domain, keys) for domain, keys in tenants))
         async with httpx.AsyncClient(follow_redirects=False, timeout=_SECONDS) as client:
@@ -55,13 +59,15 @@ async def examine_all(compiled: Compiled, files_needed: int) -> list[Finding]:
     return [*upstreams, *key_sets, clock, *_folders(compiled), _open_files(files_needed), public]
 
 
-async def _upstream(name: str, upstream: UpstreamClient) -> Finding:
+async def _upstream(name: str, upstream: UpstreamClient, api: NoetlApi | None) -> Finding:
     what = f"upstream {name}"
     urls = ", ".join(endpoint.pool.url for endpoint in upstream.endpoints)
     started = time.perf_counter()
-    failure = await upstream.failure("/api/health", _SECONDS)
+    failure = await (health_failure(api, _SECONDS) if api is not None else upstream.failure(HEALTH, _SECONDS))
     if not failure:
-        return Finding("ok", what, f"{urls} answers in {(time.perf_counter() - started) * 1000:.0f} ms")
+        text = f"{urls} answers in {(time.perf_counter() - started) * 1000:.0f} ms"
+        found = server_facts(api.known) if api is not None else None
+        return Finding("ok", what, text + (f"; dialect {found.dialect}, release {found.release}" if found else ""))
     remedy = _REMEDIES.get(failure)
     if failure.startswith("certificate refused"):
         remedy = f"set upstreams.{name}.tls.ca to the authority of the certificate, or tls.server_name to its name"

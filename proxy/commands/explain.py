@@ -13,7 +13,7 @@ from proxy.config.compile import Compiled
 from proxy.errors import BadRequest
 from proxy.http.json import parse_json
 from proxy.noetl.needs import playbook_name
-from proxy.noetl.whatif import Outcome, Unclear, on_playbook, on_request, subject_of
+from proxy.noetl.whatif import Outcome, Unclear, bridge_plan, on_playbook, on_request, subject_of
 from proxy.policy.acl import Action, Subject, Verdict
 from proxy.policy.cors import CorsPolicy
 
@@ -46,6 +46,8 @@ def explain(
 ) -> None:
     """Print whether a user may do something, and the result of every rule. Exit status: 0 if allowed, 1 if denied.
 
+    For a request that the bridge changes, print its row, and what the server gets; on either server if that differs.
+
     Give one playbook (--execute, --view, --modify, --delete) or one request (--method, --path, --body, --origin).
     """
     compiled = load_configuration(config)
@@ -54,15 +56,17 @@ def explain(
     if len(given) + (path is not None) != 1:
         raise Failed("give exactly one of --execute PLAYBOOK, --view, --modify, --delete and --path PATH")
     if path is not None:
-        outcome = _request(compiled, who, method.upper(), path, body)
+        outcome, bridge = _request(compiled, who, method.upper(), path, _body(body))
         about = f"{f'{outcome.action.value} on ' if outcome.action else ''}{method.upper()} {path}"
     else:
-        outcome = _playbook(compiled, who, *given[0])
+        outcome, bridge = _playbook(compiled, who, *given[0]), []
         about = f"{given[0][0].value} on playbook {given[0][1]}"
     click.echo(f"user       {email or '(no e-mail)'}, roles: {', '.join(sorted(who.roles)) or 'none'}")
     click.echo(f"request    {about}")
     if outcome.route is not None:
         click.echo(f"route      {outcome.route.pattern} ({outcome.route.place}), {outcome.route.target}")
+    for line in bridge:
+        click.echo(line)
     _origin(compiled, outcome, origin)
     for verdict in outcome.verdicts:
         click.echo(_line(verdict))
@@ -90,13 +94,38 @@ def _playbook(compiled: Compiled, who: Subject, action: Action, name: str) -> Ou
         raise Failed(error.text) from None
 
 
-def _request(compiled: Compiled, who: Subject, method: str, path: str, body: str | None) -> Outcome:
+def _body(body: str | None) -> Any:
     try:
-        return on_request(compiled, who, method, path, None if body is None else parse_json(body.encode()))
+        return None if body is None else parse_json(body.encode())
     except BadRequest as error:
         raise Failed(f"--body: {error.text}") from None
+
+
+def _request(compiled: Compiled, who: Subject, method: str, path: str, body: Any) -> tuple[Outcome, list[str]]:
+    """Return the decision, and what the bridge does. Print the latter and raise Failed if only the server can tell."""
+    bridge = _bridge(compiled, method, path, body)
+    try:
+        return on_request(compiled, who, method, path, body), bridge
     except Unclear as error:
+        for line in bridge:
+            click.echo(line)
         raise Failed(f"{method} {path} is {error}") from None
+
+
+def _bridge(compiled: Compiled, method: str, path: str, body: Any) -> list[str]:
+    """Return what the bridge makes of a request: a line, or one for each dialect of the server."""
+    plan = bridge_plan(compiled, method, path, body)
+    if plan is None:
+        return []
+    name, requests = plan
+    lines = []
+    for one in requests:
+        text = " and ".join(one.requests)
+        if one.own:
+            text = f"the gateway responds, after {text}" if text else "the gateway responds, without the server"
+        server = f", {one.dialects[0].value.capitalize()} server" if len(one.dialects) == 1 else ""
+        lines.append(f"bridge     {name}{server}: {text}" + (f", body: {one.body}" if one.body else ""))
+    return lines
 
 
 def _origin(compiled: Compiled, outcome: Outcome, origin: str | None) -> None:

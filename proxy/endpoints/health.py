@@ -10,8 +10,11 @@ from typing import Any
 from proxy import __version__
 from proxy.config.compile import Compiled
 from proxy.exchange import RequestContext
+from proxy.http.client_address import Network, in_networks
 from proxy.http.response import NO_STORE, Fields, Response, json_response
 from proxy.identity.jwks import KeySet
+from proxy.noetl.api import HEALTH, NoetlApi
+from proxy.noetl.server_facts import health_failure, server_facts
 from proxy.relay.event_streams import Drain
 from proxy.sessions.store import SessionStore, StoreError
 from proxy.upstream.client import UpstreamClient
@@ -23,21 +26,25 @@ _TEXT: Fields = (("content-type", "text/plain; charset=utf-8"), NO_STORE)
 
 @dataclass(frozen=True, slots=True)
 class OpsHandlers:
-    """The endpoints, with what they look at."""
+    """The endpoints, with what they look at.
+
+    `operators` are the networks of clients that see in `/ready` which NoETL servers are behind.
+    """
 
     compiled: Compiled
     upstreams: Mapping[str, UpstreamClient]
     store: SessionStore
     key_sets: Mapping[str, KeySet]
     drain: Drain
+    apis: Mapping[str, NoetlApi]
+    operators: tuple[Network, ...]
 
     async def health(self, context: RequestContext) -> Response:
         return Response(200, _TEXT, b"ok")
 
     async def ready(self, context: RequestContext) -> Response:
         names = list(self.upstreams)
-        probes = (self.upstreams[name].failure("/api/health", _PROBE_SECONDS) for name in names)
-        failures = await asyncio.gather(*probes, *(keys.warm() for keys in self.key_sets.values()))
+        failures = await asyncio.gather(*map(self._failure, names), *(keys.warm() for keys in self.key_sets.values()))
         upstreams = {n: f"unreachable: {why}" if why else "ok" for n, why in zip(names, failures, strict=False)}
         try:
             await self.store.check()
@@ -53,7 +60,15 @@ class OpsHandlers:
             and set(keys.values()) <= {"ok", "stale"}
         )
         body = {"ready": fine, "upstreams": upstreams, "sessions": sessions, "key_sets": keys, "draining": draining}
+        if in_networks(context.head.address, self.operators):
+            body["servers"] = {name: server_facts(api.known)._asdict() for name, api in self.apis.items()}
         return json_response(body, 200 if fine else 503)
+
+    async def _failure(self, name: str) -> str:
+        api = self.apis.get(name)
+        if api is not None:
+            return await health_failure(api, _PROBE_SECONDS)
+        return await self.upstreams[name].failure(HEALTH, _PROBE_SECONDS)
 
     async def contract(self, context: RequestContext) -> Response:
         gateway = self.compiled.loaded.gateway

@@ -43,9 +43,15 @@ def json_bytes(body: bytes) -> Response:
     return Response(200, JSON_FIELDS, body)
 
 
-def error_response(error: GatewayError, request_id: bytes) -> Response:
-    """Return the response to a request that ended in an error: its public text and the request's id."""
-    return json_response({"error": error.text, "request_id": request_id.decode()}, error.status, error.headers)
+def error_response(error: GatewayError, request_id: bytes, *, as_noetl: bool = False) -> Response:
+    """Return the response to a request that ended in an error: its public text and the request's id.
+
+    `as_noetl`: the text is also in `detail` and `message`, where clients of the NoETL API look for it.
+    """
+    document = {"error": error.text, "request_id": request_id.decode()}
+    if as_noetl:
+        document |= {"detail": error.text, "message": error.text}
+    return json_response(document, error.status, error.headers)
 
 
 class Framing(NamedTuple):

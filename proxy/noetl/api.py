@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -34,6 +33,7 @@ from proxy.upstream.retry import RetryState
 MAX_ANSWER = 16 * 1024**2
 MAX_LIST = 64 * 1024**2
 """The largest list of the catalog or of executions, in bytes."""
+HEALTH = "/api/health"
 PAGE_SIZE = 200
 """How many executions a page has: the most that the Python server sends."""
 _ACCEPT = text_lines([("accept", "application/json")])
@@ -198,11 +198,10 @@ class NoetlApi:
         return self.known.dialect
 
     async def find_dialect(self, on_behalf: OnBehalf) -> None:
-        """Request the health of the server, which shows the dialect."""
-        _, data = await self.send("GET", "/api/health", on_behalf)
+        """Ask the server for its health, which tells the dialect."""
+        _, data = await self.send("GET", HEALTH, on_behalf)
         self.known.dialect_requested = True
-        with contextlib.suppress(ValueError, RecursionError):
-            self.known.dialect = dialect_of(read_json(data)) or self.known.dialect
+        self.known.note_health(data)
 
     def known_path(self, execution_id: str) -> str | None:
         """Return the playbook of an execution, if it is in the cache."""
@@ -322,6 +321,38 @@ class NoetlApi:
             raise unexpected("an entry of the catalog has no path")
         return entries[0]
 
+    async def version_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> int:
+        """Return the version of a catalog id, which never changes; 0 if the id does not exist.
+
+        Concurrent calls for the same id share one request to the upstream.
+
+        Raises:
+            BadGateway: the server has answered with another entry, or without a version.
+        """
+        known = self.known.versions.of(catalog_id)
+        if known is not None:
+            return known
+        return await self._shared(("version", catalog_id), lambda: self.plain.find_version(catalog_id, on_behalf))
+
+    async def find_version(self, catalog_id: str, on_behalf: OnBehalf) -> int:
+        """Return the version of a catalog id from the upstream."""
+        entry = await self._entry_with_id(catalog_id, on_behalf)
+        if entry is not None and entry.version is None:
+            raise unexpected("an entry of the catalog has no version")
+        version = entry.version or 0 if entry is not None else 0
+        self.known.versions.put(catalog_id, version)
+        return version
+
+    async def _entry_with_id(self, catalog_id: str, on_behalf: OnBehalf) -> CatalogEntry | None:
+        """Return the entry of the catalog with an id; None if it does not exist. Raises BadGateway."""
+        entry = await self.entry({"catalog_id": catalog_id}, on_behalf)
+        if entry is None:
+            return None
+        if entry.catalog_id is None or not entry.catalog_id.isdecimal() or int(entry.catalog_id) != int(catalog_id):
+            raise unexpected("another entry of the catalog than the one with the id")
+        self.known.catalog.put(catalog_id, entry.path)
+        return entry
+
     async def path_of_catalog_id(self, catalog_id: str, on_behalf: OnBehalf) -> str:
         """Return the path of a catalog id, which never changes.
 
@@ -332,12 +363,9 @@ class NoetlApi:
         path = self.known.catalog.get(catalog_id)
         if path is not None:
             return path
-        entry = await self.entry({"catalog_id": catalog_id}, on_behalf)
+        entry = await self._entry_with_id(catalog_id, on_behalf)
         if entry is None:
             raise NotFound("Playbook not found")
-        if entry.catalog_id is None or not entry.catalog_id.isdecimal() or int(entry.catalog_id) != int(catalog_id):
-            raise unexpected("another entry of the catalog than the one with the id")
-        self.known.catalog.put(catalog_id, entry.path)
         return entry.path
 
     async def executions(self, page: int, size: int, skip: int, on_behalf: OnBehalf) -> list[ExecutionSummary] | None:

@@ -5,6 +5,7 @@ Nothing is configured and nothing is assumed about later answers: the server beh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,15 @@ _OF_PYTHON = frozenset(
 _OF_RUST = frozenset(
     {"progress", "is_cancelled", "started_at", "completed_at", "workload", "uptime_seconds", "database"}
 )
+
+
+_RELEASE = re.compile(r"[0-9A-Za-z.+_-]{1,64}")
+
+
+def release_of(health: Any) -> str:
+    """Return the release that a health response names, as only the Rust server's does; empty if it names none."""
+    release = health.get("version") if isinstance(health, Mapping) else None
+    return release if isinstance(release, str) and _RELEASE.fullmatch(release) else ""
 
 
 def dialect_of(document: Any) -> Dialect | None:

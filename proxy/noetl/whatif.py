@@ -15,6 +15,9 @@ from proxy.config.model_acl import AclTest
 from proxy.config.problems import Problem
 from proxy.errors import GatewayError
 from proxy.http.target import PathError, normalise_path
+from proxy.noetl.bridge.plan import PlannedRequest, planned
+from proxy.noetl.bridge.table import BridgedPath, row_of
+from proxy.noetl.dialect import Dialect
 from proxy.noetl.needs import About, Need, Needs
 from proxy.noetl.surface import by_path, classify, needs_of
 from proxy.policy.acl import Action, Allow, Decision, Deny, Subject, Verdict, lacks_role
@@ -92,12 +95,10 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, body:
     Raises:
         Unclear: the decision depends on facts that only the upstream has, or on the body, which is not known.
     """
-    raw, question, query = target.partition("?")
     try:
-        path = normalise_path(raw)
+        found, path, query = _route_of(compiled, method, target, host)
     except PathError as error:
         return Outcome(Deny(None, f"400: {error}"))
-    found = compiled.routes.find(host, method, path)
     if isinstance(found, Missing):
         status = "404: no route" if found.because == "no-path" else f"405: the path accepts {', '.join(found.allow)}"
         return Outcome(Deny(None, status))
@@ -110,7 +111,7 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, body:
         needed = ", ".join(sorted(spec.require_roles))
         return Outcome(Deny(None, f"the route requires role {needed}"), (), spec)
     try:
-        needs = _needs(method, path, question + query, body, found)
+        needs = _needs(compiled, method, path, query, body, found)
     except GatewayError as error:
         return Outcome(Deny(None, f"{error.status}: {error.text}"), (), spec)
     outcome = Outcome(Allow(None, "the list in the response has only what the user may view"), (), spec)
@@ -121,16 +122,58 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, body:
     return outcome
 
 
-def _needs(method: str, path: str, query: str, body: Any, found: Found[RouteSpec]) -> Needs:
-    """Return what a request needs. Raises Unclear, and what the request would be answered with."""
+def bridge_plan(
+    compiled: Compiled, method: str, target: str, body: Any = None, host: str = ""
+) -> tuple[str, tuple[PlannedRequest, ...]] | None:
+    """Return the name of the bridge's row for a request, and what goes upstream; None if no row names it.
+
+    Arguments as of `on_request`.
+    """
+    try:
+        found, path, query = _route_of(compiled, method, target, host)
+        bridged = None if isinstance(found, Missing) else _bridged(compiled, method, path, found)
+    except (PathError, GatewayError):
+        return None
+    if bridged is None:
+        return None
+    return bridged[1].row.name, planned(bridged[1], method, bridged[0], query, body)
+
+
+def _route_of(compiled: Compiled, method: str, target: str, host: str) -> tuple[Found[RouteSpec] | Missing, str, str]:
+    """Return the route of a request, its path, and its query with the question mark. Raises PathError."""
+    raw, question, query = target.partition("?")
+    path = normalise_path(raw)
+    return compiled.routes.find(host, method, path), path, question + query
+
+
+def _upstream_path(path: str, found: Found[RouteSpec]) -> str:
+    return Rewrite(found.route.block.rewrite, parse_pattern(found.route.pattern)).apply(path, found.params)
+
+
+def _bridged(compiled: Compiled, method: str, path: str, found: Found[RouteSpec]) -> tuple[str, BridgedPath] | None:
+    """Return the upstream path of a request, and the row of the bridge that names it; None if none does."""
+    upstream = compiled.loaded.gateway.upstreams.get(found.route.block.upstream or "")
+    if upstream is None or not found.route.noetl or not upstream.bridge:
+        return None
+    target = _upstream_path(path, found)
+    row = row_of(method, target)
+    return (target, row) if row is not None else None
+
+
+def _needs(compiled: Compiled, method: str, path: str, query: str, body: Any, found: Found[RouteSpec]) -> Needs:
+    """Return what a request needs, whichever server gets it. Raises Unclear, and the error in the response."""
     spec = found.route
     if not spec.noetl:
         return by_path(spec.action or Action.of_method(method)).needs
-    target = Rewrite(spec.block.rewrite, parse_pattern(spec.pattern)).apply(path, found.params)
-    judged = classify(method, target, spec.action)
-    if judged.body is not None and body is None:
-        raise Unclear("authorized by its body, which is not given; check the playbook that it names instead")
-    return needs_of(judged, query, body)
+    bridged = _bridged(compiled, method, path, found)
+    targets = [_upstream_path(path, found)] if bridged is None else [bridged[1].path(bridged[0], d) for d in Dialect]
+    needs: dict[Need, None] = {}
+    for target in dict.fromkeys(targets):
+        judged = classify(method, target, spec.action)
+        if judged.body is not None and body is None:
+            raise Unclear("authorized by its body, which is not given; check the playbook that it names instead")
+        needs |= dict.fromkeys(needs_of(judged, query, body))
+    return tuple(needs)
 
 
 def _on_need(compiled: Compiled, who: Subject, method: str, path: str, need: Need, spec: RouteSpec) -> Outcome:

@@ -9,8 +9,8 @@ from proxy.exchange import Exchange
 from proxy.http.body import read_ahead, rejoined
 from proxy.http.response import JSON_FIELDS, Response
 from proxy.noetl.authorize import Authorized
-from proxy.noetl.bridge.bridge import MAX_BODY, Bridge, Bridged, detail_with
-from proxy.noetl.bridge.table import BridgedPath, Bridging
+from proxy.noetl.bridge.bridge import Bridge, Bridged, detail_with
+from proxy.noetl.bridge.table import MAX_BODY, BridgedPath, Bridging
 from proxy.relay.relayed import RelayedRoute
 from proxy.upstream.client import Body
 from proxy.upstream.heads import ResponseHead

@@ -336,7 +336,8 @@ class Dispatcher:
             self._log.error("request.failed", request_id=exchange.request_id.decode(), exc_info=error)
             error = InternalError()
         exchange.note(error)
-        return error_response(error, exchange.request_id)
+        service = exchange.service
+        return error_response(error, exchange.request_id, as_noetl=service is not None and service.bridged)
 
     def _own_response(self, exchange: Exchange, response: Response, *, close: bool) -> bytes:
         lines = b""

@@ -6,6 +6,7 @@ The fast path uses the same connections, and hands over to this module the reque
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Hashable
@@ -252,18 +253,28 @@ class UpstreamClient:
             path: the path.
             timeout: the maximum time, in seconds.
         """
+        return (await self.failure_and_body(path, timeout, 0))[0]
+
+    async def failure_and_body(self, path: str, timeout: float, most: int) -> tuple[str, bytes]:
+        """Return the same, and the body of a response with status 200 that has at most `most` bytes; else no bytes."""
         try:
             async with (
                 asyncio.timeout(timeout),
                 self.request(OutgoingRequest("GET", path, b""), timeout=timeout) as got,
             ):
-                return "" if got.status < 500 else f"status {got.status}"
+                if got.status >= 500:
+                    return f"status {got.status}", b""
+                data = b""
+                if most and got.status == 200:
+                    with contextlib.suppress(BadGateway):
+                        data = await got.read(most)
+                return "", data
         except BadGateway as error:
-            return error.cause
+            return error.cause, b""
         except (GatewayTimeout, TimeoutError):
-            return f"no response within {timeout:g} s"
+            return f"no response within {timeout:g} s", b""
         except Unavailable:
-            return "no connection is free, or its circuit is open"
+            return "no connection is free, or its circuit is open", b""
 
     async def close(self) -> None:
         """Stop the health checks and close the connections."""

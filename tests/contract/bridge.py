@@ -1,115 +1,169 @@
-"""What NoETL's GUI sends, through the gateway with the bridge: the members that it reads are there, on any server."""
+"""What NoETL's GUI sends, through the gateway with the bridge, in the order of a user who works with it.
+
+Every member that the GUI reads is in `gui.tsv`. A request without a row there, or a row without a request, is an error.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.contract.gateway import Client, shipped_gateway
-from tests.contract.playbooks import QUICK, SLOW
+from tests.contract.gui import Read, fits, javascript, members, rounded, table
+from tests.contract.playbooks import BROKEN, GUI, SLOW
 from tests.contract.report import Cell, Column
 from tests.contract.server import Server
 
-_IDS = {"execution_id", "catalog_id", "event_id", "parent_execution_id"}
+_SHOWN = 32
+
+
+@dataclass(slots=True)
+class Replay:
+    """The requests of the GUI to one server; `column` collects what its responses have.
+
+    `names` are values that the rules name: ids, paths and versions.
+    """
+
+    client: Client
+    column: Column
+    reads: dict[str, list[Read]]
+    names: dict[str, Any] = field(default_factory=dict)
+
+    async def send(self, request: str, method: str, target: str, body: Any = None, *, status: int = 200) -> Any:
+        """Send a request, and note the status and every member that is read of its response, which is returned."""
+        got, data = await self.client.sent(method, target, body)
+        self.column[request, "", f"status {status}"] = Cell(str(got), got == status)
+        found = javascript(data)
+        for read in self.reads.pop(request):
+            self.column[request, read.member, read.rule] = self._cell(found, read)
+        whole = [entry for entry in found["entries"] if entry["path"] == GUI.path] if request == "catalog" else found
+        wrong = sorted(set(rounded(whole)))  # the payloads of other playbooks are their own affair
+        self.column[request, "", "no number over 2^53"] = Cell(", ".join(wrong) or "none", not wrong)
+        return found
+
+    def _cell(self, found: Any, read: Read) -> Cell:
+        try:
+            values = members(found, read.member)
+        except LookupError as error:
+            return Cell(str(error), ok=False)
+        bad = [value for value in values if not fits(value, read.rule, self.names)]
+        value = repr(bad[0] if bad else values[0])
+        shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+        return Cell(shown if bad or len(values) == 1 else f"{shown} and {len(values) - 1} more", not bad)
+
+    def note(self, request: str, what: str, found: Any, expected: Any) -> None:
+        """Note something about a response that is not one of its members."""
+        fine = found == expected
+        self.column[request, "", what] = Cell("yes" if fine else f"{found}, not {expected}", fine)
 
 
 async def check(server: Server) -> Column:
     """Send the requests of the GUI, and return what has come back."""
-    column: Column = {}
-    for playbook in (QUICK, SLOW):
-        await server.register(playbook)
-    catalog_id = await server.register(QUICK)
+    reads: dict[str, list[Read]] = {}
+    for read in table():
+        reads.setdefault(read.request, []).append(read)
+    for playbook in (GUI, SLOW, BROKEN, GUI):
+        catalog_id = await server.register(playbook)
+    newest = await server.versions(GUI.path)
     async with shipped_gateway(server.url, fast=True) as clients:
-        client = clients["admin"]
-        await _catalog(server, client, catalog_id, column)
-        ended = await _runs(server, client, catalog_id, column)
-        await _executions(client, ended, column)
-        await _content(client, catalog_id, column)
-    return column
+        replay = Replay(clients["admin"], {}, reads)
+        replay.names |= {"GUI": GUI.path, "CATALOG_ID": catalog_id, "NEWEST": newest, "NEXT": newest + 1}
+        await _catalog(replay)
+        await _starts(server, replay)
+        await _executions(server, replay)
+        await _pages(replay)
+        await _stop(server, replay)
+        await _save_and_rerun(server, replay)
+        await _errors(replay)
+    assert not replay.reads, f"no such requests: {', '.join(replay.reads)}"
+    return replay.column
 
 
-def _note(column: Column, row: str, found: Any, expected: Any) -> None:
-    fine = found == expected
-    column[row,] = Cell(str(found) if fine else f"{found}, not {expected}", fine)
-
-
-async def _catalog(server: Server, client: Client, catalog_id: str, column: Column) -> None:
-    _, found = await client.relay("POST", "/catalog/list", {"resource_type": "Playbook", "path": QUICK.path})
-    entries = found["entries"]
-    _note(column, "catalog: only the wanted path", {entry["path"] for entry in entries}, {QUICK.path})
-    newest = next(entry for entry in entries if entry["catalog_id"] == catalog_id)
-    _note(column, "catalog: steps in payload", len(newest["payload"]["workflow"]), len(QUICK.steps))
-    if not server.sandbox:
-        _note(column, "catalog: time of registration", bool(newest["meta"]["registered_at"]), True)
-        status, found = await client.relay("POST", "/catalog/agents/list", {})
-        _note(column, "agents: status, a list", (status, isinstance(found["entries"], list)), (200, True))
-    status, found = await client.relay("POST", "/catalog/resource", {"path": QUICK.path, "version": 1})
-    _note(column, "resource: a version as a number", (status, found.get("version")), (200, 1))
-
-
-async def _runs(server: Server, client: Client, catalog_id: str, column: Column) -> str:
-    """Start runs in each way of the GUI, and stop one; return the id of one that has ended."""
-    body = {"catalog_id": catalog_id, "workload": {"n": 7}, "resource_kind": "playbook"}
-    status, started = await client.relay("POST", "/execute", body)
-    _note(column, "execute: catalog_id as a text", status, 200)
-    ended = str(started["execution_id"])
-    await server.ended(ended)
-    status, again = await client.relay("POST", f"/executions/{ended}/rerun", {"workload": {"greeting": "again"}})
-    _note(column, "rerun: status", status, 200)
-    rerun = await server.ended(str(again["execution_id"]))
-    _note(column, "rerun: the same version", str(rerun["catalog_id"]), catalog_id)
-    _, found = await client.relay("GET", f"/executions/{again['execution_id']}/status")
-    variables = found["variables"]
-    _note(column, "rerun: workload", (variables["n"], variables["greeting"]), (7, "again"))
-    status, first = await client.relay("POST", "/execute", {"path": QUICK.path, "version": 1})
-    _note(column, "execute: a version", status, 200)
-    detail = await server.detail(str(first["execution_id"]))
-    _, entry = await client.relay("POST", "/catalog/resource", {"path": QUICK.path, "version": 1})
-    _note(column, "execute: that version", str(detail["catalog_id"]) == entry["catalog_id"], True)
-    _, slow = await client.relay("POST", "/execute", {"path": SLOW.path})
-    status, stopped = await client.relay("POST", f"/executions/{slow['execution_id']}/stop", {})
-    seen = (status, stopped.get("cancelled_executions"))
-    _note(column, "stop: names what it cancelled", seen == (200, [slow["execution_id"]]), True)
-    return ended
-
-
-async def _executions(client: Client, ended: str, column: Column) -> None:
-    _, listed = await client.relay("GET", "/executions?page=1&page_size=20")
-    wanted = {"execution_id", "path", "status", "start_time", "end_time", "duration_seconds"}
-    _note(column, "list: members", wanted - set.intersection(*(set(entry) for entry in listed)), set())
-    _note(column, "list: ids that JavaScript would round", _numbers(listed), 0)
-    _, found = await client.relay("GET", f"/executions?path={QUICK.path}&limit=1")
-    _note(column, "list: one of a path", [entry["path"] for entry in found], [QUICK.path])
-    for name, tail in (("detail", ""), ("events", "/events")):
-        status, found = await client.relay("GET", f"/executions/{ended}{tail}?page=1&page_size=10")
-        events = found["events"]
-        ids = [int(event["event_id"]) for event in events]
-        _note(column, f"{name}: status, events of the page", (status, len(events)), (200, 10))
-        _note(column, f"{name}: the newest first", ids == sorted(ids, reverse=True), True)
-        _note(column, f"{name}: more pages", found["pagination"]["has_next"], True)
-        _note(column, f"{name}: ids that JavaScript would round", _numbers(found), 0)
-    _, found = await client.relay("GET", f"/executions/{ended}")
-    wanted = {"start_time", "end_time", "duration_seconds", "progress", "result", "error"}
-    _note(column, "detail: members", wanted - found.keys(), set())
-    status, found = await client.relay("POST", "/catalog/resource", {"path": "contract/nothing"})
-    _note(column, "unknown: error and detail", (status, found.get("error") == found.get("detail")), (404, True))
-
-
-async def _content(client: Client, catalog_id: str, column: Column) -> None:
+async def _catalog(replay: Replay) -> None:
+    listed = await replay.send("catalog", "POST", "/catalog/list", {"resource_type": "Playbook"})
+    entry = next(one for one in listed["entries"] if one["catalog_id"] == replay.names["CATALOG_ID"])
+    replay.note("catalog", "the tasks of the playbook", len(entry["payload"]["workflow"]), len(GUI.steps))
+    by_path = {"resource_type": "Playbook", "path": GUI.path}
+    await replay.send("catalog of a path", "POST", "/catalog/list", by_path)
+    await replay.send("agents", "POST", "/catalog/agents/list", {})
+    wanted = {"path": GUI.path, "version": "latest"}
+    content = (await replay.send("resource", "POST", "/catalog/resource", wanted))["content"]
+    await replay.send("resource by version", "POST", "/catalog/resource", {"path": GUI.path, "version": 1})
     target = "/catalog/playbook/content?playbook_id="
-    for name, named in (("path", QUICK.path), ("id", catalog_id)):
-        status, found = await client.relay("GET", target + named)
-        _note(column, f"content: by {name}", (status, bool(found.get("content"))), (200, True))
-    content = found["content"]
-    status, saved = await client.relay("PUT", target + QUICK.path, {"content": content})
-    _note(column, "content: saved as a new version", (status, saved["version"]), (200, found["version"] + 1))
-    for text, valid in ((content, True), ("workflow: [", False)):
-        _, found = await client.relay("POST", "/catalog/playbooks/validate", {"content": text})
-        _note(column, f"validate: {'a playbook' if valid else 'no YAML'}", found["valid"], valid)
+    await replay.send("content by path", "GET", target + GUI.path)
+    await replay.send("content by id", "GET", target + replay.names["CATALOG_ID"])
+    await replay.send("validate", "POST", "/catalog/playbooks/validate", {"content": content})
+    await replay.send("validate of no YAML", "POST", "/catalog/playbooks/validate", {"content": "workflow: ["})
+    replay.names["CONTENT"] = content
 
 
-def _numbers(value: Any) -> int:
-    """Return how many ids in a document are numbers."""
-    if isinstance(value, dict):
-        own = sum(type(member) is int for name, member in value.items() if name in _IDS)
-        return own + sum(map(_numbers, value.values()))
-    return sum(map(_numbers, value)) if isinstance(value, list) else 0
+async def _starts(server: Server, replay: Replay) -> None:
+    """Start runs in each way of the GUI, and wait for the end of the first."""
+    catalog_id = replay.names["CATALOG_ID"]
+    body = {"catalog_id": catalog_id, "workload": {"n": 7}, "resource_kind": "playbook", "merge": False}
+    started = await replay.send("execute", "POST", "/execute", body)
+    replay.names["ENDED"] = started["execution_id"]
+    await server.ended(started["execution_id"])
+    first = await replay.send("execute a version", "POST", "/execute", {"path": GUI.path, "version": 1})
+    detail = await server.detail(first["execution_id"])
+    _, entry = await server.send("POST", "/api/catalog/resource", {"path": GUI.path, "version": "1"})
+    replay.note("execute a version", "it is that version", str(detail["catalog_id"]), str(entry["catalog_id"]))
+    slow = await replay.send("execute a path", "POST", "/execute", {"path": SLOW.path, "workload": {}})
+    replay.names["SLOW"] = slow["execution_id"]
+
+
+async def _executions(server: Server, replay: Replay) -> None:
+    slow, ended = replay.names["SLOW"], replay.names["ENDED"]
+    await replay.send("status while it runs", "GET", f"/executions/{slow}/status")
+    await replay.send("status", "GET", f"/executions/{ended}/status")
+    await replay.send("detail while it runs", "GET", f"/executions/{slow}?page=1&page_size=100")
+    await replay.send("detail", "GET", f"/executions/{ended}?page=1&page_size=100")
+    broken = await server.start(BROKEN.path)
+    await server.ended(broken)
+    await replay.send("detail of a failed run", "GET", f"/executions/{broken}?page=1&page_size=100")
+    listed = await replay.send("list", "GET", "/executions?page=1&page_size=20")
+    runs = [entry["execution_id"] for entry in listed]
+    replay.note("list", "the runs are in it", {slow, ended, broken} <= set(runs), True)
+    query = f"?path={GUI.path}&status=completed&limit=1"
+    await replay.send("list of a path and status", "GET", f"/executions{query}")
+
+
+async def _pages(replay: Replay) -> None:
+    """Go through the events of a run, as the GUI does with its pages and with what is new since an event."""
+    target = f"/executions/{replay.names['ENDED']}"
+    first = await replay.send("events, page 1 of 10", "GET", f"{target}/events?page=1&page_size=10")
+    second = await replay.send("detail, page 2 of 10", "GET", f"{target}?page=2&page_size=10")
+    ids = [int(event["event_id"]) for page in (first, second) for event in page["events"]]
+    replay.note("detail, page 2 of 10", "newest first, none twice", ids, sorted(set(ids), reverse=True))
+    number = int(float(ids[4]))  # the GUI sends Number(event_id)
+    name, query = "detail since an event", f"?page=1&page_size=100&since_event_id={number}"
+    since = await replay.send(name, "GET", target + query)
+    found = {int(event["event_id"]) for event in since["events"]}
+    replay.note(name, "every newer event is in it", set(ids[:4]) <= found, True)
+    replay.note(name, "no older event is in it", [one for one in found if one < number - math.ulp(float(number))], [])
+
+
+async def _stop(server: Server, replay: Replay) -> None:
+    slow = replay.names["SLOW"]
+    await replay.send("stop", "POST", f"/executions/{slow}/stop", {})
+    await server.ended(slow)
+    await replay.send("cancel of a stopped run", "POST", f"/executions/{slow}/cancel", {"reason": "twice"})
+    await replay.send("status of the stopped run", "GET", f"/executions/{slow}/status")
+
+
+async def _save_and_rerun(server: Server, replay: Replay) -> None:
+    """Save a new version, and run an execution of the version before again."""
+    target = f"/catalog/playbook/content?playbook_id={GUI.path}"
+    await replay.send("save", "PUT", target, {"content": replay.names["CONTENT"]})
+    body = {"workload": {"greeting": "again"}, "resource_kind": "playbook"}
+    again = await replay.send("rerun", "POST", f"/executions/{replay.names['ENDED']}/rerun", body)
+    await server.ended(again["execution_id"])
+    await replay.send("detail of the rerun", "GET", f"/executions/{again['execution_id']}?page=1&page_size=100")
+    await replay.send("status of the rerun", "GET", f"/executions/{again['execution_id']}/status")
+
+
+async def _errors(replay: Replay) -> None:
+    await replay.send("unknown execution", "GET", "/executions/1", status=404)
+    await replay.send("unknown playbook", "POST", "/catalog/resource", {"path": "contract/nothing"}, status=404)
+    await replay.send("stop of an unknown run", "POST", "/executions/1/stop", {}, status=404)

@@ -26,7 +26,13 @@ from tests.e2e.processes import Programs, clean_environment
 RELEASE = "5.3.2"
 SESSION_ENDED = 77
 """The exit status of the command line for 401."""
+DIFFERENCES = {
+    "noetl --gateway execute status ID (a script raised)": "the Rust server completes such a run",
+    "completed and failed (a script raised)": "the Rust server completes such a run",
+}
+"""Why servers differ in a row, where they may."""
 _SECONDS = 60.0
+_QUERY = "SELECT 1 AS one"
 _ID = re.compile(r'"execution_id": ?"?([0-9]+)')
 
 
@@ -61,7 +67,8 @@ class CommandLine:
             out, _ = await process.communicate()
         printed, ended = out.decode(errors="replace"), process.returncode
         fine = ended == status and text in printed
-        seen = f"exit {ended}" + (f", {text}" if text and text in printed else "")
+        found = "the ID" if text.isdecimal() else text
+        seen = f"exit {ended}" + (f", {found}" if text and text in printed else "")
         row = (shown or "noetl " + " ".join(arguments),)
         self.column[row] = Cell(seen if fine else f"{seen}: {printed[-300:]}", fine)
         return printed
@@ -86,27 +93,56 @@ async def check(server: Server) -> Column:
     async with gateway_before(server) as programs:
         with tempfile.TemporaryDirectory(prefix="noetl-edge-cli-") as home:
             await _session(CommandLine(program, Path(home), column), programs, server)
+        with tempfile.TemporaryDirectory(prefix="noetl-edge-cli-") as home:
+            await _administrator(CommandLine(program, Path(home), column), programs)
     return column
 
 
+def with_reasons(columns: dict[str, Column]) -> dict[str, Column]:
+    """Return the columns, and one that says why servers differ; a difference without a reason is wrong."""
+    rows = dict.fromkeys(row for column in columns.values() for row in column)
+    reasons: Column = {}
+    for row in rows:
+        if len({column[row].text if row in column else "" for column in columns.values()}) > 1:
+            reason = DIFFERENCES.get(row[0], "")
+            reasons[row] = Cell(reason or "no reason is known", bool(reason))
+        else:
+            reasons[row] = Cell("")
+    return {**columns, "why they differ": reasons}
+
+
 async def _session(noetl: CommandLine, programs: Programs, server: Server) -> None:
-    url = programs.gateway_url
-    shown = "noetl context init edge --from-gateway URL --yes --set-current"
-    client_id = "auth0_client_id:      noetl-gateway"
-    init = ("context", "init", "edge", "--from-gateway", url, "--yes", "--set-current")
-    await noetl(*init, text=client_id, shown=shown)
-    token = await _id_token(programs)
-    callback = f"http://localhost:3000/login#id_token={token}&state=x"
-    await noetl(
-        "auth", "login", "--auth0-callback-url", callback,
-        text="Gateway login successful.", shown="noetl auth login --auth0-callback-url 'URL#id_token=…'",
-    )  # fmt: skip
+    await _sign_in(noetl, programs, "dev")
     await noetl("--gateway", "catalog", "list", "Playbook", "--json", text=QUICK.path)
+    await noetl("--gateway", "catalog", "list", "Playbook", text=QUICK.path)
+    await noetl("--gateway", "catalog", "get", QUICK.path, text=f'"path": "{QUICK.path}"')
     await _register(noetl, server, QUICK)
     await _runs(noetl, server)
     await noetl("--gateway", "run", "system/purge", "-r", "distributed", status=1, text="No access to playbook")
+    await noetl("--gateway", "query", _QUERY, "--format", "json", status=1, text="403 Forbidden")
     await noetl("auth", "logout", text="Cleared cached gateway session token")
-    await noetl("--gateway", "catalog", "list", "Playbook", status=SESSION_ENDED, text="noetl auth login")
+    shown = "noetl --gateway catalog list Playbook (signed out)"
+    await noetl("--gateway", "catalog", "list", "Playbook", status=SESSION_ENDED, text="noetl auth login", shown=shown)
+
+
+async def _administrator(noetl: CommandLine, programs: Programs) -> None:
+    """Query the database, which only an administrator may do; in this release a table has no lines on either server."""
+    await _sign_in(noetl, programs, "admin")
+    for form, text in (("json", '"one": 1'), ("table", "")):
+        shown = f"noetl --gateway query '{_QUERY}' --format {form} (admin)"
+        await noetl("--gateway", "query", _QUERY, "--format", form, text=text, shown=shown)
+
+
+async def _sign_in(noetl: CommandLine, programs: Programs, name: str) -> None:
+    url, by = programs.gateway_url, "" if name == "dev" else f" ({name})"
+    init = ("context", "init", "edge", "--from-gateway", url, "--yes", "--set-current")
+    shown = f"noetl context init edge --from-gateway URL --yes --set-current{by}"
+    await noetl(*init, text="auth0_client_id:      noetl-gateway", shown=shown)
+    token = await _id_token(programs, name)
+    callback = f"http://localhost:3000/login#id_token={token}&state=x"
+    shown = f"noetl auth login --auth0-callback-url 'URL#id_token=…'{by}"
+    login = ("auth", "login", "--auth0-callback-url", callback)
+    await noetl(*login, text="Gateway login successful.", shown=shown)
 
 
 async def _register(noetl: CommandLine, server: Server, playbook: Playbook) -> None:
@@ -128,6 +164,8 @@ async def _runs(noetl: CommandLine, server: Server) -> None:
     slow = await _start(noetl, SLOW)
     await _status(noetl, slow, "running", completed=False, failed=False)
     await noetl("--gateway", "cancel", slow, "--json", text=slow, shown="noetl --gateway cancel ID --json")
+    other = await _start(noetl, SLOW)
+    await noetl("--gateway", "cancel", other, text="Cancelled: 1 execution(s)", shown="noetl --gateway cancel ID")
     await server.ended(slow)
     await _status(noetl, slow, "cancelled", completed=True, failed=False)
     await noetl(
@@ -143,7 +181,7 @@ async def _start(noetl: CommandLine, playbook: Playbook) -> str:
 
 
 async def _status(noetl: CommandLine, execution_id: str, kind: str, *, completed: bool, failed: bool) -> None:
-    """Ask for the status of an execution, as text and as JSON, and note whether it is the right one."""
+    """Request the status of an execution, as text and as JSON, and note whether it is the right one."""
     word = {(True, True): "FAILED", (True, False): "COMPLETED"}.get((completed, failed), "RUNNING")
     command = ("--gateway", "execute", "status", execution_id)
     await noetl(*command, text=word, shown=f"noetl --gateway execute status ID ({kind})")
@@ -164,11 +202,11 @@ def _id_in(printed: str) -> str:
     return found[1]
 
 
-async def _id_token(programs: Programs) -> str:
+async def _id_token(programs: Programs, name: str) -> str:
     form = {
         "grant_type": "password",
         "client_id": "noetl-gateway",
-        "username": "dev@example.com",
+        "username": f"{name}@example.com",
         "password": programs.password,
     }
     async with httpx.AsyncClient(trust_env=False) as client:

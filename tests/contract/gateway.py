@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,12 +37,20 @@ class Client:
     def _headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.token}"}
 
-    async def relay(self, method: str, path: str, body: Any = None) -> Found:
-        """Send a request below `/noetl`; `path` is that below `/api` of the server."""
+    async def sent(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """Send a request below `/noetl`; `path` is that below `/api` of the server. Return status and body."""
         data = {} if body is None else {"json": body}
         url = URL(f"{self.running.url}/noetl{path}", encoded=True)
         async with self.running.client.request(method, url, headers=self._headers, **data) as response:
-            return response.status, await _json(response)
+            return response.status, await response.read()
+
+    async def relay(self, method: str, path: str, body: Any = None) -> Found:
+        """Send the same; the body of the response is JSON, or None stands for it."""
+        status, data = await self.sent(method, path, body)
+        try:
+            return status, json.loads(data) if data else None
+        except ValueError:
+            return status, None
 
     async def proxied(self, method: str, path: str, body: Any = None) -> Found:
         """Send the same request by `proxyRequest`; the status is that of the error if there is one."""
@@ -66,13 +75,6 @@ class Client:
         assert "errors" not in answer, answer
         (value,) = answer["data"].values()
         return value
-
-
-async def _json(response: Any) -> Any:
-    try:
-        return await response.json(content_type=None)
-    except ValueError:
-        return None
 
 
 @asynccontextmanager

@@ -82,6 +82,13 @@ QUICK = Playbook(
     {"n": 3, "greeting": "hi"},
     "Three quick steps",
 )
+GUI = Playbook(
+    "contract/gui",
+    (Step("start", {"a": 1}, "middle"), Step("middle", {"b": [2, 3]}, "end"), Step("end", {"done": True})),
+    {"n": 3, "greeting": "hi"},
+    "What the GUI shows",
+)
+"""Like `QUICK`, without numbers that JavaScript rounds."""
 HANDLED = Playbook(
     "contract/handled",
     (

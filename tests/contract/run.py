@@ -42,7 +42,7 @@ HEADINGS = {
     "summary": ("surface",),
     "polled": ("tight polling",),
     "truth": ("truth",),
-    "bridge": ("what the GUI sends",),
+    "bridge": ("what the GUI sends", "member that it reads", "rule"),
     "cli": (f"the command line {cli.RELEASE}",),
 }
 
@@ -58,6 +58,7 @@ def report(tables: dict[str, Columns]) -> int:
     print(LEGEND)
     for name, columns in tables.items():
         if columns:
+            columns = cli.with_reasons(columns) if name == "cli" else columns
             print("\n" + "\n".join(table(HEADINGS[name], columns)))
             found += wrong(columns)
     print(f"\n{len(found)} wrong" + "".join(f"\n  {line}" for line in found))

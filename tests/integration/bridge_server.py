@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ FILLER = "x" * 90_000
 class Noetl:
     """A server. `shape` is that of its answers to `shaped`, a kind of request; `changed` replaces answers.
 
-    `seen` are the requests with their bodies.
+    `seen` are the requests with their bodies. `may_answer`: answers to `shaped` wait for it.
     """
 
     dialect: str
@@ -31,6 +32,7 @@ class Noetl:
     changed: dict[str, Any] = field(default_factory=dict)
     seen: list[tuple[str, str, Any]] = field(default_factory=list)
     sent: bytes = b""
+    may_answer: asyncio.Event | None = None
 
     def kind(self, method: str, path: str) -> str:
         """Return the kind of a request; empty for one that the server does not know."""
@@ -63,8 +65,16 @@ class Noetl:
         if not kind:
             return web.Response(status=404)
         if kind != self.shaped:
-            return self._sent(self.document(kind))
+            return self._sent(self._entry(body) if kind == "resource" else self.document(kind))
+        if self.may_answer is not None:
+            await self.may_answer.wait()
         return self._in_shape(kind)
+
+    def _entry(self, body: bytes) -> Any:
+        """Return the answer to `POST catalog/resource`: the entry of the list with another id than `CATALOG_ID`."""
+        wanted = str((json.loads(body) if body else {}).get("catalog_id"))
+        others = (entry for entry in self.document("catalog")["entries"] if entry["catalog_id"] != CATALOG_ID)
+        return next((entry for entry in others if entry["catalog_id"] == wanted), self.document("resource"))
 
     def _in_shape(self, kind: str) -> web.StreamResponse:
         document, shape = self.document(kind), self.shape

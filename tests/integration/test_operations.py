@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.processes import free_port
+from tests.integration.bridge_server import Noetl
 from tests.integration.harness import eventually
 from tests.integration.spawned import Spawned, gateway_process
 
@@ -165,6 +166,21 @@ async def test_doctor_finds_what_is_there_and_what_is_not(tmp_path: Path) -> Non
         assert "connection refused; start the server, or correct host and port in urls" in out
     _, out, _ = await run("doctor", "--config", str(gateway.file))
     assert "nobody answers; start the gateway, or correct server.public_url" in out
+
+
+@pytest.mark.parametrize(
+    ("dialect", "text"),
+    [("rust", "dialect rust, release 3.83.1"), ("python", "dialect python, release unknown")],
+)
+async def test_doctor_names_the_noetl_server(tmp_path: Path, dialect: str, text: str) -> None:
+    async with gateway_process(tmp_path) as gateway:
+        _, out, _ = await run("doctor", "--config", str(gateway.file))
+        assert "dialect unknown, release unknown" in out
+        gateway.upstream.answer = Noetl(dialect).answer
+        _, out, _ = await run("doctor", "--config", str(gateway.file))
+        (line,) = (line for line in out.splitlines() if "upstream noetl" in line)
+        assert line.startswith("ok")
+        assert line.endswith(f" ms; {text}")
 
 
 async def test_the_state_of_a_gateway_is_read_by_its_user_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

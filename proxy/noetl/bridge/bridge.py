@@ -19,7 +19,7 @@ from proxy.noetl.bridge.own import own_answer
 from proxy.noetl.bridge.payloads import Payloads
 from proxy.noetl.bridge.requests import ChangedBody, Version, started_by_id
 from proxy.noetl.bridge.table import BridgedPath, Bridging, Row
-from proxy.noetl.bridge.text import with_error_texts, with_text_ids
+from proxy.noetl.bridge.text import UNEXPECTED, object_in, with_error_texts, with_text_ids
 from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import ExecutionState
 from proxy.noetl.known_facts import ForUser
@@ -27,14 +27,15 @@ from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.truth import state_at_hand, state_with
 from proxy.upstream.heads import ResponseHead
 
-MAX_BODY = 64 * 1024
-"""The largest body of a request that is changed, in bytes."""
 _IN_THREAD = 64 * 1024
 _AT_ONCE = 2
 _KEPT = 4096
 _KEPT_BYTES = 8 * 1024**2
+_VERSIONS = 50
+"""How many versions are requested for one response, at most."""
+VERSION_SECONDS = 2.0
+"""How long a response waits for versions."""
 _NOT_JSON = "not bridged: not JSON"
-_UNEXPECTED = (ValueError, TypeError, RecursionError)
 
 
 class Bridged(NamedTuple):
@@ -45,12 +46,14 @@ class Bridged(NamedTuple):
         body: its body.
         rows: the names of the rows that changed it, as in `x-noetl-bridge`; empty for a response as it came.
         passed: why it could not be changed; empty if that is not so.
+        lacks: the catalog ids whose versions it should have, and were not known.
     """
 
     status: int
     body: bytes
     rows: bytes = b""
     passed: str = ""
+    lacks: tuple[str, ...] = ()
 
 
 class BridgedCall(NamedTuple):
@@ -89,7 +92,7 @@ class Bridge:
         row, known = found.row, self.api.known
         if row.body is None and row.query is None and not row.own:
             return BridgedCall(found.bridging, query, body)
-        changed = _changed_body(row, body)
+        changed = row.changed_body(body)
         by_dialect = row.query is not None or (changed is not None and changed != ChangedBody("", changed.wanted))
         if row.own or (by_dialect and known.dialect is None and not known.dialect_requested):
             return None
@@ -142,7 +145,7 @@ class Bridge:
         if ready is not None or found.row.own:
             return ready or plain
         dialect = await self.api.dialect(on_behalf)
-        changed = _changed_body(found.row, body)
+        changed = found.row.changed_body(body)
         if changed is not None and changed.version is not None and dialect is Dialect.RUST:
             try:
                 await self._find_version(changed.version, on_behalf)
@@ -189,11 +192,14 @@ class Bridge:
         if found is None:
             if row.slow and status < 300:
                 return None
-            found = self._made(bridging, status, data, None)
+            found = self._shaped(bridging, status, data, None)
+            if found.lacks:
+                return None
+            self._keep(bridging, status, data, found)
         return self._counted(row, found)
 
     def _known_status(self, bridging: Bridging, data: bytes, identity: bytes) -> Bridged | None:
-        document = _object_in(data)
+        document = object_in(data)
         if document is None:
             return self._counted(bridging.row, Bridged(200, data, passed="not bridged: unexpected"))
         self.api.known.dialect = dialect_of(document) or self.api.known.dialect
@@ -218,10 +224,23 @@ class Bridge:
         if row.with_state and status == 200:
             made = await self._status(bridging, data, on_behalf)
         else:
-            async with self._slow:
-                made = await asyncio.to_thread(self._shaped, bridging, status, data, None)
+            made = await self._in_thread(bridging, status, data)
+            if made.lacks:
+                await self._request_versions(made.lacks, on_behalf)
+                made = await self._in_thread(bridging, status, data)
             self._keep(bridging, status, data, made)
         return self._counted(row, made)
+
+    async def _in_thread(self, bridging: Bridging, status: int, data: bytes) -> Bridged:
+        async with self._slow:
+            return await asyncio.to_thread(self._shaped, bridging, status, data, None)
+
+    async def _request_versions(self, catalog_ids: tuple[str, ...], on_behalf: OnBehalf) -> None:
+        """Request the versions of catalog ids; of the first ones only, if there are many or the server is slow."""
+        with contextlib.suppress(GatewayError, TimeoutError):  # a later response has them
+            async with asyncio.timeout(VERSION_SECONDS):
+                for catalog_id in catalog_ids[:_VERSIONS]:
+                    await self.api.version_of_catalog_id(catalog_id, on_behalf)
 
     async def own(self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf) -> Bridged:
         """Return the response to a request that no server serves. Raises GatewayError; see `own_answer`."""
@@ -233,7 +252,7 @@ class Bridge:
         return self._counted(row, made._replace(rows=", ".join(names).encode(), passed=""))
 
     async def _status(self, bridging: Bridging, data: bytes, on_behalf: OnBehalf) -> Bridged:
-        document = _object_in(data) if len(data) <= _IN_THREAD else await asyncio.to_thread(_object_in, data)
+        document = object_in(data) if len(data) <= _IN_THREAD else await asyncio.to_thread(object_in, data)
         if document is None:
             return Bridged(200, data, passed="not bridged: unexpected")
         try:
@@ -245,22 +264,24 @@ class Bridge:
         async with self._slow:
             return await asyncio.to_thread(self._shaped, bridging, 200, data, state)
 
-    def _made(self, bridging: Bridging, status: int, data: bytes, state: ExecutionState | None) -> Bridged:
-        made = self._shaped(bridging, status, data, state)
-        self._keep(bridging, status, data, made)
-        return made
-
     def _keep(self, bridging: Bridging, status: int, data: bytes, made: Bridged) -> None:
-        if len(data) <= _IN_THREAD:
+        if len(data) <= _IN_THREAD and not made.lacks:
             self._answers.put((bridging.request, status, data), made, len(data) + len(made.body))
 
     def _shaped(self, bridging: Bridging, status: int, data: bytes, state: ExecutionState | None) -> Bridged:
         """Return the response for the client. Safe in a thread."""
-        (row, request), names = bridging, []
+        (row, request), names, lacks = bridging, [], dict[str, None]()
+
+        def version_of(catalog_id: str) -> int | None:
+            known = self.api.known.versions.of(catalog_id)
+            if known is None:
+                lacks[catalog_id] = None
+            return known
+
         try:
             answer = JsonAnswer(status, json_text(data))
             if status < 300 or status == row.refusal:
-                shaped = row.shape(request, answer, Facts(self._payloads.text_of, state))
+                shaped = row.shape(request, answer, Facts(self._payloads.text_of, state, version_of))
                 if shaped != answer:
                     names.append(row.name)
                     answer = shaped
@@ -272,13 +293,14 @@ class Bridge:
                     names.append("errors")
                     answer = answer._replace(text=text)
             text = with_text_ids(answer.text)
-        except _UNEXPECTED:
+        except UNEXPECTED:
             return Bridged(status, data, passed="not bridged: unexpected")
         if text != answer.text:
             names.append("ids")
         if not names:
             return Bridged(status, data)
-        return Bridged(answer.status, text.encode("utf-8", "surrogatepass"), ", ".join(names).encode())
+        body = text.encode("utf-8", "surrogatepass")
+        return Bridged(answer.status, body, ", ".join(names).encode(), lacks=tuple(lacks))
 
     def _counted(self, row: Row, made: Bridged) -> Bridged:
         if made.rows or made.passed:
@@ -299,27 +321,3 @@ def _obstacle(head: ResponseHead) -> str:
         return "" if head.length == 0 else _NOT_JSON
     codings = [value.strip().lower() for name, value in head.headers if name == b"content-encoding"]
     return "not bridged: compressed" if any(coding != b"identity" for coding in codings) else ""
-
-
-def _object_in(data: bytes) -> dict[str, object] | None:
-    """Return a JSON object; None for anything else."""
-    try:
-        document = read_json(data)
-    except _UNEXPECTED:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _changed_body(row: Row, body: bytes) -> ChangedBody | None:
-    """Return what becomes of a body; without a text if nothing does, None for one that is no small JSON object."""
-    if row.body is None or not body or len(body) > MAX_BODY:
-        return None
-    document = _object_in(body)
-    if document is None:
-        return None
-    try:
-        text = json_text(body)
-        changed = row.body(document, text)
-    except _UNEXPECTED:
-        return None
-    return changed if changed.text != text else changed._replace(text="")

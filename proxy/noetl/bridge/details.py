@@ -9,9 +9,9 @@ from typing import Any
 
 from proxy.http.json_elements import elements
 from proxy.http.json_members import JsonObject, read_object
-from proxy.noetl.bridge.listed import times_of
+from proxy.noetl.bridge.listed import times_of, version_of
 from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Page, Wanted
-from proxy.noetl.bridge.queries import parameters, whole_number
+from proxy.noetl.bridge.queries import least_id, parameters, query_of, whole_number
 from proxy.noetl.bridge.requests import ChangedQuery
 from proxy.noetl.bridge.text import json_of
 from proxy.noetl.dialect import Dialect, dialect_of
@@ -20,15 +20,18 @@ from proxy.noetl.executions import ENDED, ExecutionState, claimed, end_of, ended
 
 _PAGE_SIZE = 100
 _MAX_PAGE_SIZE = 500
-_ROUNDED = 64
-"""How far JavaScript may round an id of 59 bits: the GUI sends `since_event_id` so."""
 
 
 def detail_query(dialect: Dialect | None, query: str) -> ChangedQuery:
-    """`GET /executions/{id}` and its events: return what the Rust server ignores; the query remains."""
-    if dialect is not Dialect.RUST:
-        return ChangedQuery(query)
+    """`GET /executions/{id}` and its events: return what the Rust server ignores; the query remains.
+
+    The GUI rounds the id in `since_event_id`: it gets a few events too many rather than too few, from either server.
+    """
     values = parameters(query)
+    since = whole_number(values, "since_event_id", 0)
+    if dialect is not Dialect.RUST:
+        is_rounded = dialect is Dialect.PYTHON and least_id(since) != since
+        return ChangedQuery(query_of({**values, "since_event_id": str(least_id(since))}) if is_rounded else query)
     size = min(max(1, whole_number(values, "page_size", _PAGE_SIZE)), _MAX_PAGE_SIZE)
     number = max(1, whole_number(values, "page", 1))
     return ChangedQuery(
@@ -36,7 +39,7 @@ def detail_query(dialect: Dialect | None, query: str) -> ChangedQuery:
         Wanted(
             page=Page((number - 1) * size, size),
             number=number,
-            since=whole_number(values, "since_event_id", 0),
+            since=least_id(since),
             with_events=values.get("include_events", "true").lower() not in ("false", "0", "no"),
         ),
     )
@@ -50,7 +53,8 @@ def detail(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> JsonAnsw
         return answer
     events, pagination = _page_of_events(request, document)
     state = _state(request.execution_id, value)
-    added = {**times_of(value), "result": state.result, "error": state.error, "pagination": pagination}
+    more = {"result": state.result, "error": state.error, "pagination": pagination}
+    added = {**times_of(value), **version_of(value, facts), **more}
     texts = {name: json_of(found) for name, found in added.items()}
     return answer._replace(text=document.edited({"events": events}, texts))
 
@@ -82,9 +86,7 @@ def _page_of_events(request: ClientRequest, document: JsonObject) -> tuple[str, 
     found = [_Event(value, own) for value, own in elements(text.encode("utf-8", "surrogatepass"), None)]
     found.sort(key=lambda event: event.number, reverse=True)
     wanted = request.wanted
-    if wanted.since:
-        exact = any(event.number == wanted.since for event in found)
-        found = [event for event in found if event.number > wanted.since - (0 if exact else _ROUNDED)]
+    found = [event for event in found if event.number > wanted.since]
     page = wanted.page or Page(0, _PAGE_SIZE)
     size = page.size or _PAGE_SIZE
     pages = max(1, -(-len(found) // size))

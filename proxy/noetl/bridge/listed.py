@@ -13,6 +13,7 @@ from proxy.noetl.bridge.text import json_of
 from proxy.noetl.bridge.times import for_people, seconds_between
 from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import ENDED, normal_status
+from proxy.noetl.needs import is_id
 
 _SCANNED = 1000
 """How many executions of the Rust server are searched for those of one playbook."""
@@ -78,7 +79,7 @@ def executions(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> Json
     if wanted.page is not None:
         end = None if wanted.page.size is None else wanted.page.skip + wanted.page.size
         found = found[wanted.page.skip : end]
-    texts = [_with_times(value, text) for value, text in found]
+    texts = [_with_more(value, text, facts) for value, text in found]
     if len(texts) == total and all(text is before for text, (_, before) in zip(texts, found, strict=True)):
         return answer
     return answer._replace(text=f"[{','.join(texts)}]")
@@ -90,11 +91,22 @@ def _is_wanted(value: dict[str, Any], wanted: Wanted) -> bool:
     return not wanted.status or str(value.get("status")).lower() == wanted.status
 
 
-def _with_times(value: dict[str, Any], text: str) -> str:
-    """Return the text of an execution of the Rust server with times under the names of the Python server."""
+def _with_more(value: dict[str, Any], text: str, facts: Facts) -> str:
+    """Return the text of an execution of the Rust server with its version, and times as the Python server has them."""
     if "start_time" in value or dialect_of(value) is not Dialect.RUST:
         return text
-    return read_object(text).edited({}, {name: json_of(found) for name, found in times_of(value).items()})
+    added = {**times_of(value), **version_of(value, facts)}
+    return read_object(text).edited({}, {name: json_of(found) for name, found in added.items()})
+
+
+def version_of(value: dict[str, Any], facts: Facts) -> dict[str, int]:
+    """Return the member with the version of an execution of the Rust server, which names its catalog id only.
+
+    Empty if the version is not known, or if the entry of the catalog does not exist any more.
+    """
+    catalog_id = value.get("catalog_id")
+    version = facts.version_of(str(catalog_id)) if is_id(catalog_id) else None
+    return {"version": version} if version else {}
 
 
 def times_of(value: dict[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,9 @@ class Facts(NamedTuple):
     Args:
         payload_of: returns the JSON text of a playbook for its content, which is YAML; None if it has none.
         state: the state of the execution; None if it was not needed.
+        version_of: returns the version of a catalog id; None if it is not known, 0 if the id does not exist.
     """
 
     payload_of: Callable[[str], str | None]
     state: ExecutionState | None = None
+    version_of: Callable[[str], int | None] = lambda catalog_id: None

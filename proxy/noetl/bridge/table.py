@@ -10,14 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from proxy.http.json import json_text
 from proxy.http.json_members import read_object
 from proxy.noetl.bridge import catalog, details, requests
 from proxy.noetl.bridge.cancel import cancel
 from proxy.noetl.bridge.listed import executions, executions_query
 from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer
 from proxy.noetl.bridge.status import status
+from proxy.noetl.bridge.text import UNEXPECTED, object_in
 from proxy.noetl.dialect import Dialect
 
+MAX_BODY = 64 * 1024
+"""The largest body of a request that is changed, in bytes."""
 Shape = Callable[[ClientRequest, JsonAnswer, Facts], JsonAnswer]
 """Returns the response for the client. Raises ValueError or RecursionError for one of an unexpected shape."""
 BodyChange = Callable[[Any, str], requests.ChangedBody]
@@ -48,6 +52,7 @@ class Row:
         slow: its response may take long to make, even if it is small.
         refusal: the status of an error that `shape` reads, too.
         own: the gateway makes the response itself, with calls of its own or without any.
+        calls: the methods and paths of these calls, with `{id}`, for people; some may not be needed.
     """
 
     name: str
@@ -62,6 +67,21 @@ class Row:
     slow: bool = False
     refusal: int = 0
     own: bool = False
+    calls: tuple[str, ...] = ()
+
+    def changed_body(self, body: bytes) -> requests.ChangedBody | None:
+        """Return what becomes of a body; without a text if nothing does, None for one that is no small JSON object."""
+        if self.body is None or not body or len(body) > MAX_BODY:
+            return None
+        document = object_in(body)
+        if document is None:
+            return None
+        try:
+            text = json_text(body)
+            changed = self.body(document, text)
+        except UNEXPECTED:
+            return None
+        return changed if changed.text != text else changed._replace(text="")
 
 
 class Bridging(NamedTuple):
@@ -94,7 +114,7 @@ ROWS = (
     Row("list", _READ, "executions", executions, query=executions_query),
     Row("cancel", _POST, "executions/{id}/cancel", cancel, refusal=422),
     Row("stop", _POST, "executions/{id}/stop", cancel, sent="executions/{id}/cancel", refusal=422),
-    Row("rerun", _POST, "executions/{id}/rerun", own=True),
+    Row("rerun", _POST, "executions/{id}/rerun", own=True, calls=("GET executions/{id}", "POST execute")),
     Row("catalog", _POST, "catalog/list", catalog.entries, body=requests.catalog_list, slow=True),
     Row(
         "catalog", _POST, "catalog/agents/list", catalog.entries,
@@ -102,8 +122,8 @@ ROWS = (
     ),
     Row("resource", _POST, "catalog/resource", catalog.entry, body=requests.resource, slow=True),
     Row("execute", _POST, "execute", body=requests.execute),
-    Row("content", _GET, "catalog/playbook/content", catalog.entry, own=True),
-    Row("content", _PUT, "catalog/playbook/content", own=True),
+    Row("content", _GET, "catalog/playbook/content", catalog.entry, own=True, calls=("POST catalog/resource",)),
+    Row("content", _PUT, "catalog/playbook/content", own=True, calls=("POST catalog/register",)),
     Row("validate", _POST, "catalog/playbooks/validate", slow=True, own=True),
 )  # fmt: skip
 """The table. The rows `ids` and `errors` of the documentation apply to the responses of all of these."""

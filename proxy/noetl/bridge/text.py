@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from proxy.http.json import write_json
+from proxy.http.json import read_json, write_json
 from proxy.http.json_members import TextIds, read_object
 from proxy.noetl.answers import reason_of
 
@@ -17,6 +17,19 @@ _IDS = TextIds(
     ),
     lists=("event_ids",),
 )
+
+
+UNEXPECTED = (ValueError, TypeError, RecursionError)
+"""What reading or writing a document of an unexpected shape raises."""
+
+
+def object_in(data: bytes) -> dict[str, Any] | None:
+    """Return a JSON object; None for anything else."""
+    try:
+        document = read_json(data)
+    except UNEXPECTED:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def json_of(value: Any) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
-from proxy.noetl.bridge.table import ROWS
+from proxy.noetl.bridge.plan import planned
+from proxy.noetl.bridge.table import ROWS, row_of
 from tests.integration.bridge_server import CATALOG_ID, DIALECTS, ID, Noetl, filled
 from tests.integration.harness import RULES, TRANSPORTS, Running, behind_gateway
 
@@ -33,8 +36,8 @@ ADDED: dict[tuple[str, str], set[str]] = {
         *TIMES, "completed", "failed", "cancelled", "completion_inferred", "completed_steps", "variables",
     },
     ("status", "python"): {"status", "cancelled", "is_cancelled", "progress"},
-    ("detail", "rust"): {*TIMES, "progress", "result", "error", "pagination"},
-    ("list", "rust"): {*TIMES, "progress"},
+    ("detail", "rust"): {*TIMES, "progress", "version", "result", "error", "pagination"},
+    ("list", "rust"): {*TIMES, "progress", "version"},
     ("cancel", "rust"): {"cancelled_executions"},
     ("stop", "rust"): {"cancelled_executions"},
 }  # fmt: skip
@@ -262,6 +265,50 @@ async def test_status_of_the_rust_server_is_read_right_by_the_command_line(tmp_p
 
 
 @TRANSPORTS
+async def test_version_of_an_execution_is_requested_once_from_the_rust_server(tmp_path: Path, fast: bool) -> None:
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers = await gateway.bearer()
+        server.changed["detail"] = {**server.document("detail"), "status": "RUNNING"}
+        together = await asyncio.gather(*(send(gateway, "detail", headers) for _ in range(5)))
+        for step in ("load", "report"):  # a poll in which something has happened
+            server.changed["detail"] = {**server.changed["detail"], "current_step": step}
+            together.append(await send(gateway, "detail", headers))
+        assert [json.loads(data)["version"] for _, _, data in together] == [2] * 7
+        listed = json.loads((await send(gateway, "list", headers))[2])
+        assert [entry["version"] for entry in listed] == [2, 1]
+        sent = [body for _, path, body in server.seen if path == "/api/catalog/resource"]
+        assert sent == [{"catalog_id": CATALOG_ID}, {"catalog_id": "798765432109876001"}]
+
+
+@TRANSPORTS
+@pytest.mark.parametrize(("shape", "requests"), [("404", 1), ("422 text", 2), ("wrong type", 2)])
+async def test_execution_whose_version_the_server_does_not_return_comes_without_it(
+    tmp_path: Path, fast: bool, shape: str, requests: int
+) -> None:
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers, server.shape, server.shaped = await gateway.bearer(), shape, "resource"
+        for _ in range(2):
+            status, fields, data = await send(gateway, "detail", headers)
+            assert (status, "version" in json.loads(data), fields["x-noetl-bridge"]) == (200, False, "detail, ids")
+        assert [path for _, path, _ in server.seen].count("/api/catalog/resource") == requests
+
+
+@TRANSPORTS
+async def test_response_does_not_wait_long_for_a_version(
+    tmp_path: Path, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.noetl.bridge.bridge.VERSION_SECONDS", 0.1)
+    async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
+        headers, server.shaped, server.may_answer = await gateway.bearer(), "resource", asyncio.Event()
+        found = json.loads((await send(gateway, "detail", headers))[2])
+        assert "version" not in found
+        server.may_answer.set()
+        found = json.loads((await send(gateway, "detail", headers))[2])
+        assert found["version"] == 2
+        assert [path for _, path, _ in server.seen].count("/api/catalog/resource") == 1
+
+
+@TRANSPORTS
 async def test_cancelled_execution_is_no_error_and_an_ended_one_is(tmp_path: Path, fast: bool) -> None:
     async with bridged(tmp_path, "rust", fast=fast) as (gateway, server):
         for word, expected in {"CANCELLED": 200, "COMPLETED": 422}.items():
@@ -313,9 +360,25 @@ async def test_list_of_executions_takes_the_parameters_of_both_servers(
     async with bridged(tmp_path, dialect, fast=fast) as (gateway, server):
         found = json.loads((await send(gateway, "list", await gateway.bearer(), query))[2])
         if dialect == "rust" and "limit" not in query:
-            assert "status=RUNNING" in server.seen[-1][1]
+            assert any("status=RUNNING" in target for _, target, _ in server.seen)
             return
         assert [entry["path"] for entry in found] == paths
+
+
+@SERVERS
+@REQUEST
+async def test_server_gets_what_is_planned(tmp_path: Path, dialect: str, name: str) -> None:
+    method, path, body, _ = REQUESTS[name]
+    async with bridged(tmp_path, dialect, fast=True) as (gateway, server):
+        server.shaped = shaped(name, dialect)
+        runs_if_cancelled(server)
+        query = "?path=open/report&limit=5" if name == "list" else ""
+        assert (await send(gateway, name, await gateway.bearer(), query))[0] == 200
+        found = row_of(method, f"/api{path}")
+        assert found is not None
+        (plan,) = (one for one in planned(found, method, f"/api{path}", query, body) if dialect in one.dialects)
+        assert unquote(plan.requests[0]) in {f"{method} {target}" for method, target, _ in server.seen}
+        assert not plan.body or json.loads(plan.body) in [body for _, _, body in server.seen]
 
 
 def test_every_row_that_a_server_serves_has_a_request_in_this_table() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from proxy.noetl.bridge.plan import planned
+from proxy.noetl.bridge.table import ROWS, row_of
 from tests.integration.bridge_server import CATALOG_ID, DIALECTS, ID, Noetl
 from tests.integration.gateway.test_bridge import REQUESTS, SERVERS, bridged, send
 from tests.integration.harness import TRANSPORTS, Running, behind_gateway
@@ -24,6 +26,37 @@ acl:
     - {allow: ["*"], emails: [anna@staff.test], playbooks: ["**"]}
     - {allow: [view], emails: [viewer@else.test], paths: ["/noetl/**"]}
 """
+
+
+HIDDEN: list[tuple[str, str, Any]] = [
+    ("POST", f"/executions/{ID}/rerun", {}),
+    ("GET", f"/catalog/playbook/content?playbook_id={CATALOG_ID}", None),
+    ("GET", "/catalog/playbook/content?playbook_id=hidden/pay", None),
+    ("PUT", "/catalog/playbook/content?playbook_id=hidden/pay", {"content": CONTENT}),
+    ("POST", "/catalog/resource", {"catalog_id": int(CATALOG_ID)}),
+    ("POST", "/catalog/resource", {"path": "hidden/pay", "version": 1}),
+    ("POST", "/execute", {"catalog_id": CATALOG_ID}),
+    ("POST", "/execute", {"path": "hidden/pay", "version": 1}),
+    *((method, path, body) for method, path, body, _ in REQUESTS.values() if ID in path),
+]
+"""Requests that name a hidden playbook, its execution or its catalog id; `validate` names none."""
+LISTS: list[tuple[str, str, Any]] = [
+    ("GET", "/executions", None),
+    ("GET", "/executions?path=hidden/pay&limit=5", None),
+    ("GET", "/executions?page=1&page_size=20", None),
+    ("POST", "/catalog/list", {"resource_type": "Playbook"}),
+    ("POST", "/catalog/list", {"path": "hidden/pay"}),
+    ("POST", "/catalog/agents/list", {}),
+]
+HIDDEN_ID = "798765432109876001"
+"""The catalog id of the hidden playbook in the lists."""
+
+
+async def proxy_request(gateway: Running, method: str, path: str, headers: dict[str, str], body: Any) -> str:
+    """Send a request by `proxyRequest`; return the text of the response."""
+    sent = {"query": MUTATION, "variables": {"m": method, "e": f"/api{path}", "b": body}}
+    async with gateway.client.post(f"{gateway.url}/graphql", json=sent, headers=headers) as answer:
+        return await answer.text()
 
 
 async def call(
@@ -97,6 +130,30 @@ async def test_content_is_validated_by_the_gateway(
         assert [(error["line"], error["column"]) for error in found["errors"]] == wrong
 
 
+@SERVERS
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"/executions/{ID}/rerun", {}),
+        ("GET", "/catalog/playbook/content?playbook_id=open/report", None),
+        ("PUT", "/catalog/playbook/content?playbook_id=open/report", {"content": CONTENT}),
+        ("POST", "/catalog/playbooks/validate", {"content": CONTENT}),
+    ],
+)
+async def test_server_gets_the_calls_that_are_planned(
+    tmp_path: Path, dialect: str, method: str, path: str, body: Any
+) -> None:
+    async with bridged(tmp_path, dialect, fast=True) as (gateway, server):
+        server.changed["detail"] = {**server.document("detail"), "workload": {}}
+        assert (await call(gateway, method, path, await gateway.bearer(), body))[0] == 200
+        found = row_of(method, f"/api{path.partition('?')[0]}")
+        assert found is not None
+        (plan,) = planned(found, method, f"/api{path}", "", body)
+        assert plan.own
+        sent = [f"{method} {target.partition('?')[0]}" for method, target, _ in server.seen]
+        assert sent == list(plan.requests)
+
+
 @TRANSPORTS
 @SERVERS
 async def test_proxy_request_has_the_same_json_as_the_relay(tmp_path: Path, fast: bool, dialect: str) -> None:
@@ -123,26 +180,42 @@ async def test_no_row_shows_a_user_what_the_rules_hide(tmp_path: Path, fast: boo
         server.changed["detail"] = {**server.document("detail"), "path": "hidden/pay"}
         server.changed["resource"] = {**server.document("resource"), "path": "hidden/pay"}
         anna, viewer = await gateway.bearer(), await gateway.bearer("viewer@else.test")
-        hidden: list[tuple[str, str, Any]] = [
-            ("POST", f"/executions/{ID}/rerun", {}),
-            ("GET", f"/catalog/playbook/content?playbook_id={CATALOG_ID}", None),
-            ("GET", "/catalog/playbook/content?playbook_id=hidden/pay", None),
-            ("PUT", "/catalog/playbook/content?playbook_id=hidden/pay", {"content": CONTENT}),
-            ("POST", "/catalog/resource", {"catalog_id": int(CATALOG_ID)}),
-            ("POST", "/catalog/resource", {"path": "hidden/pay", "version": 1}),
-            ("POST", "/execute", {"catalog_id": CATALOG_ID}),
-            *((m, p, b) for m, p, b, _ in REQUESTS.values() if ID in p),
-        ]
         for headers in (anna, viewer):  # what anna was shown is in caches
-            for method, path, body in hidden:
+            server.seen.clear()
+            for method, path, body in HIDDEN:
                 status, found, _ = await call(gateway, method, path, headers, body)
                 assert (status == 403) is (headers is viewer), path
                 assert headers is anna or "hidden" not in json.dumps(found), path
-            for name in ("list", "catalog", "agents"):
-                status, _, data = await send(gateway, name, headers)
-                assert (status, b"hidden" in data) == (200, headers is anna), name
-            _, _, data = await send(gateway, "list", headers, "?path=hidden/pay&limit=5")
-            assert (data.strip() == b"[]") is (headers is viewer)
+            for method, path, body in LISTS:
+                status, found, _ = await call(gateway, method, path, headers, body)
+                assert (status, "hidden" in json.dumps(found)) == (200, headers is anna), path
+        for method, path, body in (*HIDDEN, *LISTS):
+            proxied = await proxy_request(gateway, method, path, viewer, body)
+            refused = '"status":403' in proxied
+            assert ("hidden" in proxied, refused) == (False, (method, path, body) in HIDDEN), path
+        assert HIDDEN_ID not in json.dumps(server.seen)  # nothing is requested for what was filtered
+
+
+def test_every_row_is_tried_by_a_user_who_may_not_see_its_playbook() -> None:
+    tried = {row_of(method, f"/api{path.partition('?')[0]}") for method, path, _ in (*HIDDEN, *LISTS)}
+    served = {(found.row.name, found.row.methods, found.row.path) for found in tried if found is not None}
+    assert served == {(row.name, row.methods, row.path) for row in ROWS if row.name != "validate"}
+
+
+@TRANSPORTS
+@pytest.mark.parametrize("bridge", [True, False])
+async def test_error_of_the_gateway_has_its_text_where_clients_of_noetl_look_for_it(
+    tmp_path: Path, fast: bool, bridge: bool
+) -> None:
+    async with bridged(tmp_path, "rust", fast=fast, rules=VIEWER, bridge=bridge) as (gateway, _):
+        viewer, body = await gateway.bearer("viewer@else.test"), {"path": "hidden/pay"}
+        for headers, text in ((viewer, "No access to playbook"), ({}, "Invalid or expired session")):
+            _, found, rows = await call(gateway, "POST", "/execute", headers, body)
+            names = ["error", "request_id", "detail", "message"] if bridge else ["error", "request_id"]
+            assert (list(found), rows) == (names, "")
+            assert {found[name] for name in names if name != "request_id"} == {text}
+        async with gateway.client.get(f"{gateway.url}/nowhere") as answer:
+            assert list(await answer.json()) == ["error", "request_id"]
 
 
 @TRANSPORTS

@@ -11,22 +11,12 @@ import click
 import pytest
 
 from proxy import cli
-from proxy.commands import names
 from proxy.http.credentials import key_of
 from proxy.observe.audit import AuditFile, AuditSettings, local_event
 from proxy.sessions.file import FileStore
 from proxy.sessions.store import Identity, new_session, new_token
+from tests.unit.commands.shell import GOOD, Shell
 
-GOOD = """\
-upstreams: {noetl: {urls: ["http://localhost:8082"]}}
-auth: {tenants: [{domain: a.example.com, audience: [x]}]}
-sessions: {path: sessions}
-acl:
-  roles: {dev: {emails: ["*@x.org"]}}
-  rules:
-    - {allow: [execute], roles: [dev], playbooks: ["a/**"]}
-    - {deny: [execute], playbooks: ["a/secret"]}
-"""
 FIVE_MISTAKES = """\
 server:
   prot: 8090
@@ -40,32 +30,6 @@ acl:
   rules:
     - {allow: [exectue], playbooks: ["a/**"]}
 """
-
-
-class Shell:
-    """Runs commands in a folder."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit status, what is on stdout, what is on stderr."""
-        self._monkeypatch.setattr("sys.argv", ["noetl-edge", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = self._capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    monkeypatch.chdir(tmp_path)
-    for name in ("GATEWAY_PORT", "GATEWAY_BIND", "NOETL_BASE_URL", "LOG_FORMAT", "LOG_LEVEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(names, "unresolved", lambda wanted: {})
-    Path("gateway.yaml").write_text(GOOD)
-    return Shell(monkeypatch, capsys)
 
 
 def every_command(group: click.Group, *path: str) -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from proxy.noetl.bridge.details import detail_query
 from proxy.noetl.bridge.listed import executions, executions_query
 from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Page, Wanted
 from proxy.noetl.bridge.payloads import Payloads
+from proxy.noetl.bridge.queries import least_id
 from proxy.noetl.bridge.table import row_of
 from proxy.noetl.bridge.text import with_error_texts
 from proxy.noetl.bridge.times import for_people, seconds_between
@@ -84,12 +86,37 @@ def test_query_of_a_list_is_the_one_that_the_server_understands(
         ("?page=3&page_size=10", Wanted(page=Page(20, 10), number=3)),
         ("?page_size=9999&include_events=false", Wanted(page=Page(0, 500), with_events=False)),
         ("?since_event_id=12", Wanted(page=Page(0, 100), since=12)),
+        ("?since_event_id=412345678901234560", Wanted(page=Page(0, 100), since=412345678901234528)),
         ("?page=-1&page_size=x&since_event_id=1e9", Wanted(page=Page(0, 100))),
     ],
 )
 def test_query_of_a_detail_is_read_leniently(query: str, wanted: Wanted) -> None:
     assert detail_query(RUST, query) == (query, wanted)
-    assert detail_query(PYTHON, query) == (query, Wanted())
+    assert detail_query(None, query) == (query, Wanted())
+
+
+@pytest.mark.parametrize(
+    ("dialect", "sent", "since"),
+    [
+        (PYTHON, "412345678901234567", "412345678901234567"),
+        (PYTHON, "412345678901234560", "412345678901234528"),
+        (PYTHON, "7", "7"),
+        (None, "412345678901234560", "412345678901234560"),
+        (RUST, "412345678901234560", "412345678901234560"),
+    ],
+)
+def test_event_id_that_javascript_has_rounded_is_lowered_for_the_python_server(
+    dialect: Dialect | None, sent: str, since: str
+) -> None:
+    query = detail_query(dialect, f"?page=1&since_event_id={sent}").query
+    assert query == f"?page=1&since_event_id={since}"
+
+
+@pytest.mark.parametrize("first", [2**53 - 3, 2**58 + 5, 768934374606635068, 2**60 - 70, 2**62 + 1])
+def test_least_id_is_not_over_any_id_that_is_rounded_to_the_number(first: int) -> None:
+    for number in range(first, first + 700):
+        assert least_id(int(float(number))) <= number
+        assert least_id(number) in (number, number - int(math.ulp(float(number))) // 2)
 
 
 @pytest.mark.parametrize(
