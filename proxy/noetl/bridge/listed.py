@@ -15,8 +15,8 @@ from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import ENDED, normal_status
 from proxy.noetl.needs import is_id
 
-_SCANNED = 1000
-"""How many executions of the Rust server are searched for those of one playbook."""
+_MOST_OF_RUST = 100
+"""The most executions that the Rust server sends at once: so many are searched for those of one playbook."""
 _SCANNED_OF_PYTHON = 200
 """The same of the Python server, which sends no more at once."""
 _PAGE_SIZE = 50
@@ -39,10 +39,11 @@ def _for_rust(query: str, values: dict[str, str]) -> ChangedQuery:
         sent["status"] = sent["status"].upper()
     page = _page_of(values)
     if values.get("path") and page != Page():
-        sent |= {"limit": str(_SCANNED), "offset": "0"}
+        sent |= {"limit": str(_MOST_OF_RUST), "offset": "0"}
         return ChangedQuery(query_of(sent), Wanted(path=values["path"], page=page))
-    if "page" in values or "page_size" in values:
-        sent |= {"limit": str(page.size), "offset": str(page.skip)}
+    if not {"page", "page_size"}.isdisjoint(values) and {"limit", "offset"}.isdisjoint(values):
+        size = min(page.size or _PAGE_SIZE, _MOST_OF_RUST)  # so that no execution is between two pages
+        sent |= {"limit": str(size), "offset": str((max(1, whole_number(values, "page", 1)) - 1) * size)}
     return ChangedQuery(query_of(sent) if sent != values else query)
 
 
