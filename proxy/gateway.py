@@ -20,7 +20,9 @@ from proxy.endpoints.fast_graphql import FastGraphql, OperationExchange
 from proxy.endpoints.graphiql import load_page
 from proxy.endpoints.graphql import GraphqlHandler
 from proxy.endpoints.health import OpsHandlers
+from proxy.endpoints.live_socket import LiveSocketHandler
 from proxy.endpoints.metrics import MetricsHandler, measure_upstreams
+from proxy.endpoints.open_streams import OpenStreams
 from proxy.exchange import FastExchange, Handler, Service
 from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
@@ -288,7 +290,7 @@ class Gateway:
         ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain, self.apis, operators)
         auth, live = self.auth, self.compiled.loaded.gateway.live
         heads = OwnHeads(self.security, HSTS if self.security else ())
-        events = EventsHandler(self.process.hub, self.principals, self.store, self.drain, heads)
+        streams = OpenStreams(self.process.hub, self.principals, self.store, self.drain)
         callbacks = CallbackHandlers(self.process.hub, live.internal_token)
         handlers: dict[str, Handler] = {
             "health": ops.health,
@@ -302,7 +304,8 @@ class Gateway:
             "auth.sessions": auth.sessions,
             "auth.ticket": auth.ticket,
             "auth.me": auth.me,
-            "live.events": events.handle,
+            "live.events": EventsHandler(streams, heads).handle,
+            "live.socket": LiveSocketHandler(streams, heads).handle,
             "live.callback": callbacks.auth,
             "live.callback_async": callbacks.result,
             "live.progress": callbacks.progress,

@@ -47,6 +47,7 @@ HANDLERS: dict[str, HandlerFacts] = {
         ("POST",), "OpenID Connect back-channel logout: the identity provider ends sessions"
     ),
     "live.events": HandlerFacts(("GET",), "server-sent events: results and progress of executions", "own"),
+    "live.socket": HandlerFacts(("GET",), "the same events over a WebSocket", "own"),
     "live.callback": HandlerFacts(("POST",), "callback of an auth playbook"),
     "live.callback_async": HandlerFacts(("POST",), "the result of a playbook, from its worker"),
     "live.progress": HandlerFacts(("POST",), "the progress of a playbook, from its worker"),
@@ -69,6 +70,7 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/api/auth/backchannel-logout", "handler": "auth.backchannel_logout"},
     {"path": "/graphql", "handler": "graphql"},
     {"path": "/events", "handler": "live.events"},
+    {"path": "/ws", "handler": "live.socket"},
     {"path": "/api/internal/callback", "handler": "live.callback"},
     {"path": "/api/internal/callback/async", "handler": "live.callback_async"},
     {"path": "/api/internal/progress", "handler": "live.progress"},

@@ -34,10 +34,20 @@ _HANDSHAKE = b"connection: upgrade\r\nupgrade: websocket\r\n"
 _NO_FRAMING = Framing(b"", chunked=False, by_close=False)
 
 
+class ClientBytes(Protocol):
+    """What takes the bytes of a client behind a handshake."""
+
+    def from_client(self, data: bytes) -> None:
+        """The client has sent something."""
+
+    def client_blocked(self, blocked: bool) -> None:
+        """The client takes no more for now, or takes more again."""
+
+
 class ClientSide(Protocol):
     """The client's connection, as far as a tunnel uses it."""
 
-    def open_tunnel(self, tunnel: Tunnel) -> bytes:
+    def open_tunnel(self, tunnel: ClientBytes) -> bytes:
         """Hand all bytes that come from now on to the tunnel; return what has come already."""
 
     def send(self, data: bytes) -> None:
@@ -73,7 +83,7 @@ class WebSocketRelay:
             BadGateway: the upstream agrees to another protocol.
         """
         route = self.route
-        self._check_handshake(context)
+        check_handshake(self.guards, context)
         await authorize(route, context, judged)
         wanted = outgoing(route, context, path, None, None, handshake=_HANDSHAKE)
         start = time.perf_counter()
@@ -103,14 +113,16 @@ class WebSocketRelay:
         finally:
             context.upstream_seconds += time.perf_counter() - start
 
-    def _check_handshake(self, context: RequestContext) -> None:
-        fields = context.head.fields
-        if fields.value(b"sec-websocket-version") != "13":
-            raise UpgradeRequired
-        if context.body.exists or not _KEY.fullmatch(fields.value(b"sec-websocket-key") or ""):
-            raise BadRequest("Not a WebSocket handshake of version 13")
-        if fields.origin is not None and not is_trusted_origin(self.guards, context.head, fields.origin):
-            raise Forbidden("Origin not allowed", detail=f"WebSocket from {fields.origin!r}")
+
+def check_handshake(guards: RouteGuards, context: RequestContext) -> None:
+    """Raise the error of a WebSocket handshake that is malformed, or comes from a page of a foreign origin."""
+    fields = context.head.fields
+    if fields.value(b"sec-websocket-version") != "13":
+        raise UpgradeRequired
+    if context.body.exists or not _KEY.fullmatch(fields.value(b"sec-websocket-key") or ""):
+        raise BadRequest("Not a WebSocket handshake of version 13")
+    if fields.origin is not None and not is_trusted_origin(guards, context.head, fields.origin):
+        raise Forbidden("Origin not allowed", detail=f"WebSocket from {fields.origin!r}")
 
 
 class Frames:

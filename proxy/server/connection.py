@@ -22,7 +22,7 @@ from proxy.errors import GatewayError, Unavailable
 from proxy.exchange import FastExchange, Handover
 from proxy.http.body import ClientLeft
 from proxy.http.request import Peer
-from proxy.relay.websocket import Tunnel
+from proxy.relay.websocket import ClientBytes
 from proxy.server.aiohttp_release import handler_options, parser_error
 from proxy.server.client_transport import ClientTransport, Connections, Outcome
 from proxy.server.connection_limits import bare_response
@@ -59,7 +59,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         self._parsed = False
         self._handover: Handover | None = None
         self._held = b""
-        self._tunnel: Tunnel | None = None
+        self._tunnel: ClientBytes | None = None
 
     def _become(self, state: State) -> None:
         if state not in NEXT[self._state] and state is not self._state:
@@ -249,7 +249,7 @@ class ClientConnection(ClientTransport, RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
-    def open_tunnel(self, tunnel: Tunnel) -> bytes:
+    def open_tunnel(self, tunnel: ClientBytes) -> bytes:
         """Hand all bytes that come from now on to the tunnel; return what has come already."""
         self._become(TUNNEL)
         self._tunnel = tunnel

@@ -1,0 +1,156 @@
+"""What event streams and WebSockets have in common: whose they are, where they begin, and when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from proxy.exchange import Client, RequestContext
+from proxy.http.credentials import Credentials, key_of
+from proxy.identity.principal import Principal, Principals
+from proxy.live.hub import Hub
+from proxy.relay.event_streams import Drain
+from proxy.sessions.live import Event
+from proxy.sessions.store import SessionStore
+
+GOING_AWAY = "the gateway is going away"
+SESSION_ENDED = "the session ended"
+TOO_SLOW = "the client reads too slowly"
+
+
+class OpenStream:
+    """An open stream: how far it is, and whether it is to end, and why (`over`).
+
+    `waiting` counts the events that it has yet to send; `changed` is set when there may be something to do.
+
+    Args:
+        client_id: the client.
+        position: the number of the last event that the client has.
+        queue: the most events that may wait.
+        connection: the connection of the client.
+        session: the key of the session.
+    """
+
+    __slots__ = ("_connection", "_queue", "changed", "client_id", "over", "position", "session", "waiting")
+
+    def __init__(self, client_id: str, position: int, queue: int, connection: Client, session: bytes) -> None:
+        self._connection = connection
+        self._queue = queue
+        self.client_id = client_id
+        self.position = position
+        self.waiting = 0
+        self.changed = asyncio.Event()
+        self.over = ""
+        self.session = session
+
+    def wake(self, count: int) -> None:
+        """Write what is new. A client that reads too slowly is cut, and resumes behind what it has read."""
+        self.waiting += count
+        self.changed.set()
+        if self.waiting > self._queue and not self.over:
+            self.over = TOO_SLOW
+            self._connection.cut()
+
+    def end(self, why: str) -> None:
+        """Let the stream end."""
+        self.over = self.over or why
+        self.changed.set()
+
+    # Drain
+
+    def leave(self) -> None:
+        """End because the gateway stops."""
+        self.end(GOING_AWAY)
+
+    def session_ended(self) -> None:
+        """End because the session has ended."""
+        self.end(SESSION_ENDED)
+
+    def store_failed(self) -> None:
+        """Do nothing: the stream continues, as forwarded ones do."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStreams:
+    """Opens streams, with what that needs."""
+
+    hub: Hub
+    principals: Principals
+    store: SessionStore
+    drain: Drain
+
+    async def principal(self, context: RequestContext) -> Principal | None:
+        """Return the user of the ticket or the token in the query, else of the fields; None without a session."""
+        head, query = context.head, _query(context)
+        credentials = head.fields.credentials
+        if "ticket" in query:
+            ticket = hashlib.sha256(query["ticket"].encode()).digest()
+            credentials = _of_key(await self.store.redeem_ticket(ticket, time.time()))
+        elif "session_token" in query:
+            credentials = _of_key(key_of(query["session_token"]))
+        context.principal = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
+        return context.principal
+
+    async def client_id(self, context: RequestContext) -> str:
+        """Return the id of the client. Raises as `Hub.open_client`."""
+        return await self.hub.open_client(_query(context).get("client_id"), context.who.user_id)
+
+    @asynccontextmanager
+    async def open(self, context: RequestContext, client_id: str) -> AsyncIterator[OpenStream]:
+        """Open a stream of a client, and close it at the end."""
+        hub, connection = self.hub, context.writer.client
+        given = context.head.fields.value(b"last-event-id") or _query(context).get("last_event_id", "")
+        position = _position(given, *hub.store.marks(client_id))
+        stream = OpenStream(client_id, position, hub.settings.queue, connection, context.who.key)
+        self.drain.watch(stream)
+        if self.drain.started:
+            stream.leave()
+        try:
+            await hub.join(client_id, stream)
+            yield stream
+        finally:
+            context.detail = stream.over
+            hub.leave(client_id, stream)
+            self.drain.unwatch(stream)
+
+    async def events(self, stream: OpenStream) -> AsyncGenerator[Event | None, None]:
+        """Yield the events of a stream as they come, and None where a ping is due, until it is to end.
+
+        What is yielded counts as written once the next is asked for.
+        """
+        store, heartbeat = self.hub.store, self.hub.settings.heartbeat
+        while True:
+            stream.waiting = 0
+            while found := store.events(stream.client_id, stream.position):
+                for event in found:
+                    yield event
+                    stream.position = event.number
+                store.wrote(stream.client_id, stream.position)
+            if stream.over:
+                return
+            try:
+                async with asyncio.timeout(heartbeat):
+                    await stream.changed.wait()
+            except TimeoutError:
+                yield None
+            stream.changed.clear()
+
+
+def _query(context: RequestContext) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(context.head.query.removeprefix("?")).items()}
+
+
+def _of_key(key: bytes | None) -> Credentials:
+    return Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
+
+
+def _position(last_event_id: str, last: int, written: int) -> int:
+    """Return the number behind which a client resumes: what it names, else what was written to it."""
+    if last_event_id.isdecimal() and len(last_event_id) < 20:
+        return min(int(last_event_id), last)
+    return written
