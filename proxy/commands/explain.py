@@ -103,7 +103,7 @@ def _body(body: str | None) -> Any:
 
 def _request(compiled: Compiled, who: Subject, method: str, path: str, body: Any) -> tuple[Outcome, list[str]]:
     """Return the decision, and what the bridge does. Print the latter and raise Failed if only the server can tell."""
-    bridge = _bridge(compiled, method, path, body)
+    bridge = _bridge(compiled, who, method, path, body)
     try:
         return on_request(compiled, who, method, path, body), bridge
     except Unclear as error:
@@ -112,9 +112,9 @@ def _request(compiled: Compiled, who: Subject, method: str, path: str, body: Any
         raise Failed(f"{method} {path} is {error}") from None
 
 
-def _bridge(compiled: Compiled, method: str, path: str, body: Any) -> list[str]:
+def _bridge(compiled: Compiled, who: Subject, method: str, path: str, body: Any) -> list[str]:
     """Return what the bridge makes of a request: a line, or one for each dialect of the server."""
-    plan = bridge_plan(compiled, method, path, body)
+    plan = bridge_plan(compiled, who, method, path, body)
     if plan is None:
         return []
     name, requests = plan

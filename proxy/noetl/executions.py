@@ -172,6 +172,17 @@ def running_state(
     )
 
 
+def state_of_status(execution_id: str, status: Json) -> ExecutionState | None:
+    """Return the state of an execution whose detail can't be had; None if its status alone does not say what it is.
+
+    The status of the Rust server is true by itself.
+    """
+    if not isinstance(status.get("status"), str):
+        return None
+    word = normal_status(status["status"])
+    return running_state(execution_id, status, None, None, ())._replace(status=word, start_time=None)
+
+
 def ended_state(
     execution_id: str, status: Json, detail: Json, events: Sequence[Event], end: Ending, path: str | None
 ) -> ExecutionState:

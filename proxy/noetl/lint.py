@@ -54,6 +54,9 @@ def _is_internal(compiled: Compiled, rule: Rule, glob: Glob) -> bool:
 
 def _leads_to_internal(compiled: Compiled, method: str, prefix: str, *, below: bool) -> bool:
     found = compiled.routes.find("", method, prefix)
+    if below and not isinstance(found, Missing) and found.route.block.handler is not None:
+        prefix = f"{prefix}/-"  # an endpoint of the gateway has the name of the folder
+        found = compiled.routes.find("", method, prefix)
     if isinstance(found, Missing):
         return False
     spec: RouteSpec = found.route

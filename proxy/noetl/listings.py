@@ -178,10 +178,13 @@ def catalog_entry(raw: Any, read: About | None) -> CatalogEntry | None:
     )
 
 
-def parsed_content(content: str) -> dict[str, Any]:
-    """Return the mapping that the content of a playbook is; empty if it is none, or too large. May take long."""
+def parsed_content(content: str, *, core: bool = False) -> dict[str, Any]:
+    """Return the mapping that the content of a playbook is; empty if it is none, or too large. May take long.
+
+    `core`: as the Rust server reads it; see `load_yaml`.
+    """
     try:
-        document = load_yaml(content)
+        document = load_yaml(content, core=core)
     except YamlProblem:
         return {}
     return document if isinstance(document, dict) else {}

@@ -6,6 +6,8 @@ keys let a short text stand for a very large document. The events are read witho
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import yaml
@@ -26,17 +28,63 @@ class YamlProblem(ValueError):
         self.column = mark.column + 1 if mark is not None else 1
 
 
-def load_yaml(text: str) -> Any:
-    """Return the document that a text is. Raises YamlProblem."""
+def load_yaml(text: str, *, core: bool = False) -> Any:
+    """Return the document that a text is.
+
+    Args:
+        text: the text.
+        core: read plain scalars by the core schema of YAML 1.2 (10.3.2), as the Rust server does; by default as YAML
+            1.1 has them, and the Python server.
+
+    Raises:
+        YamlProblem: it can't be loaded.
+    """
     try:
         _Scan().read(text)
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
+        return yaml.load(text, Loader=_CoreLoader if core else _LOADER)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         raise YamlProblem(error.problem or error.context or "not YAML", error.problem_mark) from None
     except YamlProblem:
         raise
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise YamlProblem(" ".join(str(error).split()) or "not YAML") from None
+
+
+class _CoreLoader(_LOADER):  # type: ignore[misc]
+    """A loader with the core schema of YAML 1.2: `no`, `1:30`, `012` and dates are texts.
+
+    Numbers that JSON does not have are None. There are no merge keys, and no bytes.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own place for them
+
+
+def _core_int(loader: Any, node: Any) -> int:
+    text = str(loader.construct_scalar(node))
+    return int(text, 0) if text.lstrip("+-")[:1] == "0" else int(text)
+
+
+def _core_float(loader: Any, node: Any) -> float | None:
+    found = float(str(loader.construct_scalar(node)).lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return found if math.isfinite(found) else None
+
+
+_PREFIX = "tag:yaml.org,2002:"
+for _kind, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _CoreLoader.add_implicit_resolver(_PREFIX + _kind, re.compile(f"(?:{_pattern})$"), _first)
+_CoreLoader.add_constructor(_PREFIX + "int", _core_int)
+_CoreLoader.add_constructor(_PREFIX + "float", _core_float)
+for _kind in ("binary", "timestamp"):
+    _CoreLoader.add_constructor(_PREFIX + _kind, _LOADER.construct_yaml_str)
 
 
 class _Scan:

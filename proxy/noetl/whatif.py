@@ -123,7 +123,7 @@ def on_request(compiled: Compiled, who: Subject, method: str, target: str, body:
 
 
 def bridge_plan(
-    compiled: Compiled, method: str, target: str, body: Any = None, host: str = ""
+    compiled: Compiled, who: Subject, method: str, target: str, body: Any = None, host: str = ""
 ) -> tuple[str, tuple[PlannedRequest, ...]] | None:
     """Return the name of the bridge's row for a request, and what goes upstream; None if no row names it.
 
@@ -136,7 +136,8 @@ def bridge_plan(
         return None
     if bridged is None:
         return None
-    return bridged[1].row.name, planned(bridged[1], method, bridged[0], query, body)
+    restricted = not compiled.access.permits(who).views_all
+    return bridged[1].row.name, planned(bridged[1], method, bridged[0], query, body, restricted=restricted)
 
 
 def _route_of(compiled: Compiled, method: str, target: str, host: str) -> tuple[Found[RouteSpec] | Missing, str, str]:

@@ -8,6 +8,7 @@ from proxy.errors import GatewayError
 from proxy.exchange import Exchange
 from proxy.http.body import read_ahead, rejoined
 from proxy.http.response import JSON_FIELDS, Response
+from proxy.identity.principal import Principal
 from proxy.noetl.authorize import Authorized
 from proxy.noetl.bridge.bridge import Bridge, Bridged, detail_with
 from proxy.noetl.bridge.table import MAX_BODY, BridgedPath, Bridging
@@ -51,7 +52,9 @@ class BridgedRequest:
         """Return the body that goes upstream instead of a body. Raises GatewayError."""
         on_behalf, query = self._exchange.on_behalf(), self._exchange.query
         try:
-            call = await self._bridge.whole_request(self.found, query, body, on_behalf)
+            call = await self._bridge.whole_request(
+                self.found, query, body, on_behalf, restricted=is_restricted(self._exchange.principal)
+            )
         finally:
             self._exchange.upstream_seconds += on_behalf.waited
         self.bridging, self.query, self._refusal = call.bridging, call.query, call.refusal
@@ -105,6 +108,11 @@ class BridgedRequest:
         if exchange.principal is not None and self.found.row.name == "rerun" and made.status < 300:
             route.note_started(exchange.who, made.body, authorized)
         return made
+
+
+def is_restricted(principal: Principal | None) -> bool:
+    """Return whether lists are filtered for a user; a route without a session has none."""
+    return principal is not None and not principal.permits.views_all
 
 
 def bridged_request(route: RelayedRoute, exchange: Exchange, path: str) -> BridgedRequest | None:

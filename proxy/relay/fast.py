@@ -24,6 +24,7 @@ from proxy.noetl.bridge.table import Bridging
 from proxy.noetl.filtering import MAX_LISTING, filtered, known_part
 from proxy.noetl.surface import Listing, by_path
 from proxy.policy.acl import Action
+from proxy.relay.bridging import is_restricted
 from proxy.relay.event_streams import EventStream, is_event_stream
 from proxy.relay.relayed import RelayedRoute, bridged_head, client_head, cors_lines, part_head, whole_lines
 from proxy.upstream.client import error_of
@@ -69,7 +70,8 @@ class RelayExchange(FastExchange, ResponseReceiver):
         upstream = route.upstream_path(self.known, self.params)
         if upstream.bridged is not None and route.bridge is not None:
             found, bridge = upstream.bridged, route.bridge
-            call = bridge.request(found, query, body) if bridge.is_settled(found) else None
+            restricted = is_restricted(principal)
+            call = bridge.request(found, query, body, restricted=restricted) if bridge.is_settled(found) else None
             if call is None:
                 return Handover(self)
             self._bridging, query, body, _ = call
@@ -83,7 +85,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
             if authorized is None:
                 return Handover(self)
             self._authorized = authorized
-            if judged.cancels:
+            if judged.cancels and route.bridge is not None:
                 return Handover(self, authorized)
             if judged.listing is not None and not principal.permits.views_all:
                 self._listing = judged.listing

@@ -47,7 +47,7 @@ async def authorize(
 
 async def ended_already(route: RelayedRoute, context: Exchange, judged: Judged) -> dict[str, Any] | None:
     """Return the response to the cancellation of an execution that has ended; None for what is to be forwarded."""
-    if not judged.cancels or route.api is None:
+    if not judged.cancels or route.api is None or route.bridge is None:
         return None
     on_behalf = context.on_behalf()
     try:

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from proxy.bounded import BoundedCache
-from proxy.errors import GatewayError, NotFound
+from proxy.errors import BadRequest, GatewayError, NotFound
 from proxy.http.json import json_text, read_json
 from proxy.noetl.api import MAX_ANSWER, NoetlApi
 from proxy.noetl.bridge.messages import ClientRequest, Facts, JsonAnswer, Wanted
@@ -21,7 +21,7 @@ from proxy.noetl.bridge.requests import ChangedBody, Version, started_by_id
 from proxy.noetl.bridge.table import BridgedPath, Bridging, Row
 from proxy.noetl.bridge.text import UNEXPECTED, object_in, with_error_texts, with_text_ids
 from proxy.noetl.dialect import Dialect, dialect_of
-from proxy.noetl.executions import ExecutionState
+from proxy.noetl.executions import ExecutionState, state_of_status
 from proxy.noetl.known_facts import ForUser
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.truth import state_at_hand, state_with
@@ -33,6 +33,8 @@ _KEPT = 4096
 _KEPT_BYTES = 8 * 1024**2
 _VERSIONS = 50
 """How many versions are requested for one response, at most."""
+_VERSION_PAUSE = 30.0
+"""How long responses do without versions after a request for one has failed."""
 VERSION_SECONDS = 2.0
 """How long a response waits for versions."""
 _NOT_JSON = "not bridged: not JSON"
@@ -84,15 +86,29 @@ class Bridge:
         self._statuses: BoundedCache[ForUser, tuple[bytes, Bridged]] = BoundedCache(_KEPT, _KEPT_BYTES)
         self._versions: BoundedCache[Version, str] = BoundedCache(_KEPT)
         self._slow = asyncio.Semaphore(_AT_ONCE)
+        self._no_versions_until = 0.0
 
     # The request
 
-    def request(self, found: BridgedPath, query: str, body: bytes) -> BridgedCall | None:
-        """Return what goes upstream for a request; None if that takes a call, or if no server serves it."""
+    def request(
+        self, found: BridgedPath, query: str, body: bytes, *, restricted: bool, changed: ChangedBody | None = None
+    ) -> BridgedCall | None:
+        """Return what goes upstream for a request; None if that takes a call or a thread, or if no server serves it.
+
+        Args:
+            found: the row that names it.
+            query: its query.
+            body: its body.
+            restricted: its user may not view everything, so that lists are filtered.
+            changed: what becomes of its body, if that is known.
+        """
         row, known = found.row, self.api.known
         if row.body is None and row.query is None and not row.own:
             return BridgedCall(found.bridging, query, body)
-        changed = row.changed_body(body)
+        if row.body is not None and changed is None:
+            if len(body) > _IN_THREAD:
+                return None
+            changed = row.changed_body(body)
         by_dialect = row.query is not None or (changed is not None and changed != ChangedBody("", changed.wanted))
         if row.own or (by_dialect and known.dialect is None and not known.dialect_requested):
             return None
@@ -103,13 +119,15 @@ class Bridge:
                 return None
             body = text.encode("utf-8", "surrogatepass") if text else body
         if row.query is not None:
-            query, wanted = row.query(known.dialect, query)
+            query, wanted = row.query(known.dialect, query, restricted)
         return BridgedCall(
             Bridging(row, ClientRequest(row.name, found.execution_id, wanted, known.dialect)), query, body
         )
 
     def _for_rust(self, changed: ChangedBody, body: bytes) -> str | None:
         """Return the text of a body for the Rust server; empty if it is the client's, None if an id is not known."""
+        if changed.refusal:
+            return None
         if changed.version is None:
             return changed.text
         catalog_id = self._versions[changed.version]
@@ -134,24 +152,41 @@ class Bridge:
         dialect = await self.api.dialect(on_behalf) if found.row.sent_to_rust else self.api.known.dialect
         return found.path(path, dialect)
 
-    async def whole_request(self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf) -> BridgedCall:
-        """Return what goes upstream for a request; ask for the dialect if that matters.
+    async def whole_request(
+        self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf, *, restricted: bool
+    ) -> BridgedCall:
+        """Return what goes upstream for a request; ask for the dialect if that matters. Arguments as of `request`.
 
         Raises:
             GatewayError: the server can't be reached.
         """
-        ready = self.request(found, query, body)
+        ready = self.request(found, query, body, restricted=restricted)
         plain = BridgedCall(found.bridging, query, body)
         if ready is not None or found.row.own:
             return ready or plain
         dialect = await self.api.dialect(on_behalf)
-        changed = found.row.changed_body(body)
-        if changed is not None and changed.version is not None and dialect is Dialect.RUST:
+        large = len(body) > _IN_THREAD
+        changed = await asyncio.to_thread(found.row.changed_body, body) if large else found.row.changed_body(body)
+        if changed is not None and dialect is Dialect.RUST:
+            if changed.refusal:
+                return plain._replace(refusal=BadRequest(changed.refusal))
             try:
-                await self._find_version(changed.version, on_behalf)
+                changed = await self._with_version(changed, body, on_behalf)
             except GatewayError as error:
                 return plain._replace(refusal=error)
-        return self.request(found, query, body) or plain
+        return self.request(found, query, body, restricted=restricted, changed=changed) or plain
+
+    async def _with_version(self, changed: ChangedBody, body: bytes, on_behalf: OnBehalf) -> ChangedBody:
+        """Return the change of a body with the catalog id of the version that it names. Raises GatewayError."""
+        if changed.version is None:
+            return changed
+        if self._versions[changed.version] is None:
+            await self._find_version(changed.version, on_behalf)
+        catalog_id = self._versions[changed.version] or ""
+        if len(body) <= _IN_THREAD:
+            return changed
+        text = await asyncio.to_thread(lambda: started_by_id(json_text(body), catalog_id))
+        return changed._replace(text=text, version=None)
 
     # The response
 
@@ -237,10 +272,22 @@ class Bridge:
 
     async def _request_versions(self, catalog_ids: tuple[str, ...], on_behalf: OnBehalf) -> None:
         """Request the versions of catalog ids; of the first ones only, if there are many or the server is slow."""
-        with contextlib.suppress(GatewayError, TimeoutError):  # a later response has them
+        clock = asyncio.get_running_loop().time
+        if clock() < self._no_versions_until:
+            return
+        try:
             async with asyncio.timeout(VERSION_SECONDS):
                 for catalog_id in catalog_ids[:_VERSIONS]:
-                    await self.api.version_of_catalog_id(catalog_id, on_behalf)
+                    await self._request_version(catalog_id, on_behalf)
+        except TimeoutError:
+            self._no_versions_until = clock() + _VERSION_PAUSE
+
+    async def _request_version(self, catalog_id: str, on_behalf: OnBehalf) -> None:
+        """Request the version of a catalog id; after a failure later responses do without for a while."""
+        try:
+            await self.api.version_of_catalog_id(catalog_id, on_behalf)
+        except GatewayError:
+            self._no_versions_until = asyncio.get_running_loop().time() + _VERSION_PAUSE
 
     async def own(self, found: BridgedPath, query: str, body: bytes, on_behalf: OnBehalf) -> Bridged:
         """Return the response to a request that no server serves. Raises GatewayError; see `own_answer`."""
@@ -258,7 +305,10 @@ class Bridge:
         try:
             state = await state_with(self.api, bridging.request.execution_id, document, on_behalf)
         except GatewayError as error:
-            return Bridged(200, data, passed=f"not bridged: {error.detail or error.text}")
+            alone = state_of_status(bridging.request.execution_id, document)
+            if alone is None:
+                return Bridged(200, data, passed=f"not bridged: {error.detail or error.text}")
+            return self._shaped(bridging, 200, data, alone)
         if len(data) <= _IN_THREAD:
             return self._made_status(bridging, data, on_behalf.identity, state)
         async with self._slow:

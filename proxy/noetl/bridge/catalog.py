@@ -38,9 +38,11 @@ def _whole(value: dict[str, Any], text: str, facts: Facts) -> str:
 
     The Rust server has the workload alone as `payload`, and no `meta`.
     """
+    if value.get("meta") is not None:
+        return text
     content = content_to_read(value)
     payload = facts.payload_of(content) if content is not None else None
     changed = {"payload": payload} if payload is not None else {}
-    if value.get("meta") is None and isinstance(value.get("created_at"), str):
+    if isinstance(value.get("created_at"), str):
         changed["meta"] = json_of({"registered_at": value["created_at"]})
     return read_object(text).edited(changed, {}) if changed else text

@@ -22,7 +22,7 @@ _PAGE_SIZE = 100
 _MAX_PAGE_SIZE = 500
 
 
-def detail_query(dialect: Dialect | None, query: str) -> ChangedQuery:
+def detail_query(dialect: Dialect | None, query: str, restricted: bool = False) -> ChangedQuery:
     """`GET /executions/{id}` and its events: return what the Rust server ignores; the query remains.
 
     The GUI rounds the id in `since_event_id`: it gets a few events too many rather than too few, from either server.

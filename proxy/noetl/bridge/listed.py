@@ -22,25 +22,29 @@ _SCANNED_OF_PYTHON = 200
 _PAGE_SIZE = 50
 
 
-def executions_query(dialect: Dialect | None, query: str) -> ChangedQuery:
-    """`GET /executions`: return the query that the server understands, and what it does not do."""
+def executions_query(dialect: Dialect | None, query: str, restricted: bool = False) -> ChangedQuery:
+    """`GET /executions`: return the query that the server understands, and what it does not do.
+
+    `restricted`: the list is filtered for its user, so that its pages are made after that.
+    """
     values = parameters(query)
     if dialect is Dialect.RUST:
-        return _for_rust(query, values)
-    if dialect is Dialect.PYTHON and not values.keys().isdisjoint(("path", "status", "limit", "offset")):
+        return _for_rust(query, values, restricted)
+    ours = ("path", "status", "limit", "offset", *(("page", "page_size") if restricted else ()))
+    if dialect is Dialect.PYTHON and not values.keys().isdisjoint(ours):
         return _for_python(values)
     return ChangedQuery(query)
 
 
-def _for_rust(query: str, values: dict[str, str]) -> ChangedQuery:
+def _for_rust(query: str, values: dict[str, str], restricted: bool) -> ChangedQuery:
     """The Rust server has `limit` and `offset`, applies them before `path`, and has `status` in capitals."""
     sent = {name: value for name, value in values.items() if name not in ("page", "page_size")}
     if "status" in sent:
         sent["status"] = sent["status"].upper()
     page = _page_of(values)
-    if values.get("path") and page != Page():
+    if values.get("path") or (restricted and page != Page()):
         sent |= {"limit": str(_MOST_OF_RUST), "offset": "0"}
-        return ChangedQuery(query_of(sent), Wanted(path=values["path"], page=page))
+        return ChangedQuery(query_of(sent), Wanted(path=values.get("path", ""), page=page))
     if not {"page", "page_size"}.isdisjoint(values) and {"limit", "offset"}.isdisjoint(values):
         size = min(page.size or _PAGE_SIZE, _MOST_OF_RUST)  # so that no execution is between two pages
         sent |= {"limit": str(size), "offset": str((max(1, whole_number(values, "page", 1)) - 1) * size)}
@@ -49,7 +53,8 @@ def _for_rust(query: str, values: dict[str, str]) -> ChangedQuery:
 
 def _for_python(values: dict[str, str]) -> ChangedQuery:
     """The Python server has `page` and `page_size` only: the newest executions are searched."""
-    sent = {name: value for name, value in values.items() if name not in ("path", "status", "limit", "offset")}
+    ours = ("path", "status", "limit", "offset", "page", "page_size")
+    sent = {name: value for name, value in values.items() if name not in ours}
     sent |= {"page": "1", "page_size": str(_SCANNED_OF_PYTHON)}
     wanted = Wanted(path=values.get("path", ""), status=values.get("status", "").lower(), page=_page_of(values))
     return ChangedQuery(query_of(sent), wanted)
@@ -87,7 +92,7 @@ def executions(request: ClientRequest, answer: JsonAnswer, facts: Facts) -> Json
 
 
 def _is_wanted(value: dict[str, Any], wanted: Wanted) -> bool:
-    if wanted.path and value.get("path") != wanted.path:
+    if wanted.path and wanted.path.lower() not in str(value.get("path")).lower():
         return False
     return not wanted.status or str(value.get("status")).lower() == wanted.status
 

@@ -1,4 +1,4 @@
-"""The playbooks in contents of the catalog, as JSON texts. Each content is parsed once; safe in threads."""
+"""The playbooks in contents of the Rust server's catalog, as JSON texts. Each is parsed once; safe in threads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Payloads:
 
 def _text_of(content: str) -> str:
     """Return the JSON text of a content; empty if it has none."""
-    document = parsed_content(content)
+    document = parsed_content(content, core=True)
     if not document or not _is_small(document):
         return ""
     try:

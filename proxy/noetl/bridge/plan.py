@@ -25,7 +25,9 @@ class PlannedRequest(NamedTuple):
     body: str = ""
 
 
-def planned(found: BridgedPath, method: str, path: str, query: str, body: object) -> tuple[PlannedRequest, ...]:
+def planned(
+    found: BridgedPath, method: str, path: str, query: str, body: object, *, restricted: bool = False
+) -> tuple[PlannedRequest, ...]:
     """Return what goes upstream for a request: one for both dialects, or one for each if they differ.
 
     Args:
@@ -34,23 +36,28 @@ def planned(found: BridgedPath, method: str, path: str, query: str, body: object
         path: its upstream path, as without the bridge.
         query: its query, with its question mark or empty.
         body: its JSON body; None if it is not known.
+        restricted: its user may not view everything, so that lists are filtered.
     """
     if found.row.own:
         calls = (call.replace("{id}", found.execution_id).replace(" ", " /api/", 1) for call in found.row.calls)
         return (PlannedRequest(tuple(Dialect), tuple(calls), own=True),)
     data = write_json(body) if body is not None else b""
-    each = [_planned(found, dialect, method, path, query, data) for dialect in Dialect]
+    each = [_planned(found, dialect, method, path, query, data, restricted) for dialect in Dialect]
     if len({one._replace(dialects=()) for one in each}) == 1:
         return (each[0]._replace(dialects=tuple(Dialect)),)
     return tuple(each)
 
 
-def _planned(found: BridgedPath, dialect: Dialect, method: str, path: str, query: str, body: bytes) -> PlannedRequest:
+def _planned(
+    found: BridgedPath, dialect: Dialect, method: str, path: str, query: str, body: bytes, restricted: bool
+) -> PlannedRequest:
     row = found.row
-    sent = row.query(dialect, query).query if row.query is not None else query
+    sent = row.query(dialect, query, restricted).query if row.query is not None else query
     target = f"{method} {found.path(path, dialect)}{sent}"
     changed = row.changed_body(body) if dialect is Dialect.RUST else None
     text = ""
+    if changed is not None and changed.refusal:
+        return PlannedRequest((dialect,), (), own=True)
     if changed is not None and changed.version is not None:
         text = f"the catalog_id of version {changed.version.version} instead of the path"
     elif changed is not None:

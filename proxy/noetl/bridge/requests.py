@@ -20,11 +20,15 @@ class Version(NamedTuple):
 
 
 class ChangedBody(NamedTuple):
-    """A body for the Rust server, what the client wants besides, and the version to start; see `started_by_id`."""
+    """A body for the Rust server, what the client wants besides, and the version to start; see `started_by_id`.
+
+    `refusal` is why the Rust server must not get the request; empty if it may.
+    """
 
     text: str
     wanted: Wanted = Wanted()
     version: Version | None = None
+    refusal: str = ""
 
 
 class ChangedQuery(NamedTuple):
@@ -69,10 +73,20 @@ def execute(document: Any, text: str) -> ChangedBody:
     The digits of ids never go through a float.
     """
     found, path, version = document.get("catalog_id"), document.get("path"), document.get("version")
-    if found is None and isinstance(path, str) and is_id(version):
-        return ChangedBody(text, version=Version(path, str(version)))
+    if found is None and isinstance(path, str) and version is not None:
+        digits = _digits(version)
+        if not digits:
+            return ChangedBody(text, refusal="version must be a whole number of at least 1")
+        return ChangedBody(text, version=Version(path, digits))
     changed = {"catalog_id": str(int(found))} if isinstance(found, str) and is_id(found) else {}
     return ChangedBody(_edited(text, changed))
+
+
+def _digits(version: Any) -> str:
+    """Return the digits of a version that the Python server takes, in any of its forms; empty for another value."""
+    whole = version.is_integer() if isinstance(version, float) else isinstance(version, int | str)
+    text = str(int(version)) if whole and not isinstance(version, bool | str) else str(version).strip()
+    return text.lstrip("0") if whole and is_id(text) else ""
 
 
 def started_by_id(text: str, catalog_id: str) -> str:

@@ -20,12 +20,13 @@ from proxy.noetl.bridge.status import status
 from proxy.noetl.bridge.text import UNEXPECTED, object_in
 from proxy.noetl.dialect import Dialect
 
-MAX_BODY = 64 * 1024
+MAX_BODY = 10 * 1024**2
 """The largest body of a request that is changed, in bytes."""
 Shape = Callable[[ClientRequest, JsonAnswer, Facts], JsonAnswer]
 """Returns the response for the client. Raises ValueError or RecursionError for one of an unexpected shape."""
 BodyChange = Callable[[Any, str], requests.ChangedBody]
-QueryChange = Callable[[Dialect | None, str], requests.ChangedQuery]
+QueryChange = Callable[[Dialect | None, str, bool], requests.ChangedQuery]
+"""Takes the dialect, the query, and whether the response is filtered for a user who may not view everything."""
 _GET, _READ, _POST, _PUT = frozenset({"GET"}), frozenset({"GET", "HEAD"}), frozenset({"POST"}), frozenset({"PUT"})
 
 

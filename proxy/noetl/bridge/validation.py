@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from proxy.errors import BadRequest
+from proxy.noetl.content import registered
 from proxy.noetl.safe_yaml import YamlProblem, load_yaml
 
 _MAX_MESSAGE = 300
@@ -24,7 +26,17 @@ def _errors(content: Any) -> list[dict[str, Any]]:
         return [_error(problem.text, problem.line, problem.column)]
     if not isinstance(document, dict):
         return [_error("a playbook is a mapping")]
-    return [_error(text) for text in _missing(document)]
+    missing = [_error(text) for text in _missing(document)]
+    return missing or _refused(content)
+
+
+def _refused(content: str) -> list[dict[str, Any]]:
+    """Return why the gateway would refuse to register a content, if it would."""
+    try:
+        registered(content)
+    except BadRequest as error:
+        return [_error(error.text)]
+    return []
 
 
 def _missing(document: dict[str, Any]) -> list[str]:

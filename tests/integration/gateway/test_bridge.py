@@ -281,7 +281,7 @@ async def test_version_of_an_execution_is_requested_once_from_the_rust_server(tm
 
 
 @TRANSPORTS
-@pytest.mark.parametrize(("shape", "requests"), [("404", 1), ("422 text", 2), ("wrong type", 2)])
+@pytest.mark.parametrize(("shape", "requests"), [("404", 1), ("422 text", 1), ("wrong type", 1)])
 async def test_execution_whose_version_the_server_does_not_return_comes_without_it(
     tmp_path: Path, fast: bool, shape: str, requests: int
 ) -> None:

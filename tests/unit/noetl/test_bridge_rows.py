@@ -67,7 +67,7 @@ def test_other_request_has_no_row(method: str, path: str) -> None:
         (RUST, "?page=3&page_size=20&limit=5", "?limit=5", Wanted()),
         (RUST, "?page=x&page_size=0", "?limit=1&offset=0", Wanted()),
         (RUST, "?status=failed", "?status=FAILED", Wanted()),
-        (RUST, "?path=a%2Fb", "?path=a%2Fb", Wanted()),
+        (RUST, "?path=a%2Fb", "?path=a%2Fb&limit=100&offset=0", Wanted(path="a/b", page=Page())),
         (RUST, "?path=a/b&limit=1", "?path=a%2Fb&limit=100&offset=0", Wanted(path="a/b", page=Page(0, 1))),
         (PYTHON, "?page=2&page_size=20", "?page=2&page_size=20", Wanted()),
         (PYTHON, "?limit=5&offset=2", "?page=1&page_size=200", Wanted(page=Page(2, 5))),
@@ -190,7 +190,8 @@ def test_list_of_another_shape_is_an_error(text: str) -> None:
     ("content", "payload"),
     [
         ("a: 1.50\nwhen: 2026-11-02", '{"a":1.5,"when":"2026-11-02"}'),
-        ("a: .nan", None), ("- 1", None), ("{{{", None), ("[" * 300_000, None), ("a: &a [*a]", None),
+        ("a: .nan\nb: -.inf", '{"a":null,"b":null}'), ("- 1", None), ("{{{", None), ("[" * 300_000, None),
+        ("a: &a [*a]", None),
         ("a: &a " + "x" * 90_000 + "\nb: [" + "*a, " * 100 + "]", None),
     ],
 )  # fmt: skip
@@ -201,9 +202,19 @@ def test_payload_is_the_playbook_of_the_content(content: str, payload: str | Non
 
 
 def test_entries_keep_every_byte_of_what_is_not_changed() -> None:
-    text = '{"entries": [ {"path":"a", "version" : 1.50,"payload":{},"content":"k: 1","meta":{"x":1E5}}, {"path":"b"}]}'
+    text = (
+        '{"entries": [ {"path":"a", "version" : 1.50,"payload":{},"content":"k: 1","meta":null,"x":1E5}, {"path":"b"}]}'
+    )
     answer = JsonAnswer(200, text)
     asked = ClientRequest("catalog", wanted=Wanted(path="a"))
     found = entries(asked, answer, Facts(Payloads().text_of)).text
-    assert found == '{"entries":[{"path":"a", "version" : 1.50,"payload":{"k":1},"content":"k: 1","meta":{"x":1E5}}]}'
+    assert (
+        found == '{"entries":[{"path":"a", "version" : 1.50,"payload":{"k":1},"content":"k: 1","meta":null,"x":1E5}]}'
+    )
     assert entries(ClientRequest("catalog"), answer, NO_FACTS) is answer
+
+
+def test_entries_of_the_python_server_are_left_alone() -> None:
+    text = '{"entries": [{"path":"a","payload":{"k":true},"content":"k: yes","meta":{"x":1E5}}]}'
+    answer = JsonAnswer(200, text)
+    assert entries(ClientRequest("catalog"), answer, Facts(Payloads().text_of)) is answer
