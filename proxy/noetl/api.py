@@ -14,6 +14,7 @@ from proxy.noetl.answers import checked_id, document_of, error_of, json_body, un
 from proxy.noetl.dialect import Dialect, dialect_of
 from proxy.noetl.executions import normal_status
 from proxy.noetl.known_facts import KnownFacts
+from proxy.noetl.large_answers import beginning, leading_members
 from proxy.noetl.listings import (
     CatalogEntry,
     ExecutionSummary,
@@ -28,18 +29,17 @@ from proxy.noetl.listings import (
 )
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.upstream.client import OutgoingRequest, UpstreamClient
+from proxy.upstream.response import TooLarge
 from proxy.upstream.retry import RetryState
 
 MAX_ANSWER = 16 * 1024**2
 MAX_LIST = 64 * 1024**2
 """The largest list of the catalog or of executions, in bytes."""
-HEALTH = "/api/health"
-PAGE_SIZE = 200
-"""How many executions a page has: the most that the Python server sends."""
+HEALTH, PAGE_SIZE = "/api/health", 200
+"""The path of the health, and how many executions a page has: the most that the Python server sends."""
 _ACCEPT = text_lines([("accept", "application/json")])
 _ACCEPT_AND_SEND = _ACCEPT + text_lines([("content-type", "application/json")])
 _IN_THREAD = 64 * 1024
-_TOO_DEEP = 422
 Answer = tuple[int, bytes]
 """The status and the body of a response."""
 T = TypeVar("T")
@@ -237,7 +237,13 @@ class NoetlApi:
 
     async def find_path(self, execution_id: str, on_behalf: OnBehalf) -> str | None:
         """Return the playbook of an execution from the upstream. Raises NotFound."""
-        path = (await self.detail(execution_id, on_behalf)).get("path")
+        try:
+            path = (await self.detail(execution_id, on_behalf)).get("path")
+        except TooLarge:
+            wanted = self.outgoing("GET", f"/api/executions/{checked_id(execution_id)}", None, on_behalf)
+            path = leading_members(await beginning(self.client, wanted)).get("path")
+            if isinstance(path, str):
+                self.known.paths.put(execution_id, path)
         return path if isinstance(path, str) else None
 
     def _shared(self, key: object, call: Callable[[], Coroutine[Any, Any, T]]) -> Awaitable[T]:
@@ -382,7 +388,7 @@ class NoetlApi:
         """
         query = f"page={page + 1}&page_size={size}&limit={size}&offset={skip}"
         status, data = await self.send("GET", f"/api/executions?{query}", on_behalf)
-        if status == _TOO_DEEP and page:
+        if status == 422 and page:  # too deep
             return None
         if status >= 300:
             raise error_of(status, data, "")

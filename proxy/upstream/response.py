@@ -163,6 +163,10 @@ class UpstreamResponse(ResponseReceiver):
             self._data_ready.set_result(None)
 
 
-def too_much(limit: int) -> BadGateway:
+class TooLarge(BadGateway):
+    """A response is larger than what the gateway reads."""
+
+
+def too_much(limit: int) -> TooLarge:
     """Return the error of a response that is larger than `limit` bytes."""
-    return BadGateway("NoETL server sent a response that is too large", detail=f"body over {limit} bytes")
+    return TooLarge("NoETL server sent a response that is too large", detail=f"body over {limit} bytes")

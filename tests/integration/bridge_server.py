@@ -23,7 +23,8 @@ FILLER = "x" * 90_000
 class Noetl:
     """A server. `shape` is that of its answers to `shaped`, a kind of request; `changed` replaces answers.
 
-    `seen` are the requests with their bodies. `may_answer`: answers to `shaped` wait for it.
+    `extra` are answers to other paths. `seen` are the requests with their bodies. `may_answer`: answers to `shaped`
+    wait for it.
     """
 
     dialect: str
@@ -33,6 +34,7 @@ class Noetl:
     seen: list[tuple[str, str, Any]] = field(default_factory=list)
     sent: bytes = b""
     may_answer: asyncio.Event | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
     def kind(self, method: str, path: str) -> str:
         """Return the kind of a request; empty for one that the server does not know."""
@@ -61,6 +63,9 @@ class Noetl:
         """Answer a request."""
         body = await request.read()
         self.seen.append((request.method, request.rel_url.path_qs, json.loads(body) if body else None))
+        if request.path.removeprefix("/api/") in self.extra:
+            text = json.dumps(self.extra[request.path.removeprefix("/api/")])
+            return web.Response(text=text, content_type="application/json")
         kind = self.kind(request.method, request.path)
         if not kind:
             return web.Response(status=404)

@@ -150,3 +150,20 @@ async def test_validate_finds_what_register_refuses(tmp_path: Path, fast: bool) 
             {"valid": False, "errors": [{"line": 1, "column": 1, "message": "content has the same key twice"}]},
         )
         assert (await post(gateway, "/catalog/register", {"content": content}))[0] == 400
+
+
+@TRANSPORTS
+async def test_an_execution_with_a_detail_over_the_limit_can_be_used(tmp_path: Path, fast: bool) -> None:
+    async with bridged(tmp_path, "rust", fast=fast, rules=VIEWER) as (gateway, server):
+        other = "412345678901234599"  # whose playbook is not known yet
+        document: dict[str, Any] = {"execution_id": int(other), "path": "open/report", "status": "RUNNING"}
+        document["events"] = ["x" * 17_000_000]
+        server.extra[f"executions/{other}"] = document
+        status = {**server.document("status"), "execution_id": int(other), "status": "RUNNING"}
+        server.extra[f"executions/{other}/status"] = status
+        for email in ("anna@staff.test", "viewer@else.test"):
+            found = await get(gateway, f"/executions/{other}/status", email)
+            assert (found["execution_id"], found["completed"]) == (other, False)
+        hidden = "412345678901234598"
+        server.extra[f"executions/{hidden}"] = {**document, "path": "hidden/x"}
+        assert (await get(gateway, f"/executions/{hidden}/status", "viewer@else.test"))["error"] == "No access to playbook"
