@@ -166,4 +166,5 @@ async def test_an_execution_with_a_detail_over_the_limit_can_be_used(tmp_path: P
             assert (found["execution_id"], found["completed"]) == (other, False)
         hidden = "412345678901234598"
         server.extra[f"executions/{hidden}"] = {**document, "path": "hidden/x"}
-        assert (await get(gateway, f"/executions/{hidden}/status", "viewer@else.test"))["error"] == "No access to playbook"
+        found = await get(gateway, f"/executions/{hidden}/status", "viewer@else.test")
+        assert found["error"] == "No access to playbook"
