@@ -34,11 +34,13 @@ from proxy.client._types import (
     NotFound,
     Playbook,
     RateLimited,
+    RunResult,
     ServerError,
     Unauthorized,
     User,
 )
-from proxy.client.client import AsyncClient, Client
+from proxy.client.async_client import AsyncClient
+from proxy.client.client import Client
 
 __all__ = [
     "AccessCheck",
@@ -58,6 +60,7 @@ __all__ = [
     "NotFound",
     "Playbook",
     "RateLimited",
+    "RunResult",
     "ServerError",
     "Unauthorized",
     "User",

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
+from proxy.client._live import START, LiveRun
 from proxy.client._pages import EVENTS, EXECUTIONS, Page, events_page, executions_page
 from proxy.client._types import (
     AccessCheck,
@@ -119,6 +120,11 @@ class Call(Generic[T]):
         for secret in (*self.secrets, *filter(None, [self.token])):
             text = text.replace(secret, "[hidden]")
         return text
+
+
+def error_of(response: httpx.Response) -> ApiError | None:
+    """Return the error that a response is; None if it is none."""
+    return _error_in(response, _json(response))
 
 
 def _json(response: httpx.Response) -> Any:
@@ -291,6 +297,9 @@ class Session:
     def _execute_call(self, name: str, variables: Mapping[str, Any] | None) -> Call[str]:
         arguments = {"name": name, "vars": dict(variables or {})}
         return self._graphql_call(_EXECUTE, arguments, lambda data: str(data["executePlaybook"]["executionId"]))
+
+    def _start_call(self, run: LiveRun) -> Call[Mapping[str, Any]]:
+        return self._graphql_call(START, run.variables, lambda data: dict(data["executePlaybook"]))
 
     def _status_call(self, execution_id: str) -> Call[ExecutionStatus]:
         return self._graphql_call(_GET_STATUS, {"id": execution_id}, lambda data: _status(data["executionStatus"]))

@@ -58,6 +58,26 @@ class ExecutionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RunResult:
+    """The end of a run.
+
+    Args:
+        execution_id: the id of the execution.
+        data: what the playbook returned, or what explains the failure; a JSON value.
+        error: the text of the failure; None if it completed.
+    """
+
+    execution_id: str
+    data: Any = None
+    error: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """True if the run failed, or was cancelled."""
+        return self.error is not None
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionSummary:
     """An entry of the list of executions.
 

@@ -1,10 +1,9 @@
-"""`Client` (blocking) and `AsyncClient` (asynchronous): send the calls of `_calls.py` with httpx."""
+"""`Client`: sends the calls of `_calls.py` with httpx, and waits for each."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from ssl import SSLContext
 from types import TracebackType
@@ -12,7 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from proxy.client._calls import Call, Session, pause
+from proxy.client._calls import Call, Session, error_of, pause
+from proxy.client._live import LiveRun, of_status
 from proxy.client._pages import Page, Paging, checked_size
 from proxy.client._types import (
     AccessCheck,
@@ -21,6 +21,7 @@ from proxy.client._types import (
     ExecutionSummary,
     LoginResult,
     Playbook,
+    RunResult,
     Unauthorized,
     User,
 )
@@ -52,6 +53,7 @@ class Client(Session):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(base_url, session_token, timeout)
+        self._timeout = timeout
         self._http = httpx.Client(base_url=base_url, timeout=timeout, verify=verify, transport=transport)
 
     def __enter__(self) -> Client:
@@ -109,6 +111,54 @@ class Client(Session):
             NotFound: the playbook does not exist.
         """
         return self._send(self._execute_call(name, variables))
+
+    def run(self, name: str, variables: Mapping[str, Any] | None = None, timeout: float | None = None) -> RunResult:
+        """Start a playbook, wait for its end, and return the result, also of a run that failed.
+
+        It waits by events: the result arrives as soon as it is there, also if a worker sends it before the end. A
+        stream that breaks is resumed; if none can be opened, the status is polled.
+
+        Args:
+            name: the playbook.
+            variables: its variables.
+            timeout: the maximum time to wait, in seconds; None: no limit.
+
+        Raises:
+            ExecutionTimeout: the run did not end in time; it goes on.
+            Forbidden: no rule allows the user to execute the playbook.
+            NotFound: the playbook does not exist.
+        """
+        run = LiveRun(name, variables, timeout)
+        while not run.must_poll:
+            with (
+                suppress(httpx.HTTPError),
+                self._http.stream(**run.stream(self._required_token(), self._timeout)) as response,
+            ):
+                found = self._follow(run, response)
+                if found is not None:
+                    return found
+            if not run.has_started and run.failures:
+                run.started(self._send(self._start_call(run)))
+            if not run.must_poll:
+                time.sleep(run.broken())
+        return of_status(self.wait_for_completion(run.execution_id, timeout=run.remaining()))
+
+    def _follow(self, run: LiveRun, response: httpx.Response) -> RunResult | None:
+        """Read a stream to the result, or to its end; start the playbook once it is open."""
+        if response.is_error:
+            response.read()
+        if not run.opened(error_of(response) if response.is_error else None):
+            return None
+        for text in response.iter_lines():
+            event = run.line(text)
+            if event is None:
+                continue
+            if not run.has_started:
+                run.started(self._send(self._start_call(run)))
+            found = run.result(*event)
+            if found is not None:
+                return found
+        return None
 
     def get_execution_status(self, execution_id: str) -> ExecutionStatus:
         """Return the status of an execution."""
@@ -194,130 +244,6 @@ class Client(Session):
     def _send(self, call: Call[T]) -> T:
         try:
             response = self._http.request(**call.arguments())
-        except httpx.HTTPError as error:
-            raise call.no_response(error) from None
-        return call.result(response)
-
-
-class AsyncClient(Session):
-    """An asynchronous client of the gateway. Use it with `async with`, or call `aclose()`.
-
-    Args:
-        base_url: the url of the gateway.
-        session_token: the token of an existing session, to continue it.
-        timeout: the maximum time for each step of a request (connect, send, receive the next bytes), in seconds.
-        verify: the verification of the server's certificate, as in httpx.
-        transport: the transport, as in httpx.
-
-    Raises:
-        ValueError: `base_url`, `session_token` or `timeout` is invalid.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        session_token: str | None = None,
-        timeout: float = 30.0,
-        verify: SSLContext | bool = True,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(base_url, session_token, timeout)
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout, verify=verify, transport=transport)
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """See `Client.close`."""
-        await self._http.aclose()
-
-    async def login(self, auth0_token: str, auth0_domain: str | None = None, duration_hours: int = 8) -> LoginResult:
-        """See `Client.login`."""
-        result = await self._send(self._login_call(auth0_token, auth0_domain, duration_hours))
-        self._token = result.session_token
-        return result
-
-    async def validate_session(self) -> bool:
-        """See `Client.validate_session`."""
-        return self._token is not None and await self._send(self._validate_call(self._token))
-
-    async def check_access(self, playbook: str, permission: str = "execute") -> AccessCheck:
-        """See `Client.check_access`."""
-        return await self._send(self._access_call(playbook, permission))
-
-    async def me(self) -> User:
-        """See `Client.me`."""
-        return await self._send(self._me_call())
-
-    async def logout(self, everywhere: bool = False) -> None:
-        """See `Client.logout`."""
-        if self._token is None:
-            return
-        with suppress(Unauthorized):
-            await self._send(self._logout_call(everywhere))
-        self._token = None
-
-    async def execute_playbook(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
-        """See `Client.execute_playbook`."""
-        return await self._send(self._execute_call(name, variables))
-
-    async def get_execution_status(self, execution_id: str) -> ExecutionStatus:
-        """See `Client.get_execution_status`."""
-        return await self._send(self._status_call(execution_id))
-
-    async def wait_for_completion(
-        self, execution_id: str, poll_interval: float = 1.0, timeout: float | None = None
-    ) -> ExecutionStatus:
-        """See `Client.wait_for_completion`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        # The execution ends in another process, so polling is the only way to wait.
-        while not (status := await self.get_execution_status(execution_id)).completed:  # noqa: ASYNC110
-            await asyncio.sleep(pause(status, poll_interval, deadline))
-        return status
-
-    async def cancel_execution(self, execution_id: str, reason: str | None = None) -> ExecutionStatus:
-        """See `Client.cancel_execution`."""
-        return await self._send(self._cancel_call(execution_id, reason))
-
-    async def playbooks(self) -> tuple[Playbook, ...]:
-        """See `Client.playbooks`."""
-        return await self._send(self._playbooks_call())
-
-    def executions(
-        self, path: str | None = None, status: str | None = None, page_size: int = 100
-    ) -> AsyncIterator[ExecutionSummary]:
-        """See `Client.executions`; for `async for`."""
-        size = checked_size(page_size)
-        return self._all(Paging(), lambda after: self._executions_call(path, status, size, after))
-
-    def events(
-        self, execution_id: str, after: str | None = None, page_size: int = 100
-    ) -> AsyncIterator[ExecutionEvent]:
-        """See `Client.events`; for `async for`."""
-        size = checked_size(page_size)
-        return self._all(Paging(after), lambda place: self._events_call(execution_id, size, place))
-
-    async def graphql(self, query: str, variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """See `Client.graphql`."""
-        return await self._send(self._graphql_call(query, variables, dict))
-
-    async def _all(self, paging: Paging, call: Callable[[str | None], Call[Page[T]]]) -> AsyncIterator[T]:
-        goes_on = True
-        while goes_on:
-            page = await self._send(call(paging.after))
-            for entry in page.entries:
-                yield entry
-            goes_on = paging.advance(page)
-
-    async def _send(self, call: Call[T]) -> T:
-        try:
-            response = await self._http.request(**call.arguments())
         except httpx.HTTPError as error:
             raise call.no_response(error) from None
         return call.result(response)

@@ -6,6 +6,7 @@ import configparser
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -34,6 +35,14 @@ EXAMPLES = [
     for page in PAGES
     for number, (language, text) in enumerate(_FENCE.findall(page.read_text()))
 ]
+_BROWSER = """
+globalThis.localStorage = { getItem: () => null, setItem: () => {} };
+globalThis.document = { createElement: () => "", body: { append: (text) => {
+  console.log(text);
+  if (text.startsWith("playbook/result")) process.exit(0);
+} } };
+"""
+"""What a page needs of a browser, as far as node does not have it; ends with the result."""
 # Run by CI itself, or until they are stopped: the end-to-end run and the tests of the commands cover those.
 _ELSEWHERE = re.compile(r"noetl-edge (serve|dev|reload)\b|^make ", re.MULTILINE)
 
@@ -44,7 +53,7 @@ def of(language: str) -> list[object]:
 
 
 def test_every_example_is_in_a_language_that_is_run() -> None:
-    assert {example.values[0] for example in EXAMPLES} <= {"sh", "python", "yaml"}
+    assert {example.values[0] for example in EXAMPLES} <= {"sh", "python", "yaml", "html", ""}
 
 
 @pytest.mark.parametrize(("language", "text"), of("sh"))
@@ -79,6 +88,22 @@ def test_the_first_five_minutes_end_as_the_readme_says(programs: Programs) -> No
     assert '"status":"running"' in run.stdout, run.stderr
     assert '{"status":"ok"}' in run.stdout
     assert '"error":"No access to playbook"' in run.stdout
+
+
+def test_a_page_of_the_docs_follows_its_playbook_to_the_end(programs: Programs, user_token: str) -> None:
+    node = shutil.which("node")
+    assert node, "node is not installed: run make setup, or apt-get install nodejs npm"
+    (page,) = (str(example.values[1]) for example in EXAMPLES if example.values[0] == "html")
+    script = page.partition('<script type="module">')[2].partition("</script>")[0]
+    script = script.replace("http://localhost:8090", programs.gateway_url).replace(
+        'token = "…"', f'token = "{user_token}"'
+    )
+    assert user_token in script
+    command = [node, "--experimental-eventsource", "--input-type=module", "-e", _BROWSER + script]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert "playbook/state" in run.stdout, run.stderr
+    assert '"status":"COMPLETED"' in run.stdout, run.stderr
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize(("language", "text"), of("python"))
