@@ -47,6 +47,14 @@ def _graphql(gateway: Gateway, check: Checker) -> None:
         check.add(("graphql", "apq_size"), "has an effect only with apq: true", key=True)
 
 
+def _live(gateway: Gateway, check: Checker) -> None:
+    check.networks(("live", "internal_allow_from"), gateway.live.internal_allow_from)
+    if gateway.live.internal_token == "":
+        check.add(
+            ("live", "internal_token"), "is empty, so that any callback would be accepted; set a token, or remove it"
+        )
+
+
 def _metrics(gateway: Gateway, check: Checker) -> None:
     path: Path = ("metrics", "allow_from")
     check.networks(path, gateway.metrics.allow_from)
@@ -164,5 +172,5 @@ def _cors(gateway: Gateway, check: Checker) -> None:
 
 _PARTS = (
     _server, _upstreams, check_tenants, _sessions, _cookie, _cors, check_rules, check_roles, check_tests, check_routes,
-    _graphql, _metrics, _tracing,
+    _graphql, _live, _metrics, _tracing,
 )  # fmt: skip

@@ -75,6 +75,7 @@ _PATTERNS = {
     ("RouteBlock", "allow_from"): _NETWORK,
     ("RateLimitBlock", "limit"): r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$",
     ("Metrics", "allow_from"): _NETWORK,
+    ("Live", "internal_allow_from"): _NETWORK,
     ("Tracing", "endpoint"): _BASE_URL,
 }
 """Patterns of texts, and of the texts in lists. They refuse only what `check` refuses too."""

@@ -42,7 +42,9 @@ class EventsHandler:
         context.status = 200
         assert context.service is not None  # noqa: S101 - the request has a route
         start = self.heads.start(Response(200, _FIELDS), context.head.scheme)
-        ending = context.ending(cors_lines(context.service.guards.cors, context), dated=False, close=False)
+        cors = context.service.guards.cors
+        lines = cors_lines(cors, context) + (b"vary: origin\r\n" if cors.varies else b"")
+        ending = context.ending(lines, dated=False, close=False)
         writer.start(start, ending, framing("GET", 200, None, http_1_0=writer.http_1_0))
         await writer.write(server_sent("message", hello(stream.client_id, waiting)) + _ping(stream))
         async with contextlib.aclosing(self.streams.events(stream)) as events:

@@ -151,6 +151,6 @@ def _of_key(key: bytes | None) -> Credentials:
 
 def _position(last_event_id: str, last: int, written: int) -> int:
     """Return the number behind which a client resumes: what it names, else what was written to it."""
-    if last_event_id.isdecimal() and len(last_event_id) < 20:
-        return min(int(last_event_id), last)
+    if last_event_id.isdecimal() and len(last_event_id) < 20 and int(last_event_id) <= last:
+        return int(last_event_id)
     return written

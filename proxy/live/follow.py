@@ -1,7 +1,8 @@
 """Polls of executions whose result a client waits for, until a callback brings it or the execution ends.
 
 So live results work with playbooks that send no callbacks. Polls are adaptive: four a second at first, then fewer, down
-to one in five seconds; a change makes them frequent again.
+to one in five seconds; a change makes them frequent again. An execution that goes on keeps its request; one whose
+server does not respond for the lifetime of requests is given up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 
 from proxy.errors import GatewayError
 from proxy.http.json import write_json
+from proxy.http.request_id import new_request_id
+from proxy.http.traceparent import new_traceparent
 from proxy.live.hub import Hub, Outcome
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.executions import ENDED, ExecutionState
@@ -26,6 +29,7 @@ from proxy.sessions.store import StoreError
 FIRST, LAST, GROWTH = 0.25, 5.0, 1.5
 """The first and the last time between two polls, in seconds, and the factor between them."""
 _SPREAD = 0.2
+_LONGEST_POLL = 10.0
 MAX_FOLLOWED = 10_000
 
 
@@ -44,19 +48,21 @@ class Follower:
         self._hub = hub
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def follow(self, request: StoredRequest, api: NoetlApi, on_behalf: OnBehalf) -> None:
+    def follow(self, request: StoredRequest, api: NoetlApi) -> None:
         """Follow the execution of a request, on behalf of the user who started it."""
         if not self._hub.settings.follow:
             return
         if len(self._tasks) >= MAX_FOLLOWED:
             get_logger().warning("live.not_followed", execution_id=request.execution_id, followed=len(self._tasks))
             return
-        mine = OnBehalf(
-            on_behalf.identity, on_behalf.request_id, on_behalf.traceparent, on_behalf.session, on_behalf.user
-        )
-        task = asyncio.get_running_loop().create_task(self._follow(request, api, mine))
+        task = asyncio.get_running_loop().create_task(self._follow(request, api))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def resume(self, api: NoetlApi) -> None:
+        """Follow again what an earlier process of this name has followed. Raises StoreError."""
+        for request in await self._hub.store.followed_by(self._hub.process):
+            self.follow(request, api)
 
     async def close(self) -> None:
         """End all polls."""
@@ -65,18 +71,24 @@ class Follower:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, request: StoredRequest, api: NoetlApi, on_behalf: OnBehalf) -> None:
-        until = time.monotonic() + self._hub.settings.request_lifetime
+    async def _follow(self, request: StoredRequest, api: NoetlApi) -> None:
+        hub, lifetime = self._hub, self._hub.settings.request_lifetime
+        seen_at = kept_at = time.monotonic()
         steps, pauses = 0, delays()
-        while time.monotonic() < until:
+        while time.monotonic() - seen_at < lifetime:
             await asyncio.sleep(next(pauses) * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
             try:
-                stored = await self._hub.store.request(request.request_id)
+                stored = await hub.store.request(request.request_id)
                 if stored is None or stored.is_over:
                     return
-                state = await state_of(api, request.execution_id, on_behalf)
+                async with asyncio.timeout(_LONGEST_POLL):
+                    state = await state_of(api, request.execution_id, _on_behalf(request))
                 await self._report(request, state, steps)
-            except (GatewayError, StoreError) as error:
+                seen_at = time.monotonic()
+                if seen_at - kept_at > lifetime / 4:
+                    kept_at = seen_at
+                    await hub.store.keep(request.request_id, time.time())
+            except (GatewayError, StoreError, TimeoutError) as error:
                 get_logger().debug("live.poll_failed", execution_id=request.execution_id, reason=str(error))
                 continue
             if state.status in ENDED:
@@ -90,6 +102,12 @@ class Follower:
             await self._hub.steps_ended(request, state.completed_steps[reported:], datetime.now(UTC).isoformat())
         if state.status in ENDED:
             await self._hub.finish(request, outcome_of(state))
+
+
+def _on_behalf(request: StoredRequest) -> OnBehalf:
+    """Return for whom a poll is made."""
+    request_id = new_request_id()
+    return OnBehalf(request.identity.encode("latin-1"), request_id, new_traceparent(request_id), b"", request.user_id)
 
 
 def outcome_of(state: ExecutionState) -> Outcome:

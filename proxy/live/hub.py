@@ -6,6 +6,7 @@ never dropped to make room: a callback for which there is none is refused, so th
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -21,6 +22,8 @@ from proxy.sessions.live import RESULT, LiveStore, NoRoom, StoredRequest
 from proxy.sessions.live_memory import MemoryLive
 
 _KEPT_FACTOR = 4
+_PAUSES = (0.02, 0.05, *[0.1] * 50)
+"""How long a callback waits for the response to the start of its execution, in seconds."""
 MAX_RESULT = 5 * 1024**2
 """The largest body of a callback, in bytes."""
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -113,7 +116,7 @@ class Hub:
 
     async def waiting(self, client_id: str) -> list[Waiting]:
         """Return the requests whose result a client waits for."""
-        found = await self.store.waiting(client_id)
+        found = [each for each in await self.store.waiting(client_id) if self._is_kept(each)]
         return [Waiting(each.request_id, each.execution_id, each.path) for each in found]
 
     async def join(self, client_id: str, stream: Stream) -> None:
@@ -137,10 +140,14 @@ class Hub:
 
     # Requests
 
-    async def begin(self, client_id: str, user_id: int) -> StoredRequest:
-        """Begin a request of a client; its id goes with the start, for the callback. Raises as `open_client`."""
+    async def begin(self, client_id: str, user_id: int, identity: bytes) -> StoredRequest:
+        """Begin a request of a client; its id goes with the start, for the callback. Raises as `open_client`.
+
+        `identity` are the lines with which the execution is followed, if that is switched on.
+        """
         name = await self.open_client(client_id, user_id)
-        request = StoredRequest(str(uuid.uuid4()), name, user_id, time.time())
+        lines = identity.decode("latin-1")
+        request = StoredRequest(str(uuid.uuid4()), name, user_id, time.time(), identity=lines, process=self.process)
         try:
             await self.store.begin(request)
         except NoRoom as error:
@@ -149,10 +156,22 @@ class Hub:
 
     async def find(self, request_id: str) -> StoredRequest:
         """Return a request. Raises NotFound."""
+        request = await self._find(request_id)
+        for pause in _PAUSES:
+            if request.execution_id:
+                break
+            await asyncio.sleep(pause)  # a worker is faster than the response to the start, which names the execution
+            request = await self._find(request_id)
+        return request
+
+    async def _find(self, request_id: str) -> StoredRequest:
         request = await self.store.request(request_id)
-        if request is None or request.created_at < time.time() - self.settings.request_lifetime:
+        if request is None or not self._is_kept(request):
             raise NotFound("Request not found")
         return request
+
+    def _is_kept(self, request: StoredRequest) -> bool:
+        return request.alive_at >= time.time() - self.settings.request_lifetime
 
     # Events
 
@@ -178,7 +197,8 @@ class Hub:
         return Delivery.DELIVERED if await self.store.connected(request.client_id) else Delivery.QUEUED
 
     async def progress(self, request: StoredRequest, step: Any, message: Any, progress: Any) -> None:
-        """Add a report of progress, of JSON values, to the events of the client of a request."""
+        """Add a report of progress, of JSON values, to the events of the client of a request, which goes on."""
+        await self.store.keep(request.request_id, time.time())
         params = {"requestId": request.request_id, "executionId": request.execution_id}
         params |= {"step": step, "message": message, "progress": progress}
         await self._append(request, [(PROGRESS, notification(PROGRESS, params))])

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from proxy.errors import Unavailable
 from proxy.live.follow import Follower
 from proxy.live.hub import Hub
 from proxy.noetl.api import NoetlApi, Start
 from proxy.noetl.on_behalf import OnBehalf
+from proxy.sessions.store import StoreError
 
 Begin = Callable[[Mapping[str, Any]], Awaitable[Start]]
 """Starts a playbook with more members in its workload."""
@@ -30,7 +32,10 @@ class LiveStarts:
 
         Raises as `Hub.begin`, and as `begin`: then nothing waits.
         """
-        request = await api.apart(self.hub.begin(client_id, user_id))
+        try:
+            request = await api.apart(self.hub.begin(client_id, user_id, on_behalf.identity))
+        except StoreError as error:
+            raise Unavailable(detail=f"session store: {error}") from None
         try:
             started = await begin({"request_id": request.request_id, "gateway_url": self.gateway_url})
         except Exception:  # not a client that left: what it started sends its result all the same
@@ -38,5 +43,5 @@ class LiveStarts:
             raise
         await api.apart(self.hub.store.started(request.request_id, started.execution_id, path))
         running = replace(request, execution_id=started.execution_id, path=path)
-        self.follower.follow(running, api.plain, on_behalf)
+        self.follower.follow(running, api.plain)
         return started, request.request_id

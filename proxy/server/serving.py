@@ -106,6 +106,8 @@ class Serving:
         hub = self.process.hub
         await hub.store.forget_streams(hub.process)
         self.current.gateway.start()
+        if self.current.gateway.api is not None:
+            await self.process.follower.resume(self.current.gateway.api)
         context = self.certificate.context if self.certificate is not None else None
         self._sockets = await asyncio.get_running_loop().create_server(
             self.listener,

@@ -43,7 +43,9 @@ class StoredRequest:
         request_id: its id.
         client_id: the client.
         user_id: the owner of the client.
-        created_at: when it began.
+        alive_at: when it began, or was last known to go on.
+        identity: the lines of identity headers with which its execution is followed; Latin-1.
+        process: the name of the process that follows it.
         execution_id: the execution; empty until the start has answered.
         path: the path of the playbook.
         is_over: True once the result is there.
@@ -52,10 +54,12 @@ class StoredRequest:
     request_id: str
     client_id: str
     user_id: int
-    created_at: float
+    alive_at: float
     execution_id: str = ""
     path: str = ""
     is_over: bool = False
+    identity: str = ""
+    process: str = ""
 
     def encode(self) -> bytes:
         """Return the stored form."""
@@ -114,6 +118,12 @@ class LiveStore(Protocol):
 
     async def started(self, request_id: str, execution_id: str, path: str) -> None:
         """Note which execution a request has started."""
+
+    async def keep(self, request_id: str, now: float) -> None:
+        """Note that a request goes on."""
+
+    async def followed_by(self, process: str) -> Sequence[StoredRequest]:
+        """Return the requests that a process follows and that are not over."""
 
     async def abandon(self, request_id: str) -> None:
         """Delete a request that has started nothing."""

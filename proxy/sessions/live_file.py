@@ -49,6 +49,13 @@ class FileLive:
     async def started(self, request_id: str, execution_id: str, path: str) -> None:
         await self._environment.write(lambda txn: self._records.started(txn, request_id, execution_id, path))
 
+    async def keep(self, request_id: str, now: float) -> None:
+        await self._environment.write(lambda txn: self._records.keep(txn, request_id, now))
+
+    async def followed_by(self, process: str) -> Sequence[StoredRequest]:
+        found: Sequence[StoredRequest] = self._environment.read(lambda txn: self._records.followed_by(txn, process))
+        return found
+
     async def abandon(self, request_id: str) -> None:
         await self._environment.write(lambda txn: self._records.drop_request(txn, request_id))
 

@@ -89,6 +89,14 @@ class MemoryLive:
         if request is not None:
             self._requests[request_id] = replace(request, execution_id=execution_id, path=path)
 
+    async def keep(self, request_id: str, now: float) -> None:
+        request = self._requests.get(request_id)
+        if request is not None:
+            self._requests[request_id] = replace(request, alive_at=now)
+
+    async def followed_by(self, process: str) -> Sequence[StoredRequest]:
+        return []
+
     async def abandon(self, request_id: str) -> None:
         request = self._requests.pop(request_id, None)
         if request is not None:
@@ -179,7 +187,7 @@ class MemoryLive:
         return client is not None and bool(client.streams)
 
     async def purge_live(self, before: float) -> None:
-        for request in [each for each in self._requests.values() if each.created_at < before]:
+        for request in [each for each in self._requests.values() if each.alive_at < before]:
             await self.abandon(request.request_id)
         for client_id in [n for n, each in self._clients.items() if each.used_at < before and not each.in_use]:
             self._drop(client_id)

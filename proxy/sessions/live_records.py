@@ -138,6 +138,17 @@ class LiveRecords:
         if request is not None:
             self._put_request(txn, replace(request, execution_id=execution_id, path=path))
 
+    def keep(self, txn: Transaction, request_id: str, now: float) -> None:
+        """Note that a request goes on."""
+        request = self.request(txn, request_id)
+        if request is not None and not request.is_over:
+            self._put_request(txn, replace(request, alive_at=now))
+
+    def followed_by(self, txn: Transaction, process: str) -> list[StoredRequest]:
+        """Return the requests that a process follows and that are not over."""
+        found = (StoredRequest.decode(bytes(data)) for _, data in txn.cursor(db=self.requests))
+        return [each for each in found if each.process == process and each.execution_id and not each.is_over]
+
     def request(self, txn: Transaction, request_id: str) -> StoredRequest | None:
         """Return a request, or None."""
         data = txn.get(request_id.encode(), db=self.requests) if 0 < len(request_id) <= 128 else None
@@ -147,7 +158,7 @@ class LiveRecords:
         """Return the requests of a client that are not over, oldest first."""
         prefix = client_id.encode() + b"\0"
         found = (self.request(txn, key[len(prefix) :].decode()) for key in self._keys(txn, self.waiting, prefix))
-        return sorted((each for each in found if each is not None), key=lambda each: each.created_at)
+        return sorted((each for each in found if each is not None), key=lambda each: each.alive_at)
 
     def drop_request(self, txn: Transaction, request_id: str) -> None:
         """Delete a request."""
@@ -281,4 +292,4 @@ class LiveRecords:
 
 
 def _began(data: bytes) -> float:
-    return StoredRequest.decode(bytes(data)).created_at
+    return StoredRequest.decode(bytes(data)).alive_at

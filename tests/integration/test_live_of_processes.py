@@ -100,6 +100,21 @@ async def test_a_gateway_that_is_killed_before_the_client_is_back_loses_nothing(
             assert await results(stream, 1) == ["later"]
 
 
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGKILL])
+async def test_executions_are_followed_again_after_a_restart(tmp_path: Path, name: signal.Signals) -> None:
+    async with gateway_process(tmp_path) as gateway, client_of(gateway) as client:
+        server = Executions()
+        gateway.upstream.answer = server.answer
+        await started(client, gateway, "tab")
+        gateway.signal(name)
+        await gateway.ended()
+        await asyncio.to_thread(gateway.program.stop)
+        server.complete(["read"], {"rows": 3})
+        await asyncio.to_thread(gateway.program.start)
+        async with client.get(f"{gateway.url}/events?client_id=tab") as stream:
+            assert await results(stream, 1) == [{"rows": 3}]
+
+
 async def test_the_end_of_a_session_at_one_worker_ends_the_streams_at_others_at_once(tmp_path: Path) -> None:
     async with (
         gateway_process(tmp_path, LIVE, server="workers: 3", logging="") as gateway,

@@ -37,6 +37,7 @@ class Executions:
     detail: dict[str, Any] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
     polls: int = 0
+    may_start: asyncio.Event | None = None
     refuse: int = 0
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -46,6 +47,8 @@ class Executions:
             if self.refuse:
                 return web.json_response({"detail": "no"}, status=self.refuse)
             self.started.append(json.loads(text))
+            if self.may_start is not None:
+                await self.may_start.wait()
             return web.json_response({"execution_id": str(100 + len(self.started)), "status": "started"})
         if request.path.endswith("/status"):
             self.polls += 1

@@ -12,6 +12,7 @@ from aiohttp import ClientPayloadError
 
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
+from proxy.sessions.store import StoreError
 from tests.integration.gateway.live_server import Events, Executions, call_back, events, run
 from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
 
@@ -363,6 +364,56 @@ async def test_a_slow_reader_is_cut_and_resumes(gateway: Running, server: Execut
             while data.count(b"event: playbook/result") < 8 or not data.endswith(b"\n\n"):
                 data += await response.content.readany()
         assert all(data.count(request_id.encode()) == 1 for request_id in ids)
+
+
+@pytest.mark.gateway(more="live: {request_lifetime: 1s}")
+async def test_an_execution_that_goes_on_keeps_its_request(gateway: Running, server: Executions) -> None:
+    headers = await gateway.bearer()
+    async with events(gateway, headers) as stream:
+        request_id = await started(gateway, headers, stream.client_id)
+        await asyncio.sleep(2)
+        assert await call_back(gateway, "progress", request_id=request_id) == (200, {"status": "sent"})
+        server.complete(["read"], {"rows": 1})
+        assert (await stream.result()).data["params"]["data"] == {"rows": 1}
+
+
+@pytest.mark.gateway(more="live: {request_lifetime: 100ms, follow: false}")
+async def test_a_request_without_a_sign_of_life_is_forgotten(gateway: Running, server: Executions) -> None:
+    headers = await gateway.bearer()
+    request_id = await started(gateway, headers, "tab-1")
+    await asyncio.sleep(0.2)
+    assert (await call_back(gateway, request_id=request_id))[0] == 404
+    async with events(gateway, headers, "tab-1") as stream:
+        assert "pendingRequests" not in stream.hello
+
+
+@QUIET
+async def test_a_callback_before_the_start_has_answered(gateway: Running, server: Executions) -> None:
+    headers = await gateway.bearer()
+    server.may_start = asyncio.Event()
+    async with events(gateway, headers) as stream:
+        starting = asyncio.ensure_future(started(gateway, headers, stream.client_id))
+        await eventually(lambda: bool(server.started))
+        request_id = server.started[0]["workload"]["request_id"]
+        calling = asyncio.ensure_future(call_back(gateway, request_id=request_id, execution_id="777", data=1))
+        await asyncio.sleep(0.2)
+        server.may_start.set()
+        assert await starting == request_id
+        assert await calling == (200, {"status": "delivered"})
+        assert (await stream.result()).data["params"]["executionId"] == "101"
+
+
+async def test_a_store_that_fails_starts_nothing(
+    gateway: Running, server: Executions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> Any:
+        raise StoreError("full")
+
+    headers = await gateway.bearer()
+    monkeypatch.setattr(gateway.server.gateway.store.live, "begin", fail)
+    found = await run(gateway, headers, "tab-1")
+    assert found["errors"][0]["extensions"] == {"code": "UPSTREAM_UNAVAILABLE", "status": 503}
+    assert not server.started
 
 
 async def test_a_reload_keeps_streams_and_requests(gateway: Running, server: Executions) -> None:

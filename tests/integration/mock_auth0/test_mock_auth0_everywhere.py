@@ -45,7 +45,7 @@ async def test_the_application_is_sent_a_logout_token(telling: httpx.AsyncClient
 
     application.answer = note
     answer = await telling.post(PATH, data=FORM)
-    assert [told["status"] for told in answer.json()["told"]] == [200]
+    assert [told["status"] for told in answer.json()["notified"]] == [200]
     (form,) = forms
     keys = jwt.PyJWKSet.from_dict((await telling.get("/.well-known/jwks.json")).json())
     token = str(form["logout_token"])
@@ -70,7 +70,7 @@ async def test_missing_application_is_reported_as_unreachable(application: Upstr
     server = Server(load(DEFAULT_FILE).with_logout_uri("http://127.0.0.1:1/told"))
     await server.start()
     async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
-        assert (await client.post(PATH, data=FORM)).json()["told"][0]["status"] == 0
+        assert (await client.post(PATH, data=FORM)).json()["notified"][0]["status"] == 0
         assert "not reached" in (await client.post(PATH, data=FORM, headers=PAGE)).text
     await server.stop()
 

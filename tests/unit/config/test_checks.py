@@ -108,3 +108,24 @@ def test_settings_of_graphql_that_do_nothing_are_refused(tmp_path: Path, text: s
 def test_body_of_a_test_without_a_request_is_refused(tmp_path: Path) -> None:
     text = "acl:\n  tests:\n    - {as: {}, execute: a, body: {}, expect: deny}\n"
     assert told(tmp_path, text) == ["3:28: acl.tests[0].body: has an effect only with request"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "live: {internal_allow_from: [10.0.0.0/33]}\n",
+            '1:30: live.internal_allow_from[0]: "10.0.0.0/33" is not a network: write it as 10.0.0.0/8 or ::1/128',
+        ),
+        (
+            "live: {internal_token: ''}\n",
+            "1:24: live.internal_token: is empty, so that any callback would be accepted; set a token, or remove it",
+        ),
+    ],
+)
+def test_settings_of_callbacks_are_checked(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(file, {})
+    assert problem in [str(each).removeprefix(f"{file}:") for each in error.value.problems]
