@@ -121,7 +121,7 @@ class OpenStreams:
     async def events(self, stream: OpenStream) -> AsyncGenerator[Event | None, None]:
         """Yield the events of a stream as they come, and None where a ping is due, until it is to end.
 
-        What is yielded counts as written once the next is asked for.
+        What is yielded counts as written once the next one is requested.
         """
         store, heartbeat = self.hub.store, self.hub.settings.heartbeat
         while True:
