@@ -240,11 +240,13 @@ async def execute_playbook(
     context = info.context
     context.authorizer.playbook(context.who, _EXECUTE, playbook_name(name, "name"))
     workload, kind = _workload(variables), resourceKind or "playbook"
+    if clientId is None:
+        return _started(context, await context.api.execute(name, workload, kind, context.on_behalf), name)
 
     async def begin(more: Mapping[str, Any]) -> Start:
         return await context.api.execute(name, {**workload, **more}, kind, context.on_behalf)
 
-    return await _started(context, name, clientId, begin)
+    return await _started_for(context, name, clientId, begin)
 
 
 async def rerun_execution(
@@ -257,21 +259,24 @@ async def rerun_execution(
     context = info.context
     path = (await context.authorizer.rerun(context.who, executionId, context.on_behalf)).playbook or ""
     workload = _workload(variables)
+    if clientId is None:
+        return _started(context, await truth.rerun(context.api, executionId, path, workload, context.on_behalf), path)
 
     async def begin(more: Mapping[str, Any]) -> Start:
         return await truth.rerun(context.api, executionId, path, {**workload, **more}, context.on_behalf)
 
-    return await _started(context, path, clientId, begin)
+    return await _started_for(context, path, clientId, begin)
 
 
-async def _started(context: Context, name: str, client_id: str | None, begin: Begin) -> dict[str, Any]:
-    """Start a playbook, and return the fields of `ExecuteResult`; a client, if one is named, receives the result."""
-    request_id = None
-    if client_id is None:
-        started = await begin({})
-    else:
-        user_id, api, on_behalf = context.who.user_id, context.api, context.on_behalf
-        started, request_id = await context.live.start(client_id, user_id, name, api, on_behalf, begin)
+async def _started_for(context: Context, name: str, client_id: str, begin: Begin) -> dict[str, Any]:
+    """Start a playbook whose result a client receives, and return the fields of `ExecuteResult`."""
+    user_id, api, on_behalf = context.who.user_id, context.api, context.on_behalf
+    started, request_id = await context.live.start(client_id, user_id, name, api, on_behalf, begin)
+    return _started(context, started, name, request_id)
+
+
+def _started(context: Context, started: Start, name: str, request_id: str | None = None) -> dict[str, Any]:
+    """Note who has started an execution, and return the fields of `ExecuteResult`."""
     execution_id, status, is_new = started
     if is_new:
         context.store.store_execution_owner(execution_id, context.who.user_id, time.time())
