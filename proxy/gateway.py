@@ -109,7 +109,6 @@ class Gateway:
         self.store = store
         self.process = process or Process()
         self.drain = self.process.drain
-        self._use_live()
         self._before = before
         self.tracing = self._tracing()
         audit = open_audit(compiled)
@@ -144,7 +143,8 @@ class Gateway:
         self._before = None
 
     def start(self) -> None:
-        """Begin what runs by itself: health checks."""
+        """Begin what runs by itself, and take over what all configurations of the process share."""
+        self._use_live()
         for upstream in self.upstreams.values():
             upstream.start()
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from proxy.config.builtin import BUILTIN_LIMITS, builtin_routes
 from proxy.config.checks import cross_checks
 from proxy.config.environment import apply_environment, apply_options, block_of
-from proxy.config.files import matching_files
+from proxy.config.files import is_pattern, matching_files
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, key_of_unknown, suggest
@@ -112,7 +112,8 @@ def _include(document: Document, file: FilePath, environ: Mapping[str, str]) -> 
     for pattern in patterns:
         if not matching_files(file.parent, [pattern]):
             path: Path = ("include", wanted.index(pattern))
-            document.problems.append(document.problem(path, f'no file matches "{pattern}"'))
+            remedy = "" if is_pattern(pattern) else "; write a pattern relative to the folder of this file"
+            document.problems.append(document.problem(path, f'no file matches "{pattern}"{remedy}'))
     for part in matching_files(file.parent, patterns):
         _merge(document, _read(part, environ))
 

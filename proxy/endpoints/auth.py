@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import secrets
 import time
@@ -17,7 +16,7 @@ from proxy.config.model_identity import Cookie
 from proxy.errors import BadRequest, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import Exchange, RequestContext
 from proxy.http.body import read_object
-from proxy.http.credentials import Credentials, key_of
+from proxy.http.credentials import Credentials, credentials_of, key_of, ticket_key
 from proxy.http.json import require_json, write_json
 from proxy.http.request import RequestHead
 from proxy.http.response import NO_STORE, Fields, Response, json_bytes, json_response
@@ -183,7 +182,7 @@ class AuthHandlers:
         token = _text(read_object(head.fields, data), "session_token")
         if token:
             key = key_of(token)
-            found = Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
+            found = credentials_of(key)
             if key is not None and len(data) <= _MAX_KNOWN:
                 self.known_bodies.put(data, found, len(data))
             return found
@@ -263,7 +262,7 @@ class AuthHandlers:
         """Make a ticket of one use for the session."""
         ticket = secrets.token_urlsafe(24)
         expires_at = time.time() + _TICKET_SECONDS
-        await self.store.store_ticket(hashlib.sha256(ticket.encode()).digest(), context.who.key, expires_at)
+        await self.store.store_ticket(ticket_key(ticket), context.who.key, expires_at)
         return json_response({"ticket": ticket, "expires_in": _TICKET_SECONDS})
 
     async def me(self, context: RequestContext) -> Response:

@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.errors import BadRequest, NotFound, Unauthorized
 from proxy.exchange import RequestContext
+from proxy.http.credentials import bearers
 from proxy.http.json import parse_json, require_json, write_json
 from proxy.http.response import Response, json_response
 from proxy.live.hub import MAX_RESULT, Delivery, Hub, Outcome
@@ -68,9 +69,9 @@ class CallbackHandlers:
         if self.token is None:
             return
         fields = context.head.fields
-        bearer = fields.value(b"authorization") or ""
-        given = fields.value(b"x-internal-token") or (bearer[7:] if bearer[:7].lower() == "bearer " else "")
-        if not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+        carried = (*fields.values(b"x-internal-token"), *bearers(fields.values(b"authorization")))
+        given = next((text for value in carried if (text := value.strip())), "")
+        if not hmac.compare_digest(given.encode("latin-1"), self.token.encode()):
             raise Unauthorized("Wrong internal token", detail="a callback without live.internal_token")
 
 

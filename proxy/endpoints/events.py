@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from dataclasses import dataclass
 
 from proxy.endpoints.open_streams import GOING_AWAY, OpenStream, OpenStreams
@@ -11,11 +10,11 @@ from proxy.errors import Unauthorized
 from proxy.exchange import RequestContext
 from proxy.http.response import NO_STORE, Fields, OwnHeads, Response, framing
 from proxy.live.messages import EVENT_STREAM, PING, hello, no_session, notification, server_sent
-from proxy.relay.relayed import cors_lines
+from proxy.relay.event_streams import come_back
+from proxy.relay.relayed import own_cors_lines
 
 _FIELDS: Fields = (("content-type", EVENT_STREAM), NO_STORE, ("x-accel-buffering", "no"))
 _PING = notification(PING, {})
-_FIRST_RETURN, _LAST_RETURN = 500, 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,7 @@ class EventsHandler:
         context.status = 200
         assert context.service is not None  # noqa: S101 - the request has a route
         start = self.heads.start(Response(200, _FIELDS), context.head.scheme)
-        cors = context.service.guards.cors
-        lines = cors_lines(cors, context) + (b"vary: origin\r\n" if cors.varies else b"")
-        ending = context.ending(lines, dated=False, close=False)
+        ending = context.ending(own_cors_lines(context.service.guards.cors, context), dated=False, close=False)
         writer.start(start, ending, framing("GET", 200, None, http_1_0=writer.http_1_0))
         await writer.write(server_sent("message", hello(stream.client_id, waiting)) + _ping(stream))
         async with contextlib.aclosing(self.streams.events(stream)) as events:
@@ -52,8 +49,7 @@ class EventsHandler:
                 sent = _ping(stream) if event is None else server_sent(event.method, event.data, event.number)
                 await writer.write(sent)
         if stream.over == GOING_AWAY:
-            back = random.randint(_FIRST_RETURN, _LAST_RETURN)  # noqa: S311 - jitter
-            await writer.write(b"retry: %d\n\n" % back)
+            await writer.write(come_back())
         writer.end()
 
 

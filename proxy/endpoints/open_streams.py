@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from proxy.exchange import Client, RequestContext
-from proxy.http.credentials import Credentials, key_of
+from proxy.http.credentials import credentials_of, key_of, ticket_key
 from proxy.identity.principal import Principal, Principals
 from proxy.live.hub import Hub
 from proxy.relay.event_streams import Drain
@@ -89,10 +88,9 @@ class OpenStreams:
         head, query = context.head, _query(context)
         credentials = head.fields.credentials
         if "ticket" in query:
-            ticket = hashlib.sha256(query["ticket"].encode()).digest()
-            credentials = _of_key(await self.store.redeem_ticket(ticket, time.time()))
+            credentials = credentials_of(await self.store.redeem_ticket(ticket_key(query["ticket"]), time.time()))
         elif "session_token" in query:
-            credentials = _of_key(key_of(query["session_token"]))
+            credentials = credentials_of(key_of(query["session_token"]))
         context.principal = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
         return context.principal
 
@@ -143,10 +141,6 @@ class OpenStreams:
 
 def _query(context: RequestContext) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(context.head.query.removeprefix("?")).items()}
-
-
-def _of_key(key: bytes | None) -> Credentials:
-    return Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
 
 
 def _position(last_event_id: str, last: int, written: int) -> int:

@@ -35,6 +35,21 @@ class Credentials:
         return bool(self.keys) and self.keys is self.cookie_keys
 
 
+def credentials_of(key: bytes | None) -> Credentials:
+    """Return the credentials of a request that names one session; `key` is None if there is none of that name."""
+    return Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
+
+
+def ticket_key(ticket: str) -> bytes:
+    """Return the key under which a ticket is stored: its SHA-256."""
+    return hashlib.sha256(ticket.encode()).digest()
+
+
+def bearers(authorization: Sequence[str]) -> list[str]:
+    """Return the tokens in the values of `Authorization` fields (RFC 6750, 2.1)."""
+    return [value[7:] for value in authorization if value[:7].lower() == "bearer "]
+
+
 NO_CREDENTIALS = Credentials((), (), has_cookie=False, presented=False)
 
 
@@ -53,8 +68,7 @@ def read_credentials(
 
     `cookie_name` is None where session cookies are not enabled.
     """
-    bearers = [value[7:] for value in authorization if value[:7].lower() == "bearer "]
-    carried = [text for value in (*bearers, *session_token) if (text := value.strip())]
+    carried = [text for value in (*bearers(authorization), *session_token) if (text := value.strip())]
     values = [] if cookie_name is None else cookie_values(cookies, cookie_name)
     cookie_keys = tuple(dict.fromkeys(key for value in values[:_MAX_COOKIES] if (key := key_of(value)) is not None))
     first = next((key for text in carried if (key := key_of(text)) is not None), None)

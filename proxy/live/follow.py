@@ -76,7 +76,8 @@ class Follower:
         seen_at = kept_at = time.monotonic()
         steps, pauses = 0, delays()
         while time.monotonic() - seen_at < lifetime:
-            await asyncio.sleep(next(pauses) * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
+            pause = min(next(pauses), lifetime / 4)  # the request lives while polls show that it goes on
+            await asyncio.sleep(pause * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
             try:
                 stored = await hub.store.request(request.request_id)
                 if stored is None or stored.is_over:

@@ -104,6 +104,11 @@ class Drain:
                         watched.store_failed()
 
 
+def come_back() -> bytes:
+    """Return an event that lets a client reconnect after a random time, in milliseconds (WHATWG HTML, 9.2.6)."""
+    return b"retry: %d\n\n" % random.randint(_FIRST_RETURN, _LAST_RETURN)  # noqa: S311 - jitter
+
+
 class EventStream:
     """One open event stream.
 
@@ -148,7 +153,7 @@ class EventStream:
         """Return the last event, `retry` with the milliseconds until a reconnect; empty if the session has ended."""
         if self.session_over:
             return b""
-        return b"retry: %d\n\n" % random.randint(_FIRST_RETURN, _LAST_RETURN)  # noqa: S311 - jitter
+        return come_back()
 
     def close(self) -> None:
         """Remove the stream from the drain."""

@@ -120,6 +120,11 @@ def cors_lines(cors: CorsPolicy, head: RequestHead) -> bytes:
     return lines
 
 
+def own_cors_lines(cors: CorsPolicy, head: RequestHead) -> bytes:
+    """Return the same fields for a response of the gateway's own, with `vary` where it depends on the origin."""
+    return cors_lines(cors, head) + (b"vary: origin\r\n" if cors.varies else b"")
+
+
 def part_head(plan: ResponsePlan, head: ResponseHead) -> PlannedHead:
     """Return the head of a filtered list for the client, likewise."""
     planned: PlannedHead | None = head.derived.get((plan, fields_of_part))

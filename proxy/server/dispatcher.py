@@ -35,7 +35,7 @@ from proxy.identity.principal import Principal
 from proxy.observe.access import AccessLine, AccessLog
 from proxy.observe.audit_trail import AuditTrail
 from proxy.observe.logs import access_log, get_logger, redact_query
-from proxy.relay.relayed import cors_lines
+from proxy.relay.relayed import own_cors_lines
 from proxy.routing import Found, Missing
 from proxy.sessions.store import StoreError
 
@@ -343,10 +343,7 @@ class Dispatcher:
         lines = b""
         if exchange.method != "OPTIONS":  # a preflight's response has these fields already
             cors = exchange.service.guards.cors if exchange.service is not None else self._default_cors
-            if exchange.fields.origin is not None:
-                lines = cors_lines(cors, exchange)
-            if cors.varies:
-                lines += b"vary: origin\r\n"
+            lines = own_cors_lines(cors, exchange)
         ending = exchange.ending(lines, dated=False, close=close)
         return self._heads.bytes(response, exchange.method, exchange.scheme, ending)
 

@@ -104,8 +104,8 @@ class Serving:
             OSError: the address can't be used.
         """
         hub = self.process.hub
-        await hub.store.forget_streams(hub.process)
         self.current.gateway.start()
+        await hub.store.forget_streams(hub.process)
         if self.current.gateway.api is not None:
             await self.process.follower.resume(self.current.gateway.api)
         context = self.certificate.context if self.certificate is not None else None

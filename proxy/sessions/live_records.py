@@ -21,6 +21,7 @@ from proxy.sessions.live import (
     removable,
 )
 from proxy.sessions.records import pack, unpack
+from proxy.sessions.store import StoreError
 
 LIVE_TABLES = ("live_clients", "live_of_user", "live_requests", "live_waiting", "live_events", "live_streams")
 _CLIENT = struct.Struct(">QQQQQQ")
@@ -146,8 +147,8 @@ class LiveRecords:
 
     def followed_by(self, txn: Transaction, process: str) -> list[StoredRequest]:
         """Return the requests that a process follows and that are not over."""
-        found = (StoredRequest.decode(bytes(data)) for _, data in txn.cursor(db=self.requests))
-        return [each for each in found if each.process == process and each.execution_id and not each.is_over]
+        found = (_readable(data) for _, data in txn.cursor(db=self.requests))
+        return [each for each in found if each and each.process == process and each.execution_id and not each.is_over]
 
     def request(self, txn: Transaction, request_id: str) -> StoredRequest | None:
         """Return a request, or None."""
@@ -162,9 +163,8 @@ class LiveRecords:
 
     def drop_request(self, txn: Transaction, request_id: str) -> None:
         """Delete a request."""
-        request = self.request(txn, request_id)
+        request = _readable(txn.pop(request_id.encode(), db=self.requests) or b"")
         if request is not None:
-            txn.delete(request_id.encode(), db=self.requests)
             self._no_longer_waits(txn, request)
 
     def _no_longer_waits(self, txn: Transaction, request: StoredRequest) -> None:
@@ -274,7 +274,8 @@ class LiveRecords:
 
     def purge(self, txn: Transaction, before: float) -> None:
         """Delete requests that began before a time, and clients that were used last then and are not in use."""
-        old = [bytes(n).decode() for n, data in txn.cursor(db=self.requests) if _began(data) < before]
+        found = [(bytes(name).decode(), _readable(data)) for name, data in txn.cursor(db=self.requests)]
+        old = [name for name, request in found if request is None or request.alive_at < before]
         for request_id in old:
             self.drop_request(txn, request_id)
         clients = [(bytes(name).decode(), bytes(data)) for name, data in txn.cursor(db=self.clients)]
@@ -291,5 +292,9 @@ class LiveRecords:
             found = cursor.next()
 
 
-def _began(data: bytes) -> float:
-    return StoredRequest.decode(bytes(data)).alive_at
+def _readable(data: bytes) -> StoredRequest | None:
+    """Return a request; None if it can't be read, so that one damaged record stops nothing."""
+    try:
+        return StoredRequest.decode(bytes(data))
+    except StoreError:
+        return None

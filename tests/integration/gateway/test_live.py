@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientPayloadError
 
+from proxy.config.compile import compile_config
+from proxy.config.load import load
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import StoreError
@@ -269,6 +271,17 @@ async def test_callbacks_need_the_token(gateway: Running) -> None:
     assert (await call_back(gateway, "callback", request_id="no"))[0] == 401
 
 
+@pytest.mark.gateway(more="live: {internal_token: 'sécret'}")
+async def test_the_token_counts_in_any_field_and_as_utf_8(gateway: Running) -> None:
+    right = "Bearer sécret".encode()
+    for first in (b"authorization: Basic x\r\nauthorization: ", b"x-internal-token:\r\nauthorization: "):
+        head = b"POST /api/internal/progress HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + first
+        body = b'{"request_id":"no"}'
+        rest = b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        assert (await gateway.raw(head + right + b"\r\n" + rest)).startswith(b"HTTP/1.1 404 ")
+        assert (await gateway.raw(head + b"Bearer no\r\n" + rest)).startswith(b"HTTP/1.1 401 ")
+
+
 @pytest.mark.gateway(more="live: {internal_allow_from: [10.9.9.0/24]}")
 async def test_callbacks_come_from_the_internal_networks_only(gateway: Running) -> None:
     for what in ("callback", "callback/async", "progress"):
@@ -414,6 +427,26 @@ async def test_a_store_that_fails_starts_nothing(
     found = await run(gateway, headers, "tab-1")
     assert found["errors"][0]["extensions"] == {"code": "UPSTREAM_UNAVAILABLE", "status": 503}
     assert not server.started
+
+
+async def test_a_reload_that_is_refused_changes_nothing(
+    gateway: Running, server: Executions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError("no certificate")
+
+    monkeypatch.setattr("proxy.server.serving.differences", refuse)
+    headers = await gateway.bearer()
+    async with events(gateway, headers) as stream:
+        hub = gateway.serving.process.hub
+        before = hub.settings, hub.store
+        text = (gateway.server.gateway.compiled.loaded.file).read_text() + "\nlive: {queue: 7}\n"
+        gateway.server.gateway.compiled.loaded.file.write_text(text)
+        loaded = compile_config(load(gateway.server.gateway.compiled.loaded.file, {}))
+        assert not await gateway.serving.reload(lambda: loaded)
+        assert (hub.settings, hub.store) == before
+        request_id = await started(gateway, headers, stream.client_id)
+        assert await call_back(gateway, request_id=request_id, data=1) == (200, {"status": "delivered"})
 
 
 async def test_a_reload_keeps_streams_and_requests(gateway: Running, server: Executions) -> None:
