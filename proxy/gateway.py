@@ -32,7 +32,7 @@ from proxy.http.location import Locations, Mount
 from proxy.http.origin import read_origin
 from proxy.http.response import HSTS, SECURITY, OwnHeads
 from proxy.identity.local import LocalProvider, SessionSettings
-from proxy.identity.principal import Principals
+from proxy.identity.principal import Principals, StoredSessions
 from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
 from proxy.live.hub import LiveSettings
 from proxy.live.start import LiveStarts
@@ -128,7 +128,9 @@ class Gateway:
         self.provider = self._make_provider()
         self.bind = Bind(config.sessions.bind)
         trust = trust_in(config.auth.tenants)
-        self.principals = Principals(self.provider, compiled.access, self.bind, trust, metrics)
+        idle = config.sessions.idle_timeout
+        sessions = StoredSessions(store)
+        self.principals = Principals(sessions, store, idle, compiled.access, self.bind, trust, metrics)
         self.auth = self._auth()
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None
