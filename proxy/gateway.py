@@ -71,9 +71,13 @@ def own_url(block: Server) -> str:
 
 
 def session_folder(compiled: Compiled) -> Path:
-    """Where the file store is: relative to the configuration file."""
+    """Return where the file store is: relative to the configuration file.
+
+    Users of NoETL have its user ids, so their sessions have a folder of their own, beside the one in the file.
+    """
     loaded = compiled.loaded
-    return (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+    folder = (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+    return folder if loaded.gateway.auth.provider == "local" else folder.with_name(f"{folder.name}-noetl")
 
 
 def open_store(compiled: Compiled) -> SessionStore:
