@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from proxy.exchange import Client, RequestContext
-from proxy.http.credentials import Credentials, credentials_of, key_of, ticket_key
+from proxy.http.credentials import Credentials, credentials_of, named_session, ticket_key
 from proxy.identity.principal import Principal, Principals
 from proxy.live.hub import Hub
 from proxy.observe.metrics import Metrics
@@ -99,8 +99,9 @@ class OpenStreams:
     async def carried(self, context: RequestContext, token: str, ticket: str | None) -> Principal | None:
         """Return the user of a ticket, or of a session token if there is no ticket; None without a session."""
         if ticket is None:
-            return await self._fetch(context, credentials_of(key_of(token)))
-        return await self._fetch(context, credentials_of(await self.store.redeem_ticket(ticket_key(ticket), time.time())))
+            return await self._fetch(context, named_session(token, self.principals.tokens))
+        session = await self.store.redeem_ticket(ticket_key(ticket), time.time())
+        return await self._fetch(context, credentials_of(session))
 
     async def _fetch(self, context: RequestContext, credentials: Credentials) -> Principal | None:
         head = context.head
