@@ -175,9 +175,7 @@ class GraphqlHandler:
     def resolving(self, context: Exchange) -> Context:
         """Return what the resolvers of an operation need."""
         on_behalf = context.on_behalf()
-        return Context(
-            context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf, self.live
-        )
+        return Context(context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf, self.live)
 
     def answered(self, context: Exchange, resolving: Context, result: ExecutionResult) -> GraphqlAnswer:
         """Return the answer with a result, and note its errors for the log."""

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from graphql import ExecutionResult, GraphQLError, OperationType
 
 from proxy.endpoints.graphql import GraphqlHandler, encode, timed_out
 from proxy.endpoints.open_streams import GOING_AWAY, SESSION_ENDED
-from proxy.errors import GatewayError, InternalError, NotFound, Unauthorized, Unavailable
+from proxy.errors import GatewayError, InternalError, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import Exchange, RequestContext
 from proxy.graphql.documents import Operation
 from proxy.graphql.http import GraphqlAnswer, GraphqlRequest, rejected
@@ -30,6 +31,7 @@ from proxy.live.watchers import Subscriber
 from proxy.noetl.executions import ExecutionState
 from proxy.observe.logs import get_logger
 from proxy.observe.metrics import Metrics
+from proxy.relay.event_streams import Drain
 from proxy.sessions.store import StoreError
 
 COMPLETED = "completed"
@@ -78,13 +80,20 @@ class Operations:
         for stream in list(self._streams):
             stream.wake()
 
-    def opened(self, stream: OperationStream) -> None:
-        """Note an open stream."""
+    @contextmanager
+    def opened(self, stream: OperationStream, drain: Drain, kind: str) -> Iterator[None]:
+        """Keep a stream among those that end with their session and with the process; `kind` is that of its metrics."""
         self._streams.add(stream)
-
-    def closed(self, stream: OperationStream) -> None:
-        """Note the end of a stream."""
-        self._streams.discard(stream)
+        self.metrics.live_streams[kind] += 1
+        drain.watch(stream)
+        if drain.started:
+            stream.leave()
+        try:
+            yield
+        finally:
+            drain.unwatch(stream)
+            self.metrics.live_streams[kind] -= 1
+            self._streams.discard(stream)
 
     def enter(self, session: bytes, limit: int) -> bool:
         """Count an operation of a session, and return True; False if the session has as many as it may."""
@@ -124,7 +133,7 @@ class OperationStream:
         self._context = context
         self._sink = sink
         self._is_counted = is_counted
-        self._is_only = is_only
+        self.is_only = is_only
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sources: dict[str, Subscriber] = {}
         self.session = b""
@@ -210,13 +219,13 @@ class OperationStream:
             return
         finally:
             in_force = self._operations.find(self._context.head)
-            if in_force is not None and not self._is_only:
+            if in_force is not None and not self.is_only:
                 in_force.handler.internal.record(exchange)
 
     def _exchange(self) -> Exchange:
         """Return the request that an operation counts as: it has an access line of its own."""
         context = self._context
-        if self._is_only:
+        if self.is_only:
             return context
         exchange = Exchange(context.head, context.service, context.params, time.perf_counter())
         exchange.request_id, exchange.traceparent = context.request_id, context.traceparent
@@ -231,7 +240,7 @@ class OperationStream:
             if self._is_counted:
                 count_operation(in_force.guards, exchange.head, exchange.who)
             handler = in_force.handler
-            admitted = handler.admit(exchange.who, wanted, get=self._is_only and exchange.head.method != "POST")
+            admitted = handler.admit(exchange.who, wanted, get=self.is_only and exchange.head.method != "POST")
             if isinstance(admitted, GraphqlAnswer):
                 return admitted
             if admitted.kind is OperationType.SUBSCRIPTION:
@@ -241,15 +250,15 @@ class OperationStream:
             return None
         except GatewayError as error:
             exchange.note(error)
-            return _failure(error)
+            return failure(error)
         except StoreError as error:
             exchange.note(Unavailable(detail=f"session store: {error}"))
-            return _failure(Unavailable())
+            return failure(Unavailable())
         except ClientLeft:
             raise
         except Exception as error:
             get_logger().error("graphql.error", request_id=exchange.request_id.decode(), exc_info=error)
-            return _failure(InternalError())
+            return failure(InternalError())
 
     async def _admit(self, exchange: Exchange) -> InForce:
         """Return what serves GraphQL now, and let the user be who the session says now.
@@ -296,7 +305,12 @@ class OperationStream:
         await self._sink.next(identity, encode(answer.body))
 
 
-def _failure(error: GatewayError) -> GraphqlAnswer:
+def too_many() -> GraphqlAnswer:
+    """Return the answer to an operation of a session that has too many."""
+    return rejected((GraphQLError(TOO_MANY),), TooManyRequests.code, TooManyRequests.status)
+
+
+def failure(error: GatewayError) -> GraphqlAnswer:
     """Return the answer that ends an operation with an error."""
     return rejected((GraphQLError(error.text),), error.code, error.status)
 

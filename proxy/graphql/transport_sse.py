@@ -17,7 +17,7 @@ from proxy.errors import BadRequest
 from proxy.http.json import write_json
 from proxy.live.messages import server_sent
 
-TOKEN_HEADER = "x-graphql-event-stream-token"  # noqa: S105 - a name
+TOKEN_HEADER = b"x-graphql-event-stream-token"
 MAX_ID = 128
 """The longest id of an operation."""
 _RESERVATION = re.compile(r"[0-9a-f]{64}")
