@@ -213,7 +213,8 @@ class OperationStream:
             if answer is None:
                 await self._sink.complete(identity)
             else:
-                exchange.status = answer.status
+                if not self.is_only:
+                    exchange.status = answer.status
                 await self._sink.error(identity, answer)
         except ClientLeft:
             return
