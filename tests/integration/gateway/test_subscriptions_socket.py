@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ async def test_a_client_that_answers_no_ping_is_closed(gateway: Running) -> None
         assert await opened.closed() == 1001
     async with ready(gateway, headers) as opened:  # answers them
         with pytest.raises(TimeoutError):
-            await opened.socket.receive(timeout=0.5)
+            async with asyncio.timeout(0.5):
+                await opened.socket.receive()
 
 
 @pytest.mark.gateway(more="graphql: {limits: {subscriptions: 1}}")
