@@ -58,6 +58,12 @@ class EventReader:
                 return Sent("retry", int(fields["retry"]))
             return Sent(fields["event"], json.loads(fields["data"]) if fields.get("data") else None)
 
+    async def event(self) -> Sent:
+        """Return the next event, which must come."""
+        found = await self.next()
+        assert found is not None, "the stream has ended"
+        return found
+
     async def all(self) -> list[Sent]:
         """Return the events up to the end."""
         found = []

@@ -14,7 +14,7 @@ from proxy.config.compile import compile_config
 from proxy.config.load import load
 from tests.integration.gateway.live_server import Executions, events, run
 from tests.integration.gateway.subscriptions import EventReader, Socket, distinct, document, ready
-from tests.integration.harness import RULES, Running, Upstream, eventually
+from tests.integration.harness import Running, Upstream, eventually
 
 STAFF = "anna@staff.test"
 

@@ -109,7 +109,7 @@ async def test_several_operations_on_one_stream(gateway: Running, upstream: Upst
         assert await reader.next() == of("two", "running")
         assert (await operate(gateway, headers, token, "two"))[0] == 409
         assert await operate(gateway, headers, token, "me", {"query": "{ version }"}) == (202, None)
-        assert (await reader.next()).data["payload"]["data"]["version"]
+        assert (await reader.event()).data["payload"]["data"]["version"]
         assert await reader.next() == Sent("complete", {"id": "me"})
         fields = {**headers, STREAM_TOKEN: token}
         assert (await request(gateway, "DELETE", fields, "?operationId=one"))[0] == 200
@@ -171,11 +171,11 @@ async def test_a_session_has_a_limit(gateway: Running, upstream: Upstream) -> No
         assert (status, "graphql.limits.subscriptions" in found["error"]) == (429, True)
         assert (await request(gateway, "POST", {**headers, **EVENTS}, json=document()))[0] == 429
         async with distinct(gateway, await gateway.bearer("otto@staff.test")) as other:
-            assert (await other.next()).kind == "next"
+            assert (await other.event()).kind == "next"
         server.complete(["a"], {})
         assert [event.kind for event in await alone.all()] == ["next", "complete"]
         async with distinct(gateway, headers) as alone:
-            assert (await alone.next()).kind == "next"
+            assert (await alone.event()).kind == "next"
 
 
 async def test_a_stream_ends_with_its_session(gateway: Running, upstream: Upstream) -> None:
