@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from proxy.client import (
 )
 from tests.integration.gateway.live_server import Executions, call_back
 from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
+
+Make = Callable[[str, str], Any]
 
 
 @asynccontextmanager
@@ -56,9 +58,20 @@ class Reading:
 
 
 @pytest.fixture(params=[Client, AsyncClient], ids=["blocking", "async"])
-def kind(request: pytest.FixtureRequest) -> Any:
-    """Each client."""
-    return request.param
+async def made(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """Makes clients of each kind, of an url and a session token, and closes them."""
+    clients: list[Any] = []
+
+    def make(url: str, token: str) -> Any:
+        clients.append(request.param(url, session_token=token))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        if isinstance(client, AsyncClient):
+            await client.aclose()
+        else:
+            client.close()
 
 
 async def cut(gateway: Running) -> None:
@@ -69,9 +82,9 @@ async def cut(gateway: Running) -> None:
     await eventually(lambda: not any(streams.values()))
 
 
-async def test_subscribe_yields_each_status_up_to_the_end(tmp_path: Path, kind: Any) -> None:
+async def test_subscribe_yields_each_status_up_to_the_end(tmp_path: Path, made: Make) -> None:
     async with running(tmp_path) as (gateway, server, token):
-        reading = Reading(kind(gateway.url, session_token=token).subscribe("101"))
+        reading = Reading(made(gateway.url, token).subscribe("101"))
         first = await reading.next()
         assert isinstance(first, ExecutionStatus)
         assert (first.execution_id, first.status, first.completed) == ("101", "running", False)
@@ -83,9 +96,9 @@ async def test_subscribe_yields_each_status_up_to_the_end(tmp_path: Path, kind: 
         assert await reading.next() is None
 
 
-async def test_subscribe_resumes_and_repeats_nothing(tmp_path: Path, kind: Any) -> None:
+async def test_subscribe_resumes_and_repeats_nothing(tmp_path: Path, made: Make) -> None:
     async with running(tmp_path) as (gateway, server, token):
-        reading = Reading(kind(gateway.url, session_token=token).subscribe("101"))
+        reading = Reading(made(gateway.url, token).subscribe("101"))
         assert (await reading.next()).status == "running"
         following = asyncio.ensure_future(reading.next())
         await cut(gateway)
@@ -95,23 +108,23 @@ async def test_subscribe_resumes_and_repeats_nothing(tmp_path: Path, kind: Any) 
         assert await reading.next() is None
 
 
-async def test_subscribe_gives_up_in_time(tmp_path: Path, kind: Any) -> None:
+async def test_subscribe_gives_up_in_time(tmp_path: Path, made: Make) -> None:
     async with running(tmp_path) as (gateway, _, token):
-        reading = Reading(kind(gateway.url, session_token=token).subscribe("101", timeout=0.5))
+        reading = Reading(made(gateway.url, token).subscribe("101", timeout=0.5))
         assert (await reading.next()).status == "running"
         with pytest.raises(ExecutionTimeout):
             await reading.next()
 
 
-async def test_subscribe_reports_what_is_final(tmp_path: Path, kind: Any) -> None:
+async def test_subscribe_reports_what_is_final(tmp_path: Path, made: Make) -> None:
     async with running(tmp_path) as (gateway, _, token):
         with pytest.raises(Forbidden):
-            await Reading(kind(gateway.url, session_token=await gateway.session("eve@x.test")).subscribe("101")).next()
+            await Reading(made(gateway.url, await gateway.session("eve@x.test")).subscribe("101")).next()
         with pytest.raises(NotFound):
-            await Reading(kind(gateway.url, session_token=token).subscribe("x/y")).next()
+            await Reading(made(gateway.url, token).subscribe("x/y")).next()
         with pytest.raises(Unauthorized):
-            await Reading(kind(gateway.url, session_token="0" * 32).subscribe("101")).next()
-        reading = Reading(kind(gateway.url, session_token=token).subscribe("101"))
+            await Reading(made(gateway.url, "0" * 32).subscribe("101")).next()
+        reading = Reading(made(gateway.url, token).subscribe("101"))
         await reading.next()
         headers = {"authorization": f"Bearer {token}"}
         async with gateway.client.post(f"{gateway.url}/api/auth/logout", headers=headers):
@@ -121,21 +134,21 @@ async def test_subscribe_reports_what_is_final(tmp_path: Path, kind: Any) -> Non
 
 
 async def test_a_gateway_that_is_away_is_an_error_in_the_end(
-    tmp_path: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("proxy.client._stream._LAST_PAUSE", 0.01)
     async with running(tmp_path) as (gateway, _, token):
         url = gateway.url
     with pytest.raises(ConnectionFailed):
-        await Reading(kind(url, session_token=token).subscribe("101")).next()
+        await Reading(made(url, token).subscribe("101")).next()
 
 
-async def test_live_events_resume_behind_the_last_one(tmp_path: Path, kind: Any) -> None:
+async def test_live_events_resume_behind_the_last_one(tmp_path: Path, made: Make) -> None:
     async with running(tmp_path, "live: {follow: false}") as (gateway, server, token):
-        client = kind(gateway.url, session_token=token)
+        client = made(gateway.url, token)
         reading = Reading(client.live_events("tab"))
         following = asyncio.ensure_future(reading.next())
-        if kind is AsyncClient:
+        if isinstance(client, AsyncClient):
             assert await client.execute_playbook("team/flow", {"x": 1}, client_id="tab") == "101"
         else:
             start = client.execute_playbook
