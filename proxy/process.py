@@ -10,6 +10,7 @@ from proxy.endpoints.operations import Operations
 from proxy.endpoints.shared_streams import SharedStreams
 from proxy.live.follow import Follower
 from proxy.live.hub import Hub
+from proxy.noetl.accounts.callbacks import AuthCallbacks
 from proxy.observe.metrics import Collected, add
 from proxy.peer_messages import PeerMessages
 from proxy.policy.denials import DenialBudget
@@ -37,6 +38,7 @@ class Process:
         follower: polls the executions that somebody waits for.
         operations: the streams of GraphQL operations.
         shared: those of them that carry several operations as server-sent events.
+        auth_callbacks: the callbacks of auth playbooks that this process waits for.
     """
 
     drain: Drain = field(default_factory=Drain)
@@ -49,6 +51,7 @@ class Process:
     follower: Follower = field(init=False)
     operations: Operations = field(init=False)
     shared: SharedStreams = field(init=False)
+    auth_callbacks: AuthCallbacks = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the follower of the hub, and let messages of other processes wake streams, and end them."""
@@ -56,6 +59,7 @@ class Process:
         object.__setattr__(self, "follower", Follower(self.hub, metrics.polls))
         object.__setattr__(self, "operations", Operations(metrics))
         object.__setattr__(self, "shared", SharedStreams(self.messages))
+        object.__setattr__(self, "auth_callbacks", AuthCallbacks(self.messages))
         self.measures.sources.append(self._measure)
         self.hub.notify = lambda client_id: self.messages.send(_WAKE, client_id.encode())
         self.messages.handle(_WAKE, lambda client_id: self.hub.wake(client_id.decode()))

@@ -101,4 +101,8 @@ def _listen(gateway: Gateway) -> str:
 def _sessions(gateway: Gateway) -> str:
     sessions = gateway.sessions
     where = f"in the folder {sessions.path}" if sessions.store == "file" else "in memory, lost on restart"
+    if gateway.auth.provider == "playbook":
+        return (
+            f"of NoETL, believed for {sessions.cache_for:g} s, then asked for again; at most {sessions.max_hours:g} h"
+        )
     return f"{where}; {sessions.default_hours:g} h, at most {sessions.max_hours:g} h"

@@ -13,19 +13,22 @@ from tests.e2e.processes import Programs, StartFailed
 from tests.e2e.steps import STEPS, Stage, Step
 
 DIALECTS = ("python", "rust")
+PROVIDERS = ("local", "playbook")
 
 
 def main() -> int:
     """Run one pass per dialect and print a line per step."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.run", description=__doc__)
     parser.add_argument("--dialect", choices=DIALECTS, help="only against a NoETL server of this kind")
-    chosen = parser.parse_args().dialect
+    parser.add_argument("--provider", choices=PROVIDERS, default="local", help="who makes the sessions")
+    asked = parser.parse_args()
+    chosen = asked.dialect
     signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     failed = 0
     dialects = (chosen,) if chosen else DIALECTS
     for dialect in dialects:
-        failed += _run_pass(dialect)
+        failed += _run_pass(dialect, asked.provider)
     total = len(STEPS) * len(dialects)
     print(f"\n{total - failed} of {total} steps passed in {time.monotonic() - began:.1f} s")
     return 1 if failed else 0
@@ -36,16 +39,16 @@ def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _run_pass(dialect: str) -> int:
-    print(f"\nAgainst a NoETL server of the {dialect} kind", flush=True)
-    with Programs(dialect, secrets.token_urlsafe(18)) as programs:
+def _run_pass(dialect: str, provider: str) -> int:
+    print(f"\nAgainst a NoETL server of the {dialect} kind, provider: {provider}", flush=True)
+    with Programs(dialect, secrets.token_urlsafe(18), provider) as programs:
         try:
             programs.start()
         except StartFailed as error:
             print(f"FAIL        start: {error}")
             _print_logs(programs)
             return len(STEPS)
-        stage = Stage(programs, dialect)
+        stage = Stage(programs, dialect, provider)
         try:
             with stage.leaks.listening():
                 failed = sum(not _run_step(stage, step) for step in STEPS)
