@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from proxy.endpoints.operations import OperationStream
-from proxy.errors import BadRequest, PayloadTooLarge
+from proxy.errors import PayloadTooLarge
 from proxy.graphql.http import GraphqlRequest
 from proxy.http.json import read_json, write_json
 from proxy.peer_messages import MAX_MESSAGE, PeerMessages
@@ -110,8 +110,9 @@ class SharedStreams:
 
 
 def _parsed(payload: bytes) -> Message:
-    """Return a message of another process. Raises BadRequest for one that is no JSON object."""
-    message = read_json(payload)
-    if not isinstance(message, dict):
-        raise BadRequest("not a message between processes")
-    return message
+    """Return a message of another process; an empty one for what is no JSON object."""
+    try:
+        message = read_json(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return message if isinstance(message, dict) else {}

@@ -27,8 +27,16 @@ from proxy.graphql.transport_ws import (
 INIT = {"type": "connection_init"}
 SUBSCRIBE = {"type": "subscribe", "id": "1", "payload": {"query": "{ version }"}}
 REQUEST = GraphqlRequest("{ version }", None, None)
+ID = "subscribe needs an id of 1 to 128 characters"
+QUERY = "query is required: the text of a GraphQL document"
+OBJECT = "The body must be a JSON object with a query"
 ACK = "ack"
 """Stands for `acknowledge` in a dialogue."""
+
+
+def bad(reason: str) -> Close:
+    """Return the command for an invalid message."""
+    return Close(CloseCode.BAD_REQUEST, reason)
 
 
 def told(machine: Machine, messages: list[Any]) -> list[Any]:
@@ -42,7 +50,7 @@ def told(machine: Machine, messages: list[Any]) -> list[Any]:
         ([INIT], Initialise({})),
         ([{**INIT, "payload": None}], Initialise({})),
         ([{**INIT, "payload": {"a": 1}}], Initialise({"a": 1})),
-        ([{**INIT, "payload": []}], Close(CloseCode.BAD_REQUEST, "The payload of connection_init must be an object")),
+        ([{**INIT, "payload": []}], bad("The payload of connection_init must be an object")),
         ([INIT, INIT], Close(CloseCode.TOO_MANY_INITIALISATIONS, "Too many initialisation requests")),
         ([INIT, ACK, INIT], Close(CloseCode.TOO_MANY_INITIALISATIONS, "Too many initialisation requests")),
         ([SUBSCRIBE], Close(CloseCode.UNAUTHORIZED, "Unauthorized")),
@@ -50,22 +58,22 @@ def told(machine: Machine, messages: list[Any]) -> list[Any]:
         ([INIT, ACK, SUBSCRIBE], Start("1", REQUEST)),
         ([INIT, ACK, SUBSCRIBE, {**SUBSCRIBE, "id": "2"}], Start("2", REQUEST)),
         ([INIT, ACK, SUBSCRIBE, SUBSCRIBE], Close(CloseCode.SUBSCRIBER_EXISTS, "Subscriber for 1 already exists")),
-        ([INIT, ACK, {**SUBSCRIBE, "id": 1}], Close(CloseCode.BAD_REQUEST, "subscribe needs an id of 1 to 128 characters")),
-        ([INIT, ACK, {**SUBSCRIBE, "id": ""}], Close(CloseCode.BAD_REQUEST, "subscribe needs an id of 1 to 128 characters")),
-        ([INIT, ACK, {**SUBSCRIBE, "payload": {}}], Close(CloseCode.BAD_REQUEST, "query is required: the text of a GraphQL document")),
-        ([INIT, ACK, {**SUBSCRIBE, "payload": None}], Close(CloseCode.BAD_REQUEST, "The body must be a JSON object with a query")),
-        ([INIT, ACK, {**SUBSCRIBE, "payload": []}], Close(CloseCode.BAD_REQUEST, "Batches are not accepted: send one request")),
+        ([INIT, ACK, {**SUBSCRIBE, "id": 1}], bad(ID)),
+        ([INIT, ACK, {**SUBSCRIBE, "id": ""}], bad(ID)),
+        ([INIT, ACK, {**SUBSCRIBE, "payload": {}}], bad(QUERY)),
+        ([INIT, ACK, {**SUBSCRIBE, "payload": None}], bad(OBJECT)),
+        ([INIT, ACK, {**SUBSCRIBE, "payload": []}], bad("Batches are not accepted: send one request")),
         ([INIT, ACK, SUBSCRIBE, {"type": "complete", "id": "1"}], Stop("1")),
         ([INIT, ACK, SUBSCRIBE, {"type": "complete", "id": "1"}, SUBSCRIBE], Start("1", REQUEST)),
         ([INIT, ACK, {"type": "complete", "id": "9"}], None),
-        ([INIT, ACK, {"type": "complete"}], Close(CloseCode.BAD_REQUEST, "complete needs an id")),
+        ([INIT, ACK, {"type": "complete"}], bad("complete needs an id")),
         ([{"type": "ping"}], Reply(b'{"type":"pong"}')),
         ([{"type": "ping", "payload": {"a": 1}}], Reply(b'{"type":"pong","payload":{"a":1}}')),
         ([{"type": "ping", "payload": 5}], Reply(b'{"type":"pong"}')),
         ([{"type": "pong"}], None),
-        ([{"type": "start"}], Close(CloseCode.BAD_REQUEST, "Unknown type of message")),
-        ([{}], Close(CloseCode.BAD_REQUEST, "Unknown type of message")),
-        ([5], Close(CloseCode.BAD_REQUEST, "The message is not a JSON object")),
+        ([{"type": "start"}], bad("Unknown type of message")),
+        ([{}], bad("Unknown type of message")),
+        ([5], bad("The message is not a JSON object")),
         ([{}, INIT], None),
     ],
 )  # fmt: skip
@@ -74,7 +82,7 @@ def test_a_dialogue(messages: list[Any], last: Any) -> None:
 
 
 def test_text_that_is_not_json_closes() -> None:
-    assert Machine().receive("{") == Close(CloseCode.BAD_REQUEST, "The message is not JSON")
+    assert Machine().receive("{") == bad("The message is not JSON")
 
 
 def test_the_id_of_an_operation_that_has_ended_is_free() -> None:
