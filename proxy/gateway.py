@@ -26,6 +26,7 @@ from proxy.endpoints.live_socket import LiveSocketHandler
 from proxy.endpoints.metrics import MetricsHandler, measure_upstreams
 from proxy.endpoints.open_streams import OpenStreams
 from proxy.endpoints.operations import InForce
+from proxy.endpoints.sharding import ShardingHandler
 from proxy.exchange import FastExchange, Handler, Service
 from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
@@ -327,6 +328,7 @@ class Gateway:
             "ready": ops.ready,
             "metrics": MetricsHandler(self.process.measures, self).handle,
             "runtime.contract": ops.contract,
+            "sharding.preview": ShardingHandler(len(self.api.client.endpoints) if self.api else 1).preview,
             "auth.login": auth.login,
             "auth.validate": auth.validate,
             "auth.check_access": auth.check_access,

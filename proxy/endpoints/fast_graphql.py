@@ -239,7 +239,8 @@ class OperationExchange(FastExchange, ResponseReceiver):
         self._call = call
         wanted, client = call.wanted, self.route.api.client
         balancer = client.balancer
-        key = balancer.key(wanted.target, wanted.lines, wanted.session) if balancer.key is not None else None
+        find = balancer.key
+        key = find(wanted.target, wanted.lines, wanted.session, wanted.body) if find is not None else None
         connection = balancer.take_idle(wanted.method, key, wanted.user)
         if connection is None:
             self._send_in_task(None)
