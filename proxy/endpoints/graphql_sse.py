@@ -69,7 +69,10 @@ class GraphqlStreams:
 
     def serves(self, context: RequestContext, media: str | None) -> bool:
         """Return whether a request is one about an event stream; `media` is the type that its client prefers."""
-        return media == EVENT_STREAM or context.head.method in ("PUT", "DELETE") or _token(context) is not None
+        method = context.head.method
+        return (
+            media == EVENT_STREAM or method in ("PUT", "DELETE") or (method == "POST" and _token(context) is not None)
+        )
 
     async def handle(self, context: RequestContext, handler: GraphqlHandler) -> Response | None:
         """Serve a request about an event stream.

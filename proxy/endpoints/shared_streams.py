@@ -17,7 +17,8 @@ from proxy.graphql.http import GraphqlRequest
 from proxy.http.json import read_json, write_json
 from proxy.peer_messages import MAX_MESSAGE, PeerMessages
 
-_ASK, _ANSWER = "graphql", "graphql-answer"
+_ASK, _ANSWER, _OPENED = "graphql", "graphql-answer", "graphql-opened"
+OPENED_ELSEWHERE = "the reservation was used again"
 _ANSWER_SECONDS = 2.0
 _ENVELOPE = 1024
 Message = dict[str, Any]
@@ -42,10 +43,14 @@ class SharedStreams:
         self._asked: dict[str, asyncio.Future[Outcome]] = {}
         messages.handle(_ASK, self._on_ask)
         messages.handle(_ANSWER, self._on_answer)
+        messages.handle(_OPENED, self._on_opened)
 
     def add(self, token: str, stream: OperationStream) -> bool:
-        """Add an open stream, and return True; False if its reservation is in use."""
-        return self._open.setdefault(token, stream) is stream
+        """Add an open stream, and return True; False if its reservation is in use. Another process ends its stream."""
+        if self._open.setdefault(token, stream) is not stream:
+            return False
+        self._messages.send(_OPENED, token.encode())
+        return True
 
     def remove(self, token: str) -> None:
         """Remove a stream that has ended."""
@@ -101,6 +106,11 @@ class SharedStreams:
         outcome = self._here(message) if {"token", "id", "question"} <= message.keys() else None
         if outcome is not None:
             self._messages.send(_ANSWER, write_json({"question": message["question"], "outcome": int(outcome)}))
+
+    def _on_opened(self, payload: bytes) -> None:
+        stream = self._open.get(payload.decode("ascii", "replace"))
+        if stream is not None:
+            stream.end(OPENED_ELSEWHERE)
 
     def _on_answer(self, payload: bytes) -> None:
         message = _parsed(payload)

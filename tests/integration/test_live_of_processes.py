@@ -166,6 +166,32 @@ async def test_operations_posted_to_any_worker_reach_the_stream_of_their_reserva
         assert b'"id":"n' not in text
 
 
+async def test_a_reservation_has_one_stream_among_all_workers(tmp_path: Path) -> None:
+    async with (
+        gateway_process(tmp_path, LIVE, server="workers: 3", logging="") as gateway,
+        client_of(gateway) as client,
+    ):
+        await gateway.logged("worker.ready", 3)
+        url = f"{gateway.url}/graphql"
+        async with client.put(url) as response:
+            fields = {"x-graphql-event-stream-token": await response.text(), "accept": "text/event-stream"}
+        opened, refused = [], 0
+        for _ in range(12):
+            response = await client.get(url, headers=fields)
+            if response.status == 200:
+                await response.content.readuntil(b"\n\n")
+                opened.append(response)
+            refused += response.status == 409
+        assert (len(opened) > 1, refused > 0) == (True, True)  # other workers, and the same one
+        for response in opened[:-1]:
+            async with asyncio.timeout(PATIENCE):
+                await response.read()  # it has ended
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await opened[-1].read()
+        opened[-1].close()
+
+
 def with_id(document: dict[str, Any], operation_id: str) -> dict[str, Any]:
     """Return the body of a request on a stream of several operations."""
     return {**document, "extensions": {"operationId": operation_id}}

@@ -247,3 +247,33 @@ async def test_what_runs_is_measured(gateway: Running, upstream: Upstream) -> No
         'noetl_gateway_execution_polls_total{outcome="ok"} 1',
     ):
         assert line in text
+
+
+async def test_a_client_that_never_reads_is_not_read_either(gateway: Running) -> None:
+    """What such a client sends is answered; the answers must not fill the memory."""
+    token = await gateway.session()
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+    writer.write(
+        f"GET /graphql?session_token={token} HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        "sec-websocket-protocol: graphql-transport-ws\r\n\r\n".encode()
+    )
+    assert b"101" in await reader.readline()
+    text = b'{"type":"ping","payload":{"a":"' + b"x" * 60_000 + b'"}}'
+    frame = b"\x81\xfe" + len(text).to_bytes(2, "big") + bytes(4) + text
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        while sent < 200 * 1024**2:
+            writer.write(frame)
+            sent += len(frame)
+            async with asyncio.timeout(2):
+                await writer.drain()
+
+    try:
+        with pytest.raises(TimeoutError):
+            await flood()
+        assert sent < 64 * 1024**2
+    finally:
+        writer.transport.abort()
