@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,7 +33,12 @@ def test_a_reservation_is_one_of_its_session_only() -> None:
     assert new_reservation(KEY) != token
 
 
-@pytest.mark.parametrize("token", ["", "x", "0" * 64, "é" * 64, new_reservation(KEY)[:-1], new_reservation(KEY) + "0"])
+@pytest.mark.parametrize("change", [lambda token: token[:-1], lambda token: token + "0", lambda token: token[::-1]])
+def test_a_reservation_that_was_changed_is_none(change: Callable[[str], str]) -> None:
+    assert not is_reservation(KEY, change(new_reservation(KEY)))
+
+
+@pytest.mark.parametrize("token", ["", "x", "0" * 64, "é" * 64])
 def test_what_is_no_reservation(token: str) -> None:
     assert not is_reservation(KEY, token)
 
