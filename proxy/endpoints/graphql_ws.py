@@ -160,9 +160,11 @@ class _Connection:
         await self._message(next_message(identity, result))
 
     async def error(self, identity: str, answer: GraphqlAnswer) -> None:
+        self._machine.ended(identity)  # its id is free before the client can know that it has ended
         await self._message(error_message(identity, _errors(answer)))
 
     async def complete(self, identity: str) -> None:
+        self._machine.ended(identity)
         await self._message(complete_message(identity))
 
     async def _message(self, data: bytes) -> None:
