@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import pytest
+from aiohttp import web
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
@@ -151,19 +152,12 @@ async def test_what_a_user_may_not_view_is_forbidden(gateway: Running, upstream:
 @BOTH
 async def test_an_execution_that_is_not_there_is_an_error(gateway: Running, upstream: Upstream, over: Any) -> None:
     async def nothing(request: Any) -> Any:
-        return web_404()
+        return web.json_response({"detail": "Execution not found"}, status=404)
 
     upstream.answer = nothing
     async with over(gateway, await gateway.bearer()) as watching:
         outcome = await watching.next()
         assert (outcome.kind, outcome.body[0]["extensions"]["code"]) == ("error", "NOT_FOUND")
-
-
-def web_404() -> Any:
-    """Return the response to an unknown execution."""
-    from aiohttp import web
-
-    return web.json_response({"detail": "Execution not found"}, status=404)
 
 
 async def reload(gateway: Running, folder: Path, change: Any) -> None:
@@ -188,6 +182,29 @@ async def test_a_reload_that_takes_the_right_away_ends_it(
         outcome = await watching.next()
         assert (outcome.kind, outcome.body[0]["extensions"]["code"]) == ("error", "FORBIDDEN")
     await eventually(lambda: gateway.serving.process.follower.followed == 0)
+
+
+ROUTE = "routes: [{path: /graphql, handler: graphql, %s}]\n"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda text: text + ROUTE % "allow_from: [192.0.2.0/24]", "FORBIDDEN"),
+        (lambda text: text + "builtin_routes: false\nroutes: [{path: /health, handler: health}]\n", "NOT_FOUND"),
+    ],
+    ids=["address", "route"],
+)
+async def test_a_reload_that_closes_the_route_ends_it(
+    gateway: Running, upstream: Upstream, tmp_path: Path, over: Any, change: Any, code: str
+) -> None:
+    upstream.answer = Executions().answer
+    async with over(gateway, await gateway.bearer()) as watching:
+        assert status_of(await watching.next()) == "running"
+        await reload(gateway, tmp_path, change)
+        outcome = await watching.next()
+        assert (outcome.kind, outcome.body[0]["extensions"]["code"]) == ("error", code)
 
 
 @BOTH
