@@ -251,3 +251,31 @@ async def test_polls_end_when_nobody_watches(gateway: Running, upstream: Upstrea
         assert status_of(await watching.next()) == "running"
     await eventually(lambda: gateway.serving.process.follower.followed == 0)
     assert gateway.serving.process.operations.subscriptions == 0
+
+
+@BOTH
+@pytest.mark.gateway(more="live: {follow: false}")
+async def test_subscriptions_poll_also_where_requests_are_not_followed(
+    gateway: Running, upstream: Upstream, over: Any
+) -> None:
+    server = Executions()
+    upstream.answer = server.answer
+    async with over(gateway, await gateway.bearer()) as watching:
+        assert status_of(await watching.next()) == "running"
+        server.complete(["a"], {})
+        assert status_of(await watching.next()) == "completed"
+
+
+@BOTH
+async def test_the_events_of_an_execution_may_be_selected(gateway: Running, upstream: Upstream, over: Any) -> None:
+    server = Executions()
+    server.complete(["a"], {})
+    upstream.answer = server.answer
+    query = 'subscription { one: execution(executionId: "101") { id events(first: 2) { type step } } }'
+    async with over(gateway, await gateway.bearer(), {"query": query}) as watching:
+        outcome = await watching.next()
+        assert outcome.kind == "next", outcome
+        assert outcome.body["data"]["one"] == {
+            "id": "101",
+            "events": [{"type": "call.done", "step": "a"}, {"type": "step.exit", "step": "a"}],
+        }
