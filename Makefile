@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-bridge profile docs lock wheel sbom audit clean
+.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-bridge bench-live profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,10 @@ bench-graphql: bench/graphql/node_modules/.ready
 bench-bridge: setup
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench run --only bridge --only bridge_rust $(BENCH)
+
+bench-live: setup  ## 10,000 open event streams in one worker: memory, latency, CPU; BENCH="--streams 1000"
+	@scripts/need.sh nginx:nginx-light
+	@$(BIN)/python -m bench.live $(BENCH)
 
 bench-graphql bench-workers bench-idle bench-sessions: bench-%: setup
 	@scripts/need.sh nginx:nginx-light wrk:wrk $(if $(filter graphql,$*),node:nodejs)

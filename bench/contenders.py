@@ -128,6 +128,10 @@ class Testbed:
         self._rust_upstream = self._rust_upstream or self._start_upstream(rust=True)
         return self._rust_upstream
 
+    def gateway(self, blocks: Blocks) -> Program:
+        """Start a gateway with other settings in some blocks."""
+        return self._start_gateway(blocks)
+
     def _start_gateway(
         self,
         blocks: Blocks | None = None,
