@@ -31,8 +31,8 @@ HANDLERS: dict[str, HandlerFacts] = {
     "metrics": HandlerFacts(("GET",), "Prometheus text"),
     "runtime.contract": HandlerFacts(("GET",), "the settings that the command line needs to sign in"),
     "graphql": HandlerFacts(
-        ("GET", "POST"),
-        "GraphQL over HTTP, which needs a session, and GraphiQL for browsers, which does not",
+        ("GET", "POST", "PUT", "DELETE"),
+        "GraphQL over HTTP, event streams and WebSockets, which needs a session, and GraphiQL, which does not",
         "optional",
     ),
     "static": HandlerFacts(("GET",), "files of a folder", later="static files"),
