@@ -172,9 +172,9 @@ class Gateway:
     def _use_live(self) -> None:
         """Apply the settings of events and the rules of subscriptions; streams and requests go on across a reload."""
         block = self.compiled.loaded.gateway.live
-        self.process.hub.store = self.store.live
         self.store.on_ended = self.process.sessions_ended
-        self.process.hub.settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
+        settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
+        self.process.hub.use(settings, self.store.live)
         self.process.follower.api = self.api
         self.process.operations.use(self._graphql_of)
 
