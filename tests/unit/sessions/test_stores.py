@@ -1,4 +1,4 @@
-"""What both stores do alike: sessions, and the logouts that an identity provider tells."""
+"""What all stores do alike: sessions, and the logouts that an identity provider tells."""
 
 from __future__ import annotations
 
@@ -15,17 +15,36 @@ from proxy.http.credentials import key_of
 from proxy.sessions import file, memory, records
 from proxy.sessions.file import FileStore, open_environment
 from proxy.sessions.memory import MemoryStore
+from proxy.sessions.redis import store as redis_store
+from proxy.sessions.redis.store import RedisStore
 from proxy.sessions.store import Identity, Logout, Session, SessionStore, StoreError, new_session, new_token
 
 ISSUER = "https://tenant.test/"
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis", "redis caching"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionStore]:
-    """An empty store of either kind."""
-    opened: SessionStore = MemoryStore() if request.param == "memory" else FileStore(tmp_path / "sessions")
+    """An empty store of each kind."""
+    opened: SessionStore
+    if request.param == "memory":
+        opened = MemoryStore()
+    elif request.param == "file":
+        opened = FileStore(tmp_path / "sessions")
+    else:
+        opened = RedisStore(request.getfixturevalue("redis_settings"))
+        if request.param == "redis caching":
+            opened.start()
+            await eventually_connected(opened)
     yield opened
     await opened.close()
+
+
+async def eventually_connected(store: RedisStore) -> None:
+    """Wait until a store caches sessions."""
+    end = time.monotonic() + 5
+    while not store.caches and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    assert store.caches
 
 
 async def add(
@@ -102,7 +121,7 @@ async def test_logouts_are_forgotten_when_their_time_is_over(store: SessionStore
 async def test_sessions_end_also_when_no_more_logouts_can_be_remembered(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (memory, records):
+    for module in (memory, records, redis_store):
         monkeypatch.setattr(module, "MAX_LOGOUTS", 2)
     await store.end_by_logout(told("anna", name=b"1"))
     await store.end_by_logout(told("anna", name=b"2"))
