@@ -75,13 +75,15 @@ class Handover(NamedTuple):
     """A request that the fast path leaves to the streaming path, with all that was decided and done.
 
     `exchange` is None if nothing was decided yet; `authorized` is None if the decision needs a call upstream; `retry`
-    says what became of the request upstream, if it was sent; `traced`: its spans are recorded.
+    says what became of the request upstream, if it was sent; `traced`: its spans are recorded. `awaits_session`: the
+    guards have passed up to the session, which must be waited for.
     """
 
     exchange: FastExchange | None
     authorized: Authorized | None = None
     retry: RetryState | None = None
     traced: bool = False
+    awaits_session: bool = False
 
     @property
     def completion(self) -> Completion | None:

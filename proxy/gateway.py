@@ -32,7 +32,7 @@ from proxy.http.location import Locations, Mount
 from proxy.http.origin import read_origin
 from proxy.http.response import HSTS, SECURITY, OwnHeads
 from proxy.identity.local import LocalProvider, SessionSettings
-from proxy.identity.principal import Principals
+from proxy.identity.principal import Principals, StoredSessions
 from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
 from proxy.live.hub import LiveSettings
 from proxy.live.start import LiveStarts
@@ -71,9 +71,13 @@ def own_url(block: Server) -> str:
 
 
 def session_folder(compiled: Compiled) -> Path:
-    """Where the file store is: relative to the configuration file."""
+    """Return where the file store is: relative to the configuration file.
+
+    Users of NoETL have its user ids, so their sessions have a folder of their own, beside the one in the file.
+    """
     loaded = compiled.loaded
-    return (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+    folder = (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+    return folder if loaded.gateway.auth.provider == "local" else folder.with_name(f"{folder.name}-noetl")
 
 
 def open_store(compiled: Compiled) -> SessionStore:
@@ -128,7 +132,9 @@ class Gateway:
         self.provider = self._make_provider()
         self.bind = Bind(config.sessions.bind)
         trust = trust_in(config.auth.tenants)
-        self.principals = Principals(self.provider, compiled.access, self.bind, trust, metrics)
+        idle = config.sessions.idle_timeout
+        sessions = StoredSessions(store)
+        self.principals = Principals(sessions, store, idle, compiled.access, self.bind, trust, metrics)
         self.auth = self._auth()
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None

@@ -71,6 +71,7 @@ def admit(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Princip
         TooManyRequests: over the route's rate limit.
         Unauthorized: no live session where one is required, or one that is bound to another client.
         StoreError: the session store can't be used.
+        MustWait: the session can't be looked up without waiting; the guards before it have passed.
     """
     if guards.before_session:
         check_connection(guards, head)
@@ -88,6 +89,11 @@ def admit(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Princip
 async def admit_waiting(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Principal | None:
     """Do as `admit`, where the session store may have to wait."""
     check_connection(guards, head)
+    return await admit_user(guards, head, sessions)
+
+
+async def admit_user(guards: RouteGuards, head: RequestHead, sessions: Sessions) -> Principal | None:
+    """Apply the guards from the session on: `admit` has raised MustWait at this point."""
     principal = None
     if guards.session is not NO_SESSION:
         principal = await sessions.fetch(head.fields.credentials, head.address, head.fields.user_agent)

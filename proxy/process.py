@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 
 from proxy.endpoints.metrics import Measures
 from proxy.live.follow import Follower
-from proxy.live.hub import SESSIONS, Hub
+from proxy.live.hub import Hub
+from proxy.peer_messages import PeerMessages
 from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
 from proxy.policy.throttle import Throttle, ThrottleSettings
 from proxy.rate_limits import RateLimit
 from proxy.relay.event_streams import Drain
+
+_WAKE, _SESSIONS = "wake", "sessions"
+"""Kinds of messages: there are new events for a client; sessions have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,7 @@ class Process:
         throttles: the failed attempts, by the settings of their limit.
         denials: how many denials the audit log may still have one by one.
         hub: the clients of event streams, and the requests that they wait for.
+        messages: messages to and from the other processes.
         follower: polls the executions of those requests.
     """
 
@@ -35,16 +40,20 @@ class Process:
     throttles: dict[ThrottleSettings, Throttle] = field(default_factory=dict)
     denials: DenialBudget = field(default_factory=DenialBudget)
     hub: Hub = field(default_factory=Hub)
+    messages: PeerMessages = field(default_factory=PeerMessages)
     follower: Follower = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the follower of the hub."""
+        """Make the follower of the hub, and let messages of other processes wake streams, and end them."""
         object.__setattr__(self, "follower", Follower(self.hub))
+        self.hub.notify = lambda client_id: self.messages.send(_WAKE, client_id.encode())
+        self.messages.handle(_WAKE, lambda client_id: self.hub.wake(client_id.decode()))
+        self.messages.handle(_SESSIONS, lambda _: self.drain.look())
 
     def sessions_ended(self) -> None:
         """End the streams and connections of sessions that have ended, here and in the other workers."""
         self.drain.look()
-        self.hub.notify(SESSIONS)
+        self.messages.send(_SESSIONS)
 
     def throttle(self, settings: ThrottleSettings) -> Throttle:
         """Return the throttle with these settings; its state is kept if a reload does not change the settings."""

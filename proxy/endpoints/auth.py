@@ -16,7 +16,7 @@ from proxy.config.model_identity import Cookie
 from proxy.errors import BadRequest, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import Exchange, RequestContext
 from proxy.http.body import read_object
-from proxy.http.credentials import Credentials, credentials_of, key_of, ticket_key
+from proxy.http.credentials import Credentials, named_session, ticket_key
 from proxy.http.json import require_json, write_json
 from proxy.http.request import RequestHead
 from proxy.http.response import NO_STORE, Fields, Response, json_bytes, json_response
@@ -181,9 +181,8 @@ class AuthHandlers:
             return known
         token = _text(read_object(head.fields, data), "session_token")
         if token:
-            key = key_of(token)
-            found = credentials_of(key)
-            if key is not None and len(data) <= _MAX_KNOWN:
+            found = named_session(token, self.principals.tokens)
+            if found.keys and len(data) <= _MAX_KNOWN:
                 self.known_bodies.put(data, found, len(data))
             return found
         if needed and not head.fields.credentials.presented:

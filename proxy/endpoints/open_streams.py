@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from proxy.exchange import Client, RequestContext
-from proxy.http.credentials import credentials_of, key_of, ticket_key
+from proxy.http.credentials import credentials_of, named_session, ticket_key
 from proxy.identity.principal import Principal, Principals
 from proxy.live.hub import Hub
 from proxy.relay.event_streams import Drain
@@ -90,7 +90,7 @@ class OpenStreams:
         if "ticket" in query:
             credentials = credentials_of(await self.store.redeem_ticket(ticket_key(query["ticket"]), time.time()))
         elif "session_token" in query:
-            credentials = credentials_of(key_of(query["session_token"]))
+            credentials = named_session(query["session_token"], self.principals.tokens)
         context.principal = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
         return context.principal
 

@@ -1,7 +1,8 @@
 """Which session token a request carries: bearer, then header, then cookie. Pure.
 
 The first carrier with a well-formed token counts; an empty or malformed one counts as absent. A session cookie may come
-several times, in one field or in several; then each of its values is tried.
+several times, in one field or in several; then each of its values is tried. The gateway's own tokens are 32 lower-case
+hexadecimal characters; those that NoETL makes may have another form.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-_TOKEN = re.compile(r"[0-9a-f]{32}")
+OWN_TOKENS = re.compile(r"[0-9a-f]{32}")
+NOETL_TOKENS = re.compile(r"[A-Za-z0-9_~+/=-]{16,256}")
+"""The forms of session tokens: those of the gateway, and those of NoETL. Neither form fits a JSON Web Token."""
+TokenForm = re.Pattern[str]
 _MAX_COOKIES = 20
 
 
@@ -19,15 +23,16 @@ _MAX_COOKIES = 20
 class Credentials:
     """The session tokens of a request, as keys of the session store.
 
-    `keys` are tried in order. `cookie_keys` are those of its session cookies, also if another carrier counts;
-    `has_cookie`: a session cookie is there, whatever its value. `presented`: some carrier is there, also if no token in
-    it is well formed.
+    `keys` are tried in order; `tokens` has the token of each. `cookie_keys` are those of its session cookies, also if
+    another carrier counts; `has_cookie`: a session cookie is there, whatever its value. `presented`: some carrier is
+    there, also if no token in it is well formed.
     """
 
     keys: tuple[bytes, ...]
     cookie_keys: tuple[bytes, ...]
     has_cookie: bool
     presented: bool
+    tokens: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def by_cookie(self) -> bool:
@@ -36,8 +41,14 @@ class Credentials:
 
 
 def credentials_of(key: bytes | None) -> Credentials:
-    """Return the credentials of a request that names one session; `key` is None if there is none of that name."""
-    return Credentials(() if key is None else (key,), (), has_cookie=False, presented=True)
+    """Return the credentials of a request that names one session by its key; None if there is no such session."""
+    return NOBODY if key is None else Credentials((key,), (), has_cookie=False, presented=True, tokens=("",))
+
+
+def named_session(token: str, form: TokenForm) -> Credentials:
+    """Return the credentials of a request that names one session by its token, outside the usual carriers."""
+    key = key_of(token, form)
+    return NOBODY if key is None else Credentials((key,), (), has_cookie=False, presented=True, tokens=(token,))
 
 
 def ticket_key(ticket: str) -> bytes:
@@ -51,18 +62,21 @@ def bearers(authorization: Sequence[str]) -> list[str]:
 
 
 NO_CREDENTIALS = Credentials((), (), has_cookie=False, presented=False)
+NOBODY = Credentials((), (), has_cookie=False, presented=True)
+"""No carrier, and only malformed ones."""
 
 
-def key_of(token: str) -> bytes | None:
-    """Return the key under which the session of a token is stored; None if the text is not a session token.
-
-    A token is 32 lower-case hexadecimal characters; its key is its SHA-256.
-    """
-    return hashlib.sha256(token.encode("ascii")).digest() if _TOKEN.fullmatch(token) else None
+def key_of(token: str, form: TokenForm = OWN_TOKENS) -> bytes | None:
+    """Return the key under which the session of a token is stored: its SHA-256; None if the text is not a token."""
+    return hashlib.sha256(token.encode("ascii")).digest() if form.fullmatch(token) else None
 
 
 def read_credentials(
-    authorization: Sequence[str], session_token: Sequence[str], cookies: Sequence[str], cookie_name: str | None
+    authorization: Sequence[str],
+    session_token: Sequence[str],
+    cookies: Sequence[str],
+    cookie_name: str | None,
+    form: TokenForm = OWN_TOKENS,
 ) -> Credentials:
     """Return the session tokens in the values of `Authorization`, `X-Session-Token` and `Cookie` fields.
 
@@ -70,10 +84,11 @@ def read_credentials(
     """
     carried = [text for value in (*bearers(authorization), *session_token) if (text := value.strip())]
     values = [] if cookie_name is None else cookie_values(cookies, cookie_name)
-    cookie_keys = tuple(dict.fromkeys(key for value in values[:_MAX_COOKIES] if (key := key_of(value)) is not None))
-    first = next((key for text in carried if (key := key_of(text)) is not None), None)
-    keys = cookie_keys if first is None else (first,)
-    return Credentials(keys, cookie_keys, has_cookie=bool(values), presented=bool(carried or values))
+    by_cookie = {key: value for value in values[:_MAX_COOKIES] if (key := key_of(value, form)) is not None}
+    cookie_keys = tuple(by_cookie)
+    first = next(((key, text) for text in carried if (key := key_of(text, form)) is not None), None)
+    keys, tokens = (cookie_keys, tuple(by_cookie.values())) if first is None else ((first[0],), (first[1],))
+    return Credentials(keys, cookie_keys, has_cookie=bool(values), presented=bool(carried or values), tokens=tokens)
 
 
 def cookie_values(cookies: Sequence[str], name: str) -> list[str]:

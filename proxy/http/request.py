@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.errors import BadRequest, GatewayError
 from proxy.http.client_address import Network, client_address, forwarded_scheme
-from proxy.http.credentials import Credentials, read_credentials
+from proxy.http.credentials import OWN_TOKENS, Credentials, TokenForm, read_credentials
 from proxy.http.header_plan import RawFields, RequestPlan
 from proxy.http.headers import connection_options
 from proxy.http.origin import Host, read_host
@@ -50,8 +50,9 @@ class RequestFields:
         "options", "origin", "raw", "request_id", "size", "traceparent", "user_agent", "whole",
     )  # fmt: skip
 
-    def __init__(self, raw: RawFields, cookie_name: str | None) -> None:
-        """Read the fields. `cookie_name` is None where session cookies are not enabled."""
+    def __init__(self, raw: RawFields, cookie_name: str | None, tokens: TokenForm = OWN_TOKENS) -> None:
+        """Read the fields. `cookie_name` is None where session cookies are not enabled; `tokens` is the form of
+        session tokens."""
         self.raw = raw
         self.size = sum(len(name) + len(value) for name, value in raw)
         self.error: GatewayError | None = None
@@ -68,7 +69,11 @@ class RequestFields:
             self.error = BadRequest("Transfer coding not supported")
         self.content_length = int(lengths[0]) if lengths and lengths[0].isdecimal() else 0
         self.credentials: Credentials = read_credentials(
-            self.values(b"authorization"), self.values(b"x-session-token"), self.values(b"cookie"), cookie_name
+            self.values(b"authorization"),
+            self.values(b"x-session-token"),
+            self.values(b"cookie"),
+            cookie_name,
+            tokens,
         )
         self.request_id = next((v for v in self.raw_values(b"x-request-id") if is_request_id(v)), b"")
         self.traceparent = given_traceparent(self.raw_values(b"traceparent"))

@@ -9,13 +9,21 @@ from typing import Any, Protocol
 
 from proxy.bounded import BoundedCache
 from proxy.errors import Unauthorized
-from proxy.http.credentials import Credentials
+from proxy.http.credentials import OWN_TOKENS, Credentials, TokenForm
 from proxy.http.identity_headers import User
 from proxy.http.json import write_json
-from proxy.identity.local import LocalProvider
 from proxy.policy.acl import AccessPolicy, Permits, Subject
 from proxy.policy.binding import Bind, binding_mismatch
-from proxy.sessions.store import MAX_AGENT, Identity, LocalSessions, Session, StoreError, instant
+from proxy.sessions.store import (
+    MAX_AGENT,
+    Identity,
+    LocalSessions,
+    MustWait,
+    Session,
+    SessionStore,
+    StoreError,
+    instant,
+)
 
 ADMIN = "admin"
 """The role whose users may end sessions of others."""
@@ -93,6 +101,33 @@ class WrongBinding(Unauthorized):
     denied = True
 
 
+class SessionSource(Protocol):
+    """Where the sessions of requests are looked up."""
+
+    def peek(self, key: bytes) -> Session | None:
+        """Return the session of a key, without waiting. Raises MustWait."""
+
+    async def get(self, key: bytes, token: str) -> Session | None:
+        """Return the session of a key and its token; the token is empty where a ticket stands for it."""
+
+
+class StoredSessions:
+    """The sessions that the gateway itself has made."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        if isinstance(store, LocalSessions):
+            self.peek = store.peek  # type: ignore[method-assign]
+
+    def peek(self, key: bytes) -> Session | None:
+        """Raise MustWait: the store has no sessions in this process."""
+        raise MustWait
+
+    async def get(self, key: bytes, token: str) -> Session | None:
+        """Return the session of a key."""
+        return await self._store.get(key)
+
+
 class SessionChecks(Protocol):
     """Counts session checks by their outcome."""
 
@@ -103,27 +138,35 @@ class Principals:
     """Finds the principal of a request's credentials. One object for each configuration.
 
     Args:
-        provider: knows the sessions' store and lifetimes.
+        sessions: where sessions are looked up.
+        store: of the sessions.
+        idle_timeout: seconds without a use after which a session ends; 0 means never.
         policy: gives users their roles and rules.
         bind: what sessions are bound to.
         tenants: what counts of the tokens of each tenant, by its domain in lower case.
         metrics: counts checks as valid, invalid, missing or error.
+        tokens: the form of session tokens.
     """
 
     def __init__(
         self,
-        provider: LocalProvider,
+        sessions: SessionSource,
+        store: SessionStore,
+        idle_timeout: float,
         policy: AccessPolicy,
         bind: Bind,
         tenants: Mapping[str, TenantTrust],
         metrics: SessionChecks,
+        tokens: TokenForm = OWN_TOKENS,
     ) -> None:
-        self._store = provider.store
-        self._peek = provider.store.peek if isinstance(provider.store, LocalSessions) else None
+        self.tokens = tokens
+        self._store = store
+        self._sessions = sessions
+        self._peek = sessions.peek
         self._policy = policy
         self._bind = bind
         self._binds = bind is not Bind.NONE
-        self._idle = provider.settings.idle_timeout
+        self._idle = idle_timeout
         self._touch_after = min(60.0, self._idle / 10) if self._idle else 60.0
         self._tenants = tenants
         bound = any(role.name == ADMIN and role.tenants for role in policy.roles)
@@ -131,11 +174,6 @@ class Principals:
         """Whether the role `admin` covers sessions of all tenants; see `may_end`."""
         self._checks = metrics.session_checks
         self._known: BoundedCache[bytes, Principal] = BoundedCache(_MAX_PRINCIPALS, _MAX_PRINCIPALS_BYTES)
-
-    @property
-    def local(self) -> bool:
-        """Whether sessions can be read without waiting, so that `find` may be used."""
-        return self._peek is not None
 
     def of_session(self, key: bytes, session: Session) -> Principal:
         """Return the principal of a session."""
@@ -156,8 +194,8 @@ class Principals:
         Raises:
             StoreError: the store can't be used.
             WrongBinding: the session is bound to another address or client.
+            MustWait: a session can't be looked up without waiting. Nothing was counted.
         """
-        assert self._peek is not None  # noqa: S101 - callers look at `local`
         for key in credentials.keys:
             try:
                 session = self._peek(key)
@@ -179,12 +217,18 @@ class Principals:
         return None
 
     async def fetch(self, credentials: Credentials, address: str, user_agent: str) -> Principal | None:
-        """Do as `find`, from any store."""
-        if self._peek is not None:
+        """Do as `find`; wait where that is needed.
+
+        Raises:
+            GatewayError: what keeps NoETL from validating a session.
+        """
+        try:
             return self.find(credentials, address, user_agent)
-        for key in credentials.keys:
+        except MustWait:
+            pass
+        for key, token in zip(credentials.keys, credentials.tokens, strict=True):
             try:
-                session = await self._store.get(key)
+                session = await self._sessions.get(key, token)
             except StoreError:
                 self._checks["error"] += 1
                 raise
@@ -195,7 +239,7 @@ class Principals:
                     self._store.touch(key, now)
                 self._checks["valid"] += 1
                 return self.of_session(key, session)
-        self._checks["invalid" if credentials.presented else "missing"] += 1
+        self._checks["invalid"] += 1
         return None
 
     def _check_binding(self, session: Session, address: str, user_agent: str) -> None:

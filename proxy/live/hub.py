@@ -74,10 +74,6 @@ Notify = Callable[[str], None]
 """Wakes the streams that other processes have of a client."""
 
 
-SESSIONS = ""
-"""Instead of the id of a client: sessions have ended, and so do their streams."""
-
-
 def _alone(client_id: str) -> None:
     """Do nothing: there is no other process."""
 

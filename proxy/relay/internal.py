@@ -97,7 +97,8 @@ class InternalRequests:
             fields.append((b"content-type", b"application/json"))
         address, scheme = outer.head.address, outer.head.scheme
         outside = "/noetl/" + path.removeprefix("/api/")
-        return RequestHead(method, outside, question + query, RequestFields(fields, self._cookie_name), address, scheme)
+        meaning = RequestFields(fields, self._cookie_name, self._principals.tokens)
+        return RequestHead(method, outside, question + query, meaning, address, scheme)
 
     async def _send(self, exchange: Exchange, data: bytes) -> tuple[int, Any]:
         head = exchange.head

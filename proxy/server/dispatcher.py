@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from proxy.bounded import BoundedCache
@@ -25,7 +25,7 @@ from proxy.errors import (
 )
 from proxy.exchange import Client, Exchange, FastExchange, Handover, RequestContext, ResponseWriter, Service
 from proxy.gateway import Gateway
-from proxy.guards import admit, admit_waiting
+from proxy.guards import admit, admit_user, admit_waiting
 from proxy.http.body import ClientLeft, Content, RequestBody
 from proxy.http.header_plan import RawFields
 from proxy.http.request import Peer, RequestFields, RequestHead
@@ -37,7 +37,7 @@ from proxy.observe.audit_trail import AuditTrail
 from proxy.observe.logs import access_log, get_logger, redact_query
 from proxy.relay.relayed import own_cors_lines
 from proxy.routing import Found, Missing
-from proxy.sessions.store import StoreError
+from proxy.sessions.store import MustWait, StoreError
 
 _KNOWN_FIELDS = 4096
 _KNOWN_FIELDS_BYTES = 8 * 1024**2
@@ -110,7 +110,8 @@ class Dispatcher:
         self._cookie = config.sessions.cookie.name if config.sessions.cookie.enabled else None
         self._default_cors = gateway.compiled.cors
         self._sessions = gateway.principals
-        self._fast = fast and gateway.principals.local
+        self._tokens = gateway.principals.tokens
+        self._fast = fast
         self._routes = gateway.routes
         self._heads = OwnHeads(gateway.security, HSTS if gateway.security else ())
         self._access_log: AccessLog = log or access_log(enabled=config.logging.access)
@@ -129,7 +130,7 @@ class Dispatcher:
         `data` are the very bytes that it came as, if its field block may be kept: then the next request with the same
         block need not be parsed.
         """
-        fields = RequestFields(raw, self._cookie)
+        fields = RequestFields(raw, self._cookie, self._tokens)
         try:
             path, query = self._read_head(method, target, fields)
         except GatewayError:
@@ -164,7 +165,16 @@ class Dispatcher:
         exchange.address, exchange.scheme = fields.client(client.peer, self._trusted)
         try:
             exchange.principal = admit(service.guards, exchange, self._sessions)
+        except MustWait:
+            self.hand_over(client, Handover(exchange, awaits_session=True))
+            return
+        except Exception as error:
+            self.fail(exchange, error)
+            return
+        try:
             handover = exchange.begin()
+        except MustWait:
+            handover = Handover(exchange)
         except Exception as error:
             self.fail(exchange, error)
             return
@@ -217,7 +227,7 @@ class Dispatcher:
     def _context(self, client: ClientSide, incoming: Incoming, handover: Handover | None) -> RequestContext:
         exchange: Exchange | None = handover.exchange if handover is not None else None
         if exchange is None:
-            fields = RequestFields(incoming.raw_headers, self._cookie)
+            fields = RequestFields(incoming.raw_headers, self._cookie, self._tokens)
             address, scheme = fields.client(client.peer, self._trusted)
             head = RequestHead(incoming.method, "", "", fields, address, scheme)
             exchange = Exchange(head, None, {}, time.perf_counter())
@@ -274,6 +284,8 @@ class Dispatcher:
 
     async def _serve(self, context: RequestContext, incoming: Incoming) -> Response | None:
         if context.service is not None:
+            if context.handover is not None and context.handover.awaits_session:
+                context.principal = await self._user(context, context.service, admit_user)
             return await context.service.handler(context)
         head = context.head
         if incoming.version not in (_HTTP_1_0, _HTTP_1_1):
@@ -290,14 +302,17 @@ class Dispatcher:
         if isinstance(found, Missing):
             raise NotFound if found.because == "no-path" else MethodNotAllowed(found.allow)
         context.service, context.params = found.route, found.params
-        context.principal = await self._admit(context, found.route)
+        context.principal = await self._user(context, found.route, admit_waiting)
         return await found.route.handler(context)
 
-    async def _admit(self, context: RequestContext, service: Service) -> Principal | None:
+    async def _user(
+        self, context: RequestContext, service: Service, guards: Callable[..., Awaitable[Principal | None]]
+    ) -> Principal | None:
+        """Apply guards that may wait for the session; return the signed-in user."""
         if self._tracing is None:
-            return await admit_waiting(service.guards, context.head, self._sessions)
+            return await guards(service.guards, context.head, self._sessions)
         with self._tracing.step("session"):
-            return await admit_waiting(service.guards, context.head, self._sessions)
+            return await guards(service.guards, context.head, self._sessions)
 
     def _read_head(self, method: str, target: str, fields: RequestFields) -> Target:
         """Return the target of a request. Raises GatewayError for what its head does wrong."""

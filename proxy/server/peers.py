@@ -1,7 +1,6 @@
-"""Wakes the event streams that other workers of this machine have of a client, by datagrams on UNIX sockets.
+"""Messages between the workers of this machine, as datagrams on UNIX sockets.
 
-Each worker has a socket in the folder that the workers share. A datagram is the id of a client: the events themselves
-are in the session store. An empty one says that sessions have ended.
+Each worker has a socket in the folder that the workers share.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from proxy.peer_messages import MAX_MESSAGE
+
 _PREFIX = "live-"
-_MOST = 256
+_MOST = MAX_MESSAGE + 100
 _AT_ONCE = 100
 _RETRY_SECONDS = 0.05
 _RETRIES = 20
@@ -26,13 +27,13 @@ class Peers:
     Args:
         folder: the folder that the workers share.
         number: the number of this worker.
-        wake: wakes the streams that this worker has of a client.
+        receive: accepts a message of another worker.
     """
 
-    def __init__(self, folder: Path, number: int, wake: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, number: int, receive: Callable[[bytes], None]) -> None:
         self._folder = folder
         self._name = f"{_PREFIX}{number}"
-        self._wake = wake
+        self._accept = receive
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         path = folder / self._name
@@ -48,13 +49,13 @@ class Peers:
                 data = self._socket.recv(_MOST)
             except OSError:
                 return
-            self._wake(data.decode("ascii", "replace"))
+            self._accept(data)
 
-    def notify(self, client_id: str) -> None:
-        """Wake the streams of a client in all other workers."""
+    def send(self, message: bytes) -> None:
+        """Send a message to all other workers."""
         for name in os.listdir(self._folder):
             if name.startswith(_PREFIX) and name != self._name:
-                self._send(name, client_id.encode(), _RETRIES)
+                self._send(name, message, _RETRIES)
 
     def _send(self, name: str, data: bytes, retries: int) -> None:
         """Send to one worker. One that has ended is ignored; one that is too busy gets it a little later."""

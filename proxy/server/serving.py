@@ -18,7 +18,6 @@ from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.config.replace import check_replacement
 from proxy.gateway import Gateway, open_store, session_folder
-from proxy.live.hub import SESSIONS
 from proxy.observe.access import AccessLog
 from proxy.observe.audit import local_event
 from proxy.observe.exposition import MetricsFolder
@@ -191,10 +190,10 @@ class Serving:
             get_logger().warning("reload.needs_restart", settings=[f"server.{name}" for name in settings])
 
     def _store(self, compiled: Compiled) -> SessionStore:
-        """Return a store in use with the same folder, or a new store, so that no folder is opened twice."""
-        wanted = _session_folder(compiled)
+        """Return a store in use at the same place, or a new store, so that no folder is opened twice."""
+        wanted = _place(compiled)
         gateways = (server.gateway for server in reversed(self._in_use))
-        known = (gateway.store for gateway in gateways if _session_folder(gateway.compiled) == wanted)
+        known = (gateway.store for gateway in gateways if _place(gateway.compiled) == wanted)
         return next(known, None) or open_store(compiled)
 
     async def _end(self, old: Dispatcher, after: Gateway) -> None:
@@ -289,17 +288,10 @@ class Serving:
         measures.metrics.add_counters_of(measures.metrics_folder.read_previous())
 
     def join_workers(self, folder: Path, worker: int) -> None:
-        """Wake event streams in other workers, and be woken by them; `folder` is shared, `worker` its own number."""
-        hub = self.process.hub
-
-        def wake(client_id: str) -> None:
-            if client_id == SESSIONS:
-                self.process.drain.look()
-            else:
-                hub.wake(client_id)
-
-        self._peers = Peers(folder, worker, wake)
-        hub.notify = self._peers.notify
+        """Exchange messages with the other workers; `folder` is shared, `worker` its own number."""
+        messages = self.process.messages
+        self._peers = Peers(folder, worker, messages.receive)
+        messages.transport = self._peers.send
 
     async def publish_metrics(self) -> None:
         """Write the metrics for the other workers periodically, until cancelled."""
@@ -335,5 +327,7 @@ class Serving:
             await asyncio.sleep(_PURGE_SECONDS)
 
 
-def _session_folder(compiled: Compiled) -> Path | None:
-    return None if compiled.loaded.gateway.sessions.store == "memory" else session_folder(compiled)
+def _place(compiled: Compiled) -> tuple[str, Path | None]:
+    """Return what tells session stores apart: who makes the sessions, and the folder of a file store."""
+    config = compiled.loaded.gateway
+    return config.auth.provider, None if config.sessions.store == "memory" else session_folder(compiled)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from proxy.sessions.live_memory import MemoryLive
-from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError, nobody_waits
+from proxy.sessions.store import (
+    EXECUTIONS_KEPT,
+    MAX_ENDED,
+    MAX_LOGOUTS,
+    Logout,
+    Session,
+    SessionEnded,
+    StoreError,
+    nobody_waits,
+)
 
 _MAX_SESSIONS = 1_000_000
 _MAX_BYTES = 1024**3
@@ -26,26 +36,33 @@ class MemoryStore:
         self._tickets: dict[bytes, tuple[bytes, float]] = {}
         self._executions: dict[str, tuple[int, float]] = {}
         self._logouts: dict[bytes, float] = {}
+        self._ended: dict[bytes, float] = {}
         self.live = MemoryLive()
         self.on_ended: Callable[[], None] = nobody_waits
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         if len(self._sessions) >= _MAX_SESSIONS or self._bytes >= _MAX_BYTES:
             raise StoreError(f"the memory store is full ({len(self._sessions)} sessions); use sessions.store: file")
-        person = (session.identity.issuer, session.identity.subject)
-        user_id = self._users.setdefault(person, len(self._users) + 1)
-        stored = session.with_user_id(user_id)
+        if session.verified_at and key in self._ended:
+            raise SessionEnded
+        stored = session if session.user_id else session.with_user_id(self._user_id(session))
+        user_id = stored.user_id
+        self._remove(key)
         keys = self._by_user.setdefault(user_id, {})
         if max_per_user:
             for oldest in list(keys)[: max(0, len(keys) + 1 - max_per_user)]:
                 self._drop(oldest)
         self._sessions[key] = stored
         size = len(stored.encode())
-        self._bytes += size - self._sizes.get(key, 0)
+        self._bytes += size
         self._sizes[key] = size
         self._by_user.setdefault(user_id, {})[key] = None
         self._by_id[stored.id] = key
         return stored
+
+    def _user_id(self, session: Session) -> int:
+        person = (session.identity.issuer, session.identity.subject)
+        return self._users.setdefault(person, len(self._users) + 1)
 
     async def get(self, key: bytes) -> Session | None:
         return self._sessions.get(key)
@@ -96,6 +113,8 @@ class MemoryStore:
             del self._tickets[ticket]
         for known in [known for known, until in self._logouts.items() if until <= now]:
             del self._logouts[known]
+        for ended in [ended for ended, until in self._ended.items() if until <= now]:
+            del self._ended[ended]
         for name in [name for name, (_, at) in self._executions.items() if at < now - EXECUTIONS_KEPT]:
             del self._executions[name]
         return sum(self._drop(key) for key in dead)
@@ -127,14 +146,26 @@ class MemoryStore:
         return None
 
     def _drop(self, key: bytes) -> bool:
-        session = self._sessions.pop(key, None)
+        """End a session."""
+        session = self._remove(key)
         if session is None:
             return False
+        if session.verified_at and session.expires_at > time.time():
+            if len(self._ended) >= MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
+            self._ended[key] = session.expires_at
+        self.on_ended()
+        return True
+
+    def _remove(self, key: bytes) -> Session | None:
+        """Remove a session, and return it."""
+        session = self._sessions.pop(key, None)
+        if session is None:
+            return None
         self._bytes -= self._sizes.pop(key)
         self._by_id.pop(session.id, None)
         keys = self._by_user.get(session.user_id, {})
         keys.pop(key, None)
         if not keys:
             self._by_user.pop(session.user_id, None)
-        self.on_ended()
-        return True
+        return session

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from proxy.sessions.store import EXECUTIONS_KEPT, MAX_LOGOUTS, Logout, Session, StoreError
+from proxy.sessions.store import EXECUTIONS_KEPT, MAX_ENDED, MAX_LOGOUTS, Logout, Session, SessionEnded, StoreError
 
 FORMAT = b"noetl-edge sessions 1"
-TABLES = ("meta", "sessions", "users", "by_user", "expiry", "tickets", "executions", "by_sid", "logouts")
+TABLES = ("meta", "sessions", "users", "by_user", "expiry", "tickets", "executions", "by_sid", "logouts", "ended")
 _NUMBER = struct.Struct(">Q")
 Transaction = Any
 
@@ -45,6 +46,7 @@ class Records:
         executions: execution id to time and user id.
         by_sid: digest of issuer and `sid`, and key, of each session that has a `sid`.
         logouts: name of a logout token that was used, to the time until which it is stored.
+        ended: key of a session of NoETL that was ended here, to the time until which it is stored.
     """
 
     meta: Any
@@ -56,6 +58,7 @@ class Records:
     executions: Any
     by_sid: Any
     logouts: Any
+    ended: Any
 
     @classmethod
     def open(cls, env: Any) -> Records:
@@ -68,11 +71,11 @@ class Records:
         return None if data is None else Session.decode(data)
 
     def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> tuple[Session, int]:
-        """Store a session with the stable id of its user; end the oldest sessions of the user beyond the limit.
-
-        Returns the session, and the number of those that ended.
-        """
-        stored = session.with_user_id(self._user_id(txn, session))
+        """Do as `SessionStore.create`; return the session, and the number of those that ended."""
+        if session.verified_at and txn.get(key, db=self.ended) is not None:
+            raise SessionEnded
+        stored = session if session.user_id else session.with_user_id(self._user_id(txn, session))
+        self._remove(txn, key)
         ended = self._drop_beyond(txn, stored.user_id, max_per_user - 1) if max_per_user else 0
         txn.put(key, stored.encode(), db=self.sessions)
         txn.put(self._owner(stored, key), b"", db=self.by_user)
@@ -117,18 +120,28 @@ class Records:
 
     def drop(self, txn: Transaction, key: bytes) -> bool:
         """End a session; return True if it existed."""
+        existed, session = self._remove(txn, key)
+        if session is not None and session.verified_at and session.expires_at > time.time():
+            if txn.stat(db=self.ended)["entries"] >= MAX_ENDED:
+                first = next(iter(txn.cursor(db=self.ended)))[0]
+                txn.delete(bytes(first), db=self.ended)
+            txn.put(key, pack(session.expires_at), db=self.ended)
+        return existed
+
+    def _remove(self, txn: Transaction, key: bytes) -> tuple[bool, Session | None]:
+        """Remove a session; return whether it existed, and the session if it can be read."""
         data = txn.pop(key, db=self.sessions)
         if data is None:
-            return False
+            return False, None
         try:
             session = Session.decode(data)
         except StoreError:
-            return True
+            return True, None
         txn.delete(self._owner(session, key), db=self.by_user)
         txn.delete(pack(session.expires_at) + key, db=self.expiry)
         if session.identity.sid:
             txn.delete(_digest(session.identity.issuer, session.identity.sid) + key, db=self.by_sid)
-        return True
+        return True, session
 
     def touch(self, txn: Transaction, key: bytes, now: float) -> None:
         """Set the time of the last use of a session, if it has not ended."""
@@ -189,7 +202,8 @@ class Records:
             txn.delete(entry, db=self.expiry)
             dead += 1
         more = dead == most
-        for table, limit in ((self.tickets, now), (self.logouts, now), (self.executions, now - EXECUTIONS_KEPT)):
+        limits = ((self.tickets, now), (self.logouts, now), (self.ended, now), (self.executions, now - EXECUTIONS_KEPT))
+        for table, limit in limits:
             expired = (bytes(name) for name, data in txn.cursor(db=table) if unpack(data) <= limit)
             old = list(islice(expired, most))
             for name in old:

@@ -23,6 +23,14 @@ class StoreError(Exception):
     """The store is not available. The text is for the operator."""
 
 
+class SessionEnded(Exception):
+    """A session of NoETL was ended at the gateway, so it does not count any more."""
+
+
+class MustWait(Exception):
+    """A session can't be looked up without waiting; `SessionStore.get` waits."""
+
+
 def new_token() -> str:
     """Return a new token: 128 random bits as 32 lower-case hexadecimal characters."""
     return secrets.token_hex(16)
@@ -74,6 +82,7 @@ class Session:
         last_seen_at: time of the last use.
         ip: the client address of the login.
         user_agent: the user agent of the login.
+        verified_at: the time when NoETL last said that the session is valid; 0 for a session that the gateway made.
     """
 
     id: str
@@ -84,14 +93,17 @@ class Session:
     last_seen_at: float
     ip: str
     user_agent: str
+    verified_at: float = 0.0
 
     def alive(self, now: float, idle_timeout: float) -> bool:
         """Return True if the session is valid at `now`; an `idle_timeout` of 0 seconds means no timeout."""
         return now < self.expires_at and (not idle_timeout or now - self.last_seen_at < idle_timeout)
 
     def encode(self) -> bytes:
-        """Return the stored form. Without a `sid` it is the same as in versions without that field."""
+        """Return the stored form. Without a `sid` and `verified_at` it is as in versions without those fields."""
         values = asdict(self)
+        if not self.verified_at:
+            del values["verified_at"]
         if not self.identity.sid:
             del values["identity"]["sid"]
         return json.dumps(values, separators=(",", ":")).encode()
@@ -109,7 +121,7 @@ class Session:
     def encoded_with_use(data: bytes, now: float) -> bytes | None:
         """Return the stored form with `now` as the last use; None if it has a later one, or if the form is malformed.
 
-        The form is not decoded: only texts follow the time, and a quote in a JSON text is always escaped.
+        The form is not decoded: texts and a number follow the time, and a quote in a JSON text is always escaped.
         """
         before, mark, after = data.rpartition(_SEEN)
         number, comma, rest = after.partition(b",")
@@ -174,7 +186,11 @@ class SessionStore(Protocol):
         """Return what the store keeps of live executions."""
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
-        """Store a new session, with the stable id of its user; end the oldest sessions of the user beyond the limit."""
+        """Store a session, in place of the one of this key; end the oldest sessions of the user beyond the limit.
+
+        The user gets a stable id, unless the session has one already, as those of NoETL have. Raises SessionEnded for a
+        session of NoETL that was ended here: that is stored until it would have expired, as NoETL does not know of it.
+        """
 
     async def get(self, key: bytes) -> Session | None:
         """Return the session of a key, or None. It may have expired: the caller checks that."""
@@ -237,8 +253,14 @@ class LocalSessions(Protocol):
     """A store with a read that does not wait."""
 
     def peek(self, key: bytes) -> Session | None:
-        """Return the session as `SessionStore.get` does; the same object while the stored session is unchanged."""
+        """Return the session as `SessionStore.get` does; the same object while the stored session is unchanged.
 
+        Raises MustWait if that is not known here.
+        """
+
+
+MAX_ENDED = 1_000_000
+"""Maximum number of ended sessions of NoETL that are stored. If there are more, the first ones are forgotten."""
 
 MAX_LOGOUTS = 100_000
 """Maximum number of stored logouts. If there are more, sessions still end, but a logout token can be used again until

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.graphql.http import hash_of
+from proxy.sessions.memory import MemoryStore
+from proxy.sessions.store import MustWait, Session
 from tests.integration.transports import BROKEN, ENDED, MORE, ODD, RUNNING, TRACE, Ask, Seen, served
 
 FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error endTime"
@@ -131,6 +133,21 @@ TRUSTED = [
 ]  # fmt: skip
 
 
+OWN = [
+    Ask("me", "GET", "/api/auth/me", fields=(BEARER,)),
+    Ask("validate", target="/api/auth/validate", body='{"session_token": "TOKEN"}', fields=(TYPE,)),
+    Ask("validate by field", target="/api/auth/validate", body="{}"),
+    Ask("check-access", target="/api/auth/check-access", body='{"session_token": "TOKEN", "playbook_name": "team/flow"}', fields=(TYPE,)),
+    Ask("a role that is required", "GET", "/api/auth/me", fields=(BEARER,), email="eve@other.test"),
+]  # fmt: skip
+
+
+LIMITED = f"""{MORE}
+rate_limits: {{few: {{limit: 3/minute, burst: 3, key: ip}}}}
+routes: [{{path: /api/auth/me, handler: auth.me, rate_limit: few}}]
+"""
+
+
 def same(fast: Seen, streaming: Seen) -> None:
     """All that can be seen is the same."""
     assert fast.answers == streaming.answers
@@ -163,3 +180,29 @@ async def test_both_transports_serve_the_same(tmp_path: Path, ask: Ask) -> None:
     streaming = await served(tmp_path, ask, fast=False)
     same(fast, streaming)
     assert fast.fast[-1] == ask.fast
+
+
+class WaitingStore(MemoryStore):
+    """A store that must be waited for, and then knows the session at the next look only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[bytes] = set()
+
+    async def get(self, key: bytes) -> Session | None:
+        self.known.add(key)
+        return await super().get(key)
+
+    def peek(self, key: bytes) -> Session | None:
+        if key not in self.known:
+            raise MustWait
+        self.known.discard(key)
+        return super().peek(key)
+
+
+@pytest.mark.parametrize("ask", SERVED_FAST + OWN, ids=lambda ask: ask.name)
+async def test_session_that_must_be_waited_for_changes_nothing_but_the_transport(tmp_path: Path, ask: Ask) -> None:
+    waited = await served(tmp_path, ask, fast=True, store=WaitingStore(), more=LIMITED)
+    same(waited, await served(tmp_path, ask, fast=False, more=LIMITED))
+    assert True in waited.fast
+    assert (False in waited.fast) == (ask.name != "a session cookie and a foreign origin")  # refused before the session

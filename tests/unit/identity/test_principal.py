@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from proxy.http.credentials import NO_CREDENTIALS, Credentials
-from proxy.identity.local import LocalProvider, SessionSettings
-from proxy.identity.principal import Principals, TenantTrust, WrongBinding
+from proxy.identity.principal import Principals, StoredSessions, TenantTrust, WrongBinding
 from proxy.policy.acl import Action
 from proxy.policy.binding import Bind
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import Session, StoreError
+from proxy.sessions.store import MustWait, Session, StoreError
 from tests.unit.identity.people import policy, principal, rule, session
 
 ADDRESS, AGENT = "192.0.2.1", "browser"
@@ -60,21 +59,21 @@ class BrokenStore(MemoryStore):
 
 
 def presented(*keys: bytes) -> Credentials:
-    return Credentials(keys, (), has_cookie=False, presented=True)
+    return Credentials(keys, (), has_cookie=False, presented=True, tokens=("",) * len(keys))
 
 
 def live(*, last_seen: float = 0.0) -> Session:
     """A session that began now and was last used so many seconds ago."""
     now = time.time()
-    return replace(session(), created_at=now, expires_at=now + 600, last_seen_at=now - last_seen)
+    return replace(session(), user_id=0, created_at=now, expires_at=now + 600, last_seen_at=now - last_seen)
 
 
 def principals(
     store: object, checks: Checks, bind: Bind = Bind.NONE, *, idle: float = 0.0, claim: str | None = None
 ) -> Principals:
-    settings = SessionSettings(8, 24, idle, 0)
-    provider = LocalProvider({}, None, store, settings)  # type: ignore[arg-type]
-    return Principals(provider, RULES, bind, {"tenant.test": TenantTrust(claim, email_assumed=False)}, checks)
+    sessions = StoredSessions(store)  # type: ignore[arg-type]
+    trust = {"tenant.test": TenantTrust(claim, email_assumed=False)}
+    return Principals(sessions, store, idle, RULES, bind, trust, checks)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -104,7 +103,9 @@ async def test_first_live_session_is_the_principal_and_each_check_is_counted_onc
     for fetched in (False, True):
         checks = Checks()
         finder = principals(SlowStore(store) if fetched else store, checks)
-        assert finder.local is not fetched
+        if fetched and credentials.keys:
+            with pytest.raises(MustWait):
+                finder.find(credentials, ADDRESS, AGENT)
         who = await finder.fetch(credentials, ADDRESS, AGENT)
         assert (who.key if who else None, checks.counted) == (found, [outcome])
 
