@@ -164,8 +164,8 @@ class Gateway:
     def _use_live(self) -> None:
         """Apply the settings of events; streams and requests go on across a reload."""
         block = self.compiled.loaded.gateway.live
-        self.process.hub.store = self.store.live
-        self.store.on_ended = self.process.sessions_ended
+        self.process.use(self.store)
+        self.process.follower.api = self.api
         self.process.hub.settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
 
     def _upstream(self, name: str, block: Upstream) -> UpstreamClient:

@@ -103,7 +103,7 @@ class OpenStreams:
         """Open a stream of a client, and close it at the end."""
         hub, connection = self.hub, context.writer.client
         given = context.head.fields.value(b"last-event-id") or _query(context).get("last_event_id", "")
-        position = _position(given, *hub.store.marks(client_id))
+        position = _position(given, *await hub.store.marks(client_id))
         stream = OpenStream(client_id, position, hub.settings.queue, connection, context.who.key)
         self.drain.watch(stream)
         if self.drain.started:
@@ -124,7 +124,7 @@ class OpenStreams:
         store, heartbeat = self.hub.store, self.hub.settings.heartbeat
         while True:
             stream.waiting = 0
-            while found := store.events(stream.client_id, stream.position):
+            while found := await store.events(stream.client_id, stream.position):
                 for event in found:
                     yield event
                     stream.position = event.number

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from proxy.errors import GatewayError
@@ -47,6 +47,8 @@ class Follower:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._tasks: set[asyncio.Task[None]] = set()
+        self.api: NoetlApi | None = None
+        """The API for what this process follows in place of another."""
 
     def follow(self, request: StoredRequest, api: NoetlApi) -> None:
         """Follow the execution of a request, on behalf of the user who started it."""
@@ -64,6 +66,12 @@ class Follower:
         for request in await self._hub.store.followed_by(self._hub.process):
             self.follow(request, api)
 
+    def adopt(self, requests: Sequence[StoredRequest]) -> None:
+        """Follow what a process that is dead has followed."""
+        if self.api is not None:
+            for request in requests:
+                self.follow(request, self.api)
+
     async def close(self) -> None:
         """End all polls."""
         tasks = list(self._tasks)
@@ -80,7 +88,7 @@ class Follower:
             await asyncio.sleep(pause * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
             try:
                 stored = await hub.store.request(request.request_id)
-                if stored is None or stored.is_over:
+                if stored is None or stored.is_over or stored.process != hub.process:
                     return
                 async with asyncio.timeout(_LONGEST_POLL):
                     state = await state_of(api, request.execution_id, _on_behalf(request))

@@ -7,6 +7,7 @@ current one stays in use.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -18,6 +19,7 @@ from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.config.replace import check_replacement
 from proxy.gateway import Gateway, open_store, session_folder
+from proxy.live.hub import Hub
 from proxy.observe.access import AccessLog
 from proxy.observe.audit import local_event
 from proxy.observe.exposition import MetricsFolder
@@ -32,7 +34,7 @@ from proxy.server.lifecycle import Load, Reloads, Report, log_rejection, no_repo
 from proxy.server.listener import Listener
 from proxy.server.peers import Peers
 from proxy.server.startup import warn_of_unreachable
-from proxy.sessions.store import SessionStore, StoreError
+from proxy.sessions.store import SessionStore, SharedStore, StoreError
 
 _PURGE_SECONDS = 30.0
 _IDLE_GRACE = 3.0
@@ -72,7 +74,7 @@ class Serving:
         self._fixed = [name for name in _FIXED if name != "workers" or worker is None]
         self._worker, self._report = worker, report
         self.process = Process()
-        self.process.hub.process = str(worker or 0)
+        self.process.hub.process = secrets.token_hex(8) if isinstance(store, SharedStore) else str(worker or 0)
         self.process.measures.sources.append(self._measure)
         self._fast, self._log = fast, log
         self.current = Dispatcher(Gateway(compiled, store, self.process), fast=fast, log=log)
@@ -104,9 +106,7 @@ class Serving:
         """
         hub = self.process.hub
         self.current.gateway.start()
-        await hub.store.forget_streams(hub.process)
-        if self.current.gateway.api is not None:
-            await self.process.follower.resume(self.current.gateway.api)
+        await self._resume_live(hub)
         context = self.certificate.context if self.certificate is not None else None
         self._sockets = await asyncio.get_running_loop().create_server(
             self.listener,
@@ -119,6 +119,17 @@ class Serving:
         )
         name = self._sockets.sockets[0].getsockname()
         return name[0], name[1]
+
+    async def _resume_live(self, hub: Hub) -> None:
+        """Go on with the live executions of an earlier process of this name."""
+        try:
+            await hub.store.forget_streams(hub.process)
+            if self.current.gateway.api is not None:
+                await self.process.follower.resume(self.current.gateway.api)
+        except StoreError as error:
+            if not isinstance(self.current.gateway.store, SharedStore):
+                raise
+            get_logger().error("sessions.unavailable", reason=str(error))  # it is used once it is there
 
     async def reload(self, load: Load) -> bool:
         """Load the configuration again and use it. If it is rejected, log the reason and return False."""
@@ -291,7 +302,7 @@ class Serving:
         """Exchange messages with the other workers; `folder` is shared, `worker` its own number."""
         messages = self.process.messages
         self._peers = Peers(folder, worker, messages.receive)
-        messages.transport = self._peers.send
+        messages.workers = self._peers.send
 
     async def publish_metrics(self) -> None:
         """Write the metrics for the other workers periodically, until cancelled."""

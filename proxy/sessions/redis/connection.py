@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
@@ -167,7 +167,7 @@ class RedisConnection:
         """Return a new connection of the caller's own, not connected yet. Raises RedisError, OSError."""
         client = self._redis()
         if isinstance(client, Redis):
-            connection: AbstractConnection = client.connection_pool.make_connection()
+            connection: AbstractConnection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             return connection
         await client.initialize()
         node: ClusterNode = client.get_random_node()
@@ -223,9 +223,12 @@ def _client(address: Address, options: dict[str, Any], timeout: float) -> Redis 
         nodes = [ClusterNode(host, port) for host, port in hosts]
         return RedisCluster(startup_nodes=nodes, ssl=address.tls, cluster_error_retry_attempts=1, **options)
     if address.kind is Kind.SENTINEL:
-        asked = {"socket_timeout": timeout / 3, "socket_connect_timeout": timeout / 3, "retry": Retry(NoBackoff(), 0)}
+        asked: dict[str, Any] = {"socket_timeout": timeout / 3, "socket_connect_timeout": timeout / 3, "retry": Retry(NoBackoff(), 0)}
         tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
-        sentinel = Sentinel(hosts, sentinel_kwargs=asked | ({"ssl": True} | tls if address.tls else {}))
-        return sentinel.master_for(address.service, **options, **({"ssl": True} if address.tls else {}))
-    kind = {"connection_class": SSLConnection} if address.tls else {}
-    return Redis.from_pool(ConnectionPool(host=hosts[0][0], port=hosts[0][1], **kind, **options))
+        if address.tls:
+            asked, options = asked | tls | {"ssl": True}, options | {"ssl": True}
+        sentinel: Any = Sentinel(hosts, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
+        found: Redis = sentinel.master_for(address.service, **options)
+        return found
+    kind = SSLConnection if address.tls else Connection
+    return Redis.from_pool(ConnectionPool(kind, host=hosts[0][0], port=hosts[0][1], **options))

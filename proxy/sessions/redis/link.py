@@ -25,7 +25,7 @@ PING_SECONDS = 0.15
 TRUST_SECONDS = 0.75
 """How often a ping is sent, and for how long behind one that was answered the announcements are complete."""
 _ATTEMPT_SECONDS = 0.5
-_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+_PAUSES = (0.05, 0.1, 0.2, 0.4)
 _SPREAD = 0.2
 _FAILED = (RedisError, OSError, TimeoutError, StoreError)
 Receive = Callable[[bytes], None]
@@ -106,7 +106,7 @@ class Link:
             async with asyncio.timeout(_ATTEMPT_SECONDS * 2):
                 connection = await self._connection.subscription()
                 asked_at = time.monotonic()
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
                 await connection.send_command("SUBSCRIBE", *self._channels)
                 for _ in self._channels:
                     await connection.read_response()

@@ -54,7 +54,7 @@ class RedisLive:
         self._connection = connection
         self._sender = sender
         self._script = Script("live", connection.settings.prefix, "live")
-        self._origin = secrets.token_hex(8).encode()
+        self.origin = secrets.token_hex(8).encode()
         self.channel = self._script.base.encode() + b"wake"
         self.on_wake: Callable[[str, int], None] = _no_one
         self.on_adopted: Callable[[Sequence[StoredRequest]], None] = _nothing
@@ -116,7 +116,7 @@ class RedisLive:
         state: bytes | str = ""
         removed: list[bytes] = []
         for _ in range(_TRIES):
-            words = (request_id, *limits, int(time.time() * 1000), self._origin, int(last), state, len(removed), *removed)
+            words = (request_id, *limits, int(time.time() * 1000), self.origin, int(last), state, len(removed), *removed)
             answer = _unless_full(await self._write("append", *words, *added))
             if answer[0] != _ROOM:
                 return bool(answer[1])
@@ -185,7 +185,7 @@ class RedisLive:
     def receive(self, data: bytes) -> None:
         """Wake the streams of a client of whose new events another process tells."""
         origin, count, client_id = data.split(b" ", 2)
-        if origin != self._origin:
+        if origin != self.origin:
             self.on_wake(client_id.decode(), int(count))
 
     def connected_again(self) -> None:

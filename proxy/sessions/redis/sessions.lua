@@ -45,9 +45,9 @@ local function user_of(person)
 end
 
 -- key, id, user ('0': that of the person), person, sid, verified, created, expires, used, most, json
--- -> the id of the user; -1 if the session was ended here
+-- -> the id of the user (-1 if the session was ended here), and the sessions that ended
 function operations.create(key, id, user, person, sid, verified, created, expires, used, most, json)
-  if verified == 'v' and redis.call('ZSCORE', base .. 'ended', key) then return -1 end
+  if verified == 'v' and redis.call('ZSCORE', base .. 'ended', key) then return {-1} end
   if user == '0' then user = user_of(person) end
   drop(id, true, false)
   local own = sessions_of(user)
@@ -63,7 +63,7 @@ function operations.create(key, id, user, person, sid, verified, created, expire
   redis.call('ZADD', base .. 'expiry', expires, id)
   redis.call('ZADD', own, created, id)
   if sid ~= NO_SID then redis.call('SADD', sessions_with(sid), id) end
-  return tonumber(user)
+  return {tonumber(user), unpack(ended)}
 end
 
 -- id, key, used, and the same of more sessions
@@ -84,13 +84,13 @@ function operations.finish(id, key)
   return drop(id, true, true) and 1 or 0
 end
 
--- user, most -> the number of sessions that ended; there may be more if it is `most`
+-- user, most -> the sessions that ended; there may be more if there are `most`
 function operations.end_user(user, most)
   local found = redis.call('ZRANGE', sessions_of(user), 0, tonumber(most) - 1)
   for _, id in ipairs(found) do
     if not drop(id, true, true) then redis.call('ZREM', sessions_of(user), id) end
   end
-  return #found
+  return found
 end
 
 -- name, until, the maximum of names; 1 if the logout is new, 0 if it was used before

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from proxy.observe.logs import get_logger
@@ -55,11 +55,11 @@ class RedisStore:
         self._sender = Sender(_MAX_WAITING, settings.local_grace)
         self.live = RedisLive(self._connection, self._sender)
         self.on_ended: Callable[[], None] = nobody_waits
+        self.on_some_ended: Callable[[Collection[bytes]], None] = _ignore
         self.on_message: Callable[[bytes], None] = _ignore
-        """Receives what another process has sent with `broadcast`."""
         self._messages = f"{settings.prefix}messages".encode()
         channels = {self._base + b"ended": self._ended, self.live.channel: self.live.receive}
-        channels[self._messages] = lambda data: self.on_message(data)
+        channels[self._messages] = self._message
         self._link = Link(self._connection, channels, self._connected)
         self._cache = SessionCache(self._link, settings.recheck, settings.local_grace, settings.idle_timeout)
         self._touched: dict[bytes, float] = {}
@@ -81,7 +81,7 @@ class RedisStore:
 
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         who = session.identity
-        user_id = await self._connection.write(
+        user_id, *ended = await self._connection.write(
             self._script, "create",
             key, key[:ID].hex(), session.user_id, person(who.issuer, who.subject), sid_mark(who.issuer, who.sid),
             b"v" if session.verified_at else b" ",
@@ -90,9 +90,7 @@ class RedisStore:
         )  # fmt: skip
         if user_id < 0:
             raise SessionEnded
-        self._cache.drop(key[:ID])
-        if max_per_user:
-            self.on_ended()
+        self._end([key[:ID], *map(_name_of, ended)])
         return session.with_user_id(user_id)
 
     async def get(self, key: bytes) -> Session | None:
@@ -146,8 +144,7 @@ class RedisStore:
 
     async def end(self, key: bytes) -> bool:
         ended = bool(await self._connection.write(self._script, "finish", key[:ID].hex(), key))
-        self._cache.drop(key[:ID])
-        self.on_ended()
+        self._end([key[:ID]])
         return ended
 
     async def end_id(self, session_id: str, allowed: Callable[[Session], bool]) -> bool:
@@ -162,9 +159,10 @@ class RedisStore:
     async def end_user(self, user_id: int) -> int:
         total, last = 0, _BATCH
         while last == _BATCH:
-            last = int(await self._connection.write(self._script, "end_user", user_id, _BATCH))
+            ended = await self._connection.write(self._script, "end_user", user_id, _BATCH)
+            self._end([*map(_name_of, ended)])
+            last = len(ended)
             total += last
-        self.on_ended()
         return total
 
     async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
@@ -176,9 +174,10 @@ class RedisStore:
         who, found, more = person(logout.issuer, logout.subject), [], True
         while more:
             some = await self._connection.write(self._script, "end_logout", who, sid, by_person, _BATCH)
-            found += [read_record(data).session for data in some]
+            records = [read_record(data) for data in some]
+            self._end([record.key[:ID] for record in records])
+            found += [record.session for record in records]
             more = len(some) == _BATCH
-        self.on_ended()
         return found
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
@@ -270,16 +269,25 @@ class RedisStore:
             raise StoreError(f"{self._connection}: it has version {version}; 7.0 or newer is required")
         return version
 
-    def broadcast(self, data: bytes) -> bool:
-        """Send a small message to all processes, this one too. Return False if too many are waiting."""
-        return self._sender.send(lambda: self._connection.command("PUBLISH", self._messages, data))
+    def broadcast(self, data: bytes) -> None:
+        """Send a small message to all other processes, without waiting; it is lost if too many are waiting."""
+        self._sender.send(lambda: self._connection.command("PUBLISH", self._messages, self.live.origin + data))
+
+    def _message(self, data: bytes) -> None:
+        size = len(self.live.origin)
+        if data[:size] != self.live.origin:
+            self.on_message(data[size:])
 
     # What other processes announce
 
     def _ended(self, data: bytes) -> None:
-        for start in range(0, len(data), 2 * ID):
-            self._cache.drop(bytes.fromhex(data[start : start + 2 * ID].decode()))
-        self.on_ended()
+        self._end([_name_of(data[start : start + 2 * ID]) for start in range(0, len(data), 2 * ID)])
+
+    def _end(self, names: Sequence[bytes]) -> None:
+        """Forget sessions that have ended or changed, and look at what belongs to them."""
+        for name in names:
+            self._cache.drop(name)
+        self.on_some_ended(names)
 
     def _connected(self) -> None:
         self._cache.stale |= self._cache.names()
@@ -343,8 +351,13 @@ class RedisStore:
         await self._connection.close()
 
 
-def _ignore(data: bytes) -> None:
-    """Do nothing: the first value of `on_message`."""
+def _ignore(_: object) -> None:
+    """Do nothing: the first value of `on_message` and `on_some_ended`."""
+
+
+def _name_of(session_id: bytes) -> bytes:
+    """Return the beginning of a session's key, of which its id is the hexadecimal form."""
+    return bytes.fromhex(session_id.decode())
 
 
 def _version(info: Any) -> str:

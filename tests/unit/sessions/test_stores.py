@@ -198,7 +198,7 @@ async def test_a_folder_that_was_made_before_there_were_logouts_is_used_on(
 
 def _open_as_before(kind: type[records.Records], env: object) -> records.Records:
     made = [env.open_db(name.encode()) for name in records.TABLES[:7]]  # type: ignore[attr-defined]
-    return kind(*[*made, made[0], made[0]])
+    return kind(*[*made, made[0], made[0], made[0]])
 
 
 @pytest.mark.parametrize(
