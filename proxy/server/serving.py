@@ -18,7 +18,7 @@ from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.config.replace import check_replacement
-from proxy.gateway import Gateway, open_store, session_folder
+from proxy.gateway import Gateway
 from proxy.live.hub import Hub
 from proxy.observe.access import AccessLog
 from proxy.observe.audit import local_event
@@ -34,6 +34,7 @@ from proxy.server.lifecycle import Load, Reloads, Report, log_rejection, no_repo
 from proxy.server.listener import Listener
 from proxy.server.peers import Peers
 from proxy.server.startup import warn_of_unreachable
+from proxy.sessions.opening import open_store, place_of_store
 from proxy.sessions.store import SessionStore, SharedStore, StoreError
 
 _PURGE_SECONDS = 30.0
@@ -338,7 +339,7 @@ class Serving:
             await asyncio.sleep(_PURGE_SECONDS)
 
 
-def _place(compiled: Compiled) -> tuple[str, Path | None]:
-    """Return what tells session stores apart: who makes the sessions, and the folder of a file store."""
+def _place(compiled: Compiled) -> tuple[str, object]:
+    """Return what tells session stores apart: who makes the sessions, and where they are."""
     config = compiled.loaded.gateway
-    return config.auth.provider, None if config.sessions.store == "memory" else session_folder(compiled)
+    return config.auth.provider, place_of_store(compiled)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from proxy.config.compile import Compiled
-from proxy.gateway import open_store
 from proxy.observe.logs import get_logger
 from proxy.server.background import repeated
 from proxy.server.file_watch import Changes
 from proxy.server.lifecycle import Load, Running, Stop
 from proxy.server.serving import Serving
+from proxy.sessions.opening import open_store
 
 _WATCH_SECONDS = 1.0
 STOP_NOW = signal.SIGUSR1

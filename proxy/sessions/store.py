@@ -262,6 +262,7 @@ class LocalSessions(Protocol):
 MAX_ENDED = 1_000_000
 """Maximum number of ended sessions of NoETL that are stored. If there are more, the first ones are forgotten."""
 
+
 @runtime_checkable
 class SharedStore(Protocol):
     """A store that gateways on several machines share, and which itself lets each of them know what the others do.

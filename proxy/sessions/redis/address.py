@@ -95,7 +95,9 @@ def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
     if not names:
         return service, 0
     if kind is Kind.CLUSTER or len(names) > 1 or not (names[0].isascii() and names[0].isdecimal()):
-        raise BadUrl("ends with a path that is not the number of a database" if kind is not Kind.CLUSTER else _NO_DATABASE)
+        raise BadUrl(
+            "ends with a path that is not the number of a database" if kind is not Kind.CLUSTER else _NO_DATABASE
+        )
     return service, int(names[0])
 
 

@@ -147,7 +147,9 @@ class RedisConnection:
                 if isinstance(outcome, Exception):
                     raise outcome
             if replicas < wanted:
-                raise StoreError(f"{self}: {replicas} of {wanted} replicas have the write (sessions.redis.wait_replicas)")
+                raise StoreError(
+                    f"{self}: {replicas} of {wanted} replicas have the write (sessions.redis.wait_replicas)"
+                )
             return result
         raise StoreError(f"{self}: it does not keep scripts")
 
@@ -223,7 +225,11 @@ def _client(address: Address, options: dict[str, Any], timeout: float) -> Redis 
         nodes = [ClusterNode(host, port) for host, port in hosts]
         return RedisCluster(startup_nodes=nodes, ssl=address.tls, cluster_error_retry_attempts=1, **options)
     if address.kind is Kind.SENTINEL:
-        asked: dict[str, Any] = {"socket_timeout": timeout / 3, "socket_connect_timeout": timeout / 3, "retry": Retry(NoBackoff(), 0)}
+        asked: dict[str, Any] = {
+            "socket_timeout": timeout / 3,
+            "socket_connect_timeout": timeout / 3,
+            "retry": Retry(NoBackoff(), 0),
+        }
         tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
         if address.tls:
             asked, options = asked | tls | {"ssl": True}, options | {"ssl": True}

@@ -116,7 +116,16 @@ class RedisLive:
         state: bytes | str = ""
         removed: list[bytes] = []
         for _ in range(_TRIES):
-            words = (request_id, *limits, int(time.time() * 1000), self.origin, int(last), state, len(removed), *removed)
+            words = (
+                request_id,
+                *limits,
+                int(time.time() * 1000),
+                self.origin,
+                int(last),
+                state,
+                len(removed),
+                *removed,
+            )
             answer = _unless_full(await self._write("append", *words, *added))
             if answer[0] != _ROOM:
                 return bool(answer[1])

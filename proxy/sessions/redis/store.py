@@ -114,11 +114,13 @@ class RedisStore:
         return self._keep(read_record(data), epoch if unchanged else -1)
 
     def _keep(self, record: Record, epoch: int) -> Session:
-        """Cache a session that was read, with a later use that is not stored yet."""
+        """Cache a session that was read."""
+        return self._cache.put(record.key, self._with_use(record), record.data, epoch)
+
+    def _with_use(self, record: Record) -> Session:
+        """Return a session that was read, with a later use here that is not stored yet."""
         used, session = self._touched.get(record.key, 0.0), record.session
-        if used > session.last_seen_at:
-            session = session.with_last_use(used)
-        return self._cache.put(record.key, session, record.data, epoch)
+        return session.with_last_use(used) if used > session.last_seen_at else session
 
     def peek(self, key: bytes) -> Session | None:
         """Return a cached session. Raises MustWait, StoreError."""
@@ -182,18 +184,19 @@ class RedisStore:
 
     async def of_user(self, user_id: int) -> Sequence[Session]:
         names = await self._connection.command("ZRANGE", self._base + b"u:%d" % user_id, 0, -1)
-        return [record.session for record in await self._read(names)]
+        return await self._read(names)
 
     async def all(self, limit: int) -> Sequence[Session]:
         names = await self._connection.command("ZRANGE", self._base + b"expiry", 0, limit - 1)
-        return [record.session for record in await self._read(names)]
+        return await self._read(names)
 
-    async def _read(self, names: Sequence[bytes]) -> list[Record]:
+    async def _read(self, names: Sequence[bytes]) -> list[Session]:
         """Return the sessions with these names that exist."""
-        found: list[Record] = []
+        found: list[Session] = []
         for first in range(0, len(names), _BATCH):
             keys = [self._base + b"s:" + name for name in names[first : first + _BATCH]]
-            found += [read_record(data) for data in await self._connection.command("MGET", *keys) if data is not None]
+            values = await self._connection.command("MGET", *keys)
+            found += [self._with_use(read_record(data)) for data in values if data is not None]
         return found
 
     def count(self) -> int:
@@ -263,11 +266,26 @@ class RedisStore:
         await self._connection.run(self._script, "touch")
 
     async def version(self) -> str:
-        """Return the version of Redis, or that which a Valkey is compatible with. Raises StoreError if it is too old."""
+        """Return the version of Redis, or the one that a Valkey is compatible with. Raises StoreError if too old."""
         version = _version(await self._connection.command("INFO", "server"))
         if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_REDIS:
             raise StoreError(f"{self._connection}: it has version {version}; 7.0 or newer is required")
         return version
+
+    async def advice(self) -> str:
+        """Return what the configuration of Redis lacks, for the operator; empty if nothing, or if it can't be read."""
+        try:
+            found = await self._connection.command("CONFIG", "GET", "maxmemory-policy", "appendonly", "appendfsync")
+        except StoreError:
+            return ""  # managed services do not show it
+        values = found if isinstance(found, dict) and "appendonly" in found else {}
+        if values.get("maxmemory-policy", "noeviction") != "noeviction":
+            return "set maxmemory-policy noeviction: else Redis drops sessions and results when it is full"
+        if values.get("appendonly") == "no":
+            return "set appendonly yes: else a restart of Redis loses sessions and results"
+        if values.get("appendfsync", "always") != "always":
+            return "appendfsync is not always: a crash of Redis loses up to a second"
+        return ""
 
     def broadcast(self, data: bytes) -> None:
         """Send a small message to all other processes, without waiting; it is lost if too many are waiting."""
