@@ -57,8 +57,8 @@ var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-e2e: setup  ## run the API guide end to end, against the sandboxes
-	@$(BIN)/python -m tests.e2e.run
+e2e: setup  ## run the API guide end to end, against the sandboxes; STORE=redis or memory for another session store
+	@$(BIN)/python -m tests.e2e.run $(if $(STORE),--store $(STORE))
 
 contract: setup  ## hold the gateway to both real NoETL servers and both sandboxes; URL=http://… for one server, for tests
 	@nice $(BIN)/python -m tests.contract.run $(if $(URL),--url $(URL)) $(if $(SERVERS),--servers $(SERVERS)) $(CONTRACT)

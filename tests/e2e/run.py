@@ -11,21 +11,29 @@ from types import FrameType
 
 from tests.e2e.processes import Programs, StartFailed
 from tests.e2e.steps import STEPS, Stage, Step
+from tests.redis_server import NoServer
 
 DIALECTS = ("python", "rust")
+STORES = {"file": "sessions in a folder", "memory": "sessions in memory", "redis": "sessions in Redis"}
 
 
 def main() -> int:
     """Run one pass per dialect and print a line per step."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.run", description=__doc__)
     parser.add_argument("--dialect", choices=DIALECTS, help="only against a NoETL server of this kind")
-    chosen = parser.parse_args().dialect
+    parser.add_argument("--store", choices=STORES, default="file", help="where the gateway has its sessions")
+    options = parser.parse_args()
+    chosen = options.dialect
     signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     failed = 0
     dialects = (chosen,) if chosen else DIALECTS
     for dialect in dialects:
-        failed += _run_pass(dialect)
+        try:
+            failed += _run_pass(dialect, options.store)
+        except NoServer as error:
+            print(f"FAIL        {error}", file=sys.stderr)
+            return 2
     total = len(STEPS) * len(dialects)
     print(f"\n{total - failed} of {total} steps passed in {time.monotonic() - began:.1f} s")
     return 1 if failed else 0
@@ -36,9 +44,9 @@ def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _run_pass(dialect: str) -> int:
-    print(f"\nAgainst a NoETL server of the {dialect} kind", flush=True)
-    with Programs(dialect, secrets.token_urlsafe(18)) as programs:
+def _run_pass(dialect: str, store: str) -> int:
+    print(f"\nAgainst a NoETL server of the {dialect} kind, {STORES[store]}", flush=True)
+    with Programs(dialect, secrets.token_urlsafe(18), store) as programs:
         try:
             programs.start()
         except StartFailed as error:
