@@ -87,6 +87,13 @@ class RedisServer:
         return (*where, "--save", "", "--enable-debug-command", "yes", "--loglevel", "warning")
 
     @property
+    def version(self) -> str:
+        """Its name and version."""
+        text = subprocess.run([self._command[0], "--version"], capture_output=True, text=True, check=True).stdout
+        found = re.search(r"v=([0-9.]+)", text)
+        return f"{self.kind.capitalize()} {found[1] if found else '?'}"
+
+    @property
     def url(self) -> str:
         """The url of the server."""
         return f"redis://127.0.0.1:{self.port}/0"

@@ -54,15 +54,6 @@ def _with_password(password: str) -> str:
     return text.replace("password: password", f"password: {password}")
 
 
-def _with_store(folder: Path, store: str) -> Path:
-    """A copy of the shipped configuration with another session store."""
-    text = (ROOT / "gateway.yaml").read_text("utf-8")
-    assert "  store: file\n" in text, "the shipped configuration has another store"
-    file = folder / "gateway.yaml"
-    file.write_text(text.replace("  store: file\n", f"  store: {store}\n"))
-    return file
-
-
 def clean_environment() -> dict[str, str]:
     """This process's environment without what would configure the programs."""
     return {
@@ -175,9 +166,9 @@ class Programs:
         if store == "redis":
             self.redis = RedisServer(wanted(), *DURABLE)
             self.sessions = self.redis.folder
-            config = _with_store(folder, f"redis\n  url: {self.redis.url}")
+            config = self.configuration(folder / "gateway.yaml", f"redis\n  url: {self.redis.url}")
         elif store == "memory":
-            config = _with_store(folder, store)
+            config = self.configuration(folder / "gateway.yaml", store)
         users = folder / "users.yaml"
         users.write_text(_with_password(self.password))
         self.auth0 = Program(
@@ -225,6 +216,14 @@ class Programs:
         if self.redis is not None:
             self.redis.remove()
         self._folder.cleanup()
+
+    @staticmethod
+    def configuration(file: Path, store: str) -> Path:
+        """Write a copy of the shipped configuration with another session store; return its file."""
+        text = (ROOT / "gateway.yaml").read_text("utf-8")
+        assert "  store: file\n" in text, "the shipped configuration has another store"
+        file.write_text(text.replace("  store: file\n", f"  store: {store}\n"))
+        return file
 
     @property
     def all(self) -> tuple[Program, ...]:
