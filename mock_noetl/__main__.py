@@ -10,7 +10,7 @@ import click
 
 from mock_noetl.api import Api
 from mock_noetl.dialects import DIALECTS
-from mock_noetl.errors import PlaybookError
+from mock_noetl.errors import AccountsError, PlaybookError
 from mock_noetl.server import build_api, serve
 
 
@@ -27,24 +27,32 @@ from mock_noetl.server import build_api, serve
 @click.option(
     "--playbooks", type=click.Path(path_type=Path), help="Folder with YAML files, instead of the shipped playbooks."
 )
-def main(host: str, port: int, dialect: str, playbooks: Path | None) -> None:
+@click.option("--accounts", type=click.Path(path_type=Path), help="YAML file with users, roles and permissions.")
+@click.option(
+    "--internal-token",
+    envvar="NOETL_INTERNAL_TOKEN",
+    default="",
+    help="What callbacks to the gateway carry: its live.internal_token.",
+)
+def main(
+    host: str, port: int, dialect: str, playbooks: Path | None, accounts: Path | None, internal_token: str
+) -> None:
     """Run a sandbox NoETL server until SIGINT or SIGTERM."""
     try:
-        asyncio.run(_run(host, port, dialect, playbooks))
-    except PlaybookError as error:
+        asyncio.run(_run(host, port, build_api(dialect, playbooks, accounts, internal_token)))
+    except (PlaybookError, AccountsError) as error:
         _give_up(str(error))
     except OSError as error:
         _give_up(f"cannot listen on {host}:{port}: {error.strerror or error}")
 
 
-async def _run(host: str, port: int, dialect: str, playbooks: Path | None) -> None:
-    api: Api = build_api(dialect, playbooks)
+async def _run(host: str, port: int, api: Api) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with serve(api, host, port) as listener:
-        click.echo(f"mock_noetl ({dialect} dialect) listening on {listener.url}")
+        click.echo(f"mock_noetl ({api.dialect.name} dialect) listening on {listener.url}")
         await stop.wait()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mock_noetl import inputs
+from mock_noetl.accounts import check_access, login_in_process, validate_in_process
 from mock_noetl.catalog import Catalog, Entry
 from mock_noetl.dialects import Dialect, registered, started
 from mock_noetl.engine import Engine, Execution, Status
@@ -195,6 +196,24 @@ class Api:
         if saved is None:
             raise ApiError(404, "Credential not found")
         return saved if inputs.query_boolean(call.query, "include_data", False) else _without_data(saved)
+
+    async def login(self, call: Call) -> Any:
+        """Sign a user in: an endpoint of the Rust server only, as are the next two."""
+        return login_in_process(self._engine.accounts, self._auth_fields(call, "auth0_token"))
+
+    async def validate_session(self, call: Call) -> Any:
+        return validate_in_process(self._engine.accounts, self._auth_fields(call, "session_token"))
+
+    async def check_access(self, call: Call) -> Any:
+        fields = self._auth_fields(call, "playbook_path")
+        return {"status": "success", "data": check_access(self._engine.accounts, fields)}
+
+    def _auth_fields(self, call: Call, needed: str) -> inputs.Fields:
+        if self.dialect.name != "rust":
+            raise ApiError(404, "Not Found")
+        fields = inputs.body_fields(call.body)
+        inputs.required_text(fields, needed)
+        return fields
 
     def _matches(self, execution: Execution, query: Mapping[str, str]) -> bool:
         values = {

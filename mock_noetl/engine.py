@@ -10,12 +10,15 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from mock_noetl.accounts import Accounts, access_by_playbook, login_by_playbook, validate_by_playbook
+from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
 from mock_noetl.errors import ApiError
 from mock_noetl.expressions import Expression, ExpressionError, render
-from mock_noetl.playbook import Step
+from mock_noetl.playbook import Callback, Step
 from mock_noetl.values import IdSource, now, parse_duration, plain
 
+_ACCOUNTS = {"login": login_by_playbook, "validate": validate_by_playbook, "check_access": access_by_playbook}
 MAX_KEPT = 10_000
 MAX_STEPS_RUN = 1_000
 BETWEEN_SECONDS = 0.02
@@ -69,6 +72,7 @@ class Execution:
         returned: what each step has returned.
         has_failed: a step has failed, although the run may go on.
         between: the run is between two steps.
+        answer: the status and the data that the last `accounts` step gave.
         error: the error, or None.
         events: the events so far.
         task: the task that runs it.
@@ -87,6 +91,7 @@ class Execution:
     returned: dict[str, dict[str, Any]] = field(default_factory=dict)
     has_failed: bool = False
     between: bool = False
+    answer: tuple[str, dict[str, Any]] = ("error", {"message": "no accounts step has run"})
     error: str | None = None
     events: list[Event] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -107,9 +112,18 @@ class StepFailedError(Exception):
 class Engine:
     """The executions of one server."""
 
-    def __init__(self, ids: IdSource, max_kept: int = MAX_KEPT, between: float = BETWEEN_SECONDS) -> None:
+    def __init__(
+        self,
+        ids: IdSource,
+        max_kept: int = MAX_KEPT,
+        between: float = BETWEEN_SECONDS,
+        accounts: Accounts | None = None,
+        callbacks: Callbacks | None = None,
+    ) -> None:
         """Keep at most `max_kept` executions, and wait `between` seconds between two steps."""
         self._ids = ids
+        self.accounts = accounts or Accounts([], [])
+        self._callbacks = callbacks or Callbacks()
         self._max_kept = max_kept
         self._between = between
         self._executions: dict[int, Execution] = {}
@@ -157,6 +171,7 @@ class Engine:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._callbacks.close()
 
     def _make_room(self) -> None:
         if len(self._executions) < self._max_kept:
@@ -207,9 +222,27 @@ class Engine:
             scope = _scope(execution)
             result[name] = plain(value.evaluate(scope) if isinstance(value, Expression) else value)
             execution.computed[name] = result[name]
+        if action.accounts is not None:
+            execution.answer = _ACCOUNTS[action.accounts](self.accounts, execution.workload)
+            result["status"] = execution.answer[0]
+        if action.callback is not None:
+            result["callback"] = await self._call_back(execution, action.callback)
         execution.completed_steps.append(step.name)
         execution.returned[step.name] = result
         self._record(execution, "returned", step.name, "COMPLETED", result=result)
+
+    async def _call_back(self, execution: Execution, callback: Callback) -> list[dict[str, Any]]:
+        body: Any = callback.body
+        if body is None and callback.kind == "auth":
+            body = {"status": execution.answer[0], "data": execution.answer[1]}
+        elif body is None and callback.kind == "progress":
+            step = execution.current_step
+            body = {"step": step, "message": callback.message, "progress": callback.progress}
+        elif body is None:
+            identity = str(execution.execution_id)
+            body = {"execution_id": identity, "status": "COMPLETED", "data": dict(execution.computed)}
+        times = range(callback.times)
+        return [await self._callbacks.post(callback.kind, execution.workload, body) for _ in times]
 
     def _fail(self, execution: Execution, text: str) -> None:
         execution.error = text

@@ -2,7 +2,8 @@
 
 NoetlMockError
 ├── ApiError         an HTTP error response
-└── PlaybookError    an invalid playbook; one line, with its place
+├── PlaybookError    an invalid playbook; one line, with its place
+└── AccountsError    invalid accounts; one line, with its file
 """
 
 from __future__ import annotations
@@ -35,3 +36,7 @@ class ApiError(NoetlMockError):
 
 class PlaybookError(NoetlMockError):
     """An invalid playbook. The text is one line and names the place."""
+
+
+class AccountsError(NoetlMockError):
+    """Invalid accounts. The text is one line and names the file."""

@@ -12,10 +12,16 @@ from typing import Any
 
 import yaml
 
+from mock_noetl.callbacks import PATHS
 from mock_noetl.errors import PlaybookError
 from mock_noetl.expressions import Expression, ExpressionError, check_template, parse
 from mock_noetl.values import parse_duration, plain
 
+ACCOUNTS = ("login", "validate", "check_access")
+_SETTINGS = {
+    "kind", "duration", "set", "raise", "fail", "fail_if", "accounts", "callback", "times", "body", "message",
+    "progress",
+}  # fmt: skip
 MAX_STEPS = 200
 MAX_TEXT = 1_000_000
 
@@ -29,10 +35,30 @@ class Arc:
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """A callback to the gateway that has started the playbook.
+
+    Args:
+        kind: `auth` (the answer of the last `accounts` step), `result` (what the steps have computed) or `progress`.
+        times: how often it is posted; 0: never.
+        body: a text that is posted instead, such as a malformed one.
+        message: of a progress callback.
+        progress: of a progress callback, from 0 to 1.
+    """
+
+    kind: str
+    times: int = 1
+    body: str | None = None
+    message: str | None = None
+    progress: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The settings of the `sandbox` tool: wait, compute values, or fail.
+    """The settings of the `sandbox` tool: wait, compute values, use the accounts, call back, or fail.
 
     `fail` ends the run, as a tool that can't be run does; after `raises` it goes on, as after a script that raises.
+    `accounts` is `login`, `validate` or `check_access`.
     """
 
     duration: str = "0s"
@@ -40,6 +66,8 @@ class Sandbox:
     raises: str | None = None
     fail: str | None = None
     fail_if: Expression | None = None
+    accounts: str | None = None
+    callback: Callback | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +196,7 @@ def _step(item: dict[str, Any], place: str) -> Step:
 
 
 def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
-    unknown = sorted(set(tool) - {"kind", "duration", "set", "raise", "fail", "fail_if"})
+    unknown = sorted(set(tool) - _SETTINGS)
     if unknown:
         raise PlaybookError(f"{place}: no setting named {unknown[0]}")
     duration = str(tool.get("duration", "0s"))
@@ -185,7 +213,33 @@ def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
         _check_text(_text(fail, f"{place}.fail"), f"{place}.fail")
     raises = _text(tool["raise"], f"{place}.raise") if "raise" in tool else None
     computed = tuple((name, _computed(value, f"{place}.set.{name}")) for name, value in values.items())
-    return Sandbox(duration=duration, values=computed, raises=raises, fail=fail, fail_if=fail_if)
+    accounts = _one_of(tool["accounts"], ACCOUNTS, f"{place}.accounts") if "accounts" in tool else None
+    return Sandbox(duration, computed, raises, fail, fail_if, accounts, _callback(tool, place))
+
+
+def _callback(tool: dict[str, Any], place: str) -> Callback | None:
+    if "callback" not in tool:
+        extra = next((name for name in ("times", "body", "message", "progress") if name in tool), None)
+        if extra is not None:
+            raise PlaybookError(f"{place}.{extra}: only with callback")
+        return None
+    times, progress = tool.get("times", 1), tool.get("progress")
+    if type(times) is not int or not 0 <= times <= 10:
+        raise PlaybookError(f"{place}.times: a number from 0 to 10 is expected")
+    if progress is not None and (isinstance(progress, bool) or not isinstance(progress, int | float)):
+        raise PlaybookError(f"{place}.progress: a number from 0 to 1 is expected")
+    texts = {name: tool[name] for name in ("body", "message") if name in tool}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise PlaybookError(f"{place}.{name}: a text is expected")
+    kind = _one_of(tool["callback"], tuple(PATHS), f"{place}.callback")
+    return Callback(kind, times, texts.get("body"), texts.get("message"), progress)
+
+
+def _one_of(value: Any, known: tuple[str, ...], place: str) -> str:
+    if value not in known:
+        raise PlaybookError(f"{place}: one of {', '.join(known)} is expected")
+    return str(value)
 
 
 def _check_text(template: str, place: str) -> None:

@@ -13,7 +13,9 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from mock_noetl import probes
+from mock_noetl.accounts import load_accounts
 from mock_noetl.api import Api, Call
+from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import SHIPPED, Catalog
 from mock_noetl.dialects import DIALECTS
 from mock_noetl.engine import Engine
@@ -48,6 +50,9 @@ _ROUTES: dict[str, dict[str, Method]] = {
     "/api/dashboard/stats": {"GET": Api.dashboard},
     "/api/credentials": {"GET": Api.credentials, "POST": Api.credential_save},
     "/api/credentials/{}": {"GET": Api.credential},
+    "/api/auth/login": {"POST": Api.login},
+    "/api/auth/session/validate": {"POST": Api.validate_session},
+    "/api/auth/check-playbook-access": {"POST": Api.check_access},
 }
 _PROBES: dict[str, Probe] = {
     "/api/echo": probes.echo,
@@ -68,12 +73,22 @@ class Listener:
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
-def build_api(dialect: str = "python", playbooks: Path | None = None) -> Api:
-    """Return a new sandbox with the playbooks of a folder; the shipped ones for None."""
+def build_api(
+    dialect: str = "python", playbooks: Path | None = None, accounts: Path | None = None, internal_token: str = ""
+) -> Api:
+    """Return a new sandbox.
+
+    Args:
+        dialect: `python` or `rust`.
+        playbooks: a folder with YAML files; None: the shipped ones.
+        accounts: a YAML file with users and permissions; None: the shipped one.
+        internal_token: what callbacks to the gateway carry, if it wants one.
+    """
     ids = IdSource()
     catalog = Catalog(ids)
     catalog.load_folder(playbooks or SHIPPED)
-    return Api(DIALECTS[dialect], catalog, Engine(ids), ids)
+    engine = Engine(ids, accounts=load_accounts(accounts), callbacks=Callbacks(internal_token))
+    return Api(DIALECTS[dialect], catalog, engine, ids)
 
 
 @asynccontextmanager

@@ -31,8 +31,8 @@ from proxy.http.location import Locations, Mount
 from proxy.http.origin import read_origin
 from proxy.http.response import HSTS, SECURITY, OwnHeads
 from proxy.identity.local import LocalProvider, SessionSettings
-from proxy.identity.principal import Principals, StoredSessions
-from proxy.identity.tenants import KeySetClients, make_tenants, trust_in, used_claims
+from proxy.identity.principal import Principals
+from proxy.identity.tenants import KeySetClients, make_tenants, used_claims
 from proxy.live.hub import LiveSettings
 from proxy.live.start import LiveStarts
 from proxy.noetl.api import NoetlApi
@@ -54,6 +54,7 @@ from proxy.relay.websocket import WebSocketRelay
 from proxy.rewrite import Rewrite
 from proxy.routing import Entry, RouteTable, parse_pattern
 from proxy.sessions.store import SessionStore
+from proxy.sign_in import make_sign_in
 from proxy.upstream.build import made_of, make_upstream
 from proxy.upstream.client import UpstreamClient
 
@@ -110,11 +111,12 @@ class Gateway:
         self._authorizers = {name: self.authorizer.using(self.apis[name]) for name in others}
         self.security = SECURITY if config.headers.security else ()
         self.provider = self._make_provider()
+        own = own_url(config.server)
+        self.sign_in = sign_in = make_sign_in(config, self.provider, store, self.api, self.process, own)
         self.bind = Bind(config.sessions.bind)
-        trust = trust_in(config.auth.tenants)
         idle = config.sessions.idle_timeout
-        sessions = StoredSessions(store)
-        self.principals = Principals(sessions, store, idle, compiled.access, self.bind, trust, metrics)
+        access, trust, tokens = compiled.access, sign_in.trust, sign_in.tokens
+        self.principals = Principals(sign_in.sessions, store, idle, access, self.bind, trust, metrics, tokens)
         self.auth = self._auth()
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None
@@ -180,7 +182,16 @@ class Gateway:
         throttle = self.process.throttle(ThrottleSettings(slow.after, slow.window, slow.delay, slow.max_delay))
         metrics = self.process.measures.metrics
         cookie = config.sessions.cookie
-        return AuthHandlers(self.provider, self.store, self.principals, self.authorizer, cookie, metrics, throttle)
+        return AuthHandlers(
+            self.sign_in.provider,
+            self.store,
+            self.principals,
+            self.authorizer,
+            cookie,
+            metrics,
+            throttle,
+            self.sign_in.calls,
+        )
 
     def _service(self, spec: RouteSpec) -> Service:
         name = spec.block.handler
@@ -267,7 +278,7 @@ class Gateway:
         """Return what serves an endpoint on the fast path, if it need not wait."""
         auth = self.auth
         known = {"auth.validate": auth.validate_now, "auth.check_access": auth.check_access_now, "auth.me": auth.me_now}
-        return known.get(name)
+        return None if name == "auth.check_access" and self.sign_in.calls is not None else known.get(name)
 
     def _handler(self, name: str) -> Handler:
         key_sets = {domain: keys for domain, (_, keys) in self.provider.tenants.items()}
@@ -277,7 +288,7 @@ class Gateway:
         auth, live = self.auth, self.compiled.loaded.gateway.live
         heads = OwnHeads(self.security, HSTS if self.security else ())
         streams = OpenStreams(self.process.hub, self.principals, self.store, self.drain)
-        callbacks = CallbackHandlers(self.process.hub, live.internal_token)
+        callbacks = CallbackHandlers(self.process.hub, self.process.auth_callbacks, live.internal_token)
         handlers: dict[str, Handler] = {
             "health": ops.health,
             "ready": ops.ready,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from proxy.endpoints.metrics import Measures
 from proxy.live.follow import Follower
 from proxy.live.hub import Hub
+from proxy.noetl.accounts.callbacks import AuthCallbacks
 from proxy.peer_messages import PeerMessages
 from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
@@ -33,6 +34,7 @@ class Process:
         hub: the clients of event streams, and the requests that they wait for.
         messages: messages to and from the other processes.
         follower: polls the executions of those requests.
+        auth_callbacks: the callbacks of auth playbooks that this process waits for.
     """
 
     drain: Drain = field(default_factory=Drain)
@@ -43,10 +45,12 @@ class Process:
     hub: Hub = field(default_factory=Hub)
     messages: PeerMessages = field(default_factory=PeerMessages)
     follower: Follower = field(init=False)
+    auth_callbacks: AuthCallbacks = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the follower of the hub, and let messages of other processes wake streams, and end them."""
         object.__setattr__(self, "follower", Follower(self.hub))
+        object.__setattr__(self, "auth_callbacks", AuthCallbacks(self.messages))
         self.hub.notify = self._wake_others
         self.messages.handle(_WAKE, lambda client_id: self.hub.wake(client_id.decode()))
         self.messages.handle(_SESSIONS, lambda _: self.drain.look())

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proxy.config.block import Block, env
-from proxy.config.later import Later
 from proxy.config.types import Duration, Flag, FromEnvironment, Integer, ListOf, Number, Text, Texts
 from proxy.http.origin import is_loopback
 
@@ -109,16 +108,27 @@ class AuthPlaybooks(Block):
         description="Playbook that checks access.",
         json_schema_extra=env("AUTH_PLAYBOOK_CHECK_ACCESS"),
     )
+    db_credential: Text = Field("pg_auth", description="Name of the credential of the user database, in NoETL.")
     timeout: Duration = Field(
-        12.0, description="Maximum time to wait for the callback.", json_schema_extra=env("AUTH_PLAYBOOK_TIMEOUT_SECS")
+        12.0,
+        gt=0,
+        description="Maximum time to wait for an answer. A playbook that has not called back is cancelled then, and "
+        "the client gets 503.",
+        json_schema_extra=env("AUTH_PLAYBOOK_TIMEOUT_SECS"),
     )
-    verify_signature: Flag = Field(True, description="Verify the token in the gateway too, before the playbook runs.")
+    verify_signature: Flag = Field(
+        True,
+        description="Verify the token of a login here as well, before NoETL sees it. A NoETL server only decodes "
+        "tokens by default, so without this anyone can sign in as anyone.",
+    )
 
 
 class Auth(Block):
-    provider: Annotated[Literal["local", "playbook"], Later("provider: playbook", ("local",))] = Field(
+    provider: Literal["local", "playbook"] = Field(
         "local",
-        description="`local`: the gateway verifies tokens and stores sessions; `playbook`: NoETL's playbooks do.",
+        description="`local`: the gateway verifies tokens and makes sessions. `playbook`: users, sessions and their "
+        "roles are in NoETL's database; NoETL makes and validates sessions, in the server's own process or by "
+        "playbooks that call the gateway back.",
     )
     tenants: Annotated[tuple[Tenant, ...], ListOf] = Field(
         (), description="The only identity providers whose tokens are accepted."
@@ -129,8 +139,8 @@ class Auth(Block):
     )
     throttle: Throttle = Field(default_factory=Throttle, description="Delays after failed logins.")
     jwks: Jwks = Field(default_factory=Jwks, description="How key sets are fetched and cached.")
-    playbooks: Annotated[AuthPlaybooks | None, Later("provider: playbook", (None,))] = Field(
-        None, description="For `provider: playbook`."
+    playbooks: AuthPlaybooks = Field(
+        default_factory=AuthPlaybooks, description="How NoETL signs users in, with `provider: playbook`."
     )
     allow_sandbox_tenants: Flag = Field(
         False, description="Allow a public listening address although the issuer of a tenant uses plain http."
@@ -215,6 +225,8 @@ class Sessions(Block):
         "`ip`, users who change networks must sign in again; behind a proxy it needs `server.trusted_proxies`.",
     )
     cookie: Cookie = Field(default_factory=Cookie, description="Session cookies for browsers.")
-    cache_for: Annotated[Duration | None, Later("provider: playbook", (None,))] = Field(
-        None, description="For `provider: playbook`: how long a positive result is cached."
+    cache_for: Duration = Field(
+        300.0,
+        description="With `provider: playbook`: how long NoETL's word that a session is valid is believed. A session "
+        "that is ended in NoETL may be used for so long; one that is ended here ends at once.",
     )

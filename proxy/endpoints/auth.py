@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from proxy.bounded import BoundedCache
 from proxy.config.model_identity import Cookie
-from proxy.errors import BadRequest, NotFound, TooManyRequests, Unauthorized, Unavailable
+from proxy.errors import BadRequest, GatewayError, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import Exchange, RequestContext
 from proxy.http.body import read_object
 from proxy.http.credentials import Credentials, named_session, ticket_key
@@ -21,13 +21,14 @@ from proxy.http.json import require_json, write_json
 from proxy.http.request import RequestHead
 from proxy.http.response import NO_STORE, Fields, Response, json_bytes, json_response
 from proxy.identity.jwks import KeySetUnavailable
-from proxy.identity.local import LocalProvider
+from proxy.identity.local import LoginProvider
 from proxy.identity.principal import Principal, Principals, WrongBinding, may_end
 from proxy.identity.tokens import InvalidToken
+from proxy.noetl.accounts.calls import AuthCalls
 from proxy.noetl.authorize import Authorizer
 from proxy.noetl.needs import playbook_name
 from proxy.observe.metrics import Metrics
-from proxy.policy.acl import Action
+from proxy.policy.acl import Action, Decision
 from proxy.policy.ratelimit import address_key
 from proxy.policy.throttle import Throttle
 from proxy.sessions.store import Session, SessionStore, StoreError, instant
@@ -63,15 +64,17 @@ class AuthHandlers:
         cookie: the session cookie, if it is enabled.
         metrics: counts logins.
         throttle: slows down failed logins.
+        noetl: asks NoETL for its permissions; None if it keeps no sessions.
     """
 
-    provider: LocalProvider
+    provider: LoginProvider
     store: SessionStore
     principals: Principals
     authorizer: Authorizer
     cookie: Cookie
     metrics: Metrics
     throttle: Throttle
+    noetl: AuthCalls | None = None
     known_bodies: BoundedCache[bytes, Credentials] = field(
         default_factory=lambda: BoundedCache(_KNOWN_BODIES, _KNOWN_BYTES), repr=False
     )
@@ -96,16 +99,17 @@ class AuthHandlers:
                 ip=head.address,
                 user_agent=head.fields.user_agent,
                 instead_of=head.fields.credentials.keys,
+                refresh_token=_text(document, "auth0_refresh_token") or "",
             )
         except InvalidToken as error:
             self._note_failure(client, error.account)
             why = "; ".join(filter(None, (str(error), error.detail)))
-            raise Unauthorized(f"Invalid token: {error}", detail=f"login at tenant {domain!r}: {why}") from None
+            raise Unauthorized(error.public, detail=f"login at tenant {domain!r}: {why}") from None
         except KeySetUnavailable as error:
             self.metrics.logins["keys_unavailable"] += 1
             text = "The identity provider's keys can't be had just now"
             raise Unavailable(text, retry_after=int(error.retry_after) + 1, detail=str(error)) from None
-        except StoreError:
+        except (StoreError, GatewayError):
             self.metrics.logins["error"] += 1
             raise
         self.metrics.logins["success"] += 1
@@ -195,7 +199,21 @@ class AuthHandlers:
         wanted = _wanted_access(head, data)
         credentials = self._credentials(head, data)
         context.principal = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
-        return self._access(context.principal, wanted)
+        if self.noetl is None:
+            return self._access(context.principal, wanted)
+        return await self._access_at_noetl(self.noetl, context, credentials, wanted)
+
+    async def _access_at_noetl(
+        self, noetl: AuthCalls, context: RequestContext, credentials: Credentials, wanted: WantedAccess
+    ) -> Response:
+        """Return whether the rules of the gateway allow it and NoETL's permissions as well."""
+        decision = self._decision(context.principal, wanted)
+        if not decision.allowed:
+            return _access_response(context.who, wanted, allowed=False)
+        token = credentials.tokens[credentials.keys.index(context.who.key)]
+        kind = wanted.action.value
+        allowed, message = await noetl.check_access(token, wanted.playbook, kind, context.on_behalf())
+        return _access_response(context.who, wanted, allowed=allowed, message=message)
 
     def check_access_now(self, exchange: Exchange, data: bytes) -> Response:
         """Do as `check_access`, for a body that has arrived and a store that need not wait."""
@@ -206,20 +224,14 @@ class AuthHandlers:
         return self._access(exchange.principal, wanted)
 
     def _access(self, principal: Principal | None, wanted: WantedAccess) -> Response:
+        decision = self._decision(principal, wanted)
+        assert principal is not None  # noqa: S101 - there is a decision
+        return _access_response(principal, wanted, allowed=decision.allowed)
+
+    def _decision(self, principal: Principal | None, wanted: WantedAccess) -> Decision:
         if principal is None:
             raise Unauthorized
-        decision = self.authorizer.decide(principal, wanted.action, playbook_name(wanted.playbook, "playbook_name"))
-        return json_response(
-            {
-                "allowed": decision.allowed,
-                "playbook_name": wanted.playbook,
-                "playbook_path": wanted.playbook,
-                "permission_type": wanted.kind,
-                "user_id": principal.user_id,
-                "user": principal.document,
-                "message": "Access granted" if decision.allowed else "No access to playbook",
-            }
-        )
+        return self.authorizer.decide(principal, wanted.action, playbook_name(wanted.playbook, "playbook_name"))
 
     async def logout(self, context: RequestContext) -> Response:
         """End the session, and those of all session cookies of the request; or all of the user's."""
@@ -246,7 +258,7 @@ class AuthHandlers:
             return await self._end_session(context)
         who, now = context.who, time.time()
         mine = await self.store.of_user(who.user_id)
-        idle = self.provider.settings.idle_timeout
+        idle = self.principals.idle_timeout
         listed = [_session_document(s, who) for s in mine if s.alive(now, idle)]
         return json_response({"sessions": listed})
 
@@ -291,6 +303,20 @@ def _wanted_access(head: RequestHead, data: bytes) -> WantedAccess:
     if kind not in _ACTIONS:
         raise BadRequest("permission_type must be execute, view, modify or delete")
     return WantedAccess(given, kind, Action(_ACTIONS[kind]))
+
+
+def _access_response(who: Principal, wanted: WantedAccess, *, allowed: bool, message: str = "") -> Response:
+    return json_response(
+        {
+            "allowed": allowed,
+            "playbook_name": wanted.playbook,
+            "playbook_path": wanted.playbook,
+            "permission_type": wanted.kind,
+            "user_id": who.user_id,
+            "user": who.document,
+            "message": message or ("Access granted" if allowed else "No access to playbook"),
+        }
+    )
 
 
 _INVALID = json_bytes(write_json({

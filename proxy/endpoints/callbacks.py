@@ -13,6 +13,7 @@ from proxy.http.credentials import bearers
 from proxy.http.json import parse_json, require_json, write_json
 from proxy.http.response import Response, json_response
 from proxy.live.hub import MAX_RESULT, Delivery, Hub, Outcome
+from proxy.noetl.accounts.callbacks import AuthCallbacks
 
 _ANSWERS = {
     Delivery.DELIVERED: (200, {"status": "delivered"}),
@@ -29,6 +30,7 @@ class CallbackHandlers:
     """The endpoints; `token` must come with each request, if it is set."""
 
     hub: Hub
+    auth_callbacks: AuthCallbacks
     token: str | None
     slow: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
@@ -55,8 +57,10 @@ class CallbackHandlers:
         return json_response({"status": "sent"})
 
     async def auth(self, context: RequestContext) -> Response:
-        """Accept the callback of an auth playbook. None runs: `auth.provider` is local."""
-        _request_id(await self._read(context))
+        """Accept the callback of an auth playbook."""
+        document = await self._read(context)
+        if await self.auth_callbacks.deliver(_request_id(document), document):
+            return json_response({"delivered": True, "message": "Callback delivered successfully"})
         return json_response({"delivered": False, "message": "No pending request found for this request_id"})
 
     async def _read(self, context: RequestContext) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.http.credentials import key_of
 from proxy.identity.jwks import KeySet
-from proxy.identity.tokens import InvalidToken, TenantSettings, stored_part, verify
-from proxy.sessions.store import Session, SessionStore, new_session, new_token
+from proxy.identity.tokens import InvalidToken, TenantSettings, stored_part, unverified, verify
+from proxy.sessions.store import Identity, Session, SessionStore, new_session, new_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,23 @@ class SessionSettings:
     max_hours: float
     idle_timeout: float
     max_per_user: int
+
+
+class LoginProvider(Protocol):
+    """Trades a token of an identity provider for a session."""
+
+    async def login(
+        self,
+        token: str,
+        domain: str | None,
+        hours: int | None,
+        *,
+        ip: str,
+        user_agent: str,
+        instead_of: Sequence[bytes] = (),
+        refresh_token: str = "",
+    ) -> LoggedIn:
+        """Create a session for the user of a token; see `LocalProvider.login`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +59,7 @@ class LocalProvider:
         ip: str,
         user_agent: str,
         instead_of: Sequence[bytes] = (),
+        refresh_token: str = "",
     ) -> LoggedIn:
         """Create a session for the user of a token.
 
@@ -51,19 +70,16 @@ class LocalProvider:
             ip: the client's address.
             user_agent: the client's user agent.
             instead_of: the keys of sessions that end first, so that they do not count for the limit per user.
+            refresh_token: not used here.
 
         Raises:
             InvalidToken: the token was rejected.
             KeySetUnavailable: the tenant's keys can't be fetched.
             StoreError: the store is not available.
         """
-        name = domain or self.default_tenant
-        found = self.tenants.get(name.lower()) if name else None
-        if found is None:
-            known = ", ".join(tenant.domain for tenant, _ in self.tenants.values())
-            raise InvalidToken("unknown tenant", detail=f"configured tenants: {known or 'none'}")
-        identity = stored_part(await verify(token, *found), self.claims)
-        lifetime = min(hours or self.settings.default_hours, self.settings.max_hours) * 3600
+        _, verified = await self.verify(token, domain)
+        identity = stored_part(verified, self.claims)
+        lifetime = self.hours(hours) * 3600
         session_token = new_token()
         key = key_of(session_token)
         assert key is not None  # noqa: S101 - a new token always has a key
@@ -73,6 +89,27 @@ class LocalProvider:
                 await self.store.end(old)
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)
         return LoggedIn(session_token, session)
+
+    async def verify(
+        self, token: str, domain: str | None, *, signature: bool = True
+    ) -> tuple[TenantSettings, Identity]:
+        """Return the tenant and the user of a token; without `signature` it is only decoded. Raises as `login`."""
+        name = domain or self.default_tenant
+        found = self.tenants.get(name.lower()) if name else None
+        if found is None:
+            known = ", ".join(tenant.domain for tenant, _ in self.tenants.values())
+            raise InvalidToken("unknown tenant", detail=f"configured tenants: {known or 'none'}")
+        return found[0], await verify(token, *found) if signature else unverified(token, found[0])
+
+    def hours(self, wanted: int | None) -> float:
+        """Return the lifetime of a session, in hours."""
+        return min(wanted or self.settings.default_hours, self.settings.max_hours)
+
+    @property
+    def only_tenant(self) -> str:
+        """The domain of the only tenant; empty if there are several."""
+        domains = [tenant.domain for tenant, _ in self.tenants.values()]
+        return domains[0] if len(domains) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

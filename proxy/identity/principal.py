@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.bounded import BoundedCache
-from proxy.errors import Unauthorized
+from proxy.errors import GatewayError, Unauthorized
 from proxy.http.credentials import OWN_TOKENS, Credentials, TokenForm
 from proxy.http.identity_headers import User
 from proxy.http.json import write_json
+from proxy.observe.logs import get_logger
 from proxy.policy.acl import AccessPolicy, Permits, Subject
 from proxy.policy.binding import Bind, binding_mismatch
 from proxy.sessions.store import (
@@ -107,8 +108,13 @@ class SessionSource(Protocol):
     def peek(self, key: bytes) -> Session | None:
         """Return the session of a key, without waiting. Raises MustWait."""
 
-    async def get(self, key: bytes, token: str) -> Session | None:
-        """Return the session of a key and its token; the token is empty where a ticket stands for it."""
+    async def get(self, key: bytes, token: str, address: str, user_agent: str) -> Session | None:
+        """Return the session of a key and its token; the token is empty if only the key is known.
+
+        Raises:
+            StoreError: the store is not available.
+            GatewayError: the upstream that keeps the session is not available.
+        """
 
 
 class StoredSessions:
@@ -123,7 +129,7 @@ class StoredSessions:
         """Raise MustWait: the store has no sessions in this process."""
         raise MustWait
 
-    async def get(self, key: bytes, token: str) -> Session | None:
+    async def get(self, key: bytes, token: str, address: str, user_agent: str) -> Session | None:
         """Return the session of a key."""
         return await self._store.get(key)
 
@@ -166,7 +172,7 @@ class Principals:
         self._policy = policy
         self._bind = bind
         self._binds = bind is not Bind.NONE
-        self._idle = idle_timeout
+        self._idle = self.idle_timeout = idle_timeout
         self._touch_after = min(60.0, self._idle / 10) if self._idle else 60.0
         self._tenants = tenants
         bound = any(role.name == ADMIN and role.tenants for role in policy.roles)
@@ -228,8 +234,8 @@ class Principals:
             pass
         for key, token in zip(credentials.keys, credentials.tokens, strict=True):
             try:
-                session = await self._sessions.get(key, token)
-            except StoreError:
+                session = await self._sessions.get(key, token, address, user_agent)
+            except (StoreError, GatewayError):
                 self._checks["error"] += 1
                 raise
             now = time.time()
@@ -250,6 +256,10 @@ class Principals:
             raise WrongBinding(detail=f"session {session.id} of user {session.user_id} is bound to another {what}")
 
     async def still_alive(self, key: bytes) -> bool:
-        """Return whether a session is still alive. Raises StoreError."""
-        session = await self._store.get(key)
+        """Return whether a session is still alive, as far as that can be found out. Raises StoreError."""
+        try:
+            session = await self._sessions.get(key, "", "", "")
+        except GatewayError as error:
+            get_logger().warning("sessions.not_validated", reason=error.detail or str(error))
+            return True
         return session is not None and session.alive(time.time(), self._idle)

@@ -263,9 +263,11 @@ class NoetlApi:
         """Return the API whose calls can wait in a task."""
         return self
 
-    async def cancel(self, execution_id: str, reason: str | None, on_behalf: OnBehalf) -> None:
+    async def cancel(
+        self, execution_id: str, reason: str | None, on_behalf: OnBehalf, *, cascade: bool = False
+    ) -> None:
         """Cancel an execution. The Rust server refuses it for one that has ended, which is no error here."""
-        body = {"reason": reason} if reason else {}
+        body = {**({"reason": reason} if reason else {}), **({"cascade": True} if cascade else {})}
         target = f"/api/executions/{checked_id(execution_id)}/cancel"
         status, data = await self.send("POST", target, on_behalf, body)
         if status >= 300 and status not in (409, 422):

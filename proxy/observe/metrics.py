@@ -58,6 +58,12 @@ FAMILIES: dict[str, Family] = {
     ),
     "noetl_gateway_login": Family("counter", "Logins, by outcome.", ("outcome",)),
     "noetl_gateway_session_check": Family("counter", "Session checks, by outcome.", ("outcome",)),
+    "noetl_gateway_auth_calls": Family(
+        "counter",
+        "Calls of `provider: playbook` to NoETL: login, validate, check_access, and cancel of a playbook that was too "
+        "slow; by way (process or playbook) and outcome.",
+        ("call", "way", "outcome"),
+    ),
     "noetl_gateway_authz": Family("counter", "Decisions of the access rules, by outcome.", ("outcome",)),
     "noetl_gateway_bridge": Family(
         "counter",
@@ -186,6 +192,7 @@ class Metrics:
         self.decisions = dict.fromkeys(DECISIONS, 0)
         self.rate_limited: dict[str, int] = {}
         self.bridged: Counter[tuple[str, str]] = Counter()
+        self.auth_calls: Counter[tuple[str, str, str]] = Counter()
         self._kept: Collected = {}
 
     def observe(self, line: AccessLine) -> None:
@@ -234,6 +241,8 @@ class Metrics:
                 add(out, family, (outcome,), count)
         for labels, count in self.bridged.items():
             add(out, "noetl_gateway_bridge", labels, count)
+        for call, count in self.auth_calls.items():
+            add(out, "noetl_gateway_auth_calls", call, count)
         return out
 
     def _outcomes(self) -> Mapping[str, Mapping[str, int]]:

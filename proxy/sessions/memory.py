@@ -43,7 +43,7 @@ class MemoryStore:
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         if len(self._sessions) >= _MAX_SESSIONS or self._bytes >= _MAX_BYTES:
             raise StoreError(f"the memory store is full ({len(self._sessions)} sessions); use sessions.store: file")
-        if session.verified_at and key in self._ended:
+        if session.kept_until and key in self._ended:
             raise SessionEnded
         stored = session if session.user_id else session.with_user_id(self._user_id(session))
         user_id = stored.user_id
@@ -150,10 +150,10 @@ class MemoryStore:
         session = self._remove(key)
         if session is None:
             return False
-        if session.verified_at and session.expires_at > time.time():
+        if session.kept_until > time.time():
             if len(self._ended) >= MAX_ENDED:
                 del self._ended[next(iter(self._ended))]
-            self._ended[key] = session.expires_at
+            self._ended[key] = session.kept_until
         self.on_ended()
         return True
 

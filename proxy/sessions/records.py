@@ -72,9 +72,9 @@ class Records:
 
     def create(self, txn: Transaction, key: bytes, session: Session, max_per_user: int) -> tuple[Session, int]:
         """Do as `SessionStore.create`; return the session, and the number of those that ended."""
-        if session.verified_at and txn.get(key, db=self.ended) is not None:
+        if session.kept_until and txn.get(key, db=self.ended) is not None:
             raise SessionEnded
-        stored = session if session.user_id else session.with_user_id(self._user_id(txn, session))
+        stored = session.with_user_id(self._user_id(txn, session))
         self._remove(txn, key)
         ended = self._drop_beyond(txn, stored.user_id, max_per_user - 1) if max_per_user else 0
         txn.put(key, stored.encode(), db=self.sessions)
@@ -106,6 +106,9 @@ class Records:
 
     def _user_id(self, txn: Transaction, session: Session) -> int:
         name = _digest(session.identity.issuer, session.identity.subject)
+        if session.user_id:
+            txn.put(name, pack(session.user_id), db=self.users)
+            return session.user_id
         known = txn.get(name, db=self.users)
         if known is not None:
             return unpack(known)
@@ -121,11 +124,11 @@ class Records:
     def drop(self, txn: Transaction, key: bytes) -> bool:
         """End a session; return True if it existed."""
         existed, session = self._remove(txn, key)
-        if session is not None and session.verified_at and session.expires_at > time.time():
+        if session is not None and session.kept_until > time.time():
             if txn.stat(db=self.ended)["entries"] >= MAX_ENDED:
                 first = next(iter(txn.cursor(db=self.ended)))[0]
                 txn.delete(bytes(first), db=self.ended)
-            txn.put(key, pack(session.expires_at), db=self.ended)
+            txn.put(key, pack(session.kept_until + 1), db=self.ended)
         return existed
 
     def _remove(self, txn: Transaction, key: bytes) -> tuple[bool, Session | None]:

@@ -83,6 +83,7 @@ class Session:
         ip: the client address of the login.
         user_agent: the user agent of the login.
         verified_at: the time when NoETL last said that the session is valid; 0 for a session that the gateway made.
+        kept_until: the time until which NoETL keeps it, which may be later than `expires_at`; else 0.
     """
 
     id: str
@@ -94,16 +95,17 @@ class Session:
     ip: str
     user_agent: str
     verified_at: float = 0.0
+    kept_until: float = 0.0
 
     def alive(self, now: float, idle_timeout: float) -> bool:
         """Return True if the session is valid at `now`; an `idle_timeout` of 0 seconds means no timeout."""
         return now < self.expires_at and (not idle_timeout or now - self.last_seen_at < idle_timeout)
 
     def encode(self) -> bytes:
-        """Return the stored form. Without a `sid` and `verified_at` it is as in versions without those fields."""
+        """Return the stored form. For one without a `sid`, or not of NoETL, it is as in earlier versions."""
         values = asdict(self)
         if not self.verified_at:
-            del values["verified_at"]
+            del values["verified_at"], values["kept_until"]
         if not self.identity.sid:
             del values["identity"]["sid"]
         return json.dumps(values, separators=(",", ":")).encode()
@@ -189,7 +191,7 @@ class SessionStore(Protocol):
         """Store a session, in place of the one of this key; end the oldest sessions of the user beyond the limit.
 
         The user gets a stable id, unless the session has one already, as those of NoETL have. Raises SessionEnded for a
-        session of NoETL that was ended here: that is stored until it would have expired, as NoETL does not know of it.
+        session of NoETL that has ended here: its end is stored for as long as NoETL keeps the session.
         """
 
     async def get(self, key: bytes) -> Session | None:
@@ -217,7 +219,7 @@ class SessionStore(Protocol):
         """Return up to `limit` sessions of all users."""
 
     def count(self) -> int:
-        """Return the number of stored sessions, including expired ones that are not purged yet."""
+        """Return the number of stored sessions, including expired ones that are not purged yet; some seconds old."""
 
     async def purge(self, now: float, idle_timeout: float) -> int:
         """Delete everything that has expired; return the number of sessions."""

@@ -146,7 +146,7 @@ class Program:
 class Programs:
     """Both sandboxes and the gateway on free ports, with a folder of their own that goes away with them."""
 
-    def __init__(self, dialect: str, password: str = "password", store: str = "file") -> None:
+    def __init__(self, dialect: str, password: str = "password", provider: str = "local", store: str = "file") -> None:
         """`password` is that of the sandbox's users; another than theirs can be told from the word.
 
         `store` is where the gateway has its sessions; `redis` has a server of its own. Raises NoServer.
@@ -158,7 +158,7 @@ class Programs:
         self.domain = f"localhost:{auth0}"
         self.auth0_url = f"http://{self.domain}"
         self.gateway_url = f"http://127.0.0.1:{gateway}"
-        self.sessions = folder / "sessions"
+        self.sessions = folder / ("sessions" if provider == "local" else "sessions-noetl")
         self.audit = folder / "audit.log"
         self.password = password
         self.redis: RedisServer | None = None
@@ -197,7 +197,8 @@ class Programs:
                 "AUTH0_AUDIENCE": "noetl-gateway",
                 "NOETL_BASE_URL": f"http://127.0.0.1:{noetl}",
                 "GATEWAY_PORT": str(gateway),
-                "NOETL_EDGE_SESSIONS": str(self.sessions),
+                "NOETL_EDGE_SESSIONS": str(folder / "sessions"),
+                "NOETL_EDGE_PROVIDER": provider,
                 "NOETL_EDGE_AUDIT": str(self.audit),
                 "LOG_LEVEL": "debug",
                 "NOETL_EDGE_LOGIN_RATE": "1000000/second",

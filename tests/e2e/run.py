@@ -15,22 +15,24 @@ from tests.redis_server import NoServer
 
 DIALECTS = ("python", "rust")
 STORES = {"file": "sessions in a folder", "memory": "sessions in memory", "redis": "sessions in Redis"}
+PROVIDERS = ("local", "playbook")
 
 
 def main() -> int:
     """Run one pass per dialect and print a line per step."""
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.run", description=__doc__)
     parser.add_argument("--dialect", choices=DIALECTS, help="only against a NoETL server of this kind")
+    parser.add_argument("--provider", choices=PROVIDERS, default="local", help="who makes the sessions")
     parser.add_argument("--store", choices=STORES, default="file", help="where the gateway has its sessions")
-    options = parser.parse_args()
-    chosen = options.dialect
+    asked = parser.parse_args()
+    chosen = asked.dialect
     signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     failed = 0
     dialects = (chosen,) if chosen else DIALECTS
     for dialect in dialects:
         try:
-            failed += _run_pass(dialect, options.store)
+            failed += _run_pass(dialect, asked.provider, asked.store)
         except NoServer as error:
             print(f"FAIL        {error}", file=sys.stderr)
             return 2
@@ -44,16 +46,16 @@ def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _run_pass(dialect: str, store: str) -> int:
-    print(f"\nAgainst a NoETL server of the {dialect} kind, {STORES[store]}", flush=True)
-    with Programs(dialect, secrets.token_urlsafe(18), store) as programs:
+def _run_pass(dialect: str, provider: str, store: str) -> int:
+    print(f"\nAgainst a NoETL server of the {dialect} kind, provider: {provider}, {STORES[store]}", flush=True)
+    with Programs(dialect, secrets.token_urlsafe(18), provider, store) as programs:
         try:
             programs.start()
         except StartFailed as error:
             print(f"FAIL        start: {error}")
             _print_logs(programs)
             return len(STEPS)
-        stage = Stage(programs, dialect)
+        stage = Stage(programs, dialect, provider)
         try:
             with stage.leaks.listening():
                 failed = sum(not _run_step(stage, step) for step in STEPS)

@@ -34,6 +34,7 @@ class Stage:
 
     programs: Programs
     dialect: str
+    provider: str = "local"
     http: httpx.Client = field(init=False)
     id_tokens: dict[str, str] = field(default_factory=dict)
     logins: dict[str, LoginResult] = field(default_factory=dict)

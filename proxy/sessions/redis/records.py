@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from proxy.sessions.store import Session, StoreError
 
-_KEY, _USED, _USER, _HEAD = 32, 50, 66, 107
+_KEY, _USED, _USER, _HEAD = 32, 50, 66, 124
 NO_SID = b" " * 40
 
 

@@ -1,15 +1,16 @@
 -- The operations of the session store that two gateways must not mix up. Each call is one atomic step.
 --
--- KEYS[1] is the beginning of all keys, which share one hash slot; ARGV[1] is the operation.
+-- KEYS[1] is the beginning of all keys, which share one hash slot; ARGV[1] is the operation, ARGV[2] how many ends of
+-- sessions of NoETL are stored at most.
 -- A session is a string: the SHA-256 of its token (32 bytes), the time of its last use (18 characters), the id of its
--- user (16 digits), the mark of its `sid` (40 characters, blank without one), `v` if NoETL has verified it (else blank),
--- and its JSON. Times of use are texts of equal length, which compare like the numbers.
+-- user (16 digits), the mark of its `sid` (40 characters, blank without one), the time until which NoETL keeps it (18
+-- characters, 0 for one that is not of NoETL), and its JSON. Such times are texts of equal length, which compare like
+-- the numbers.
 -- Ended sessions are announced on the channel `<beginning>ended` by their ids, in the same step.
 
-local base, operation = KEYS[1], ARGV[1]
+local base, operation, max_ended = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local KEY, USED, SID = {0, 31}, {32, 49}, {66, 105}
-local HEAD, NO_SID = 107, string.rep(' ', 40)
-local MAX_ENDED = 100000
+local HEAD, NO_SID = 124, string.rep(' ', 40)
 local operations, ended = {}, {}
 
 local function session(id) return base .. 's:' .. id end
@@ -17,16 +18,16 @@ local function sessions_of(user) return base .. 'u:' .. user end
 local function sessions_with(sid) return base .. 'i:' .. sid end
 local function part(id, range) return redis.call('GETRANGE', session(id), range[1], range[2]) end
 
--- Remove a session. A session of NoETL's that is ended here is noted until it would have expired.
+-- Remove a session. The end of a session of NoETL is stored for as long as NoETL keeps the session.
 local function drop(id, announced, is_end)
   local head = redis.call('GETRANGE', session(id), 0, HEAD - 1)
-  local expires = redis.call('ZSCORE', base .. 'expiry', id)
   redis.call('ZREM', base .. 'expiry', id)
   if #head < HEAD then return false end
   local user, sid = tonumber(string.sub(head, 51, 66)), string.sub(head, 67, 106)
-  if is_end and string.sub(head, 107, 107) == 'v' and expires then
-    redis.call('ZADD', base .. 'ended', expires, string.sub(head, 1, 32))
-    if redis.call('ZCARD', base .. 'ended') > MAX_ENDED then redis.call('ZPOPMIN', base .. 'ended') end
+  local kept_until = tonumber(string.sub(head, 107, HEAD))
+  if is_end and kept_until > tonumber(redis.call('TIME')[1]) then
+    redis.call('ZADD', base .. 'ended', kept_until + 1, string.sub(head, 1, 32))
+    if redis.call('ZCARD', base .. 'ended') > max_ended then redis.call('ZPOPMIN', base .. 'ended') end
   end
   redis.call('DEL', session(id))
   redis.call('ZREM', sessions_of(string.format('%.0f', user)), id)
@@ -35,7 +36,11 @@ local function drop(id, announced, is_end)
   return true
 end
 
-local function user_of(person)
+local function user_of(person, given)
+  if given ~= '0' then
+    redis.call('HSET', base .. 'users', person, given)
+    return given
+  end
   local user = redis.call('HGET', base .. 'users', person)
   if not user then
     user = string.format('%.0f', redis.call('INCR', base .. 'last_user_id'))
@@ -44,11 +49,11 @@ local function user_of(person)
   return user
 end
 
--- key, id, user ('0': that of the person), person, sid, verified, created, expires, used, most, json
+-- key, id, user ('0': that of the person), person, sid, kept_until, created, expires, used, most, json
 -- -> the id of the user (-1 if the session was ended here), and the sessions that ended
-function operations.create(key, id, user, person, sid, verified, created, expires, used, most, json)
-  if verified == 'v' and redis.call('ZSCORE', base .. 'ended', key) then return {-1} end
-  if user == '0' then user = user_of(person) end
+function operations.create(key, id, user, person, sid, kept_until, created, expires, used, most, json)
+  if tonumber(kept_until) > 0 and redis.call('ZSCORE', base .. 'ended', key) then return {-1} end
+  user = user_of(person, user)
   drop(id, true, false)
   local own = sessions_of(user)
   if tonumber(most) > 0 then
@@ -59,7 +64,7 @@ function operations.create(key, id, user, person, sid, verified, created, expire
       end
     end
   end
-  redis.call('SET', session(id), key .. used .. string.format('%016.0f', tonumber(user)) .. sid .. verified .. json)
+  redis.call('SET', session(id), key .. used .. string.format('%016.0f', tonumber(user)) .. sid .. kept_until .. json)
   redis.call('ZADD', base .. 'expiry', expires, id)
   redis.call('ZADD', own, created, id)
   if sid ~= NO_SID then redis.call('SADD', sessions_with(sid), id) end
@@ -126,7 +131,7 @@ function operations.purge(now, most)
   redis.call('ZREMRANGEBYSCORE', base .. 'logouts', '-inf', now)
   redis.call('ZREMRANGEBYSCORE', base .. 'ended', '-inf', now)
   local found = redis.call('ZRANGEBYSCORE', base .. 'expiry', '-inf', now, 'LIMIT', 0, most)
-  for _, id in ipairs(found) do drop(id, false, false) end
+  for _, id in ipairs(found) do drop(id, false, true) end
   return #found
 end
 
@@ -136,11 +141,11 @@ function operations.purge_idle(limit, first, count)
   local dead = 0
   for _, id in ipairs(found) do
     local used = part(id, USED)
-    if #used == #limit and used <= limit and drop(id, true, false) then dead = dead + 1 end
+    if #used == #limit and used <= limit and drop(id, true, true) then dead = dead + 1 end
   end
   return {dead, #found}
 end
 
-local result = operations[operation](unpack(ARGV, 2))
+local result = operations[operation](unpack(ARGV, 3))
 if #ended > 0 then redis.call('PUBLISH', base .. 'ended', table.concat(ended)) end
 return result

@@ -20,6 +20,7 @@ from proxy.sessions.redis.live import RedisLive
 from proxy.sessions.redis.records import Record, person, read_record, sid_mark, used_text
 from proxy.sessions.store import (
     EXECUTIONS_KEPT,
+    MAX_ENDED,
     MAX_LOGOUTS,
     Logout,
     MustWait,
@@ -79,13 +80,19 @@ class RedisStore:
         """Whether cached sessions can be trusted now, as announcements arrive."""
         return time.monotonic() < self._link.trusted_until
 
+    async def _run(self, operation: str, *arguments: Any) -> Any:
+        return await self._connection.run(self._script, operation, MAX_ENDED, *arguments)
+
+    async def _write(self, operation: str, *arguments: Any) -> Any:
+        return await self._connection.write(self._script, operation, MAX_ENDED, *arguments)
+
     async def create(self, key: bytes, session: Session, *, max_per_user: int) -> Session:
         who = session.identity
-        user_id, *ended = await self._connection.write(
-            self._script, "create",
+        user_id, *ended = await self._write(
+            "create",
             key, key[:ID].hex(), session.user_id, person(who.issuer, who.subject), sid_mark(who.issuer, who.sid),
-            b"v" if session.verified_at else b" ",
-            repr(session.created_at), repr(session.expires_at), used_text(session.last_seen_at), max_per_user,
+            used_text(session.kept_until), repr(session.created_at), repr(session.expires_at),
+            used_text(session.last_seen_at), max_per_user,
             session.encode(),
         )  # fmt: skip
         if user_id < 0:
@@ -139,13 +146,13 @@ class RedisStore:
         while self._touched:
             some = dict(list(self._touched.items())[:_TOUCHES_AT_ONCE])
             words = [part for key, used in some.items() for part in (key[:ID].hex(), key, used_text(used))]
-            await self._connection.run(self._script, "touch", *words)
+            await self._run("touch", *words)
             for key, used in some.items():
                 if self._touched.get(key) == used:
                     del self._touched[key]
 
     async def end(self, key: bytes) -> bool:
-        ended = bool(await self._connection.write(self._script, "finish", key[:ID].hex(), key))
+        ended = bool(await self._write("finish", key[:ID].hex(), key))
         self._end([key[:ID]])
         return ended
 
@@ -161,21 +168,21 @@ class RedisStore:
     async def end_user(self, user_id: int) -> int:
         total, last = 0, _BATCH
         while last == _BATCH:
-            ended = await self._connection.write(self._script, "end_user", user_id, _BATCH)
+            ended = await self._write("end_user", user_id, _BATCH)
             self._end([*map(_name_of, ended)])
             last = len(ended)
             total += last
         return total
 
     async def end_by_logout(self, logout: Logout) -> Sequence[Session] | None:
-        new = await self._connection.write(self._script, "use_logout", logout.name, repr(logout.until), MAX_LOGOUTS)
+        new = await self._write("use_logout", logout.name, repr(logout.until), MAX_LOGOUTS)
         if not new:
             return None
         sid = sid_mark(logout.issuer, logout.sid) if logout.sid else b""
         by_person = b"1" if logout.subject else b"0"
         who, found, more = person(logout.issuer, logout.subject), [], True
         while more:
-            some = await self._connection.write(self._script, "end_logout", who, sid, by_person, _BATCH)
+            some = await self._write("end_logout", who, sid, by_person, _BATCH)
             records = [read_record(data) for data in some]
             self._end([record.key[:ID] for record in records])
             found += [record.session for record in records]
@@ -206,7 +213,7 @@ class RedisStore:
     async def purge(self, now: float, idle_timeout: float) -> int:
         total, last = 0, _BATCH
         while last == _BATCH:
-            last = int(await self._connection.run(self._script, "purge", repr(now), _BATCH))
+            last = int(await self._run("purge", repr(now), _BATCH))
             total += last
         return total + (await self._purge_idle(now - idle_timeout) if idle_timeout else 0)
 
@@ -216,7 +223,7 @@ class RedisStore:
         total = 0
         for _ in range(_IDLE_BATCHES):
             words = (used_text(limit), self._idle_cursor, _BATCH)
-            dead, seen = await self._connection.run(self._script, "purge_idle", *words)
+            dead, seen = await self._run("purge_idle", *words)
             total += dead
             self._idle_cursor = self._idle_cursor + seen - dead if seen == _BATCH else 0
             if seen < _BATCH:
@@ -263,7 +270,7 @@ class RedisStore:
         return None
 
     async def check(self) -> None:
-        await self._connection.run(self._script, "touch")
+        await self._run("touch")
 
     async def version(self) -> str:
         """Return the version of Redis, or the one that a Valkey is compatible with. Raises StoreError if too old."""

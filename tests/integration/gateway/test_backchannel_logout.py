@@ -162,5 +162,5 @@ async def test_tokens_with_unknown_key_ids_cause_one_fetch(tmp_path: Path) -> No
         for number in range(20):
             text = token(claims(iss=ISSUER, jti="1", events={EVENT: {}}), kid=f"unknown-{number}")
             assert (await tell(gateway, logout_token=text))[0] == 400
-        ((_, keys),) = gateway.server.gateway.auth.provider.tenants.values()
+        ((_, keys),) = gateway.server.gateway.provider.tenants.values()
         assert keys.fetches == 1

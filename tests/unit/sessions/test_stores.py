@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,16 @@ from proxy.sessions.file import FileStore, open_environment
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.redis import store as redis_store
 from proxy.sessions.redis.store import RedisStore
-from proxy.sessions.store import Identity, Logout, Session, SessionStore, StoreError, new_session, new_token
+from proxy.sessions.store import (
+    Identity,
+    Logout,
+    Session,
+    SessionEnded,
+    SessionStore,
+    StoreError,
+    new_session,
+    new_token,
+)
 
 ISSUER = "https://tenant.test/"
 
@@ -198,6 +208,68 @@ async def test_a_folder_that_was_made_before_there_were_logouts_is_used_on(
 def _open_as_before(kind: type[records.Records], env: object) -> records.Records:
     made = [env.open_db(name.encode()) for name in records.TABLES[:7]]  # type: ignore[attr-defined]
     return kind(*[*made, made[0], made[0], made[0]])
+
+
+def of_noetl(key: bytes, user_id: int = 7, kept_for: float = 600.0) -> Session:
+    """A session that NoETL keeps for some seconds."""
+    who, now = Identity("noetl", str(user_id), "", "", ""), time.time()
+    made = new_session(key, who, now=now, lifetime=60, ip="127.0.0.1", user_agent="tests")
+    return replace(made, user_id=user_id, verified_at=now, kept_until=now + kept_for)
+
+
+async def test_a_session_of_noetl_keeps_its_user_and_can_be_renewed(store: SessionStore) -> None:
+    key = bytes(32)
+    for _ in range(2):
+        assert (await store.create(key, of_noetl(key), max_per_user=1)).user_id == 7
+    assert [session.user_id for session in await store.of_user(7)] == [7]
+    assert len(await store.all(10)) == 1
+
+
+@pytest.mark.parametrize("end", ["end", "end_id", "end_user", "purge"])
+async def test_a_session_of_noetl_that_ended_here_is_not_created_again(store: SessionStore, end: str) -> None:
+    key, other = bytes(32), bytes(31) + b"1"
+    made = await store.create(key, of_noetl(key), max_per_user=0)
+    if end == "end":
+        await store.end(key)
+    elif end == "end_id":
+        assert await store.end_id(made.id, lambda session: True)
+    elif end == "end_user":
+        assert await store.end_user(7) == 1
+    else:
+        await store.purge(time.time() + 120, 0)  # the gateway's own limit is over, NoETL's is not
+    with pytest.raises(SessionEnded):
+        await store.create(key, of_noetl(key), max_per_user=0)
+    await store.create(other, of_noetl(other), max_per_user=0)
+    assert await left(store, key, other) == [False, True]
+
+
+async def test_the_end_of_a_session_is_forgotten_when_noetl_has_forgotten_the_session(store: SessionStore) -> None:
+    key = bytes(32)
+    await store.create(key, of_noetl(key, kept_for=300), max_per_user=0)
+    await store.end(key)
+    await store.purge(time.time() + 400, 0)
+    assert (await store.create(key, of_noetl(key), max_per_user=0)).user_id == 7
+
+
+async def test_a_logout_at_the_identity_provider_ends_sessions_of_noetl(store: SessionStore) -> None:
+    key = bytes(32)
+    who = Identity(ISSUER, "anna", "", "", "", sid="s1")
+    await store.create(key, replace(of_noetl(key), identity=who), max_per_user=0)
+    assert len(await store.end_by_logout(told("anna")) or ()) == 1
+    with pytest.raises(SessionEnded):
+        await store.create(key, replace(of_noetl(key), identity=who), max_per_user=0)
+
+
+async def test_all_ends_that_are_kept_have_a_limit(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (memory, records, redis_store):
+        monkeypatch.setattr(module, "MAX_ENDED", 2)
+    keys = [bytes(31) + bytes([number]) for number in range(3)]
+    for key in keys:
+        await store.create(key, of_noetl(key), max_per_user=0)
+        await store.end(key)
+    with pytest.raises(SessionEnded):
+        await store.create(keys[2], of_noetl(keys[2]), max_per_user=0)
+    await store.create(keys[0], of_noetl(keys[0]), max_per_user=0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""The user database of the sandbox: users, roles, permissions and sessions, and what auth playbooks do with them.
+
+As NoETL does, it decodes tokens and does not verify their signature. Everything is in memory.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import jwt
+import yaml
+
+from mock_noetl.errors import AccountsError
+from mock_noetl.values import now
+
+SHIPPED_ACCOUNTS = Path(__file__).with_name("accounts.yaml")
+MAX_SESSIONS = 100_000
+MAX_USERS = 100_000
+DEFAULT_HOURS = 8
+_ACTIONS = ("execute", "view", "modify", "delete")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user with roles. `active` users have valid sessions."""
+
+    user_id: int
+    email: str
+    display_name: str
+    roles: tuple[str, ...]
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a role may do with the playbooks that match a pattern, and no pattern of `exceptions`."""
+
+    role: str
+    actions: frozenset[str]
+    patterns: tuple[str, ...]
+    exceptions: tuple[str, ...]
+
+    def covers(self, path: str, action: str) -> bool:
+        """Return whether the permission covers an action on a playbook."""
+        covered = action in self.actions and any(fnmatchcase(path, pattern) for pattern in self.patterns)
+        return covered and not any(fnmatchcase(path, pattern) for pattern in self.exceptions)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSession:
+    """A session of a user."""
+
+    user_id: int
+    expires_at: datetime
+
+
+class LoginFailed(Exception):
+    """A login is refused. The text is NoETL's."""
+
+
+class Accounts:
+    """The users, their permissions and their sessions."""
+
+    def __init__(self, users: list[User], permissions: list[Permission]) -> None:
+        self._users = {user.user_id: user for user in users}
+        self._by_email = {user.email: user.user_id for user in users}
+        self._permissions = permissions
+        self._sessions: dict[str, AccountSession] = {}
+
+    def login(self, token: str, domain: str, hours: int) -> tuple[str, AccountSession, User]:
+        """Make a session for the user of a token. Raises LoginFailed."""
+        claims = _claims(token, domain)
+        user = self._user_of(claims)
+        if len(self._sessions) >= MAX_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        session_token = secrets.token_hex(16)
+        session = self._sessions[session_token] = AccountSession(user.user_id, now() + timedelta(hours=hours))
+        return session_token, session, user
+
+    def validate(self, session_token: str) -> tuple[AccountSession, User] | None:
+        """Return a valid session with its user; None if there is none."""
+        session = self._sessions.get(session_token)
+        if session is None or session.expires_at <= now():
+            return None
+        user = self._users[session.user_id]
+        return (session, user) if user.active else None
+
+    def allows(self, user: User, path: str, action: str) -> bool:
+        """Return whether a role of a user covers an action on a playbook."""
+        return any(p.role in user.roles and p.covers(path, action) for p in self._permissions)
+
+    def _user_of(self, claims: Mapping[str, Any]) -> User:
+        email = str(claims.get("email") or "").lower()
+        known = self._by_email.get(email)
+        if known is not None:
+            return self._users[known]
+        if len(self._users) >= MAX_USERS:
+            raise LoginFailed("Too many users")
+        user_id = max(self._users, default=0) + 1
+        user = User(user_id, email, str(claims.get("name") or email or claims.get("sub") or user_id), ())
+        self._users[user_id] = user
+        self._by_email[email] = user_id
+        return user
+
+
+def _claims(token: str, domain: str) -> Mapping[str, Any]:
+    """Return the claims of a token, which is decoded only. Raises LoginFailed."""
+    try:
+        claims: Mapping[str, Any] = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+    except jwt.PyJWTError:
+        raise LoginFailed("Invalid token format") from None
+    expires = claims.get("exp")
+    if isinstance(expires, int | float) and expires <= now().timestamp():
+        raise LoginFailed("Token has expired")
+    issuer = str(claims.get("iss", "")).rstrip("/")
+    if domain and issuer.partition("://")[2] != domain.rstrip("/"):
+        raise LoginFailed("Invalid token issuer")
+    return claims
+
+
+def load_accounts(file: Path | None = None) -> Accounts:
+    """Return the accounts of a YAML file; the shipped ones for None. Raises AccountsError."""
+    source = file or SHIPPED_ACCOUNTS
+    try:
+        document = yaml.safe_load(source.read_text(encoding="utf-8"))
+        users = [_user(item, number) for number, item in enumerate(document.get("users") or (), 1)]
+        permissions = [_permission(item) for item in document.get("permissions") or ()]
+    except OSError as error:
+        raise AccountsError(f"{source}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise AccountsError(f"{source}: not YAML: {' '.join(str(error).split())[:200]}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AccountsError(f"{source}: users and permissions are lists of mappings: {error}") from None
+    return Accounts(users, permissions)
+
+
+def _user(item: Mapping[str, Any], number: int) -> User:
+    email = str(item["email"]).lower()
+    roles = tuple(map(str, item.get("roles") or ()))
+    name = str(item.get("display_name") or email)
+    return User(int(item.get("user_id", number)), email, name, roles, bool(item.get("active", True)))
+
+
+def _permission(item: Mapping[str, Any]) -> Permission:
+    actions = frozenset(map(str, item["allow"]))
+    if not actions <= set(_ACTIONS):
+        raise ValueError(f"allow has {', '.join(_ACTIONS)}")
+    return Permission(str(item["role"]), actions, tuple(map(str, item["playbooks"])), tuple(item.get("except") or ()))
+
+
+# The answers, as the auth playbooks send them to the gateway, and as the Rust server gives them itself.
+
+
+def login_by_playbook(accounts: Accounts, workload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the status and the data of the callback of the login playbook."""
+    try:
+        token, session, user = accounts.login(
+            str(workload.get("auth0_token", "")), str(workload.get("auth0_domain", "")), _hours(workload)
+        )
+    except LoginFailed as error:
+        return "error", {"error": str(error), "message": "Token validation failed"}
+    described = {**_described(user), "user_id": str(user.user_id), "roles": f"{{{','.join(user.roles)}}}"}
+    expires_at = session.expires_at.replace(tzinfo=None).isoformat()
+    data = {"status": "authenticated", "session_token": token, "user": described, "expires_at": expires_at}
+    return "success", {**data, "message": "Authentication successful"}
+
+
+def validate_by_playbook(accounts: Accounts, workload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the status and the data of the callback of the playbook that validates a session."""
+    found = accounts.validate(str(workload.get("session_token", "")))
+    if found is None:
+        return "success", {"valid": False, "message": "Session not found or expired"}
+    session, user = found
+    return "success", {"valid": True, "user": _described(user), "expires_at": session.expires_at.isoformat()}
+
+
+def access_by_playbook(accounts: Accounts, workload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the status and the data of the callback of the playbook that checks access."""
+    return "success", check_access(accounts, workload)
+
+
+def login_in_process(accounts: Accounts, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the response of the Rust server's own login."""
+    status, data = login_by_playbook(accounts, fields)
+    if status == "success":
+        found = accounts.validate(data["session_token"])
+        assert found is not None  # noqa: S101 - it was just made
+        data = {
+            "status": "authenticated",
+            "session_token": data["session_token"],
+            "user": _described(found[1]),
+            "expires_at": _as_postgres(found[0].expires_at),
+        }
+    return {"status": status, "data": data}
+
+
+def validate_in_process(accounts: Accounts, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the response of the Rust server's own validation."""
+    found = accounts.validate(str(fields.get("session_token", "")))
+    if found is None:
+        return {"status": "ok", "valid": False}
+    user = _described(found[1])
+    return {"status": "ok", "valid": True, "user": user, "expires_at": _as_postgres(found[0].expires_at)}
+
+
+def check_access(accounts: Accounts, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data of a check of access."""
+    found = accounts.validate(str(fields.get("session_token", "")))
+    action = str(fields.get("action", "execute"))
+    if found is None or not accounts.allows(found[1], str(fields.get("playbook_path", "")), action):
+        return {"allowed": False, "message": "Access denied"}
+    user = {name: value for name, value in _described(found[1]).items() if name != "roles"}
+    return {"allowed": True, "message": f"Access granted to {action} playbook", "user": user}
+
+
+def _described(user: User) -> dict[str, Any]:
+    described = {"user_id": user.user_id, "email": user.email, "display_name": user.display_name}
+    return {**described, "roles": list(user.roles)}
+
+
+def _hours(workload: Mapping[str, Any]) -> int:
+    hours = workload.get("session_duration_hours")
+    return hours if type(hours) is int and hours > 0 else DEFAULT_HOURS
+
+
+def _as_postgres(time: datetime) -> str:
+    return f"{time.replace(tzinfo=None).isoformat(sep=' ')}+00"
