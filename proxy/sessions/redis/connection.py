@@ -191,7 +191,7 @@ def _options(settings: RedisSettings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
-        "socket_timeout": settings.timeout,
+        "socket_timeout": None,  # each command has a deadline as a whole
         "socket_connect_timeout": settings.timeout,
         "socket_keepalive": True,
         "client_name": "noetl-edge",

@@ -77,8 +77,7 @@ class Link:
     async def close(self) -> None:
         """End the subscription."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled(self._task)
 
     async def _run(self) -> None:
         failures = 0
@@ -138,14 +137,21 @@ class Link:
                 elif message[0] == b"message":
                     self._channels[message[1]](message[2])
         finally:
-            pings.cancel()
+            await cancelled(pings)
             with contextlib.suppress(asyncio.CancelledError, *_FAILED):
-                await pings
+                pings.result()
 
     async def _ping(self, connection: AbstractConnection) -> None:
         while connection.is_connected:
             await connection.send_command("PING", repr(time.monotonic()), check_health=False)
             await asyncio.sleep(PING_SECONDS)
+
+
+async def cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel a task, and wait for its end; again and again, since `asyncio.wait_for` of Python 3.11 may ignore it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 class Sender:
@@ -184,5 +190,4 @@ class Sender:
         """Wait until everything is done, or has failed once more."""
         if self._task is not None and not self._task.done():
             await asyncio.wait([self._task], timeout=1.0)
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled(self._task)

@@ -15,7 +15,7 @@ from typing import Any
 from proxy.observe.logs import get_logger
 from proxy.sessions.redis.cache import ID, SessionCache
 from proxy.sessions.redis.connection import RedisConnection, RedisSettings, Script
-from proxy.sessions.redis.link import Link, Sender
+from proxy.sessions.redis.link import Link, Sender, cancelled
 from proxy.sessions.redis.live import RedisLive
 from proxy.sessions.redis.records import Record, person, read_record, sid_mark, used_text
 from proxy.sessions.store import (
@@ -364,8 +364,7 @@ class RedisStore:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled(self._task)
         await self._link.close()
         try:
             await self._write_touched()
