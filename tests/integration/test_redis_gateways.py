@@ -122,7 +122,7 @@ async def test_a_logout_at_one_gateway_ends_the_session_at_the_other(gateways: G
     await used_everywhere(gateways, headers)
     assert await log_out(gateways.one, headers, everywhere=everywhere) == 200
     assert await status(gateways.one, headers) == 401
-    assert await seconds_until(gateways.two, headers, 401) < SECOND / 4
+    assert await seconds_until(gateways.two, headers, 401) < SECOND
 
 
 async def test_a_logout_ends_streams_of_the_session_at_the_other_gateway(gateways: Gateways) -> None:
@@ -298,7 +298,7 @@ async def test_a_session_that_ends_while_it_is_read_is_not_cached(redis_settings
             async with asyncio.timeout(SECOND):
                 while await one.get(key) is not None:  # noqa: ASYNC110 - as in `eventually`
                     await asyncio.sleep(0)
-            assert time.monotonic() - ended < SECOND / 4
+            assert time.monotonic() - ended < SECOND
     finally:
         await one.close()
         await two.close()
