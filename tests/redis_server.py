@@ -74,12 +74,19 @@ def free_port() -> int:
 class RedisServer:
     """A server. Its data stays until `remove`, so that it can be started again."""
 
-    def __init__(self, kind: str, *options: str, port: int | None = None) -> None:
-        """Prepare a server of a kind with more options of its command line. Raises NoServer."""
+    def __init__(self, kind: str, *options: str, sentinel: str = "") -> None:
+        """Prepare a server of a kind with more options of its command line. Raises NoServer.
+
+        `sentinel` is the configuration of a server that is a sentinel.
+        """
         self.kind = kind
-        self.port = port or free_port()
+        self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="noetl-edge-redis-"))
         self._command = [program(kind), *self._arguments(), *options]
+        if sentinel:
+            file = self.folder / "sentinel.conf"
+            file.write_text(sentinel)
+            self._command = [program(kind), str(file), "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def _arguments(self) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,27 +17,42 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 
 from proxy.sessions.redis.address import Address, Kind
 from proxy.sessions.store import StoreError
 
 _CONNECTIONS = 64
 _MAX_WAITING = 10_000
-_REMEDIES = {
-    "OOM": "it is out of memory: raise maxmemory, and keep maxmemory-policy noeviction",
-    "READONLY": "this server is a replica: sessions.url must lead to the master",
-    "NOAUTH": "it requires a password: give user and password in sessions.url",
-    "WRONGPASS": "user or password in sessions.url is wrong",
-    "NOPERM": "its ACL user lacks a permission: docs/scaling.md lists them",
+_REMEDIES: dict[type[BaseException], str] = {
+    OutOfMemoryError: "it is out of memory: raise maxmemory, and keep maxmemory-policy noeviction",
+    ReadOnlyError: "this server is a replica: sessions.url must lead to the master",
+    AuthenticationError: "user or password in sessions.url is missing or wrong",
+    AuthenticationWrongNumberOfArgsError: "user or password in sessions.url is missing or wrong",
+    NoPermissionError: "its ACL user lacks a permission: docs/scaling.md lists them",
+    BusyLoadingError: "it is still reading its data",
+    ClusterDownError: "the cluster does not serve all slots",
+    ClusterCrossSlotError: "it is a cluster: use redis+cluster:// in sessions.url",
+    MovedError: "it is a cluster: use redis+cluster:// in sessions.url",
+    MasterNotFoundError: "the sentinels know no master of this name, or can't be reached",
+}
+_BY_WORD = {
     "MISCONF": "it can't write its snapshot or AOF: look at its disk",
     "NOREPLICAS": "it has fewer replicas than its min-replicas-to-write",
-    "LOADING": "it is still reading its data",
-    "CLUSTERDOWN": "the cluster does not serve all slots",
-    "CROSSSLOT": "it is a cluster: use redis+cluster:// in sessions.url",
-    "MOVED": "it is a cluster: use redis+cluster:// in sessions.url",
 }
 T = TypeVar("T")
 
@@ -70,15 +85,28 @@ class RedisSettings:
 
 
 class Script:
-    """A Lua script, with the beginning of its keys."""
+    """A Lua script, with the beginning of its keys.
 
-    __slots__ = ("base", "sha", "text")
+    When Redis is full, it refuses the operations in `growing` before they begin, and no others: sessions still end.
+    """
 
-    def __init__(self, name: str, prefix: str, tag: str) -> None:
+    __slots__ = ("_full", "_growing", "_plain", "base")
+
+    def __init__(self, name: str, prefix: str, tag: str, growing: Collection[str]) -> None:
         """Read a script of this package. `tag` is the hash tag that keeps its keys in one slot of a cluster."""
-        self.text = (Path(__file__).parent / f"{name}.lua").read_bytes()
-        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+        text = (Path(__file__).parent / f"{name}.lua").read_bytes()
+        self._plain = _with_digest(b"#!lua\n" + text)
+        self._full = _with_digest(b"#!lua flags=allow-oom\n" + text)
+        self._growing = frozenset(growing)
         self.base = f"{prefix}{{{tag}}}:"
+
+    def of(self, operation: str) -> tuple[bytes, str]:
+        """Return the text for an operation, and its SHA-1, by which Redis knows it."""
+        return self._plain if operation in self._growing else self._full
+
+
+def _with_digest(text: bytes) -> tuple[bytes, str]:
+    return text, hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
 def describe(error: BaseException) -> str:
@@ -86,14 +114,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it did not respond in time"
     text = str(error)
-    word = text.split(" ", 1)[0].rstrip(":")
-    for known in (word, text):
-        for name, remedy in _REMEDIES.items():
-            if known == name or f"{name} " in known:
-                return remedy
-    if isinstance(error, ResponseError) and text.startswith(("invalid username-password", "Authentication")):
-        return _REMEDIES["WRONGPASS"]
-    return text or type(error).__name__
+    otherwise = _BY_WORD.get(text.split(" ", 1)[0], text or type(error).__name__)
+    return _REMEDIES.get(type(error), otherwise)
 
 
 class RedisConnection:
@@ -127,16 +149,18 @@ class RedisConnection:
         return await self._limited(lambda: self._redis().execute_command(*words))
 
     async def _run(self, script: Script, operation: str, arguments: tuple[Any, ...]) -> Any:
+        (text, digest), words = script.of(operation), (1, script.base, operation, *arguments)
         try:
-            return await self._redis().execute_command("EVALSHA", script.sha, 1, script.base, operation, *arguments)
+            return await self._redis().execute_command("EVALSHA", digest, *words)
         except NoScriptError:  # a new server, or one that was started again
-            return await self._redis().execute_command("EVAL", script.text, 1, script.base, operation, *arguments)
+            return await self._redis().execute_command("EVAL", text, *words)
 
     async def _run_replicated(self, script: Script, operation: str, arguments: tuple[Any, ...]) -> Any:
         client, wanted = self._redis(), self.settings.wait_replicas
         assert isinstance(client, Redis)  # noqa: S101 - the checks refuse `wait_replicas` with a cluster
         milliseconds = int(self.settings.timeout * 750)
-        for words in (("EVALSHA", script.sha), ("EVAL", script.text)):
+        text, digest = script.of(operation)
+        for words in (("EVALSHA", digest), ("EVAL", text)):
             pipeline = client.pipeline(transaction=False)
             pipeline.execute_command(*words, 1, script.base, operation, *arguments)
             pipeline.execute_command("WAIT", wanted, milliseconds)
@@ -223,7 +247,8 @@ def _client(address: Address, options: dict[str, Any], timeout: float) -> Redis 
     hosts = address.hosts
     if address.kind is Kind.CLUSTER:
         nodes = [ClusterNode(host, port) for host, port in hosts]
-        return RedisCluster(startup_nodes=nodes, ssl=address.tls, cluster_error_retry_attempts=1, **options)
+        options = options | {"retry": Retry(NoBackoff(), 1)}  # what a node that has moved or gone away needs
+        return RedisCluster(startup_nodes=nodes, ssl=address.tls, **options)
     if address.kind is Kind.SENTINEL:
         asked: dict[str, Any] = {
             "socket_timeout": timeout / 3,

@@ -53,7 +53,7 @@ class RedisLive:
     def __init__(self, connection: RedisConnection, sender: Sender) -> None:
         self._connection = connection
         self._sender = sender
-        self._script = Script("live", connection.settings.prefix, "live")
+        self._script = Script("live", connection.settings.prefix, "live", ("open_client", "begin", "append"))
         self.origin = secrets.token_hex(8).encode()
         self.channel = self._script.base.encode() + b"wake"
         self.on_wake: Callable[[str, int], None] = _no_one

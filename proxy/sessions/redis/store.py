@@ -51,7 +51,7 @@ class RedisStore:
         """Prepare the store; Redis is reached when it is first needed. Raises StoreError."""
         self.settings = settings
         self._connection = RedisConnection(settings)
-        self._script = Script("sessions", settings.prefix, "sessions")
+        self._script = Script("sessions", settings.prefix, "sessions", ("create", "use_logout"))
         self._base = self._script.base.encode()
         self._sender = Sender(_MAX_WAITING, settings.local_grace)
         self.live = RedisLive(self._connection, self._sender)
