@@ -26,6 +26,7 @@ from proxy.observe.exposition import MetricsFolder
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected, add, counters
 from proxy.process import Process
+from proxy.rate_limits import share
 from proxy.server.background import logged
 from proxy.server.certificate import Certificate
 from proxy.server.connection_limits import ConnectionLimits
@@ -40,6 +41,7 @@ from proxy.sessions.store import SessionStore, SharedStore, StoreError
 _PURGE_SECONDS = 30.0
 _IDLE_GRACE = 3.0
 _SHARE_SECONDS = 1.0
+_LIMITS_SECONDS = 0.1
 _BACKLOG = 4096
 _FIXED = ("host", "port", "workers")
 
@@ -325,6 +327,17 @@ class Serving:
         measures = self.process.measures
         if measures.metrics_folder is not None:
             measures.metrics_folder.write(counters(measures.here(self.current.gateway)))
+
+    async def share_limits(self) -> None:
+        """Count rate limits together with the other processes of a shared store, until cancelled."""
+        while True:
+            await asyncio.sleep(_LIMITS_SECONDS)
+            store = self.current.gateway.store
+            if isinstance(store, SharedStore):
+                try:
+                    await share(list(self.process.limiters.values()), store)
+                except StoreError:
+                    await asyncio.sleep(_SHARE_SECONDS)  # until it is back, each process counts for itself
 
     async def purge(self) -> None:
         """Remove ended sessions from the store periodically, until cancelled."""

@@ -92,6 +92,7 @@ def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
 def _background(serving: Serving, how: Running) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     work: list[Callable[[], Coroutine[Any, Any, None]]] = [
         serving.purge,
+        serving.share_limits,
         lambda: serving.process.drain.end_with_sessions(serving.session_lives),
     ]
     if serving.certificate is not None:

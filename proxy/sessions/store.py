@@ -283,6 +283,9 @@ class SharedStore(Protocol):
     def start(self) -> None:
         """Begin to receive what other processes announce; called in the event loop, maybe more than once."""
 
+    async def count_requests(self, counted: Sequence[tuple[str, float, int]]) -> Sequence[float]:
+        """Count requests of all processes; see `rate_limits.SharedCounts`."""
+
     def broadcast(self, data: bytes) -> None:
         """Send a small message to all other processes, without waiting; it may be lost."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -13,12 +14,15 @@ from typing import Any, NamedTuple
 import pytest
 from aiohttp import web
 
+from proxy.errors import TooManyRequests
 from proxy.http.credentials import key_of
+from proxy.policy.ratelimit import LimitKey, LimitSettings, RateLimiter
+from proxy.rate_limits import RateLimit, share
 from proxy.sessions.redis.address import read_address
 from proxy.sessions.redis.connection import RedisSettings
 from proxy.sessions.redis.live import RedisLive
 from proxy.sessions.redis.store import RedisStore
-from proxy.sessions.store import Session
+from proxy.sessions.store import Session, StoreError
 from tests.integration.gateway.live_server import Executions, call_back, events, run
 from tests.integration.harness import (
     PATIENCE,
@@ -340,3 +344,47 @@ async def test_a_reload_that_changes_the_grace_opens_the_store_anew(own_redis: R
             assert await gateway.serving.reload(lambda: compile_config(load(tmp_path / "gateway.yaml", {})))
             assert gateway.server.gateway.store is not store
             assert await status(gateway, headers) == 200
+
+
+async def test_a_rate_limit_is_counted_together(redis_settings: RedisSettings) -> None:
+    settings = LimitSettings("login", requests=60, period=60.0, burst=5, key=LimitKey.IP)
+    one, two = (RateLimit(RateLimiter(settings), {}) for _ in range(2))
+    store = RedisStore(redis_settings)
+    try:
+        for _ in range(2):
+            await share([one, two], store)
+        allowed = await _count(one, 4)
+        assert allowed == 4
+        await share([one, two], store)
+        assert await _count(two, 1) == 1  # from now on it knows of the key
+        await share([one, two], store)
+        assert (await _count(two, 5), await _count(one, 1, "10.0.0.2")) == (0, 1)
+        assert await _count(one, 5) == 1  # what it does not know yet; it is counted all the same
+        await share([one, two], store)
+        assert [await _count(limit, 5) for limit in (one, two)] == [0, 0]
+    finally:
+        await store.close()
+
+
+async def _count(limit: RateLimit, requests: int, address: str = "10.0.0.1") -> int:
+    """How many of so many requests are allowed."""
+    allowed = 0
+    for _ in range(requests):
+        with contextlib.suppress(TooManyRequests):
+            limit.count(address, b"", None, "/")
+            allowed += 1
+    return allowed
+
+
+async def test_without_redis_each_gateway_counts_for_itself(own_redis: RedisServer) -> None:
+    limit = RateLimit(RateLimiter(LimitSettings("login", 60, 60.0, 5, LimitKey.IP)), {})
+    store = RedisStore(RedisSettings(read_address(own_redis.url)))
+    try:
+        await share([limit], store)
+        own_redis.kill()
+        assert await _count(limit, 3) == 3
+        with pytest.raises(StoreError):
+            await share([limit], store)
+        assert await _count(limit, 5) == 2
+    finally:
+        await store.close()

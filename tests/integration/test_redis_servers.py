@@ -176,6 +176,7 @@ async def test_a_write_waits_for_the_replicas_that_must_have_it(start: Start) ->
             await store.create(KEY, session(), max_per_user=0)
 
 
+@pytest.mark.filterwarnings("ignore:Unclosed ClusterNode:ResourceWarning")  # of redis-py, when nodes change
 async def test_a_cluster(start: Start) -> None:
     nodes = [start("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(3)]
     for number, node in enumerate(nodes):

@@ -52,6 +52,7 @@ class RedisStore:
         self.settings = settings
         self._connection = RedisConnection(settings)
         self._script = Script("sessions", settings.prefix, "sessions", ("create", "use_logout"))
+        self._limits = Script("limits", settings.prefix, "limits", ("count",))
         self._base = self._script.base.encode()
         self._sender = Sender(_MAX_WAITING, settings.local_grace)
         self.live = RedisLive(self._connection, self._sender)
@@ -293,6 +294,10 @@ class RedisStore:
         if values.get("appendfsync", "always") != "always":
             return "appendfsync is not always: a crash of Redis loses up to a second"
         return ""
+
+    async def count_requests(self, counted: Sequence[tuple[str, float, int]]) -> Sequence[float]:
+        words = [word for name, each, count in counted for word in (name, repr(each), count)]
+        return [float(left) for left in await self._connection.run(self._limits, "count", *words)]
 
     def broadcast(self, data: bytes) -> None:
         """Send a small message to all other processes, without waiting; it is lost if too many are waiting."""
