@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages redis-server dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge profile docs lock wheel sbom audit clean
+.PHONY: help setup pages redis-server dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ pages: node_modules/.ready  ## copy the assets of GraphiQL from the npm packages
 
 node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
 	@scripts/need.sh node:nodejs npm:npm && npm ci --silent --no-audit --no-fund && $(PYTHON) scripts/copy_pages.py && touch $@ || \
-	  echo "without the npm packages, the GraphiQL page shows how to install them, and the audits of GraphQL over HTTP can't run" >&2
+	  echo "without the npm packages, the GraphiQL page shows how to install them, and the audits of GraphQL over HTTP and the clients of subscriptions can't run" >&2
 
 dev: setup  ## run the gateway and both sandboxes until ctrl-C, and print commands to try
 	@$(BIN)/noetl-edge dev
@@ -88,6 +88,10 @@ bench-graphql: bench/graphql/node_modules/.ready
 bench-bridge: setup
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench run --only bridge --only bridge_rust $(BENCH)
+
+bench-live: setup  ## 10,000 open event streams in one worker: memory, latency, CPU; BENCH="--streams 1000"
+	@scripts/need.sh nginx:nginx-light
+	@$(BIN)/python -m bench.live $(BENCH)
 
 bench-graphql bench-workers bench-idle bench-sessions: bench-%: setup
 	@scripts/need.sh nginx:nginx-light wrk:wrk $(if $(filter graphql,$*),node:nodejs)

@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +130,33 @@ class Testbed:
         self._rust_upstream = self._rust_upstream or self._start_upstream(rust=True)
         return self._rust_upstream
 
+    def gateway(
+        self,
+        blocks: Blocks,
+        before: Program | None = None,
+        routes: Sequence[Mapping[str, Any]] = (),
+        rules: Sequence[Mapping[str, Any]] = (),
+    ) -> Program:
+        """Start a gateway with other settings in some blocks, before another upstream, with more routes and rules."""
+        document = yaml.safe_load((ROOT / "gateway.yaml").read_text())
+        acl = {**document["acl"], "rules": [*document["acl"]["rules"], *rules]}
+        more = {"routes": list(routes)} if routes else {}
+        return self._start_gateway({**blocks, "acl": acl}, before=before, more=more)
+
     def _start_gateway(
         self,
         blocks: Blocks | None = None,
         cores: Cores | None = None,
         sessions: str = "sessions",
         before: Program | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Program:
-        """Start a gateway with other settings in some blocks, on other cores, with another folder of sessions, or
-        before another upstream."""
+        """Start a gateway with other settings in some blocks, on other cores, with another folder of sessions, before
+        another upstream, or with more blocks."""
         port = free_port()
         file, log = self.folder / f"gateway-{port}.yaml", self.folder / f"gateway-{port}.log"
-        file.write_text(configuration(blocks or {}))
+        text = configuration(blocks or {})
+        file.write_text(text + yaml.safe_dump(dict(more)) if more else text)
         variables = {
             "NOETL_BASE_URL": (before or self.upstream).url,
             "GATEWAY_PORT": str(port),

@@ -19,7 +19,7 @@ def hold(count: int, program: Program, request: bytes) -> Iterator[float]:
     Raises:
         BenchError: a connection failed or was closed meanwhile, or this process may not open as many files.
     """
-    _allow_files(count + _SPARE_FILES)
+    allow_files(count + _SPARE_FILES)
     with contextlib.ExitStack() as stack:
 
         def connect() -> socket.socket:
@@ -37,7 +37,8 @@ def hold(count: int, program: Program, request: bytes) -> Iterator[float]:
             _ask(connection, request)
 
 
-def _allow_files(wanted: int) -> None:
+def allow_files(wanted: int) -> None:
+    """Let this process open so many files. Raises MissingProgram."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise MissingProgram(f"{wanted} open files are needed, {hard} are allowed: raise the hard limit (ulimit -n)")

@@ -8,6 +8,7 @@
     ├── MethodNotAllowed      405   carries `allow`
     ├── NotAcceptable         406
     ├── RequestTimeout        408
+    ├── Conflict              409
     ├── PayloadTooLarge       413
     ├── UriTooLong            414
     ├── UnsupportedMediaType  415
@@ -108,6 +109,14 @@ class RequestTimeout(GatewayError):
     default_text = "Request too slow"
 
 
+class Conflict(GatewayError):
+    """There is a stream, or an operation on it, of this name already (RFC 9110, 15.5.10)."""
+
+    status = 409
+    code = "BAD_USER_INPUT"
+    default_text = "There is one already"
+
+
 class PayloadTooLarge(GatewayError):
     """The request body is larger than the route allows."""
 
@@ -151,8 +160,15 @@ class TooManyRequests(GatewayError):
     code = "LIMIT_EXCEEDED"
     default_text = "Too many requests"
 
-    def __init__(self, retry_after: int, *, detail: str = "", headers: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(detail=detail, headers=(("retry-after", str(retry_after)), *headers))
+    def __init__(
+        self,
+        retry_after: int,
+        *,
+        text: str | None = None,
+        detail: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(text, detail=detail, headers=(("retry-after", str(retry_after)), *headers))
 
 
 class HeadTooLarge(GatewayError):

@@ -18,10 +18,14 @@ from proxy.endpoints.events import EventsHandler
 from proxy.endpoints.fast_graphql import FastGraphql, OperationExchange
 from proxy.endpoints.graphiql import load_page
 from proxy.endpoints.graphql import GraphqlHandler
+from proxy.endpoints.graphql_sse import GraphqlStreams
+from proxy.endpoints.graphql_ws import GraphqlSockets
 from proxy.endpoints.health import OpsHandlers
 from proxy.endpoints.live_socket import LiveSocketHandler
 from proxy.endpoints.metrics import MetricsHandler, measure_upstreams
 from proxy.endpoints.open_streams import OpenStreams
+from proxy.endpoints.operations import InForce
+from proxy.endpoints.sharding import ShardingHandler
 from proxy.exchange import FastExchange, Handler, Service
 from proxy.graphql.build import make_library
 from proxy.graphql.schema import make_schema
@@ -29,6 +33,7 @@ from proxy.guards import NO_SESSION, OPTIONAL, REQUIRED, RouteGuards
 from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
 from proxy.http.location import Locations, Mount
 from proxy.http.origin import read_origin
+from proxy.http.request import RequestHead
 from proxy.http.response import HSTS, SECURITY, OwnHeads
 from proxy.identity.local import LocalProvider, SessionSettings
 from proxy.identity.principal import Principals
@@ -52,7 +57,7 @@ from proxy.relay.internal import InternalRequests
 from proxy.relay.relayed import RelayedRoute
 from proxy.relay.websocket import WebSocketRelay
 from proxy.rewrite import Rewrite
-from proxy.routing import Entry, RouteTable, parse_pattern
+from proxy.routing import Entry, Missing, RouteTable, parse_pattern
 from proxy.sessions.store import SessionStore
 from proxy.sign_in import make_sign_in
 from proxy.upstream.build import made_of, make_upstream
@@ -121,6 +126,7 @@ class Gateway:
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None
         self._relayed: dict[int, RelayedRoute] = {}
+        self._in_force: dict[int, InForce] = {}
         longest = config.server.limits.max_header_size
         self.internal = InternalRequests(RouteTable(()), self._relayed, self.principals, self._cookie_name, longest)
         self._services = {id(e.route): self._service(e.route) for e in compiled.routes.entries}
@@ -144,11 +150,17 @@ class Gateway:
         return before if before is not None and before.endpoint == wanted.endpoint else Tracing(wanted.endpoint)
 
     def _use_live(self) -> None:
-        """Apply the settings of events; streams and requests go on across a reload."""
+        """Apply the settings of events and the rules of subscriptions; streams and requests go on across a reload."""
         block = self.compiled.loaded.gateway.live
         self.process.use(self.store)
-        self.process.follower.api = self.api
         self.process.hub.settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
+        self.process.follower.api = self.api
+        self.process.operations.use(self._graphql_of)
+
+    def _graphql_of(self, head: RequestHead) -> InForce | None:
+        """Return what serves GraphQL for a request; None if nothing does."""
+        found = self.routes.find(head.fields.host.name, head.method, head.path)
+        return None if isinstance(found, Missing) else self._in_force.get(id(found.route))
 
     def _upstream(self, name: str, block: Upstream) -> UpstreamClient:
         folder = self.compiled.loaded.file.parent
@@ -215,6 +227,8 @@ class Gateway:
         service = Service(spec, guards, handler, fast, fast_route, largest, timing, audited, bridged)
         if route is not None and route.api is not None:
             self._relayed[id(service)] = route
+        if isinstance(fast_route, FastGraphql):
+            self._in_force[id(service)] = InForce(fast_route.handler, guards, self.principals)
         return service
 
     def _guards(self, spec: RouteSpec) -> RouteGuards:
@@ -286,14 +300,14 @@ class Gateway:
         operators = tuple(network for spec in metrics for network in spec.allow_from)
         ops = OpsHandlers(self.compiled, self.upstreams, self.store, key_sets, self.drain, self.apis, operators)
         auth, live = self.auth, self.compiled.loaded.gateway.live
-        heads = OwnHeads(self.security, HSTS if self.security else ())
-        streams = OpenStreams(self.process.hub, self.principals, self.store, self.drain)
+        heads, streams = self._heads(), self._streams()
         callbacks = CallbackHandlers(self.process.hub, self.process.auth_callbacks, live.internal_token)
         handlers: dict[str, Handler] = {
             "health": ops.health,
             "ready": ops.ready,
             "metrics": MetricsHandler(self.process.measures, self).handle,
             "runtime.contract": ops.contract,
+            "sharding.preview": ShardingHandler(len(self.api.client.endpoints) if self.api else 1).preview,
             "auth.login": auth.login,
             "auth.validate": auth.validate,
             "auth.check_access": auth.check_access,
@@ -310,11 +324,19 @@ class Gateway:
         }
         return handlers[name]
 
+    def _heads(self) -> OwnHeads:
+        return OwnHeads(self.security, HSTS if self.security else ())
+
+    def _streams(self) -> OpenStreams:
+        metrics = self.process.measures.metrics
+        return OpenStreams(self.process.hub, self.principals, self.store, self.drain, metrics)
+
     def _graphql(self, spec: RouteSpec) -> GraphqlHandler:
         config = self.compiled.loaded.gateway
         settings, schema = config.graphql, make_schema()
         library = make_library(schema, settings, self.compiled.loaded.file.parent)
         assert self.api is not None  # noqa: S101 - the checks refuse a graphql route without the upstream
+        operations, streams, heads = self.process.operations, self._streams(), self._heads()
         return GraphqlHandler(
             schema,
             library,
@@ -326,6 +348,8 @@ class Gateway:
             LiveStarts(self.process.hub, self.process.follower, own_url(config.server)),
             spec.max_body_size,
             load_page(),
+            GraphqlStreams(operations, self.process.shared, streams, heads),
+            GraphqlSockets(operations, streams, heads, spec.max_body_size),
         )
 
     async def retire(self, after: Gateway) -> None:

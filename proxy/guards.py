@@ -107,8 +107,7 @@ def check_connection(guards: RouteGuards, head: RequestHead) -> None:
     """Apply the guards that need no session. Raises as `admit`."""
     if guards.checks_origin and head.method not in SAFE_METHODS:
         _check_origin(guards, head)
-    if guards.allow_from and not in_networks(head.address, guards.allow_from):
-        raise Forbidden(detail=f"{head.address} is not in allow_from of {guards.pattern}")
+    _check_address(guards, head)
     limit = guards.limit
     if limit is not None and not limit.needs_session:
         limit.count(head.address, b"", None, guards.pattern)
@@ -124,12 +123,37 @@ def check_principal(guards: RouteGuards, head: RequestHead, principal: Principal
 
 
 def _check_principal(guards: RouteGuards, head: RequestHead, principal: Principal | None) -> None:
-    if lacks_role(guards.roles, frozenset() if principal is None else principal.subject.roles):
-        raise Forbidden(detail=f"route {guards.pattern} requires a role")
+    _check_role(guards, principal)
     limit = guards.limit
     if limit is not None and limit.needs_session:
         session, user_id = (principal.key, principal.user_id) if principal is not None else (b"", None)
         limit.count(head.address, session, user_id, guards.pattern)
+
+
+def admit_again(guards: RouteGuards, head: RequestHead, principal: Principal) -> None:
+    """Apply the guards that a reload may have changed to a stream that is open. It is no new request: no rate counts.
+
+    Raises:
+        Forbidden: an address that is not in `allow_from`, or no role that the route requires.
+    """
+    _check_address(guards, head)
+    _check_role(guards, principal)
+
+
+def count_operation(guards: RouteGuards, head: RequestHead, principal: Principal) -> None:
+    """Count an operation on a stream for the route's rate limit, as a request. Raises TooManyRequests."""
+    if guards.limit is not None:
+        guards.limit.count(head.address, principal.key, principal.user_id, guards.pattern)
+
+
+def _check_address(guards: RouteGuards, head: RequestHead) -> None:
+    if guards.allow_from and not in_networks(head.address, guards.allow_from):
+        raise Forbidden(detail=f"{head.address} is not in allow_from of {guards.pattern}")
+
+
+def _check_role(guards: RouteGuards, principal: Principal | None) -> None:
+    if lacks_role(guards.roles, frozenset() if principal is None else principal.subject.roles):
+        raise Forbidden(detail=f"route {guards.pattern} requires a role")
 
 
 def _check_origin(guards: RouteGuards, head: RequestHead) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.endpoints.metrics import Measures
+from proxy.endpoints.operations import Operations
+from proxy.endpoints.shared_streams import SharedStreams
 from proxy.live.follow import Follower
 from proxy.live.hub import Hub
 from proxy.noetl.accounts.callbacks import AuthCallbacks
+from proxy.observe.metrics import Collected, add
 from proxy.peer_messages import PeerMessages
 from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
@@ -33,7 +36,9 @@ class Process:
         denials: how many denials the audit log may still have one by one.
         hub: the clients of event streams, and the requests that they wait for.
         messages: messages to and from the other processes.
-        follower: polls the executions of those requests.
+        follower: polls the executions that somebody waits for.
+        operations: the streams of GraphQL operations.
+        shared: those of them that carry several operations as server-sent events.
         auth_callbacks: the callbacks of auth playbooks that this process waits for.
     """
 
@@ -45,12 +50,18 @@ class Process:
     hub: Hub = field(default_factory=Hub)
     messages: PeerMessages = field(default_factory=PeerMessages)
     follower: Follower = field(init=False)
+    operations: Operations = field(init=False)
+    shared: SharedStreams = field(init=False)
     auth_callbacks: AuthCallbacks = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the follower of the hub, and let messages of other processes wake streams, and end them."""
-        object.__setattr__(self, "follower", Follower(self.hub))
+        metrics = self.measures.metrics
+        object.__setattr__(self, "follower", Follower(self.hub, metrics.polls))
+        object.__setattr__(self, "operations", Operations(metrics))
+        object.__setattr__(self, "shared", SharedStreams(self.messages))
         object.__setattr__(self, "auth_callbacks", AuthCallbacks(self.messages))
+        self.measures.sources.append(self._measure)
         self.hub.notify = self._wake_others
         self.messages.handle(_WAKE, lambda client_id: self.hub.wake(client_id.decode()))
         self.messages.handle(_SESSIONS, lambda _: self.drain.look())
@@ -73,6 +84,10 @@ class Process:
 
     def _wake_others(self, client_id: str) -> None:
         self.messages.send(_WAKE, client_id.encode())
+
+    def _measure(self, out: Collected) -> None:
+        add(out, "noetl_gateway_subscriptions", (), self.operations.subscriptions)
+        add(out, "noetl_gateway_executions_followed", (), self.follower.followed)
 
     def sessions_ended(self) -> None:
         """End the streams and connections of sessions that have ended, here and in the other workers."""

@@ -49,15 +49,15 @@ _STATUS_OF_CODE = {
     "UPSTREAM_UNAVAILABLE": 502,
     "UPSTREAM_TIMEOUT": 504,
 }
-_STATUS_FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error"
+STATUS_FIELDS = "executionId path status completed failed cancelled currentStep completedSteps variables result error"
 _EXECUTE = (
     "mutation ExecutePlaybook($name: String!, $vars: JSON!) "
     "{ executePlaybook(name: $name, variables: $vars) { executionId status } }"
 )
-_GET_STATUS = f"query GetStatus($id: String!) {{ executionStatus(executionId: $id) {{ {_STATUS_FIELDS} }} }}"
+_GET_STATUS = f"query GetStatus($id: String!) {{ executionStatus(executionId: $id) {{ {STATUS_FIELDS} }} }}"
 _CANCEL = (
     "mutation Cancel($id: String!, $reason: String) "
-    f"{{ cancelExecution(executionId: $id, reason: $reason) {{ {_STATUS_FIELDS} }} }}"
+    f"{{ cancelExecution(executionId: $id, reason: $reason) {{ {STATUS_FIELDS} }} }}"
 )
 _LIST_PLAYBOOKS = "query ListPlaybooks { playbooks { name description variables version kind } }"
 
@@ -134,23 +134,29 @@ def _json(response: httpx.Response) -> Any:
         return None
 
 
+def error_in_answer(content: Any) -> ApiError | None:
+    """Return the error in a GraphQL answer that came on a stream; None if it has none."""
+    return _graphql_error(content, 200, httpx.Headers(), "")
+
+
 def _error_in(response: httpx.Response, content: Any) -> ApiError | None:
-    status, message, code = response.status_code, "", None
-    if isinstance(content, dict):
-        errors = content.get("errors")
-        first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else None
-        if first is not None:
-            found = first.get("extensions")
-            extensions = found if isinstance(found, dict) else {}
-            message, code = str(first.get("message", "")), extensions.get("code")
-            status = _graphql_status(extensions, status)
-        elif response.is_success:
-            return None
-        else:
-            message = str(content.get("error", ""))
-    elif response.is_success:
+    status, headers, phrase = response.status_code, response.headers, response.reason_phrase
+    error = _graphql_error(content, status, headers, phrase)
+    if error is not None or response.is_success:
+        return error
+    message = str(content.get("error", "")) if isinstance(content, dict) else ""
+    return _api_error(status, message or phrase or "Error", headers, None)
+
+
+def _graphql_error(content: Any, status: int, headers: httpx.Headers, phrase: str) -> ApiError | None:
+    errors = content.get("errors") if isinstance(content, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    if not isinstance(first, dict):
         return None
-    return _api_error(status, message or response.reason_phrase or "Error", response.headers, code)
+    found = first.get("extensions")
+    extensions = found if isinstance(found, dict) else {}
+    message = str(first.get("message", "")) or phrase or "Error"
+    return _api_error(_graphql_status(extensions, status), message, headers, extensions.get("code"))
 
 
 def _graphql_status(extensions: Mapping[str, Any], http_status: int) -> int:
@@ -181,7 +187,7 @@ def _login_result(data: Mapping[str, Any]) -> LoginResult:
     return LoginResult(token, _user(data["user"]), datetime.fromisoformat(data["expires_at"]))
 
 
-def _status(data: Mapping[str, Any]) -> ExecutionStatus:
+def status_of(data: Mapping[str, Any]) -> ExecutionStatus:
     return ExecutionStatus(
         execution_id=str(data["executionId"]),
         status=data["status"],
@@ -294,19 +300,22 @@ class Session:
         body = {"query": query, "variables": dict(variables or {})}
         return Call("POST", "/graphql", read, body, self._required_token())
 
-    def _execute_call(self, name: str, variables: Mapping[str, Any] | None) -> Call[str]:
-        arguments = {"name": name, "vars": dict(variables or {})}
-        return self._graphql_call(_EXECUTE, arguments, lambda data: str(data["executePlaybook"]["executionId"]))
+    def _execute_call(self, name: str, variables: Mapping[str, Any] | None, client_id: str | None) -> Call[str]:
+        arguments: dict[str, Any] = {"name": name, "vars": dict(variables or {})}
+        document = _EXECUTE
+        if client_id is not None:
+            document, arguments["client"] = START, client_id
+        return self._graphql_call(document, arguments, lambda data: str(data["executePlaybook"]["executionId"]))
 
     def _start_call(self, run: LiveRun) -> Call[Mapping[str, Any]]:
         return self._graphql_call(START, run.variables, lambda data: dict(data["executePlaybook"]))
 
     def _status_call(self, execution_id: str) -> Call[ExecutionStatus]:
-        return self._graphql_call(_GET_STATUS, {"id": execution_id}, lambda data: _status(data["executionStatus"]))
+        return self._graphql_call(_GET_STATUS, {"id": execution_id}, lambda data: status_of(data["executionStatus"]))
 
     def _cancel_call(self, execution_id: str, reason: str | None) -> Call[ExecutionStatus]:
         arguments = {"id": execution_id, "reason": reason}
-        return self._graphql_call(_CANCEL, arguments, lambda data: _status(data["cancelExecution"]))
+        return self._graphql_call(_CANCEL, arguments, lambda data: status_of(data["cancelExecution"]))
 
     def _playbooks_call(self) -> Call[tuple[Playbook, ...]]:
         return self._graphql_call(

@@ -118,6 +118,21 @@ class ExecutionEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """An event of a client: of an execution that was started with its id.
+
+    Args:
+        id: the id, with which `live_events` resumes.
+        type: `playbook/result`, `playbook/state` or `playbook/progress`.
+        data: the parameters, a JSON value.
+    """
+
+    id: str
+    type: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Playbook:
     """A playbook that the user may view.
 

@@ -15,11 +15,14 @@ import httpx
 from proxy.client._calls import Call, Session, error_of, pause
 from proxy.client._live import LiveRun, of_status
 from proxy.client._pages import Page, Paging, checked_size
+from proxy.client._stream import EventStream
+from proxy.client._subscription import LiveEvents, StatusStream
 from proxy.client._types import (
     AccessCheck,
     ExecutionEvent,
     ExecutionStatus,
     ExecutionSummary,
+    LiveEvent,
     LoginResult,
     Playbook,
     RunResult,
@@ -95,9 +98,11 @@ class AsyncClient(Session):
             await self._send(self._logout_call(everywhere))
         self._token = None
 
-    async def execute_playbook(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
+    async def execute_playbook(
+        self, name: str, variables: Mapping[str, Any] | None = None, client_id: str | None = None
+    ) -> str:
         """See `Client.execute_playbook`."""
-        return await self._send(self._execute_call(name, variables))
+        return await self._send(self._execute_call(name, variables, client_id))
 
     async def run(
         self, name: str, variables: Mapping[str, Any] | None = None, timeout: float | None = None
@@ -105,7 +110,7 @@ class AsyncClient(Session):
         """See `Client.run`."""
         run = LiveRun(name, variables, timeout)
         while not run.must_poll:
-            stream = self._http.stream(**run.stream(self._required_token(), self._timeout))
+            stream = self._http.stream(**run.request(self._required_token(), self._timeout))
             with suppress(httpx.HTTPError):
                 async with stream as response:
                     found = await self._follow(run, response)
@@ -114,7 +119,7 @@ class AsyncClient(Session):
             if not run.has_started and run.failures:
                 run.started(await self._send(self._start_call(run)))
             if not run.must_poll:
-                await asyncio.sleep(run.broken())
+                await asyncio.sleep(run.pause())
         return of_status(await self.wait_for_completion(run.execution_id, timeout=run.remaining()))
 
     async def _follow(self, run: LiveRun, response: httpx.Response) -> RunResult | None:
@@ -129,10 +134,32 @@ class AsyncClient(Session):
                 continue
             if not run.has_started:
                 run.started(await self._send(self._start_call(run)))
-            found = run.result(*event)
-            if found is not None:
+            for found in run.take(event):
                 return found
         return None
+
+    def subscribe(self, execution_id: str, timeout: float | None = None) -> AsyncIterator[ExecutionStatus]:
+        """See `Client.subscribe`; for `async for`."""
+        return self._events(StatusStream(execution_id, timeout))
+
+    def live_events(self, client_id: str, last_event_id: str | None = None) -> AsyncIterator[LiveEvent]:
+        """See `Client.live_events`; for `async for`."""
+        return self._events(LiveEvents(client_id, last_event_id))
+
+    async def _events(self, stream: EventStream[T]) -> AsyncIterator[T]:
+        while not stream.over:
+            opening = self._http.stream(**stream.request(self._required_token(), self._timeout))
+            with suppress(httpx.HTTPError):
+                async with opening as response:
+                    if response.is_error:
+                        await response.aread()
+                    if stream.opened(error_of(response) if response.is_error else None):
+                        async for text in response.aiter_lines():
+                            for found in stream.events(text):
+                                yield found
+                            if stream.over:
+                                return
+            await asyncio.sleep(stream.broken())
 
     async def get_execution_status(self, execution_id: str) -> ExecutionStatus:
         """See `Client.get_execution_status`."""

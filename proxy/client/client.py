@@ -14,11 +14,14 @@ import httpx
 from proxy.client._calls import Call, Session, error_of, pause
 from proxy.client._live import LiveRun, of_status
 from proxy.client._pages import Page, Paging, checked_size
+from proxy.client._stream import EventStream
+from proxy.client._subscription import LiveEvents, StatusStream
 from proxy.client._types import (
     AccessCheck,
     ExecutionEvent,
     ExecutionStatus,
     ExecutionSummary,
+    LiveEvent,
     LoginResult,
     Playbook,
     RunResult,
@@ -103,14 +106,21 @@ class Client(Session):
             self._send(self._logout_call(everywhere))
         self._token = None
 
-    def execute_playbook(self, name: str, variables: Mapping[str, Any] | None = None) -> str:
+    def execute_playbook(
+        self, name: str, variables: Mapping[str, Any] | None = None, client_id: str | None = None
+    ) -> str:
         """Start a playbook and return the id of its execution.
+
+        Args:
+            name: the playbook.
+            variables: its variables.
+            client_id: the client that receives the result; see `live_events`.
 
         Raises:
             Forbidden: no rule allows the user to execute the playbook.
             NotFound: the playbook does not exist.
         """
-        return self._send(self._execute_call(name, variables))
+        return self._send(self._execute_call(name, variables, client_id))
 
     def run(self, name: str, variables: Mapping[str, Any] | None = None, timeout: float | None = None) -> RunResult:
         """Start a playbook, wait for its end, and return the result, also of a run that failed.
@@ -132,7 +142,7 @@ class Client(Session):
         while not run.must_poll:
             with (
                 suppress(httpx.HTTPError),
-                self._http.stream(**run.stream(self._required_token(), self._timeout)) as response,
+                self._http.stream(**run.request(self._required_token(), self._timeout)) as response,
             ):
                 found = self._follow(run, response)
                 if found is not None:
@@ -140,7 +150,7 @@ class Client(Session):
             if not run.has_started and run.failures:
                 run.started(self._send(self._start_call(run)))
             if not run.must_poll:
-                time.sleep(run.broken())
+                time.sleep(run.pause())
         return of_status(self.wait_for_completion(run.execution_id, timeout=run.remaining()))
 
     def _follow(self, run: LiveRun, response: httpx.Response) -> RunResult | None:
@@ -155,10 +165,54 @@ class Client(Session):
                 continue
             if not run.has_started:
                 run.started(self._send(self._start_call(run)))
-            found = run.result(*event)
-            if found is not None:
+            for found in run.take(event):
                 return found
         return None
+
+    def subscribe(self, execution_id: str, timeout: float | None = None) -> Iterator[ExecutionStatus]:
+        """Yield the status of an execution: the current one, and each that differs from the one before, up to its end.
+
+        A stream that breaks is opened again; a status that was missed meanwhile is not yielded later.
+
+        Args:
+            execution_id: the id of the execution.
+            timeout: the maximum time until the end, in seconds; None: no limit.
+
+        Raises:
+            ExecutionTimeout: the execution did not end in time; it goes on.
+            ConnectionFailed: the stream could not be opened again.
+        """
+        return self._events(StatusStream(execution_id, timeout))
+
+    def live_events(self, client_id: str, last_event_id: str | None = None) -> Iterator[LiveEvent]:
+        """Yield the events of executions that were started with a client's id, without end.
+
+        A stream that breaks is resumed behind the last event, so that none is missed.
+
+        Args:
+            client_id: the id of the client: up to 128 letters, digits and the characters . _ : -
+            last_event_id: the id of the last event that is known; None: events follow that were never sent.
+
+        Raises:
+            Forbidden: the id belongs to another user.
+            ConnectionFailed: the stream could not be opened again.
+        """
+        return self._events(LiveEvents(client_id, last_event_id))
+
+    def _events(self, stream: EventStream[T]) -> Iterator[T]:
+        while not stream.over:
+            with (
+                suppress(httpx.HTTPError),
+                self._http.stream(**stream.request(self._required_token(), self._timeout)) as response,
+            ):
+                if response.is_error:
+                    response.read()
+                if stream.opened(error_of(response) if response.is_error else None):
+                    for text in response.iter_lines():
+                        yield from stream.events(text)
+                        if stream.over:
+                            return
+            time.sleep(stream.broken())
 
     def get_execution_status(self, execution_id: str) -> ExecutionStatus:
         """Return the status of an execution."""

@@ -106,4 +106,8 @@ def _sessions(gateway: Gateway) -> str:
         "memory": "in memory, lost on restart",
         "redis": f"in Redis at {read_address(sessions.url)}" if sessions.url else "",
     }[sessions.store]
+    if gateway.auth.provider == "playbook":
+        return (
+            f"of NoETL, believed for {sessions.cache_for:g} s, then asked for again; at most {sessions.max_hours:g} h"
+        )
     return f"{where}; {sessions.default_hours:g} h, at most {sessions.max_hours:g} h"

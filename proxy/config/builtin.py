@@ -31,8 +31,8 @@ HANDLERS: dict[str, HandlerFacts] = {
     "metrics": HandlerFacts(("GET",), "Prometheus text"),
     "runtime.contract": HandlerFacts(("GET",), "the settings that the command line needs to sign in"),
     "graphql": HandlerFacts(
-        ("GET", "POST"),
-        "GraphQL over HTTP, which needs a session, and GraphiQL for browsers, which does not",
+        ("GET", "POST", "PUT", "DELETE"),
+        "GraphQL over HTTP, event streams and WebSockets, which needs a session, and GraphiQL, which does not",
         "optional",
     ),
     "static": HandlerFacts(("GET",), "files of a folder", later="static files"),
@@ -51,7 +51,7 @@ HANDLERS: dict[str, HandlerFacts] = {
     "live.callback": HandlerFacts(("POST",), "callback of an auth playbook"),
     "live.callback_async": HandlerFacts(("POST",), "the result of a playbook, from its worker"),
     "live.progress": HandlerFacts(("POST",), "the progress of a playbook, from its worker"),
-    "sharding.preview": HandlerFacts(("GET",), "the shard of a key", later="the sharding preview"),
+    "sharding.preview": HandlerFacts(("GET",), "the shard of an execution, by NoETL's scheme"),
 }
 
 BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
@@ -74,6 +74,7 @@ BUILTIN_ROUTES: tuple[dict[str, Any], ...] = (
     {"path": "/api/internal/callback", "handler": "live.callback"},
     {"path": "/api/internal/callback/async", "handler": "live.callback_async"},
     {"path": "/api/internal/progress", "handler": "live.progress"},
+    {"path": "/sharding/preview", "handler": "sharding.preview"},
     {"path": "/noetl/{path:**}", "upstream": "noetl", "rewrite": "/api/{path}"},
 )
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from proxy.config.checker import Checker
 from proxy.config.model import Gateway
 from proxy.config.model_identity import Tenant, issuer_of
+from proxy.config.model_upstreams import noetl_upstreams
 from proxy.config.problems import Path, suggest
 from proxy.http.origin import is_loopback
 
@@ -34,6 +35,17 @@ def check_tenants(gateway: Gateway, check: Checker) -> None:
         check.add(("auth", "application", "redirect_uri"), "must be a url, such as https://app.example.com/login")
     if auth.default_tenant is not None and domains and check.is_valid(("auth", "tenants")):
         check.reference(("auth", "default_tenant"), auth.default_tenant, domains, "tenant")
+
+
+def check_provider(gateway: Gateway, check: Checker) -> None:
+    """Check what `provider: playbook` needs, and that its paths are paths."""
+    auth = gateway.auth
+    if auth.provider == "playbook" and not noetl_upstreams(gateway.upstreams):
+        check.add(("auth", "provider"), "playbook needs an upstream of kind noetl, which makes the sessions")
+    for name in ("login", "validate_session", "check_access"):
+        path = getattr(auth.playbooks, name)
+        if not path.strip("/ ") or path != path.strip():
+            check.add(("auth", "playbooks", name), "must be the path of a playbook, such as team/auth/login")
 
 
 def _tenant(tenant: Tenant, path: Path, check: Checker) -> None:

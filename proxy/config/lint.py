@@ -17,7 +17,7 @@ from proxy.config.problems import Path, Problem
 from proxy.http.origin import is_loopback
 from proxy.http.secret_names import is_secret_name
 from proxy.http.target import normalise_path
-from proxy.policy.acl import Action, Rule
+from proxy.policy.acl import Action, Rule, Subject
 from proxy.policy.glob import Glob, covers, intersects
 from proxy.routing import Entry, Pattern
 
@@ -25,8 +25,8 @@ from proxy.routing import Entry, Pattern
 def lint(compiled: Compiled) -> tuple[Problem, ...]:
     """Return every warning, in the order of the file."""
     parts = (
-        _public_host, _everyone_trusted, _sign_in, _unused_limits, _cookies, _tenants, _missing_routes, _open_routes,
-        _unreachable_routes, _rules, _emails, _secrets,
+        _public_host, _everyone_trusted, _sign_in, _accounts, _unused_limits, _cookies, _tenants, _missing_routes,
+        _open_routes, _unreachable_routes, _rules, _emails, _secrets,
     )  # fmt: skip
     return tuple(sorted({warning for part in parts for warning in part(compiled)}))
 
@@ -64,6 +64,26 @@ def _sign_in(compiled: Compiled) -> Iterator[Problem]:
         if tenant.domain == domain and given and not set(given) & set(tenant.audience):
             text = f"tokens for {' or '.join(given)} are refused: it is no audience of tenant {tenant.domain}"
             yield _at(compiled, ("auth", "application", "client_id"), text)
+
+
+def _accounts(compiled: Compiled) -> Iterator[Problem]:
+    """Yield a warning for what makes `provider: playbook` unsafe, or slow."""
+    auth = compiled.loaded.gateway.auth
+    if auth.provider == "local":
+        return
+    if not auth.playbooks.verify_signature:
+        text = "a NoETL server only decodes tokens by default: then anyone can sign in as anyone; set true"
+        yield _at(compiled, ("auth", "playbooks", "verify_signature"), text)
+    if not any(entry.route.block.handler == "live.callback" for entry in compiled.routes.entries):
+        text = "no route has handler: live.callback: a NoETL server that runs playbooks to sign in can't answer"
+        yield _at(compiled, ("auth", "provider"), text)
+    path = auth.playbooks.login
+    for role in dict.fromkeys(role for rule in compiled.access.rules for role in sorted(rule.roles)):
+        who = Subject("", "", frozenset({role}), {})
+        actions = (Action.VIEW, Action.MODIFY, Action.EXECUTE)
+        if role != "admin" and any(compiled.access.on_playbook(who, action, path).allowed for action in actions):
+            text = f"role {role} may see or change {path}, whose executions have the tokens of users: deny it in a rule"
+            yield _at(compiled, ("acl", "rules"), text)
 
 
 def _unused_limits(compiled: Compiled) -> Iterator[Problem]:
@@ -157,12 +177,12 @@ def _rules(compiled: Compiled) -> Iterator[Problem]:
         if because:
             yield _at(compiled, ("acl", "rules", index), f"has no effect: {because}")
     for name, role in gateway.acl.roles.items():
-        if not _has_members(role) and not _roles_come_from_tokens(gateway):
+        if not _has_members(role) and not _has_other_roles(gateway):
             yield _at(compiled, ("acl", "roles", name), "nobody has this role: add emails, subjects or claims")
 
 
-def _roles_come_from_tokens(gateway: Gateway) -> bool:
-    return any(tenant.roles_claim for tenant in gateway.auth.tenants)
+def _has_other_roles(gateway: Gateway) -> bool:
+    return gateway.auth.provider == "playbook" or any(tenant.roles_claim for tenant in gateway.auth.tenants)
 
 
 def _has_members(role: RoleBlock) -> bool:
@@ -170,7 +190,7 @@ def _has_members(role: RoleBlock) -> bool:
 
 
 def _without_members(rule: Rule, gateway: Gateway) -> str:
-    if not rule.roles or _roles_come_from_tokens(gateway):
+    if not rule.roles or _has_other_roles(gateway):
         return ""
     held = {name for name, role in gateway.acl.roles.items() if _has_members(role)}
     return "" if rule.roles & held else f"nobody has role {', '.join(sorted(rule.roles))}"

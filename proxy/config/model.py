@@ -103,6 +103,7 @@ class Cors(Block):
         (
             "authorization", "content-type", "accept", "x-session-token", "x-session-id", "x-user-id", "x-request-id",
             "x-requested-with", "apollo-require-preflight", "last-event-id", "traceparent",
+            "x-graphql-event-stream-token",
         ),
         description="Request headers that a preflight response allows.",
     )  # fmt: skip
@@ -128,6 +129,12 @@ class GraphqlLimits(Block):
         "fields in a list count per item; `first` is the number of items (1000 for a variable, 4 if absent).",
     )
     batch: Integer = Field(1, ge=1, description="Maximum number of requests in a batch; 1 rejects batches.")
+    subscriptions: Integer = Field(
+        50,
+        ge=1,
+        description="Maximum number of subscriptions, and other operations on streams, that run at a time for one "
+        "session, per worker.",
+    )
 
 
 class IntrospectionRoles(Block):
@@ -191,7 +198,9 @@ class Live(Block):
         256, ge=1, le=10_000, description="Maximum number of events that wait for one stream; a slower one is closed."
     )
     follow: Flag = Field(
-        True, description="Poll executions that were started with a `clientId` until a callback arrives."
+        True,
+        description="Poll executions that were started with a `clientId` until a callback arrives. Those that "
+        "are subscribed to are always polled.",
     )
     internal_allow_from: Texts = Field(
         ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),

@@ -88,11 +88,18 @@ class Upstream(Block):
         description="Base urls: scheme and authority. If there are several, `balance` selects one.",
         json_schema_extra=env("NOETL_BASE_URL"),
     )
-    balance: Literal["round_robin", "least_requests", "consistent_hash"] = Field(
-        "round_robin", description="`round_robin`, `least_requests` or `consistent_hash`."
+    balance: Literal["round_robin", "least_requests", "consistent_hash", "noetl_shards"] = Field(
+        "round_robin",
+        description="`round_robin`, `least_requests`, `consistent_hash`, or `noetl_shards`: an execution belongs to "
+        "the url with the number XXH64(id) modulo the number of urls, counted from 0 in the order of the file; "
+        "requests without an execution take turns.",
     )
     hash_on: Annotated[Text, Field(pattern=r"^(execution_id|session|header:[!#$%&'*+.^_`|~0-9A-Za-z-]+)$")] | None = (
-        Field(None, description="For `consistent_hash`: `execution_id` (default), `session` or `header:NAME`.")
+        Field(
+            None,
+            description="For `consistent_hash`: `execution_id` (default; of the path, or of the body of posted "
+            "events), `session` or `header:NAME`.",
+        )
     )
     connect_timeout: Duration = Field(5.0, gt=0, description="Maximum time to open a connection.")
     response_timeout: Duration = Field(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from proxy.endpoints.event_stream import EVENT_FIELDS, begin_events
 from proxy.endpoints.open_streams import GOING_AWAY, OpenStream, OpenStreams
 from proxy.errors import Unauthorized
 from proxy.exchange import RequestContext
-from proxy.http.response import NO_STORE, Fields, OwnHeads, Response, framing
-from proxy.live.messages import EVENT_STREAM, PING, hello, no_session, notification, server_sent
+from proxy.http.response import OwnHeads, Response
+from proxy.live.messages import PING, hello, no_session, notification, server_sent
+from proxy.observe.metrics import EVENTS
 from proxy.relay.event_streams import come_back
-from proxy.relay.relayed import own_cors_lines
 
-_FIELDS: Fields = (("content-type", EVENT_STREAM), NO_STORE, ("x-accel-buffering", "no"))
 _PING = notification(PING, {})
 
 
@@ -27,22 +27,18 @@ class EventsHandler:
     async def handle(self, context: RequestContext) -> Response | None:
         """Send the events of a client until it leaves, its session ends, or the gateway stops."""
         if await self.streams.principal(context) is None:
-            fields = (*_FIELDS, *Unauthorized().headers)
+            fields = (*EVENT_FIELDS, *Unauthorized().headers)
             return Response(401, fields, server_sent("error", no_session(Unauthorized.default_text)))
         client_id = await self.streams.client_id(context)
         if context.head.method == "HEAD":
-            return Response(200, _FIELDS)
-        async with self.streams.open(context, client_id) as stream:
+            return Response(200, EVENT_FIELDS)
+        async with self.streams.open(context, client_id, EVENTS) as stream:
             await self._send(context, stream)
         return None
 
     async def _send(self, context: RequestContext, stream: OpenStream) -> None:
         writer, waiting = context.writer, await self.streams.hub.waiting(stream.client_id)
-        context.status = 200
-        assert context.service is not None  # noqa: S101 - the request has a route
-        start = self.heads.start(Response(200, _FIELDS), context.head.scheme)
-        ending = context.ending(own_cors_lines(context.service.guards.cors, context), dated=False, close=False)
-        writer.start(start, ending, framing("GET", 200, None, http_1_0=writer.http_1_0))
+        begin_events(context, self.heads)
         await writer.write(server_sent("message", hello(stream.client_id, waiting)) + _ping(stream))
         async with contextlib.aclosing(self.streams.events(stream)) as events:
             async for event in events:

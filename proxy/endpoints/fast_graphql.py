@@ -22,8 +22,10 @@ from proxy.exchange import Exchange, FastExchange, Handover
 from proxy.graphql.http import JSON, GraphqlRequest, answered, negotiate, read_body
 from proxy.graphql.plans import Ready
 from proxy.graphql.resolvers import Context
+from proxy.graphql.transport_sse import TOKEN_HEADER
 from proxy.http.json import parse_json, require_json
 from proxy.http.request import RequestFields, RequestHead
+from proxy.live.messages import EVENT_STREAM
 from proxy.noetl.api import MAX_ANSWER, Answer
 from proxy.noetl.stepwise import OtherCall, StepwiseApi, UpstreamCall
 from proxy.upstream.client import error_of
@@ -81,10 +83,13 @@ class FastGraphql:
         return None if prepared is None else (prepared, media)
 
     def _media(self, fields: RequestFields) -> str | None:
-        """Return the media type to answer with; None for the streaming path, which says what is wrong."""
+        """Return the media type to answer with; None for the streaming path, which says what is wrong, or streams."""
         media = fields.derived.get(negotiate)
         if media is None:
-            media = fields.derived[negotiate] = negotiate(fields.value(b"accept"))
+            media = negotiate(fields.value(b"accept"))
+            if media == EVENT_STREAM or fields.value(TOKEN_HEADER) is not None:
+                media = None
+            fields.derived[negotiate] = media
         return media
 
     def _prepare(self, body: bytes) -> Prepared | None:
@@ -234,7 +239,8 @@ class OperationExchange(FastExchange, ResponseReceiver):
         self._call = call
         wanted, client = call.wanted, self.route.api.client
         balancer = client.balancer
-        key = balancer.key(wanted.target, wanted.lines, wanted.session) if balancer.key is not None else None
+        find = balancer.key
+        key = find(wanted.target, wanted.lines, wanted.session, wanted.body) if find is not None else None
         connection = balancer.take_idle(wanted.method, key, wanted.user)
         if connection is None:
             self._send_in_task(None)

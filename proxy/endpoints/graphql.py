@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
@@ -40,6 +40,7 @@ from proxy.graphql.http import (
 )
 from proxy.graphql.persisted import Library
 from proxy.graphql.resolvers import Context, ProxyCall
+from proxy.graphql.subscribing import Subscribing
 from proxy.http.json import write_json
 from proxy.http.request import RequestFields
 from proxy.http.response import NO_STORE, Fields, Response
@@ -59,6 +60,36 @@ _NOT_DELIBERATE = (
 )
 
 
+_MAX_DETAIL = 1000
+_NEEDS_STREAM = (
+    "A subscription needs a stream: send accept: text/event-stream, or open a WebSocket (graphql-transport-ws)"
+)
+
+
+class Admitted(NamedTuple):
+    """An operation that the user may run."""
+
+    operation: Operation
+    kind: OperationType
+
+
+class StreamHandler(Protocol):
+    """Serves the requests of streams of server-sent events; see `graphql_sse`."""
+
+    def serves(self, context: RequestContext, media: str | None) -> bool:
+        """Return whether a request is one of these; `media` is the type that its client prefers."""
+
+    async def handle(self, context: RequestContext, handler: GraphqlHandler) -> Response | None:
+        """Serve the request."""
+
+
+class SocketHandler(Protocol):
+    """Serves WebSockets; see `graphql_ws`."""
+
+    async def handle(self, context: RequestContext) -> Response | None:
+        """Serve the WebSocket."""
+
+
 @dataclass(frozen=True, slots=True)
 class GraphqlHandler:
     """The endpoint, with what it needs."""
@@ -73,26 +104,31 @@ class GraphqlHandler:
     live: LiveStarts
     max_body_size: int
     page: Page
+    sse: StreamHandler
+    socket: SocketHandler
 
-    async def handle(self, context: RequestContext) -> Response:
-        """Answer a request, or show the page."""
+    async def handle(self, context: RequestContext) -> Response | None:
+        """Answer a request, show the page, or serve a stream of results."""
         head = context.head
         accept = head.fields.value(b"accept")
         if head.method in ("GET", "HEAD") and self.settings.graphiql and _wants_page(accept, head.query):
             return self.page.response(head.fields)
+        if head.fields.upgrades_to_websocket and head.method == "GET" and not context.writer.http_1_0:
+            return await self.socket.handle(context)
+        media = negotiate(accept)
+        if self.sse.serves(context, media):
+            return await self.sse.handle(context, self)
         if context.principal is None:
             raise Unauthorized
-        media = negotiate(accept)
         if media is None:
             raise NotAcceptable
-        wanted = await self._read(context)
+        wanted = await self.read(context)
         if isinstance(wanted, list):
-            answers = [await self._run(context, item) for item in wanted]
+            answers = [await self.run(context, item) for item in wanted]
             return graphql_response([answer.body for answer in answers], 200, media)
-        answer = await self._run(context, wanted)
-        return graphql_response(answer.body, answer.json_status if media == JSON else answer.status, media)
+        return answer_response(await self.run(context, wanted), media)
 
-    async def _read(self, context: RequestContext) -> GraphqlRequest | list[GraphqlRequest]:
+    async def read(self, context: RequestContext) -> GraphqlRequest | list[GraphqlRequest]:
         head = context.head
         if head.method in ("GET", "HEAD"):
             if self.settings.get == "off":
@@ -103,30 +139,56 @@ class GraphqlHandler:
         document = await context.body.json(self.max_body_size)
         return read_body(document, self.settings.limits.batch)
 
-    async def _run(self, context: RequestContext, wanted: GraphqlRequest) -> GraphqlAnswer:
-        operation = self.documents.find(wanted, context.who.user_id)
+    def admit(self, who: Principal, wanted: GraphqlRequest, *, get: bool = False) -> Admitted | GraphqlAnswer:
+        """Return the operation of a request, if the user may run it; else the answer with the errors.
+
+        Raises:
+            MethodNotAllowed: a request by `get` for something else than a query.
+        """
+        operation = self.documents.find(wanted, who.user_id)
         if isinstance(operation, Invalid):
             return rejected(operation.errors, operation.code)
         kind = operation.kind(wanted.operation_name)
         if kind is None:
             text = "operationName must name one of the document's operations"
             return rejected((GraphQLError(text),), "BAD_USER_INPUT")
-        if kind is not OperationType.QUERY and context.head.method != "POST":
+        if kind is OperationType.MUTATION and get:
             raise MethodNotAllowed(("OPTIONS", "POST"))
-        if kind is OperationType.SUBSCRIPTION:
-            text = "Subscriptions are not available yet: poll executionStatus"
-            return rejected((GraphQLError(text),), "BAD_USER_INPUT")
-        if operation.introspects and not self._may_introspect(context.who):
+        if operation.introspects and not self._may_introspect(who):
             return rejected((GraphQLError("Introspection is not allowed"),), Forbidden.code, Forbidden.status)
+        return Admitted(operation, kind)
+
+    async def run(self, context: RequestContext, wanted: GraphqlRequest) -> GraphqlAnswer:
+        """Run a request's operation, and return its answer. A subscription is refused: it needs a stream."""
+        admitted = self.admit(context.who, wanted, get=context.head.method != "POST")
+        if isinstance(admitted, GraphqlAnswer):
+            return admitted
+        if admitted.kind is OperationType.SUBSCRIPTION:
+            return rejected((GraphQLError(_NEEDS_STREAM),), "BAD_USER_INPUT")
+        return await self.execute(context, wanted, admitted.operation)
+
+    async def execute(self, context: Exchange, wanted: GraphqlRequest, operation: Operation) -> GraphqlAnswer:
+        """Run a query or a mutation, and return its answer."""
+        resolving = self.resolving(context)
+        return self.answered(context, resolving, await self._execute(context, resolving, wanted, operation))
+
+    def resolving(self, context: Exchange) -> Context:
+        """Return what the resolvers of an operation need."""
         on_behalf = context.on_behalf()
-        resolving = Context(
-            context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf, self.live
-        )
-        result = await self._execute(context, resolving, wanted, operation)
+        return Context(context.who, self.api, self.authorizer, self.store, self.proxy_of(context), on_behalf, self.live)
+
+    def answered(self, context: Exchange, resolving: Context, result: ExecutionResult) -> GraphqlAnswer:
+        """Return the answer with a result, and note its errors for the log."""
         answer, behind = answered(result, resolving.extensions)
         context.denied = context.denied or is_denied(behind)
-        context.detail = joined((context.detail, log_errors(behind, context.request_id)))
+        detail = log_errors(behind, context.request_id)
+        if len(context.detail) < _MAX_DETAIL:  # a subscription has many answers
+            context.detail = joined((context.detail, detail))
         return answer
+
+    def subscribing(self, wanted: GraphqlRequest, operation: Operation) -> Subscribing:
+        """Return the subscription that a request asks for."""
+        return Subscribing(self.schema, operation, wanted, not self.settings.suggestions)
 
     def _may_introspect(self, who: Principal) -> bool:
         allowed = self.settings.introspection
@@ -135,7 +197,7 @@ class GraphqlHandler:
         return bool(allowed)
 
     async def _execute(
-        self, context: RequestContext, resolving: Context, wanted: GraphqlRequest, operation: Operation
+        self, context: Exchange, resolving: Context, wanted: GraphqlRequest, operation: Operation
     ) -> ExecutionResult:
         start = time.perf_counter()
         try:
@@ -229,6 +291,11 @@ _FIELDS: dict[str, Fields] = {
 def graphql_response(document: Any, status: int, media: str) -> Response:
     """Return the response with an answer, or with those of a batch."""
     return graphql_bytes(encode(document), status, media)
+
+
+def answer_response(answer: GraphqlAnswer, media: str) -> Response:
+    """Return the response with one answer."""
+    return graphql_response(answer.body, answer.json_status if media == JSON else answer.status, media)
 
 
 def graphql_bytes(body: bytes, status: int, media: str) -> Response:

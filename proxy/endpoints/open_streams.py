@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs
 
 from proxy.exchange import Client, RequestContext
-from proxy.http.credentials import credentials_of, named_session, ticket_key
+from proxy.http.credentials import Credentials, credentials_of, named_session, ticket_key
 from proxy.identity.principal import Principal, Principals
 from proxy.live.hub import Hub
+from proxy.observe.metrics import Metrics
 from proxy.relay.event_streams import Drain
 from proxy.sessions.live import Event
 from proxy.sessions.store import SessionStore
@@ -33,11 +34,14 @@ class OpenStream:
         queue: the most events that may wait.
         connection: the connection of the client.
         session: the key of the session.
+        kind: that of its metrics.
     """
 
-    __slots__ = ("_connection", "_queue", "changed", "client_id", "over", "position", "session", "waiting")
+    __slots__ = ("_connection", "_queue", "changed", "client_id", "kind", "over", "position", "session", "waiting")
 
-    def __init__(self, client_id: str, position: int, queue: int, connection: Client, session: bytes) -> None:
+    def __init__(
+        self, client_id: str, position: int, queue: int, connection: Client, session: bytes, kind: str
+    ) -> None:
         self._connection = connection
         self._queue = queue
         self.client_id = client_id
@@ -46,6 +50,7 @@ class OpenStream:
         self.changed = asyncio.Event()
         self.over = ""
         self.session = session
+        self.kind = kind
 
     def wake(self, count: int) -> None:
         """Write what is new. A client that reads too slowly is cut, and resumes behind what it has read."""
@@ -82,30 +87,40 @@ class OpenStreams:
     principals: Principals
     store: SessionStore
     drain: Drain
+    metrics: Metrics
 
     async def principal(self, context: RequestContext) -> Principal | None:
         """Return the user of the ticket or the token in the query, else of the fields; None without a session."""
-        head, query = context.head, _query(context)
-        credentials = head.fields.credentials
-        if "ticket" in query:
-            credentials = credentials_of(await self.store.redeem_ticket(ticket_key(query["ticket"]), time.time()))
-        elif "session_token" in query:
-            credentials = named_session(query["session_token"], self.principals.tokens)
+        query = query_of(context)
+        if "ticket" in query or "session_token" in query:
+            return await self.carried(context, query.get("session_token", ""), query.get("ticket"))
+        return await self._fetch(context, context.head.fields.credentials)
+
+    async def carried(self, context: RequestContext, token: str, ticket: str | None) -> Principal | None:
+        """Return the user of a ticket, or of a session token if there is no ticket; None without a session."""
+        if ticket is None:
+            return await self._fetch(context, named_session(token, self.principals.tokens))
+        session = await self.store.redeem_ticket(ticket_key(ticket), time.time())
+        return await self._fetch(context, credentials_of(session))
+
+    async def _fetch(self, context: RequestContext, credentials: Credentials) -> Principal | None:
+        head = context.head
         context.principal = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
         return context.principal
 
     async def client_id(self, context: RequestContext) -> str:
         """Return the id of the client. Raises as `Hub.open_client`."""
-        return await self.hub.open_client(_query(context).get("client_id"), context.who.user_id)
+        return await self.hub.open_client(query_of(context).get("client_id"), context.who.user_id)
 
     @asynccontextmanager
-    async def open(self, context: RequestContext, client_id: str) -> AsyncIterator[OpenStream]:
-        """Open a stream of a client, and close it at the end."""
+    async def open(self, context: RequestContext, client_id: str, kind: str) -> AsyncIterator[OpenStream]:
+        """Open a stream of a client, and close it at the end; `kind` is that of its metrics."""
         hub, connection = self.hub, context.writer.client
-        given = context.head.fields.value(b"last-event-id") or _query(context).get("last_event_id", "")
+        given = context.head.fields.value(b"last-event-id") or query_of(context).get("last_event_id", "")
         position = _position(given, *await hub.store.marks(client_id))
-        stream = OpenStream(client_id, position, hub.settings.queue, connection, context.who.key)
+        stream = OpenStream(client_id, position, hub.settings.queue, connection, context.who.key, kind)
         self.drain.watch(stream)
+        self.metrics.live_streams[kind] += 1
         if self.drain.started:
             stream.leave()
         try:
@@ -115,6 +130,7 @@ class OpenStreams:
             context.detail = stream.over
             hub.leave(client_id, stream)
             self.drain.unwatch(stream)
+            self.metrics.live_streams[kind] -= 1
 
     async def events(self, stream: OpenStream) -> AsyncGenerator[Event | None, None]:
         """Yield the events of a stream as they come, and None where a ping is due, until it is to end.
@@ -128,6 +144,7 @@ class OpenStreams:
                 for event in found:
                     yield event
                     stream.position = event.number
+                    self.metrics.live_events[stream.kind] += 1
                 store.wrote(stream.client_id, stream.position)
             if stream.over:
                 return
@@ -139,7 +156,8 @@ class OpenStreams:
             stream.changed.clear()
 
 
-def _query(context: RequestContext) -> dict[str, str]:
+def query_of(context: RequestContext) -> dict[str, str]:
+    """Return the parameters in the query of a request; the first value of each."""
     return {name: values[0] for name, values in parse_qs(context.head.query.removeprefix("?")).items()}
 
 

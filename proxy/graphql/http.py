@@ -16,9 +16,17 @@ from graphql import ExecutionResult, GraphQLError
 
 from proxy.errors import BadGateway, BadRequest, GatewayError, InternalError
 from proxy.http.json import write_json
+from proxy.live.messages import EVENT_STREAM
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
+_MEDIA = {
+    JSON: JSON,
+    "*/*": JSON,
+    "application/*": JSON,
+    RESPONSE_JSON: RESPONSE_JSON,
+    EVENT_STREAM: EVENT_STREAM,
+}
 PREFIX = "sha256:"
 """The prefix of a `documentId` (GraphQL over HTTP, appendix A, "Persisted Documents")."""
 _ARGUMENT_ERROR = "Argument "
@@ -45,16 +53,17 @@ class GraphqlAnswer(NamedTuple):
 
 
 def negotiate(accept: str | None) -> str | None:
-    """Return the media type of the response for an `Accept` header; None if the client accepts neither type."""
+    """Return the media type of the response for an `Accept` header; None if the client accepts none of the types.
+
+    `EVENT_STREAM` is returned for clients that prefer it: `*/*` does not name it.
+    """
     if accept is None or not accept.strip():
         return JSON
     best, best_weight = None, 0.0
     for part in accept.split(","):
         kind, _, parameters = part.partition(";")
         weight = _weight(parameters)
-        wanted = {JSON: JSON, "*/*": JSON, "application/*": JSON, RESPONSE_JSON: RESPONSE_JSON}.get(
-            kind.strip().lower()
-        )
+        wanted = _MEDIA.get(kind.strip().lower())
         if wanted is not None and weight > best_weight:
             best, best_weight = wanted, weight
     return best

@@ -12,6 +12,7 @@ from proxy import __version__
 from proxy.errors import BadRequest, GatewayError
 from proxy.identity.principal import Principal
 from proxy.live.start import Begin, LiveStarts
+from proxy.live.watchers import Subscriber
 from proxy.noetl import truth
 from proxy.noetl.api import NoetlApi, Start
 from proxy.noetl.authorize import Authorizer
@@ -50,8 +51,9 @@ class Context:
         store: the session store, which also stores the owners of executions.
         proxy: sends the request of `proxyRequest`.
         on_behalf: identifies the user and the request in calls to the upstream.
-        live: the starts of executions whose result a client receives as an event.
+        live: the starts of executions whose result a client receives as an event, and subscriptions.
         extensions: what the response says besides data and errors.
+        watched: the execution that a subscription watches.
     """
 
     who: Principal
@@ -62,6 +64,7 @@ class Context:
     on_behalf: OnBehalf
     live: LiveStarts
     extensions: dict[str, Any] = field(default_factory=dict)
+    watched: str = ""
 
     def report_truncated(self, cursor: str | None) -> None:
         """Report in the extensions that a list is not complete, and its cursor, unless there are several such lists."""
@@ -319,8 +322,21 @@ def _error_text(data: Any, status: int) -> str:
     return f"status {status}"
 
 
-async def subscribe_execution(_: Any, info: Info, executionId: str) -> Any:
-    raise BadRequest("Subscriptions are not available yet: poll executionStatus")
+async def subscribe_execution(_: Any, info: Info, executionId: str) -> Subscriber:
+    context = info.context
+    context.watched = executionId
+    await authorize_watched(context)
+    return await context.live.follower.subscribe(executionId, context.api, context.on_behalf)
+
+
+async def authorize_watched(context: Context) -> None:
+    """Raise Forbidden unless the user may view the execution that a subscription watches. Raises also NotFound."""
+    await context.authorizer.execution(context.who, _VIEW, context.watched, context.on_behalf)
+
+
+def subscribed(state: ExecutionState) -> dict[str, Any]:
+    """Return the root value of a subscription for a state."""
+    return {"execution": _state(state)}
 
 
 QUERY = {
@@ -354,5 +370,7 @@ __all__ = [
     "SUBSCRIPTION",
     "Context",
     "GatewayError",
+    "authorize_watched",
+    "subscribed",
     "user_fields",
 ]

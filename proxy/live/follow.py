@@ -1,8 +1,8 @@
-"""Polls of executions whose result a client waits for, until a callback brings it or the execution ends.
+"""Polls of executions that somebody waits for, until they end: one poll per execution, however many wait.
 
-So live results work with playbooks that send no callbacks. Polls are adaptive: four a second at first, then fewer, down
-to one in five seconds; a change makes them frequent again. An execution that goes on keeps its request; one whose
-server does not respond for the lifetime of requests is given up.
+Requests of clients wait for a result, also from playbooks that send no callbacks; subscriptions wait for every new
+state. Polls are adaptive: four a second at first, then fewer, down to one in five seconds; progress makes them frequent
+again. An execution whose server does not respond for the lifetime of requests is given up.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from proxy.errors import GatewayError
+from proxy.errors import GatewayError, GatewayTimeout, Unavailable
 from proxy.http.json import write_json
-from proxy.http.request_id import new_request_id
-from proxy.http.traceparent import new_traceparent
 from proxy.live.hub import Hub, Outcome
+from proxy.live.watchers import Subscriber, Watcher, on_behalf_of
 from proxy.noetl.api import NoetlApi
 from proxy.noetl.executions import ENDED, ExecutionState
 from proxy.noetl.on_behalf import OnBehalf
 from proxy.noetl.truth import state_of
 from proxy.observe.logs import get_logger
+from proxy.observe.metrics import POLL_FAILED, POLL_OK
 from proxy.sessions.live import StoredRequest
 from proxy.sessions.store import StoreError
 
@@ -42,28 +42,65 @@ def delays() -> Iterator[float]:
 
 
 class Follower:
-    """Follows the executions of requests of a hub."""
+    """Follows executions; each one once, on behalf of the first who waits for it.
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._tasks: set[asyncio.Task[None]] = set()
+    `polls` counts them by outcome. A reload replaces `api`, the API of the NoETL server.
+    """
+
+    def __init__(self, hub: Hub, polls: dict[str, int]) -> None:
+        self.hub = hub
+        self.polls = polls
         self.api: NoetlApi | None = None
-        """The API for what this process follows in place of another."""
+        self._watches: dict[str, Watch] = {}
+
+    @property
+    def followed(self) -> int:
+        """Return the number of executions that are followed."""
+        return len(self._watches)
 
     def follow(self, request: StoredRequest, api: NoetlApi) -> None:
         """Follow the execution of a request, on behalf of the user who started it."""
-        if not self._hub.settings.follow:
+        if not self.hub.settings.follow:
             return
-        if len(self._tasks) >= MAX_FOLLOWED:
-            get_logger().warning("live.not_followed", execution_id=request.execution_id, followed=len(self._tasks))
-            return
-        task = asyncio.get_running_loop().create_task(self._follow(request, api))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        watch = self._watch(request.execution_id, api)
+        if watch is None:
+            get_logger().warning("live.not_followed", execution_id=request.execution_id, followed=self.followed)
+        else:
+            watch.add(Requested(self.hub, request))
+
+    async def subscribe(self, execution_id: str, api: NoetlApi, on_behalf: OnBehalf) -> Subscriber:
+        """Return a subscriber to an execution, which has its current state. Close it at the end.
+
+        Raises:
+            GatewayError: the state is not known now, or too many executions are followed.
+        """
+        watch = self._watch(execution_id, api)
+        if watch is None:
+            raise Unavailable("Too many executions are watched", detail=f"{self.followed} executions are followed")
+        subscriber = Subscriber(on_behalf.identity, on_behalf.user, watch.remove)
+        watch.add(subscriber)
+        try:
+            await subscriber.report(await watch.fresh_state(on_behalf))
+        except BaseException:
+            subscriber.close()
+            raise
+        return subscriber
+
+    def _watch(self, execution_id: str, api: NoetlApi) -> Watch | None:
+        """Return the watch of an execution, a new one if there is none; None if there are too many."""
+        watch = self._watches.get(execution_id)
+        if watch is None and self.followed < MAX_FOLLOWED:
+            watch = self._watches[execution_id] = Watch(self, execution_id, api)
+        return watch
+
+    def ended(self, watch: Watch) -> None:
+        """Remove a watch that has ended."""
+        if self._watches.get(watch.execution_id) is watch:
+            del self._watches[watch.execution_id]
 
     async def resume(self, api: NoetlApi) -> None:
         """Follow again what an earlier process of this name has followed. Raises StoreError."""
-        for request in await self._hub.store.followed_by(self._hub.process):
+        for request in await self.hub.store.followed_by(self.hub.process):
             self.follow(request, api)
 
     def adopt(self, requests: Sequence[StoredRequest]) -> None:
@@ -74,54 +111,160 @@ class Follower:
 
     async def close(self) -> None:
         """End all polls."""
-        tasks = list(self._tasks)
+        tasks = [watch.task for watch in list(self._watches.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, request: StoredRequest, api: NoetlApi) -> None:
-        hub, lifetime = self._hub, self._hub.settings.request_lifetime
-        seen_at = kept_at = time.monotonic()
-        steps, pauses = 0, delays()
-        while time.monotonic() - seen_at < lifetime:
-            pause = min(next(pauses), lifetime / 4)  # the request lives while polls show that it goes on
-            await asyncio.sleep(pause * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
+
+class Watch:
+    """One execution that is followed: its watchers, and its last state."""
+
+    def __init__(self, follower: Follower, execution_id: str, api: NoetlApi) -> None:
+        self.execution_id = execution_id
+        self._follower = follower
+        self._api = api
+        self._watchers: dict[Watcher, None] = {}
+        self._state: ExecutionState | None = None
+        self._seen_at = 0.0
+        self._polling = asyncio.Lock()
+        self._again = asyncio.Event()
+        self._pauses = delays()
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def add(self, watcher: Watcher) -> None:
+        """Add a watcher, and let polls be frequent again."""
+        self._watchers[watcher] = None
+        self._pauses = delays()
+        self._again.set()
+
+    def remove(self, watcher: Watcher) -> None:
+        """Remove a watcher that does not wait any more; the last one ends the watch."""
+        self._watchers.pop(watcher, None)
+        if not self._watchers:
+            self._follower.ended(self)
+            self.task.cancel()
+
+    async def fresh_state(self, on_behalf: OnBehalf) -> ExecutionState:
+        """Return a state that is at most as old as the shortest time between two polls. Raises GatewayError."""
+        wanted = time.monotonic() - FIRST
+        async with self._polling:
+            if self._state is not None and self._seen_at >= wanted:
+                return self._state
+            state = await self._poll(on_behalf)
+        await self._tell(state)
+        return state
+
+    async def _poll(self, on_behalf: OnBehalf) -> ExecutionState:
+        outcome = POLL_FAILED
+        try:
+            async with asyncio.timeout(_LONGEST_POLL):
+                state = await state_of(self._follower.api or self._api, self.execution_id, on_behalf)
+            outcome = POLL_OK
+        except TimeoutError:
+            raise GatewayTimeout(detail=f"a poll of {self.execution_id} over {_LONGEST_POLL:g} s") from None
+        finally:
+            self._follower.polls[outcome] += 1
+        self._state, self._seen_at = state, time.monotonic()
+        return state
+
+    async def _run(self) -> None:
+        try:
+            await self._follow()
+        finally:
+            self._follower.ended(self)
+
+    async def _follow(self) -> None:
+        lifetime = self._follower.hub.settings.request_lifetime
+        self._seen_at = time.monotonic()
+        progress = ("", 0)
+        while time.monotonic() - self._seen_at < lifetime:
+            await self._pause(min(next(self._pauses), lifetime / 4))  # requests live while polls show that they go on
+            await self._remove_served()
+            if not self._watchers:
+                return
+            first = next(iter(self._watchers))
             try:
-                stored = await hub.store.request(request.request_id)
-                if stored is None or stored.is_over or stored.process != hub.process:
-                    return
-                async with asyncio.timeout(_LONGEST_POLL):
-                    state = await state_of(api, request.execution_id, _on_behalf(request))
-                await self._report(request, state, steps)
-                seen_at = time.monotonic()
-                if seen_at - kept_at > lifetime / 4:
-                    kept_at = seen_at
-                    await hub.store.keep(request.request_id, time.time())
-            except (GatewayError, StoreError, TimeoutError) as error:
-                get_logger().debug("live.poll_failed", execution_id=request.execution_id, reason=str(error))
+                async with self._polling:
+                    state = await self._poll(on_behalf_of(first.identity, first.user))
+            except GatewayError as error:
+                get_logger().debug("live.poll_failed", execution_id=self.execution_id, reason=str(error))
+                continue
+            await self._tell(state)
+            if not self._watchers:
+                return
+            found = (state.status, len(state.completed_steps))
+            if found != progress:
+                progress, self._pauses = found, delays()
+        for watcher in list(self._watchers):
+            watcher.give_up()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next poll, with a random part, so that polls are spread over time."""
+        spread = 1 + random.uniform(-_SPREAD, _SPREAD)  # noqa: S311 - jitter
+        try:
+            async with asyncio.timeout(seconds * spread):
+                await self._again.wait()
+        except TimeoutError:
+            return
+        self._again.clear()
+        await asyncio.sleep(min(FIRST, seconds) * spread)
+
+    async def _remove_served(self) -> None:
+        """Remove the watchers that have what they waited for."""
+        for watcher in list(self._watchers):
+            try:
+                if not await watcher.is_waiting():
+                    self._watchers.pop(watcher, None)
+            except StoreError as error:
+                get_logger().debug("live.poll_failed", execution_id=self.execution_id, reason=str(error))
+
+    async def _tell(self, state: ExecutionState) -> None:
+        """Report a state to all watchers. At the end those leave that have it; the others get it again."""
+        for watcher in list(self._watchers):
+            try:
+                await watcher.report(state)
+            except (GatewayError, StoreError) as error:
+                get_logger().debug("live.poll_failed", execution_id=self.execution_id, reason=str(error))
                 continue
             if state.status in ENDED:
-                return
-            if len(state.completed_steps) != steps:
-                steps, pauses = len(state.completed_steps), delays()
+                self._watchers.pop(watcher, None)
 
-    async def _report(self, request: StoredRequest, state: ExecutionState, reported: int) -> None:
-        """Add what is new in a state to the events of the client; `reported` steps are there already."""
-        if state.completed_steps[reported:]:
-            await self._hub.steps_ended(request, state.completed_steps[reported:], datetime.now(UTC).isoformat())
+
+class Requested(Watcher):
+    """A request of a client: its ended steps and its result become events."""
+
+    def __init__(self, hub: Hub, request: StoredRequest) -> None:
+        super().__init__(request.identity.encode("latin-1"), request.user_id)
+        self._hub = hub
+        self._request = request
+        self._reported = 0
+        self._kept_at = time.monotonic()
+
+    async def is_waiting(self) -> bool:
+        stored = await self._hub.store.request(self._request.request_id)
+        return stored is not None and not stored.is_over and stored.process == self._hub.process
+
+    async def report(self, state: ExecutionState) -> None:
+        hub, request, steps = self._hub, self._request, state.completed_steps
+        if steps[self._reported :]:
+            await hub.steps_ended(request, steps[self._reported :], datetime.now(UTC).isoformat())
+        self._reported = len(steps)
         if state.status in ENDED:
-            await self._hub.finish(request, outcome_of(state))
-
-
-def _on_behalf(request: StoredRequest) -> OnBehalf:
-    """Return for whom a poll is made."""
-    request_id = new_request_id()
-    return OnBehalf(request.identity.encode("latin-1"), request_id, new_traceparent(request_id), b"", request.user_id)
+            await hub.finish(request, outcome_of(state))
+            return
+        now = time.monotonic()
+        if now - self._kept_at > hub.settings.request_lifetime / 4:
+            self._kept_at = now
+            await hub.store.keep(request.request_id, time.time())
 
 
 def outcome_of(state: ExecutionState) -> Outcome:
     """Return the outcome of an execution that has ended."""
-    data = write_json(state.result)
+    try:
+        data = write_json(state.result)
+    except (ValueError, TypeError):
+        return Outcome(b"null", "The result can't be written as JSON", state.execution_id)
     if state.status == "completed":
         return Outcome(data, None, state.execution_id)
     text = state.error or ("The execution was cancelled" if state.status == "cancelled" else "The execution failed")

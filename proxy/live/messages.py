@@ -12,7 +12,7 @@ from proxy.sessions.live import RESULT
 PROTOCOL_VERSION = "2024-11-05"
 STATE, PROGRESS, PING = "playbook/state", "playbook/progress", "ping"
 EVENT_STREAM = "text/event-stream"
-_CAPABILITIES = {"playbooks": True, "callbacks": True, "subscriptions": False, "playbookState": True}
+_CAPABILITIES = {"playbooks": True, "callbacks": True, "subscriptions": True, "playbookState": True}
 _FAILURE = -32000
 _NO_SESSION = -32002
 _RESULT = b'{"jsonrpc":"2.0","method":"%b","params":{"requestId":%%b,"executionId":%%b,"status":%%b}}' % RESULT.encode()

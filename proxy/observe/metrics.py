@@ -24,6 +24,10 @@ LOGINS = ("success", "invalid_token", "throttled", "keys_unavailable", "error")
 SESSION_CHECKS = ("valid", "missing", "invalid", "error")
 DECISIONS = ("allowed", "denied")
 BRIDGED = ("changed", "passed")
+POLL_OK, POLL_FAILED = "ok", "failed"
+EVENTS, SOCKET, GRAPHQL_SSE, GRAPHQL_WS = "events", "websocket", "graphql_sse", "graphql_websocket"
+LIVE = (EVENTS, SOCKET, GRAPHQL_SSE, GRAPHQL_WS)
+"""The kinds of streams that the gateway sends itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,12 @@ FAMILIES: dict[str, Family] = {
     "noetl_gateway_connections_limit": Family("gauge", "Maximum client connections per worker: max_connections."),
     "noetl_gateway_connections_refused": Family("counter", "Connections rejected because of a limit on their number."),
     "noetl_gateway_malformed_requests": Family("counter", "Malformed request heads."),
-    "noetl_gateway_event_streams": Family("gauge", "Open server-sent-event streams."),
+    "noetl_gateway_event_streams": Family("gauge", "Open server-sent-event streams that are forwarded."),
+    "noetl_gateway_live_streams": Family("gauge", "Open streams of events and of GraphQL operations.", ("kind",)),
+    "noetl_gateway_live_events": Family("counter", "Events and GraphQL results sent on such streams.", ("kind",)),
+    "noetl_gateway_subscriptions": Family("gauge", "GraphQL subscriptions that are running."),
+    "noetl_gateway_executions_followed": Family("gauge", "Executions that are polled because somebody waits."),
+    "noetl_gateway_execution_polls": Family("counter", "Polls of such executions, by outcome.", ("outcome",)),
     "noetl_gateway_upstream_requests": Family("counter", "Requests sent upstream, retries included.", _UPSTREAM),
     "noetl_gateway_upstream_responses": Family(
         "counter", "Responses of the upstream, by class of status.", (*_UPSTREAM, "class")
@@ -192,6 +201,9 @@ class Metrics:
         self.decisions = dict.fromkeys(DECISIONS, 0)
         self.rate_limited: dict[str, int] = {}
         self.bridged: Counter[tuple[str, str]] = Counter()
+        self.live_streams = dict.fromkeys(LIVE, 0)
+        self.live_events = dict.fromkeys(LIVE, 0)
+        self.polls = dict.fromkeys((POLL_OK, POLL_FAILED), 0)
         self.auth_calls: Counter[tuple[str, str, str]] = Counter()
         self._kept: Collected = {}
 
@@ -251,4 +263,7 @@ class Metrics:
             "noetl_gateway_session_check": self.session_checks,
             "noetl_gateway_authz": self.decisions,
             "noetl_gateway_rate_limited": self.rate_limited,
+            "noetl_gateway_live_streams": self.live_streams,
+            "noetl_gateway_live_events": self.live_events,
+            "noetl_gateway_execution_polls": self.polls,
         }

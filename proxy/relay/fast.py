@@ -92,7 +92,7 @@ class RelayExchange(FastExchange, ResponseReceiver):
         whole = self._listing is not None or self._bridging is not None
         lines = whole_lines(fields, route.request_plan) if whole else fields.forwarded(route.request_plan)
         balancer = route.upstream.balancer
-        key = None if balancer.key is None else route.balance_key(upstream.path + query, lines, principal)
+        key = None if balancer.key is None else route.balance_key(upstream.path + query, lines, principal, body)
         connection = balancer.take_idle(method, key, principal.user_id if principal is not None else self.address)
         if connection is None:
             return Handover(self, self._authorized)

@@ -23,6 +23,7 @@ from proxy.relay.websocket import WebSocketRelay
 from proxy.upstream.client import Body
 from proxy.upstream.heads import ResponseHead
 from proxy.upstream.response import BodyBroken, UpstreamResponse
+from proxy.upstream.routing_keys import MAX_BODY as MAX_KEY_BODY
 
 _READ_AHEAD = 64 * 1024
 _JSON: Fields = (("content-type", "application/json"), NO_STORE)
@@ -57,7 +58,7 @@ class RelayHandler:
         ended = await ended_already(route, context, judged)
         if ended is not None:
             return Response(200, _JSON, write_json(ended))
-        content, length = (body, len(body)) if body is not None else await self._body(context)
+        content, length = (body, len(body)) if body is not None else await self._body(context, path)
         if bridged is not None and bridged.bridging is None:
             content, length = await bridged.streamed(content, length)
         query = bridged.query if bridged is not None else None
@@ -93,11 +94,11 @@ class RelayHandler:
         else:
             await forward(self.route, context, answer)
 
-    async def _body(self, context: RequestContext) -> tuple[Body, int | None]:
+    async def _body(self, context: RequestContext, path: str) -> tuple[Body, int | None]:
         """Return the body to send, and its length if that is known.
 
         Where the client announced the length, no upstream connection is used before a small body has arrived whole, or
-        a good part of a large one. A body in chunks is forwarded as it comes.
+        a good part of a large one. A body in chunks is forwarded as it comes, unless it says where the request goes.
         """
         body, limit = context.body, self.route.spec.max_body_size
         if not body.exists:
@@ -105,9 +106,10 @@ class RelayHandler:
         if body.length is not None and body.length > limit:
             raise PayloadTooLarge(detail=f"{body.length} bytes announced, {limit} allowed")
         chunks = body.chunks(limit)
-        if body.length is None:
+        is_key = self.route.upstream.balancer.reads_body(path)
+        if body.length is None and not is_key:
             return chunks, None
-        first, whole = await read_ahead(chunks, _READ_AHEAD)
+        first, whole = await read_ahead(chunks, MAX_KEY_BODY if is_key else _READ_AHEAD)
         return (first, len(first)) if whole else (rejoined(first, chunks), body.length)
 
     async def _forward_started(

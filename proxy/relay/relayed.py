@@ -93,10 +93,10 @@ class RelayedRoute:
             return by_path(self.spec.action or Action.of_method(method))
         return classify(method, path, self.spec.action)
 
-    def balance_key(self, target: str, lines: bytes, principal: Principal | None) -> bytes | None:
+    def balance_key(self, target: str, lines: bytes, principal: Principal | None, body: bytes) -> bytes | None:
         """Return what the upstream balances by, if it does."""
         key = self.upstream.balancer.key
-        return None if key is None else key(target, lines, principal.key if principal is not None else b"")
+        return None if key is None else key(target, lines, principal.key if principal is not None else b"", body)
 
     def cors_lines(self, head: RequestHead) -> bytes:
         """Return the fields that let a page of the request's origin read the response."""

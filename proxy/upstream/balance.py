@@ -6,8 +6,7 @@ endpoint is healthy, health and ejection are ignored, because an attempt may suc
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 
@@ -15,12 +14,12 @@ from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitState
 from proxy.upstream.connection import UpstreamConnection
 from proxy.upstream.pool import Pool
 from proxy.upstream.retry import longest_idle
+from proxy.upstream.routing_keys import MAX_ID, Key, hash_key, posts_events, shard_of
 
 _CLOSED = CircuitState.CLOSED
 _EJECT_AFTER = 5
 _FIRST_EJECTION = 1.0
 _LONGEST_EJECTION = 30.0
-_EXECUTION = re.compile(r"/executions/([0-9]{1,20})(?:[/?]|$)", re.IGNORECASE)
 
 
 class Balance(StrEnum):
@@ -29,6 +28,7 @@ class Balance(StrEnum):
     ROUND_ROBIN = "round_robin"
     LEAST_REQUESTS = "least_requests"
     CONSISTENT_HASH = "consistent_hash"
+    NOETL_SHARDS = "noetl_shards"
 
 
 class CircuitOpen(Exception):
@@ -94,29 +94,6 @@ class Endpoint:
         return self.pool.busy + self.pool.waiting
 
 
-Key = Callable[[str, bytes, bytes], bytes | None]
-
-
-def hash_key(hash_on: str | None) -> Key:
-    """Return a function that extracts the key of `hash_on` from a request's target, header lines and session key."""
-    if hash_on == "session":
-        return lambda target, lines, session: session or None
-    if hash_on is not None and hash_on.startswith("header:"):
-        wanted = hash_on.removeprefix("header:").strip().lower().encode("latin-1")
-        return lambda target, lines, session: _field_value(lines, wanted)
-    return _execution_id
-
-
-def _field_value(lines: bytes, wanted: bytes) -> bytes | None:
-    fields = (line.partition(b":") for line in lines.split(b"\r\n"))
-    return next((value.strip() for name, _, value in fields if name.lower() == wanted), None)
-
-
-def _execution_id(target: str, lines: bytes, session: bytes) -> bytes | None:
-    found = _EXECUTION.search(target)
-    return found[1].encode() if found else None
-
-
 class Balancer:
     """The balancer of an upstream.
 
@@ -124,22 +101,29 @@ class Balancer:
         endpoints: the urls.
         balance: the algorithm.
         hash_on: the source of the key for consistent hashing.
+
+    `key` extracts the key of a request; None if requests are not routed by a key.
     """
 
-    __slots__ = ("_balance", "_next", "endpoints", "hash_on", "key")
+    __slots__ = ("_balance", "_next", "_sharded", "endpoints", "hash_on", "key")
 
     def __init__(self, endpoints: tuple[Endpoint, ...], balance: Balance, hash_on: str | None) -> None:
         self.endpoints = endpoints
         self._balance = balance
         self._next = 0
-        self.hash_on = hash_on if balance is Balance.CONSISTENT_HASH else None
-        self.key: Key | None = hash_key(hash_on) if balance is Balance.CONSISTENT_HASH else None
+        self._sharded = balance is Balance.NOETL_SHARDS
+        self.hash_on = hash_on if balance is Balance.CONSISTENT_HASH else "execution_id" if self._sharded else None
+        self.key: Key | None = hash_key(self.hash_on) if self.hash_on is not None else None
+
+    def reads_body(self, target: str) -> bool:
+        """Return whether the key of a request stands in its body."""
+        return self.hash_on == "execution_id" and len(self.endpoints) > 1 and posts_events(target)
 
     def choose(self, key: bytes | None = None, avoid: Collection[Endpoint] = ()) -> Endpoint:
         """Return the endpoint for a request.
 
         Args:
-            key: the key of the request for consistent hashing.
+            key: the key of the request, for hashing.
             avoid: the endpoints that failed before; used only if there is no other.
 
         Raises:
@@ -147,6 +131,8 @@ class Balancer:
         """
         if len(self.endpoints) == 1:
             return self._admitted(self.endpoints[0])
+        if self._sharded and key is not None:
+            return self._admitted(self._shard(key))
         now = self.endpoints[0].pool.now()
         admitting = [endpoint for endpoint in self.endpoints if endpoint.would_admit(now)]
         if not admitting:
@@ -164,7 +150,9 @@ class Balancer:
             user: for whose share of the connections it counts.
         """
         endpoint, turn = self.endpoints[0], self._next
-        if len(self.endpoints) > 1:
+        if self._sharded and key is not None:
+            endpoint = self._shard(key)
+        elif len(self.endpoints) > 1:
             now = endpoint.pool.now()
             usable = [e for e in self.endpoints if e.healthy and now >= e.ejected_until and e.would_admit(now)]
             if not usable:
@@ -187,6 +175,11 @@ class Balancer:
         if endpoint.circuit is not None and not endpoint.circuit.admit(endpoint.pool.now()):
             raise CircuitOpen(self.seconds_until_probe())
         return endpoint
+
+    def _shard(self, key: bytes) -> Endpoint:
+        """Return the endpoint of an execution. No other one has it, so its health does not matter."""
+        number = int(key)
+        return self.endpoints[shard_of(number, len(self.endpoints)) if number <= MAX_ID else 0]
 
     def _pick(self, usable: Sequence[Endpoint], key: bytes | None) -> Endpoint:
         if key is not None:

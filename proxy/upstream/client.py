@@ -167,7 +167,7 @@ class UpstreamClient:
 
     async def _begin(self, wanted: OutgoingRequest, state: RetryState, seconds: float) -> _Begun:
         """Send the request, with retries, until there is a response to forward or no further retry is allowed."""
-        key = self.balancer.key(wanted.target, wanted.lines, wanted.session) if self.balancer.key is not None else None
+        key = self._key_of(wanted)
         while True:
             endpoint = self._choose(key, state.tried)
             try:
@@ -184,6 +184,10 @@ class UpstreamClient:
             connection.abandon(response)
             if sending is not None:
                 sending.cancel()
+
+    def _key_of(self, wanted: OutgoingRequest) -> bytes | None:
+        find = self.balancer.key
+        return None if find is None else find(wanted.target, wanted.lines, wanted.session, wanted.body)
 
     def _choose(self, key: bytes | None, tried: list[Endpoint]) -> Endpoint:
         try:

@@ -62,6 +62,10 @@ class Database:
         self._sql("postgres", name, f"GRANT ALL ON SCHEMA public TO {_ROLE}")
         self._psql_run(_ROLE, name, "-f", str(schema))
 
+    def run_as_noetl(self, name: str, statements: str) -> None:
+        """Run SQL in a database, as its owner. Raises Failed."""
+        self._sql(_ROLE, name, statements)
+
     def _sql(self, user: str, database: str, statement: str) -> None:
         self._psql_run(user, database, "-c", statement)
 

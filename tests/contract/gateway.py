@@ -12,7 +12,7 @@ from typing import Any
 
 from yarl import URL
 
-from tests.e2e.processes import ROOT
+from tests.e2e.processes import ROOT, free_port
 from tests.integration.harness import KeptLog, Running, gateway_running
 
 USERS = {"admin": "admin", "developer": "dev", "analyst": "user", "viewer": "viewer"}
@@ -81,8 +81,9 @@ class Client:
 async def shipped_gateway(upstream: str, *, fast: bool, bridge: bool = True) -> AsyncIterator[dict[str, Client]]:
     """Clients of a gateway in front of `upstream`, by role; `fast`: with the fast path, `bridge`: with the bridge."""
     with tempfile.TemporaryDirectory(prefix="noetl-edge-contract-") as name:
-        folder = Path(name)
+        folder, port = Path(name), free_port()
         environ = {
+            "GATEWAY_PUBLIC_URL": f"http://127.0.0.1:{port}",
             "NOETL_BASE_URL": upstream,
             "AUTH0_DOMAIN": "localhost",
             "AUTH0_ISSUER": "http://localhost:1/",
@@ -93,6 +94,6 @@ async def shipped_gateway(upstream: str, *, fast: bool, bridge: bool = True) -> 
         if not bridge:
             text = text.replace("upstreams:\n  noetl:\n", "upstreams:\n  noetl:\n    bridge: false\n")
             assert "bridge: false" in text
-        async with gateway_running(folder, text, fast=fast, log=KeptLog(), environ=environ) as running:
+        async with gateway_running(folder, text, fast=fast, log=KeptLog(), environ=environ, at=port) as running:
             tokens = {role: await running.session(f"{name}@example.com") for role, name in USERS.items()}
             yield {role: Client(running, token) for role, token in tokens.items()}

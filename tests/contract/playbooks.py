@@ -55,6 +55,21 @@ class Playbook:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A playbook that is given as JSON data, for one kind of server."""
+
+    path: str
+    workflow: list[dict[str, Any]]
+    workload: dict[str, Any] = field(default_factory=dict)
+
+    def yaml(self, *, sandbox: bool) -> str:
+        """Return the text."""
+        metadata = {"name": self.path.rpartition("/")[2], "path": self.path, "description": "Of the contract"}
+        document = {"apiVersion": "noetl.io/v2", "kind": "Playbook", "metadata": metadata}
+        return json.dumps({**document, "workload": self.workload, "workflow": self.workflow}, indent=1)
+
+
 def _python(step: Step) -> dict[str, Any]:
     if step.broken:
         return {"kind": "http", "method": "GET", "endpoint": "http://127.0.0.1:1/"}

@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 
-from tests.contract import bridge, cli, surface, truth
+from tests.contract import accounts, bridge, cli, live, surface, truth
 from tests.contract.programs import Failed, Missing
 from tests.contract.report import Column, table, wrong
 from tests.contract.server import connected
 from tests.contract.servers import KINDS, running
 
-PARTS = ("surface", "truth", "bridge", "cli")
+PARTS = ("surface", "truth", "bridge", "cli", "live", "accounts")
 Columns = dict[str, Column]
 
 
@@ -35,6 +35,10 @@ async def check(name: str, url: str, tables: dict[str, Columns], options: argpar
             tables["bridge"][name] = await bridge.check(server)
         if "cli" in options.parts:
             tables["cli"][name] = await cli.check(server)
+        if "live" in options.parts:
+            tables["live"][name] = await live.check(server)
+        if "accounts" in options.parts:
+            tables["accounts"][name] = await accounts.check(server, name)
 
 
 HEADINGS = {
@@ -44,6 +48,8 @@ HEADINGS = {
     "truth": ("truth",),
     "bridge": ("what the GUI sends", "member that it reads", "rule"),
     "cli": (f"the command line {cli.RELEASE}",),
+    "live": ("a start with clientId",),
+    "accounts": ("provider: playbook",),
 }
 
 
@@ -70,7 +76,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="", help="the address of a NoETL server for tests")
     parser.add_argument("--servers", default=",".join(KINDS), help="which to start, if no url is given")
-    parser.add_argument("--parts", default=",".join(PARTS), help="which of surface, truth, bridge and cli")
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help="which of surface, truth, bridge, cli, live and accounts"
+    )
     parser.add_argument("--runs", type=int, default=20, help="polled runs of each kind of playbook")
     options = parser.parse_args()
     options.parts = options.parts.split(",")

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.contract.playbooks import Playbook
+from tests.contract.playbooks import Playbook, Text
 
 END_SECONDS = 30.0
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
@@ -40,7 +40,7 @@ class Server:
         assert status == 200, f"GET {path}: {status} {found}"
         return found
 
-    async def register(self, playbook: Playbook) -> str:
+    async def register(self, playbook: Playbook | Text) -> str:
         """Register a playbook, and return its catalog id."""
         body = {"content": playbook.yaml(sandbox=self.sandbox), "resource_type": "Playbook"}
         status, found = await self.send("POST", "/api/catalog/register", body)

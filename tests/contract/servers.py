@@ -39,6 +39,8 @@ NOETL_ORCHESTRATE_PLUGIN_DRIVE=false NOETL_COMMAND_BUS=ehdb RUST_LOG=warn
 """
 KINDS = ("python", "rust", "mock-python", "mock-rust")
 """The names of the servers."""
+DATABASES: dict[str, Database] = {}
+"""The databases of the real servers that run, by the name of the server."""
 
 
 @contextmanager
@@ -77,6 +79,8 @@ def _database(stack: ExitStack, name: str) -> int:
     stack.callback(database.stop)
     database.start()
     database.create("noetl", _schema())
+    DATABASES[name] = database
+    stack.callback(DATABASES.pop, name)
     return database.port
 
 

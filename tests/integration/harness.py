@@ -185,8 +185,9 @@ async def gateway_running(
     log: AccessLog | None = None,
     store: SessionStore | None = None,
     environ: Mapping[str, str] = MappingProxyType({}),
+    at: int = 0,
 ) -> AsyncIterator[Running]:
-    """A gateway of this configuration on a free port, with its background work.
+    """A gateway of this configuration, with its background work.
 
     Args:
         folder: where its configuration is written.
@@ -195,12 +196,13 @@ async def gateway_running(
         log: replaces the access log.
         store: keeps the sessions; without one they are in memory, or where `each_store` wants them.
         environ: the environment that the configuration refers to.
+        at: the port; 0: any free one.
     """
     file = folder / "gateway.yaml"
     file.write_text(text)
     compiled = compile_config(load(file, environ))
     serving = Serving(compiled, store or new_store(compiled), fast=fast, log=log)
-    _, port = await serving.listen("127.0.0.1", 0)
+    _, port = await serving.listen("127.0.0.1", at)
     watching = asyncio.create_task(serving.process.drain.end_with_sessions(serving.session_lives, POLL))
     client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))
     try:

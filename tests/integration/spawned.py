@@ -77,13 +77,19 @@ class Spawned:
 
 @asynccontextmanager
 async def gateway_process(
-    folder: Path, more: str = "", *, server: str = "", arguments: tuple[str, ...] = (), logging: str = LOGGING
+    folder: Path,
+    more: str = "",
+    *,
+    server: str = "",
+    arguments: tuple[str, ...] = (),
+    logging: str = LOGGING,
+    tenant: str = TENANT,
 ) -> AsyncIterator[Spawned]:
     """A running gateway process with its sessions in a folder, and one session in it."""
     async with upstream_running() as upstream:
         port, file = free_port(), folder / "gateway.yaml"
         base = (
-            f"server: {{port: {port}, {server}}}\n{TENANT}{RULES}sessions: {{path: sessions}}\n"
+            f"server: {{port: {port}, {server}}}\n{tenant}{RULES}sessions: {{path: sessions}}\n"
             f"upstreams: {{noetl: {{urls: ['http://127.0.0.1:{upstream.port}']}}}}\n{logging}"
         )
         file.write_text(base + more)

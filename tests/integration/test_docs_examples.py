@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from proxy.cli import cli
+from proxy.client import Client
 from proxy.commands.serve import files_needed
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import compile_config
@@ -43,6 +44,8 @@ globalThis.document = { createElement: () => "", body: { append: (text) => {
 } } };
 """
 """What a page needs of a browser, as far as node does not have it; ends with the result."""
+_SOCKET = 'import WebSocket from "ws"; globalThis.WebSocket ??= WebSocket;'
+"""What every browser has, and node from version 22 on."""
 # Run by CI itself, or until they are stopped: the end-to-end run and the tests of the commands cover those.
 _ELSEWHERE = re.compile(r"noetl-edge (serve|dev|reload)\b|^make ", re.MULTILINE)
 
@@ -53,7 +56,7 @@ def of(language: str) -> list[object]:
 
 
 def test_every_example_is_in_a_language_that_is_run() -> None:
-    assert {example.values[0] for example in EXAMPLES} <= {"sh", "python", "yaml", "html", ""}
+    assert {example.values[0] for example in EXAMPLES} <= {"sh", "python", "yaml", "html", "js", ""}
 
 
 @pytest.mark.parametrize(("language", "text"), of("sh"))
@@ -103,6 +106,24 @@ def test_a_page_of_the_docs_follows_its_playbook_to_the_end(programs: Programs, 
     run = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert "playbook/state" in run.stdout, run.stderr
     assert '"status":"COMPLETED"' in run.stdout, run.stderr
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(("language", "text"), of("js"))
+@pytest.mark.slow
+def test_a_script_of_the_docs_watches_an_execution_to_its_end(
+    programs: Programs, user_token: str, language: str, text: str
+) -> None:
+    node = shutil.which("node")
+    assert node, "node is not installed: run make setup, or apt-get install nodejs npm"
+    with Client(programs.gateway_url, session_token=user_token) as client:
+        execution_id = client.execute_playbook("data_pipeline/transform_data")
+    script = text.replace("http://localhost:8090", programs.gateway_url)
+    script = script.replace('token = "…", executionId = "…"', f'token = "{user_token}", executionId = "{execution_id}"')
+    assert execution_id in script
+    command = [node, "--input-type=module", "-e", _SOCKET + script]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert run.stdout.splitlines()[-2:] == ["completed", "complete"], run.stdout + run.stderr
     assert run.returncode == 0, run.stderr
 
 

@@ -127,3 +127,71 @@ async def test_the_end_of_a_session_at_one_worker_ends_the_streams_at_others_at_
         async with asyncio.timeout(2):  # the session is looked up every 5 s only
             for stream in streams:
                 await stream.read()
+
+
+async def test_operations_posted_to_any_worker_reach_the_stream_of_their_reservation(tmp_path: Path) -> None:
+    async with (
+        gateway_process(tmp_path, LIVE, server="workers: 3", logging="") as gateway,
+        client_of(gateway) as client,
+    ):
+        server = Executions()
+        gateway.upstream.answer = server.answer
+        await gateway.logged("worker.ready", 3)
+        url = f"{gateway.url}/graphql"
+        async with client.put(url) as response:
+            token = {"x-graphql-event-stream-token": await response.text()}
+        document = {"query": 'subscription { execution(executionId: "101") { status } }', "extensions": {}}
+        async with client.post(url, headers=token, json=with_id(document, "early")) as response:
+            assert response.status == 404  # no worker has the stream
+        async with client.get(url, headers={**token, "accept": "text/event-stream"}) as stream:
+            await stream.content.readuntil(b"\n\n")
+            for number in range(9):
+                async with client.post(url, headers=token, json=with_id(document, f"n{number}")) as response:
+                    assert response.status == 202
+                assert b'"status":"running"' in await stream.content.readuntil(b"}}}}\n\n")
+            async with client.post(url, headers=token, json=with_id(document, "n0")) as response:
+                assert response.status == 409
+            async with client.post(
+                url, headers=token, json=with_id({**document, "variables": {"x": "y" * 99_000}}, "big")
+            ) as response:
+                assert response.status in (202, 413)  # 202 at the worker that has the stream
+            for number in range(9):
+                async with client.delete(f"{url}?operationId=n{number}", headers=token) as response:
+                    assert response.status == 200
+            server.complete(["a"], {})
+            async with client.post(url, headers=token, json=with_id(document, "last")) as response:
+                assert response.status == 202
+            async with asyncio.timeout(PATIENCE):
+                text = await stream.content.readuntil(b'event: complete\ndata: {"id":"last"}\n\n')
+        assert b'"id":"n' not in text
+
+
+async def test_a_reservation_has_one_stream_among_all_workers(tmp_path: Path) -> None:
+    async with (
+        gateway_process(tmp_path, LIVE, server="workers: 3", logging="") as gateway,
+        client_of(gateway) as client,
+    ):
+        await gateway.logged("worker.ready", 3)
+        url = f"{gateway.url}/graphql"
+        async with client.put(url) as response:
+            fields = {"x-graphql-event-stream-token": await response.text(), "accept": "text/event-stream"}
+        opened, refused = [], 0
+        for _ in range(12):
+            response = await client.get(url, headers=fields)
+            if response.status == 200:
+                await response.content.readuntil(b"\n\n")
+                opened.append(response)
+            refused += response.status == 409
+        assert (len(opened) > 1, refused > 0) == (True, True)  # other workers, and the same one
+        for response in opened[:-1]:
+            async with asyncio.timeout(PATIENCE):
+                await response.read()  # it has ended
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await opened[-1].read()
+        opened[-1].close()
+
+
+def with_id(document: dict[str, Any], operation_id: str) -> dict[str, Any]:
+    """Return the body of a request on a stream of several operations."""
+    return {**document, "extensions": {"operationId": operation_id}}

@@ -81,6 +81,8 @@ class NoetlSessions:
         self._settings = settings
         self._checks: dict[bytes, asyncio.Task[Session | None]] = {}
         self._by_address: Counter[str] = Counter()
+        self._ended: BoundedCache[bytes, float] = BoundedCache(_TOKENS)
+        """Sessions that have ended here, until NoETL does not keep them any more: it need not be asked for them."""
         self._tokens: BoundedCache[bytes, str] = BoundedCache(_TOKENS, _TOKENS_BYTES)
         """Tokens of sessions that are in use, so that those of open streams can be validated again."""
 
@@ -100,6 +102,8 @@ class NoetlSessions:
             GatewayError: NoETL does not answer.
             StoreError: the store is not available.
         """
+        if (self._ended[key] or 0.0) > time.time():
+            return None
         stored = await self._store.get(key)
         if stored is not None and not stored.alive(time.time(), self._settings.idle_timeout):
             await self._store.end(key)
@@ -160,6 +164,7 @@ class NoetlSessions:
         try:
             made = await self._store.create(key, wanted, max_per_user=self._settings.max_per_user)
         except SessionEnded:
+            self._ended.put(key, wanted.kept_until)
             return None
         self._tokens.put(key, token, 200 + len(token))
         return made

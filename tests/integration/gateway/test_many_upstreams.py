@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -270,3 +271,43 @@ async def test_a_retired_upstream_leaves_no_timer(tmp_path: Path, monkeypatch: p
         assert timers.of(pool) == 1
         pool.retire()
         await eventually(lambda: timers.of(pool) == 0)
+
+
+@pytest.mark.parametrize("balance", ["consistent_hash", "noetl_shards"])
+@pytest.mark.parametrize("how", ["small", "large", "chunked", "streaming"])
+async def test_events_of_an_execution_go_where_its_status_is_asked(tmp_path: Path, balance: str, how: str) -> None:
+    async with behind(tmp_path, 4, f"balance: {balance}, bridge: false") as (gateway, upstreams):
+        for shard, upstream in enumerate(upstreams):
+            upstream.answer = answering(200, json.dumps({"path": "team/flow", "shard": shard}))
+        headers = {**await gateway.bearer(), "content-type": "application/json"}
+        for number in range(12):
+            execution_id = str(549325390032929117 + number)
+            polled = await get(gateway, f"/noetl/executions/{execution_id}/status", **headers)
+            padding = "x" * (300_000 if how == "large" else 10)
+            data = json.dumps({"padding": padding, "execution_id": execution_id}).encode()
+            body: object = _in_parts(data) if how == "chunked" else data
+            more = {"expect": "100-continue"} if how == "streaming" else {}
+            url = f"{gateway.url}/noetl/events"
+            async with gateway.client.post(url, data=body, headers={**headers, **more}) as response:
+                assert (response.status, await response.text()) == polled
+            if balance == "noetl_shards":
+                preview = f"/sharding/preview?execution_id={execution_id}"
+                found = json.loads((await get(gateway, preview))[1])
+                assert (found["shard_count"], str(found["shard_index"])) == (4, str(json.loads(polled[1])["shard"]))
+
+
+async def _in_parts(data: bytes) -> AsyncIterator[bytes]:
+    yield data[:5]
+    yield data[5:]
+
+
+async def test_preview_of_a_shard(tmp_path: Path) -> None:
+    async with behind(tmp_path, 1) as (gateway, _):
+        status, text = await get(gateway, "/sharding/preview?execution_id=549325390032929117&shard_count=4")
+        assert (status, json.loads(text)) == (200, {
+            "execution_id": 549325390032929117, "shard_count": 4, "shard_index": 1, "source": "noetl-gateway",
+            "hash_function": "twox_hash::XxHash64", "seed": 0,
+        })  # fmt: skip
+        counts = [f"execution_id=1&shard_count={count}" for count in ("0", "70000", "x")]
+        for query in ("", "execution_id=x", "execution_id=-1", *counts):
+            assert (await get(gateway, f"/sharding/preview?{query}"))[0] == 400

@@ -621,14 +621,9 @@ def test_invalid_environment_variable_is_reported_with_its_name(
     )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "AUTH_PLAYBOOK_LOGIN",
-        "AUTH_PLAYBOOK_VALIDATE_SESSION",
-        "AUTH_PLAYBOOK_CHECK_ACCESS",
-        "AUTH_PLAYBOOK_TIMEOUT_SECS",
-    ],
-)
-def test_a_variable_for_what_is_not_built_yet_is_refused_rather_than_ignored(read: Read, name: str) -> None:
-    assert any("is not available yet" in line for line in told(read, "server: {}", {name: "5"}))
+def test_variables_name_the_auth_playbooks(read: Read) -> None:
+    names = ("LOGIN", "VALIDATE_SESSION", "CHECK_ACCESS")
+    environment = {f"AUTH_PLAYBOOK_{name}": f"mine/{name.lower()}" for name in names}
+    block = read("server: {}", {**environment, "AUTH_PLAYBOOK_TIMEOUT_SECS": "5"}).gateway.auth.playbooks
+    found = (block.login, block.validate_session, block.check_access, block.timeout)
+    assert found == ("mine/login", "mine/validate_session", "mine/check_access", 5.0)

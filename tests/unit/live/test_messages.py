@@ -21,7 +21,7 @@ def test_the_first_message() -> None:
             "protocolVersion": "2024-11-05",
             "serverInfo": {"name": "noetl-gateway", "version": __version__},
             "clientId": "c",
-            "capabilities": {"playbooks": True, "callbacks": True, "subscriptions": False, "playbookState": True},
+            "capabilities": {"playbooks": True, "callbacks": True, "subscriptions": True, "playbookState": True},
         },
     }
     pending = json.loads(hello("c", [Waiting("r", "7", "p")]))["result"]["pendingRequests"]

@@ -70,8 +70,12 @@ def test_the_shipped_folder_holds_the_documented_playbooks() -> None:
     catalog = Catalog(IdSource())
     catalog.load_folder(SHIPPED)
     assert [entry.path for entry in catalog.latest()] == [
+        "api_integration/auth0/auth0_login",
+        "api_integration/auth0/auth0_validate_session",
+        "api_integration/auth0/check_playbook_access",
         "data_pipeline/my_playbook",
         "data_pipeline/transform_data",
+        "examples/callback",
         "examples/failing",
         "examples/hello_world",
         "examples/slow",

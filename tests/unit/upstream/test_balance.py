@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from proxy.upstream.balance import Balance, Balancer, CircuitOpen, Endpoint, hash_key
+from proxy.upstream.balance import Balance, Balancer, CircuitOpen, Endpoint
 from proxy.upstream.circuit_breaker import CircuitBreaker, CircuitBreakerSettings
 from proxy.upstream.pool import Pool, PoolSettings
 
@@ -151,17 +151,17 @@ def test_request_with_all_circuits_open_gets_the_waiting_time() -> None:
     assert caught.value.retry_after == 3
 
 
-@pytest.mark.parametrize(
-    ("hash_on", "target", "expected"),
-    [
-        ("execution_id", "/api/executions/42/status", b"42"),
-        ("execution_id", "/api/executions/42?page=1", b"42"),
-        ("execution_id", "/api/executions", None),
-        ("execution_id", "/api/executions/42x", None),
-        ("session", "/api/x", b"key"),
-        ("header:X-Shard", "/api/x", b"7"),
-        ("header:x-none", "/api/x", None),
-    ],
-)
-def test_a_hash_looks_at_what_hash_on_names(hash_on: str, target: str, expected: bytes | None) -> None:
-    assert hash_key(hash_on)(target, b"x-shard: 7\r\n", b"key") == expected
+def test_execution_of_a_shard_has_one_url_also_if_that_is_unhealthy() -> None:
+    a, b, c, d = endpoint(1), endpoint(2), endpoint(3), endpoint(4)
+    chosen = balancer(Balance.NOETL_SHARDS, a, b, c, d)
+    b.healthy = False
+    assert {chosen.choose(b"549325390032929117", avoid=(b,)) for _ in range(4)} == {b}
+    assert {chosen.choose() for _ in range(12)} == {a, c, d}
+
+
+def test_open_circuit_of_a_shard_is_not_ignored() -> None:
+    a, b = endpoint(1, circuit=True), endpoint(2, circuit=True)
+    b.failed(unreachable=False)
+    chosen = balancer(Balance.NOETL_SHARDS, a, b)
+    with pytest.raises(CircuitOpen):
+        chosen.choose(b"549325390032929117")

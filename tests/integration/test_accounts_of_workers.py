@@ -1,0 +1,40 @@
+"""`provider: playbook` with several workers: the callback comes to any of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+
+from tests.integration.accounts import VALID, Noetl
+from tests.integration.harness import PATIENCE, TENANT, eventually
+from tests.integration.spawned import gateway_process
+
+PLAYBOOK = TENANT.replace("auth: {", "auth: {provider: playbook, ")
+
+
+async def test_callback_to_any_worker_reaches_the_one_that_waits(tmp_path: Path) -> None:
+    noetl = Noetl()
+    async with gateway_process(
+        tmp_path, "logging: {format: json}\n", server="workers: 3", logging="", tenant=PLAYBOOK
+    ) as gateway:
+        gateway.upstream.answer, noetl.gateway_url = noetl.answer, gateway.url
+        await gateway.logged("worker.ready", 3)
+        connector, timeout = aiohttp.TCPConnector(force_close=True), aiohttp.ClientTimeout(total=PATIENCE)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as client:
+
+            async def status(number: int) -> int:
+                headers = {"authorization": f"Bearer {number:032x}"}
+                async with client.get(f"{gateway.url}/noetl/things", headers=headers) as response:
+                    return response.status
+
+            for begin in range(0, 24, 4):
+                assert await asyncio.gather(*map(status, range(begin, begin + 4))) == [200] * 4
+            await eventually(lambda: len(noetl.delivered) == 24)
+            assert all(body["delivered"] for _, body in noetl.delivered)
+            # what one worker has learned, all know
+            assert await asyncio.gather(*map(status, range(24))) == [200] * 24
+            assert len(noetl.calls) == 24
+            await noetl.post({"request_id": "nobody-waits", "status": "success", "data": VALID})
+            assert noetl.delivered[-1][1]["delivered"] is False
