@@ -105,6 +105,10 @@ class RedisServer:
         """The url of the server."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def option(self, name: str) -> str:
+        """The value of an option of the command line."""
+        return self._command[self._command.index(name) + 1]
+
     def start(self) -> None:
         """Start the server, and wait until it serves."""
         with (self.folder / "log").open("ab") as log:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from proxy.cli import cli
 from proxy.sessions.redis.address import read_address
 from proxy.sessions.redis.connection import RedisSettings
 from proxy.sessions.redis.store import RedisStore
@@ -169,7 +171,7 @@ async def test_a_write_waits_for_the_replicas_that_must_have_it(start: Start) ->
     master = start()
     replica = start("--replicaof", "127.0.0.1", str(master.port))
     await _replicated(master, replica)
-    async with store_at(master.url, wait_replicas=1, timeout=1.0) as store:
+    async with store_at(master.url, wait_replicas=1, timeout=3.0) as store:
         await works(store)
         replica.kill()
         with pytest.raises(StoreError, match="0 of 1 replicas"):
@@ -178,12 +180,13 @@ async def test_a_write_waits_for_the_replicas_that_must_have_it(start: Start) ->
 
 @pytest.mark.filterwarnings("ignore:Unclosed ClusterNode:ResourceWarning")  # of redis-py, when nodes change
 async def test_a_cluster(start: Start) -> None:
-    nodes = [start("--cluster-enabled", "yes", "--cluster-node-timeout", "2000") for _ in range(3)]
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port")
+    nodes = [start(*options, str(free_port())) for _ in range(3)]
     for number, node in enumerate(nodes):
         first, last = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
         node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
         node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
-        nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", str(node.port))
+        nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", str(node.port), node.option("--cluster-port"))
     async with asyncio.timeout(PATIENCE):
         while not all(b"cluster_state:ok" in node.ask("CLUSTER", "INFO") for node in nodes):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -222,3 +225,62 @@ def test_a_server_that_is_not_there_says_how_to_install_it(monkeypatch: pytest.M
     monkeypatch.setattr("shutil.which", lambda name, path=None: None)
     with pytest.raises(NoServer, match="apt-get install redis-server"):
         RedisServer(REDIS)
+
+
+def _configuration(folder: Path, url: str) -> str:
+    """Write a configuration with this store, and return its name."""
+    file = folder / "gateway.yaml"
+    file.write_text(
+        "upstreams: {noetl: {urls: ['http://127.0.0.1:1']}}\n"
+        "auth: {tenants: [{domain: 'localhost:1', audience: [a]}]}\n"
+        f"acl: {{rules: [{{allow: [view], playbooks: ['**']}}]}}\nsessions: {{store: redis, url: '{url}'}}\n"
+    )
+    return str(file)
+
+
+def test_the_command_line_lists_and_ends_the_sessions_in_redis(start: Start, tmp_path: Path) -> None:
+    server = start()
+    config = _configuration(tmp_path, server.url)
+
+    async def fill() -> Session:
+        store = RedisStore(RedisSettings(read_address(server.url)))
+        made = await store.create(KEY, session(), max_per_user=0)
+        await store.close()
+        return made
+
+    made = asyncio.run(fill())
+    listed = CliRunner().invoke(cli, ["sessions", "list", "--config", config])
+    assert (listed.exit_code, made.id in listed.output) == (0, True), listed.output
+    ended = CliRunner().invoke(cli, ["sessions", "end", made.id, "--config", config])
+    assert (ended.exit_code, ended.output) == (0, "ended 1 session\n")
+    assert CliRunner().invoke(cli, ["sessions", "purge", "--config", config]).output == "deleted 0 expired sessions\n"
+    server.kill()
+    gone = CliRunner().invoke(cli, ["sessions", "list", "--config", config])
+    assert gone.exit_code != 0
+    assert "session store: Redis at 127.0.0.1" in gone.output
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--appendonly", "yes", "--appendfsync", "always"), "ok    session store"),
+        (("--appendonly", "no"), "set appendonly yes"),
+        (("--maxmemory-policy", "allkeys-lru"), "set maxmemory-policy noeviction"),
+        (("--appendonly", "yes"), "appendfsync is not always"),
+    ],
+)
+def test_doctor_says_what_the_configuration_of_redis_lacks(
+    start: Start, tmp_path: Path, options: tuple[str, ...], line: str
+) -> None:
+    config = _configuration(tmp_path, start(*options).url)
+    said = CliRunner().invoke(cli, ["doctor", "--config", config]).output
+    assert line in said, said
+
+
+def test_check_names_the_redis_without_its_password(tmp_path: Path) -> None:
+    config = _configuration(tmp_path, "redis://edge:geheim@redis.example.com")
+    said = CliRunner().invoke(cli, ["check", "--config", config]).output
+    assert "Redis at redis.example.com:6379" in said
+    assert "geheim" not in said
+    shown = CliRunner().invoke(cli, ["check", "--show", "--config", config]).output
+    assert "geheim" not in shown

@@ -286,7 +286,8 @@ class RedisStore:
             found = await self._connection.command("CONFIG", "GET", "maxmemory-policy", "appendonly", "appendfsync")
         except StoreError:
             return ""  # managed services do not show it
-        values = found if isinstance(found, dict) and "appendonly" in found else {}
+        words = [word.decode() for word in found] if isinstance(found, list) else []
+        values = dict(zip(words[::2], words[1::2], strict=True))
         if values.get("maxmemory-policy", "noeviction") != "noeviction":
             return "set maxmemory-policy noeviction: else Redis drops sessions and results when it is full"
         if values.get("appendonly") == "no":
