@@ -388,3 +388,20 @@ async def test_without_redis_each_gateway_counts_for_itself(own_redis: RedisServ
         assert await _count(limit, 5) == 2
     finally:
         await store.close()
+
+
+async def test_a_stream_that_is_opened_again_at_once_counts_as_open(redis_settings: RedisSettings) -> None:
+    store = RedisStore(redis_settings)
+    live = store.live
+    try:
+        await live.open_client("c", 1, time.time())
+        for _ in range(50):
+            await live.open_stream("c", "p")
+            live.close_stream("c", "p", time.time())
+            await asyncio.gather(live.open_stream("c", "p"), asyncio.sleep(0))
+        await store.close()
+        again = RedisStore(redis_settings)
+        assert await again.live.connected("c")
+        await again.close()
+    finally:
+        await store.close()

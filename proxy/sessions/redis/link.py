@@ -27,6 +27,7 @@ TRUST_SECONDS = 0.75
 _ATTEMPT_SECONDS = 0.5
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 _SPREAD = 0.2
+_AT_ONCE = 32
 _FAILED = (RedisError, OSError, TimeoutError, StoreError)
 Receive = Callable[[bytes], None]
 
@@ -155,7 +156,7 @@ async def cancelled(task: asyncio.Task[None]) -> None:
 
 
 class Sender:
-    """Does things at Redis without letting the caller wait: in their order, a bounded number of them.
+    """Does things at Redis without letting the caller wait: a bounded number of them, in no certain order.
 
     What fails is tried again until Redis is back, `keep` seconds at most.
     """
@@ -176,15 +177,16 @@ class Sender:
 
     async def _drain(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting, []
-            for number, (until, work) in enumerate(batch):
-                try:
-                    await work()
-                except StoreError:
-                    if time.monotonic() < until:
-                        self._waiting = batch[number:] + self._waiting
-                        await asyncio.sleep(_PAUSES[-1])
-                        break
+            batch, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+            outcomes = await asyncio.gather(*(work() for _, work in batch), return_exceptions=True)
+            failed = [each for each, outcome in zip(batch, outcomes, strict=True) if isinstance(outcome, StoreError)]
+            for outcome in outcomes:
+                if isinstance(outcome, Exception) and not isinstance(outcome, StoreError):
+                    get_logger().error("redis.work_failed", exc_info=outcome)
+            if failed:
+                now = time.monotonic()
+                self._waiting = [(until, work) for until, work in failed if now < until] + self._waiting
+                await asyncio.sleep(_PAUSES[-1])
 
     async def flush(self) -> None:
         """Wait until everything is done, or has failed once more."""

@@ -60,6 +60,8 @@ class RedisLive:
         self.on_adopted: Callable[[Sequence[StoredRequest]], None] = _nothing
         self.on_connected: Callable[[], None] = _everyone
         self._process = ""
+        self._open: set[str] = set()
+        """The clients that have a stream in this process, so that an earlier end does not undo a later beginning."""
         self._written: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -171,10 +173,19 @@ class RedisLive:
         self._sender.send(write)
 
     async def open_stream(self, client_id: str, process: str) -> None:
+        self._open.add(client_id)
         await self._run("open_stream", client_id, process)
 
     def close_stream(self, client_id: str, process: str, now: float) -> None:
-        self._sender.send(lambda: self._run("close_stream", client_id, process, repr(now)))
+        self._open.discard(client_id)
+
+        async def close() -> None:
+            if client_id not in self._open:
+                await self._run("close_stream", client_id, process, repr(now))
+            if client_id in self._open:  # it was opened again in this moment
+                await self._run("open_stream", client_id, process)
+
+        self._sender.send(close)
 
     async def forget_streams(self, process: str) -> None:
         self._process = process
