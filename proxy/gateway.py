@@ -153,7 +153,8 @@ class Gateway:
         """Apply the settings of events and the rules of subscriptions; streams and requests go on across a reload."""
         block = self.compiled.loaded.gateway.live
         self.process.use(self.store)
-        self.process.hub.settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
+        settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
+        self.process.hub.use(settings, self.store.live)
         self.process.follower.api = self.api
         self.process.operations.use(self._graphql_of)
 

@@ -68,7 +68,6 @@ class Process:
 
     def use(self, store: SessionStore) -> None:
         """Exchange what concerns other processes through a store, if it is shared by machines; else with workers."""
-        self.hub.store = store.live
         if not isinstance(store, SharedStore):
             store.on_ended = self.sessions_ended
             self.hub.notify = self._wake_others

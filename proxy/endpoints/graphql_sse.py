@@ -10,13 +10,13 @@ import asyncio
 from dataclasses import dataclass
 
 from proxy.endpoints.event_stream import EVENT_FIELDS, begin_events
-from proxy.endpoints.graphql import GraphqlHandler, answer_response, encode
+from proxy.endpoints.graphql import GraphqlHandler, encode, graphql_response
 from proxy.endpoints.open_streams import GOING_AWAY, SESSION_ENDED, OpenStreams, query_of
 from proxy.endpoints.operations import COMPLETED, TOO_MANY, Operations, OperationStream, failure
 from proxy.endpoints.shared_streams import Outcome, SharedStreams
 from proxy.errors import BadRequest, Conflict, NotFound, TooManyRequests, Unauthorized
 from proxy.exchange import RequestContext, ResponseWriter
-from proxy.graphql.http import JSON, RESPONSE_JSON, GraphqlAnswer, GraphqlRequest, read_body
+from proxy.graphql.http import JSON, RESPONSE_JSON, GraphqlAnswer, GraphqlRequest, negotiate, read_body
 from proxy.graphql.transport_sse import (
     TOKEN_HEADER,
     checked_id,
@@ -133,8 +133,9 @@ class GraphqlStreams:
         assert isinstance(wanted, GraphqlRequest)  # noqa: S101 - a batch is refused
         admitted = handler.admit(context.who, wanted)
         if isinstance(admitted, GraphqlAnswer):
-            accept = context.head.fields.value(b"accept") or ""
-            return answer_response(admitted, RESPONSE_JSON if RESPONSE_JSON in accept else JSON)
+            media = negotiate(context.head.fields.value(b"accept"))
+            # The status says that nothing was started, as JSON, too: with 200, graphql-sse tries it again.
+            return graphql_response(admitted.body, admitted.status, RESPONSE_JSON if media == RESPONSE_JSON else JSON)
         outcome = await self.shared.start(token, identity, wanted)
         if outcome is Outcome.NO_STREAM:
             raise NotFound("The stream is not open: open it with GET first")

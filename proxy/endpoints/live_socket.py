@@ -1,9 +1,14 @@
-"""`GET /ws`: the events of a client over a WebSocket (RFC 6455): each message of `/events` in one text message."""
+"""`GET /ws`: the events of a client over a WebSocket (RFC 6455): each message of `/events` in one text message.
+
+The messages have no ids. Instead, a ping with the number of the event follows each one: the pong, which every client
+sends by itself, says that it has arrived. What was not confirmed is sent again to a client that resumes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from wsproto.frame_protocol import CloseReason
@@ -43,12 +48,13 @@ class LiveSocketHandler:
         if await self.streams.principal(context) is None:
             raise Unauthorized
         client_id = await self.streams.client_id(context)
-        async with self.streams.open(context, client_id, SOCKET) as stream:
+        async with self.streams.open(context, client_id, SOCKET, confirms=True) as stream:
             await self._serve(context, stream)
 
     async def _serve(self, context: RequestContext, stream: OpenStream) -> None:
         waiting = await self.streams.hub.waiting(stream.client_id)
-        socket = Socket(_MOST, lambda text: socket.send(_response(text)), stream.end)
+        confirmed = partial(self.streams.confirmed, stream)
+        socket = Socket(_MOST, lambda text: socket.send(_response(text)), stream.end, confirmed)
         socket.accept(context, self.heads, PROTOCOL if offers(context, PROTOCOL) else None)
         drain = context.writer.client.drain
         socket.send(hello(stream.client_id, waiting))
@@ -56,6 +62,8 @@ class LiveSocketHandler:
         async with contextlib.aclosing(self.streams.events(stream)) as events:
             async for event in events:
                 socket.send(_PING if event is None else event.data)
+                if event is not None:
+                    socket.ping(b"%d" % event.number)
                 await drain()
         await socket.close(_REASONS.get(stream.over, CloseReason.NORMAL_CLOSURE))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -13,10 +13,11 @@ from proxy.exchange import Client, RequestContext
 from proxy.http.credentials import Credentials, credentials_of, named_session, ticket_key
 from proxy.identity.principal import Principal, Principals
 from proxy.live.hub import Hub
+from proxy.observe.logs import get_logger
 from proxy.observe.metrics import Metrics
 from proxy.relay.event_streams import Drain
-from proxy.sessions.live import Event
-from proxy.sessions.store import SessionStore
+from proxy.sessions.live import Event, LiveStore
+from proxy.sessions.store import SessionStore, StoreError
 
 GOING_AWAY = "the gateway is going away"
 SESSION_ENDED = "the session ended"
@@ -31,19 +32,23 @@ class OpenStream:
     Args:
         client_id: the client.
         position: the number of the last event that the client has.
-        queue: the most events that may wait.
+        hub: its settings say how many events may wait.
         connection: the connection of the client.
         session: the key of the session.
         kind: that of its metrics.
+        confirms: whether the client confirms what it has received; else an event counts as received once it is written.
     """
 
-    __slots__ = ("_connection", "_queue", "changed", "client_id", "kind", "over", "position", "session", "waiting")
+    __slots__ = (
+        "_connection", "_hub", "changed", "client_id", "confirms", "kind", "over", "position", "session", "waiting",
+    )  # fmt: skip
 
     def __init__(
-        self, client_id: str, position: int, queue: int, connection: Client, session: bytes, kind: str
+        self, client_id: str, position: int, hub: Hub, connection: Client, session: bytes, kind: str, *, confirms: bool
     ) -> None:
         self._connection = connection
-        self._queue = queue
+        self._hub = hub
+        self.confirms = confirms
         self.client_id = client_id
         self.position = position
         self.waiting = 0
@@ -56,7 +61,7 @@ class OpenStream:
         """Write what is new. A client that reads too slowly is cut, and resumes behind what it has read."""
         self.waiting += count
         self.changed.set()
-        if self.waiting > self._queue and not self.over:
+        if self.waiting > self._hub.settings.queue and not self.over:
             self.over = TOO_SLOW
             self._connection.cut()
 
@@ -113,12 +118,14 @@ class OpenStreams:
         return await self.hub.open_client(query_of(context).get("client_id"), context.who.user_id)
 
     @asynccontextmanager
-    async def open(self, context: RequestContext, client_id: str, kind: str) -> AsyncIterator[OpenStream]:
-        """Open a stream of a client, and close it at the end; `kind` is that of its metrics."""
+    async def open(
+        self, context: RequestContext, client_id: str, kind: str, *, confirms: bool = False
+    ) -> AsyncIterator[OpenStream]:
+        """Open a stream of a client, and close it at the end; `kind` is that of its metrics, for `confirms` see it."""
         hub, connection = self.hub, context.writer.client
         given = context.head.fields.value(b"last-event-id") or query_of(context).get("last_event_id", "")
         position = _position(given, *await hub.store.marks(client_id))
-        stream = OpenStream(client_id, position, hub.settings.queue, connection, context.who.key, kind)
+        stream = OpenStream(client_id, position, hub, connection, context.who.key, kind, confirms=confirms)
         self.drain.watch(stream)
         self.metrics.live_streams[kind] += 1
         if self.drain.started:
@@ -137,28 +144,44 @@ class OpenStreams:
 
         What is yielded counts as written once the next one is requested.
         """
-        store, heartbeat = self.hub.store, self.hub.settings.heartbeat
         while True:
+            store = self.hub.store  # a reload may replace it, and the settings
             stream.waiting = 0
-            while found := await store.events(stream.client_id, stream.position):
+            while found := await _news(store, stream):
                 for event in found:
                     yield event
                     stream.position = event.number
                     self.metrics.live_events[stream.kind] += 1
-                store.wrote(stream.client_id, stream.position)
+                if not stream.confirms:
+                    store.wrote(stream.client_id, stream.position)
             if stream.over:
                 return
             try:
-                async with asyncio.timeout(heartbeat):
+                async with asyncio.timeout(self.hub.settings.heartbeat):
                     await stream.changed.wait()
             except TimeoutError:
                 yield None
             stream.changed.clear()
 
+    def confirmed(self, stream: OpenStream, number: bytes | bytearray) -> None:
+        """Note that a client has received an event, and all before it; what is no number of one is ignored."""
+        text = bytes(number).decode("ascii", "replace")
+        if text.isdecimal() and len(text) < 20 and int(text) <= stream.position:
+            self.hub.store.wrote(stream.client_id, int(text))
+
 
 def query_of(context: RequestContext) -> dict[str, str]:
     """Return the parameters in the query of a request; the first value of each."""
     return {name: values[0] for name, values in parse_qs(context.head.query.removeprefix("?")).items()}
+
+
+async def _news(store: LiveStore, stream: OpenStream) -> Sequence[Event]:
+    """Return the next events; none while the store is not available: the stream is woken, or looks again, later."""
+    try:
+        return await store.events(stream.client_id, stream.position)
+    except StoreError as error:
+        get_logger().warning("live.events_not_read", client=stream.client_id, reason=str(error))
+        return ()
 
 
 def _position(last_event_id: str, last: int, written: int) -> int:

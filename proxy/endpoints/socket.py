@@ -46,9 +46,17 @@ class Socket:
         most: the largest message of the client, in characters.
         receive: called with each text message of the client.
         ended: called once with the reason why there will be no more of them.
+        pong: called with the payload of each pong.
     """
 
-    def __init__(self, most: int, receive: Callable[[str], None], ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        most: int,
+        receive: Callable[[str], None],
+        ended: Callable[[str], None],
+        pong: Callable[[bytes | bytearray], None] = lambda payload: None,
+    ) -> None:
+        self._pong = pong
         self._most = most
         self._receive = receive
         self._ended = ended
@@ -80,9 +88,9 @@ class Socket:
         """Send a text message."""
         self._send(TextMessage(data=data.decode()))
 
-    def ping(self) -> None:
-        """Send a ping, which every client answers (RFC 6455, 5.5.2)."""
-        self._send(Ping())
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping, which every client answers with a pong that has its payload (RFC 6455, 5.5.2 and 5.5.3)."""
+        self._send(Ping(payload))
 
     def _send(self, event: Event) -> None:
         assert self._client is not None  # noqa: S101 - it was accepted
@@ -134,7 +142,9 @@ class Socket:
                 text = "".join(self._parts)
                 self._parts, self._size = [], 0
                 self._receive(text)
-        elif not isinstance(event, Pong):
+        elif isinstance(event, Pong):
+            self._pong(event.payload)
+        else:
             self._end(CloseConnection(CloseReason.PROTOCOL_ERROR), "not a WebSocket frame")
 
     def _end(self, event: Event, why: str) -> None:

@@ -89,6 +89,12 @@ class Hub:
         self.notify: Notify = _alone
         self._streams: dict[str, set[Stream]] = {}
 
+    def use(self, settings: LiveSettings, store: LiveStore) -> None:
+        """Use other settings and another store, also for the streams that are open."""
+        self.settings, self.store = settings, store
+        for client_id in list(self._streams):
+            self.wake(client_id, 0)
+
     # Clients
 
     async def open_client(self, client_id: str | None, user_id: int) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ class Stream:
     source: aiohttp.ClientResponse | aiohttp.ClientWebSocketResponse
     hello: dict[str, Any] = field(default_factory=dict)
     last: str = ""
+    arrived: bytes = b""
 
     @property
     def client_id(self) -> str:
@@ -48,24 +51,38 @@ class Stream:
             return await self._next_event(self.source)
 
     async def _next_event(self, source: aiohttp.ClientResponse) -> dict[str, Any]:
-        block = b""
         try:
-            while not block.endswith(b"\n\n"):
+            while b"\n\n" not in self.arrived:
                 part = await source.content.readany()
                 if not part:
                     raise Ended
-                block += part
-                end = block.find(b"\n\n")
-                if end >= 0:
-                    source.content.unread_data(block[end + 2 :])
-                    block = block[: end + 2]
+                self.arrived += part
         except aiohttp.ClientError:
             raise Ended from None
+        block, _, self.arrived = self.arrived.partition(b"\n\n")
         fields = dict(line.split(": ", 1) for line in block.decode().strip().splitlines() if ": " in line)
         if "data" not in fields:
             return {}
         self.last = fields.get("id", self.last)
         return dict(json.loads(fields["data"]))
+
+    async def settle(self) -> None:
+        """Let the gateway know what has arrived: over a WebSocket by pongs, which a browser sends at once."""
+        if isinstance(self.source, aiohttp.ClientWebSocketResponse):
+            await self.source.send_str('{"jsonrpc": "2.0", "method": "ping"}')
+            while (await self.next()).get("method") != "pong":
+                pass
+
+    def cut(self) -> None:
+        """Break the connection, with whatever has arrived and was not read."""
+        if isinstance(self.source, aiohttp.ClientWebSocketResponse):
+            transport = self.source.get_extra_info("socket")
+            transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer = self.source._writer  # noqa: SLF001 - aiohttp has no way to cut a WebSocket
+            assert writer is not None
+            writer.transport.abort()
+        elif self.source.connection is not None and self.source.connection.transport is not None:
+            self.source.connection.transport.abort()
 
     async def results(self, count: int) -> list[dict[str, Any]]:
         """Return the parameters of the next results. Raises Ended."""

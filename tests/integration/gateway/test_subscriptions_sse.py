@@ -126,7 +126,7 @@ async def test_errors_of_a_document_are_in_the_response(gateway: Running) -> Non
     token = await reserve(gateway, headers)
     async with single(gateway, headers, token):
         status, found = await operate(gateway, headers, token, "one", {"query": WRONG})
-        assert (status, found["errors"][0]["extensions"]["code"]) == (200, "BAD_USER_INPUT")
+        assert (status, found["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
         fields = {**headers, "accept": "application/graphql-response+json"}
         assert (await operate(gateway, fields, token, "one", {"query": WRONG}))[0] == 400
         assert (await operate(gateway, headers, token, None))[0] == 400
