@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pages dev test test-fast attack transports crash fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-bridge bench-live profile docs lock wheel sbom audit clean
+.PHONY: help setup pages redis-server dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,8 +31,11 @@ node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
 dev: setup  ## run the gateway and both sandboxes until ctrl-C, and print commands to try
 	@$(BIN)/noetl-edge dev
 
-test: setup  ## run all tests
+test: setup redis-server  ## run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) -q
+
+redis-server:  # the tests of the redis store use Valkey, from a package of Python, if Redis can't be installed
+	@scripts/need.sh redis-server:redis-server || echo "the tests of the redis store use Valkey instead" >&2
 
 test-fast: setup  ## run unit and property tests, for use during development
 	@$(BIN)/python -m pytest -n $(JOBS) -q tests/unit tests/property -m "not slow"
@@ -46,6 +49,10 @@ transports: setup  ## compare the gateway with and without the fast path on rand
 crash: setup  ## kill -9 while users sign in and out, ROUNDS=200 times, and check that nothing answered is lost
 	@$(BIN)/python -m tests.integration.crash $(ROUNDS)
 
+scaling: setup  ## three gateways with one Redis, and then one Valkey, under load, while a gateway and the server are killed
+	@scripts/need.sh redis-server:redis-server
+	@nice $(BIN)/python -m tests.scaling.run $(if $(SERVER),--server $(SERVER)) --seconds $(if $(filter command line,$(origin SECONDS)),$(SECONDS),28)
+
 fuzz: setup var/fuzz/.ready  ## fuzz every parser for SECONDS=600 each, or one TARGET=heads; SEED=1 repeats a run
 	@nice -n 19 $(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) $(if $(SEED),--seed $(SEED))
 
@@ -57,8 +64,8 @@ var/fuzz/.ready: tests/fuzz/requirements.txt .venv/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-e2e: setup  ## run the API guide end to end, against the sandboxes
-	@$(BIN)/python -m tests.e2e.run
+e2e: setup  ## run the API guide end to end, against the sandboxes; STORE=redis or memory for another session store
+	@$(BIN)/python -m tests.e2e.run $(if $(STORE),--store $(STORE))
 
 contract: setup  ## hold the gateway to both real NoETL servers and both sandboxes; URL=http://… for one server, for tests
 	@nice $(BIN)/python -m tests.contract.run $(if $(URL),--url $(URL)) $(if $(SERVERS),--servers $(SERVERS)) $(CONTRACT)
@@ -73,7 +80,7 @@ format: .venv/.ready  ## format the code with ruff
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview; also bench-graphql, -workers, -idle, -sessions, -bridge
+bench: setup  ## measure, compared with nginx; BENCH="quick --only mix" for an overview; also bench-graphql, -workers, -idle, -sessions, -redis, -bridge
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench $(BENCH)
 
@@ -89,6 +96,10 @@ bench-live: setup  ## 10,000 open event streams in one worker: memory, latency, 
 bench-graphql bench-workers bench-idle bench-sessions: bench-%: setup
 	@scripts/need.sh nginx:nginx-light wrk:wrk $(if $(filter graphql,$*),node:nodejs)
 	@$(BIN)/python -m bench run --only $* $(BENCH)
+
+bench-redis: setup
+	@scripts/need.sh nginx:nginx-light wrk:wrk redis-server:redis-server
+	@$(BIN)/python -m bench run --only redis --only redis_many_users $(BENCH)
 
 bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
 	@scripts/need.sh node:nodejs npm:npm

@@ -38,6 +38,7 @@ from bench.scenarios import (
     RUST_BRIDGED,
     RUST_OF_RUST,
     RUST_RELAYED,
+    SHARED,
     STORED,
     STORED_SESSIONS,
     TRACED,
@@ -102,6 +103,7 @@ class Testbed:
             TRACED: self._start_traced,
             WORKERS: self._start_workers,
             STORED: self._start_stored,
+            SHARED: self._start_shared,
             IDLE: self._start_idle,
             BRIDGED: lambda: self._start_gateway(_BRIDGE),
             RUST_RELAYED: lambda: self._start_gateway(before=self._rust_server()),
@@ -230,6 +232,21 @@ class Testbed:
         program = self._start_gateway(sessions="many-sessions")
         seconds = time.perf_counter() - begun
         self._note(f"start with {STORED_SESSIONS} stored sessions", seconds, "s", _GOAL_SECONDS)
+        return program
+
+    def _start_shared(self) -> Program:
+        """Start a Redis on the other core, which syncs each write, and a gateway with the same sessions in it."""
+        server, folder = find_program("redis-server", "redis-server"), self.folder / "redis"
+        folder.mkdir()
+        folder.chmod(0o700)
+        port = free_port()
+        durable = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
+        command = (server, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *durable)
+        redis = self.run(Program("Redis", command, port, self.folder / "redis.log", self._other, ready=None))
+        url = f"redis://127.0.0.1:{port}/0"
+        sessions.fill_redis(url, self.who.tokens, map(user, range(USERS)))
+        program = self._start_gateway({"sessions": {"store": "redis", "url": url}})
+        program.helpers = (redis,)
         return program
 
     def _start_idle(self) -> Program:

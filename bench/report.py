@@ -18,6 +18,7 @@ from bench.scenarios import (
     IDLE,
     MERCURIUS,
     RUST_RELAYED,
+    SHARED,
     STORED,
     TITLES,
     WORKERS,
@@ -27,7 +28,7 @@ from bench.stats import Spread, by_cpu, middle, remark
 TEXT, MARKDOWN = "simple", "github"
 _BASES = (AUTH_REQUEST, FLOOR, MERCURIUS, RUST_RELAYED)
 # In a scenario with one of these, the gateway itself is the base.
-_VARIANTS = {WORKERS, STORED, IDLE, BRIDGED}
+_VARIANTS = {WORKERS, STORED, SHARED, IDLE, BRIDGED}
 _WIDTH, _LATE = 118, 0.01
 
 

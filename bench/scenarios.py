@@ -21,12 +21,13 @@ EDGE, TRACED, WORKERS = "noetl-edge", "noetl-edge, traced", "noetl-edge, 2 worke
 STORED, IDLE = f"noetl-edge, {STORED_SESSIONS} sessions", f"noetl-edge, {IDLE_CONNECTIONS} idle connections"
 BRIDGED, RUST_RELAYED = "noetl-edge, bridged", "noetl-edge, Rust server"
 RUST_BRIDGED, RUST_OF_RUST = "noetl-edge, bridged, Rust server", f"{RUST}, Rust server"
+SHARED = "noetl-edge, Redis"
 MERCURIUS, YOGA = "mercurius, jit", "graphql-yoga"
 RELAYING = (NGINX, AUTH_REQUEST, FLOOR, RUST, EDGE)
 NOT_QUICK = (NGINX, RUST, TRACED)
 NO_SESSION_CHECK = (NGINX, RUST, RUST_OF_RUST)
 # Measured if they are named only: their contenders take long to start, or have to be installed first.
-SPECIAL = ("workers", "sessions", "idle", "graphql", "bridge", "bridge_rust")
+SPECIAL = ("workers", "sessions", "redis", "redis_many_users", "idle", "graphql", "bridge", "bridge_rust")
 
 EXECUTIONS, USERS, EXECUTIONS_OF_USERS = 200, 300, 1500
 MIX = {"status": 13, "detail": 2, "catalog": 2, "executions": 1, "stats": 1, "execute": 1}
@@ -102,6 +103,12 @@ def scenarios(who: SignedIn) -> tuple[Scenario, ...]:
                 STORED: [me(number, token) for number, token in who.stored.items()],
             },
         ),
+        _stored_twice(
+            "redis", "the mix of one user, sessions in a file and in Redis", mix([fields], ids[:EXECUTIONS], _BLOCKS)
+        ),
+        _stored_twice(
+            "redis_many_users", f"the mix of {users}, in a file and in Redis", mix(everyone, ids, _BLOCKS_OF_USERS)
+        ),
         Scenario(
             "idle", f"the polls of status, beside {IDLE_CONNECTIONS} idle connections", {EDGE: polls, IDLE: polls}
         ),
@@ -113,6 +120,11 @@ def scenarios(who: SignedIn) -> tuple[Scenario, ...]:
             dict.fromkeys((MERCURIUS, YOGA, EDGE), graphql_polls(fields)),
         ),
     )
+
+
+def _stored_twice(name: str, title: str, requests: Sequence[Request]) -> Scenario:
+    """Return a scenario of the gateway with its file store beside the same gateway with Redis."""
+    return Scenario(name, title, {EDGE: requests, SHARED: requests})
 
 
 def _relayed(name: str, title: str, requests: Sequence[Request], contenders: Sequence[str] = RELAYING) -> Scenario:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from proxy.http.credentials import key_of
 from proxy.sessions.file import FileStore
-from proxy.sessions.store import Identity, new_session, new_token
+from proxy.sessions.redis.address import read_address
+from proxy.sessions.redis.connection import RedisSettings
+from proxy.sessions.redis.store import RedisStore
+from proxy.sessions.store import Identity, SessionStore, new_session, new_token
 
 # The tenant of the shipped gateway.yaml.
 _TENANT = "localhost:8085"
@@ -18,7 +21,16 @@ _BATCH, _LIFETIME = 5000, 86400.0
 
 def fill(folder: Path, users: Iterable[tuple[str, str]]) -> list[str]:
     """Store a session for each user, given by e-mail address and name, and return their tokens in the same order."""
-    return asyncio.run(_fill(folder, [_identity(*user) for user in users]))
+    identities = [_identity(*user) for user in users]
+    tokens = [new_token() for _ in identities]
+    asyncio.run(_fill(FileStore(folder), tokens, identities))
+    return tokens
+
+
+def fill_redis(url: str, tokens: Sequence[str], users: Iterable[tuple[str, str]]) -> None:
+    """Store a session with a given token for each user in Redis."""
+    store = RedisStore(RedisSettings(read_address(url)))
+    asyncio.run(_fill(store, tokens, [_identity(*user) for user in users]))
 
 
 def _identity(email: str, name: str) -> Identity:
@@ -26,17 +38,15 @@ def _identity(email: str, name: str) -> Identity:
     return Identity(f"http://{_TENANT}/", f"auth0|{email}", email, name, _TENANT, claims)
 
 
-async def _fill(folder: Path, identities: list[Identity]) -> list[str]:
-    store, tokens = FileStore(folder), [new_token() for _ in identities]
+async def _fill(store: SessionStore, tokens: Sequence[str], identities: Sequence[Identity]) -> None:
     for begin in range(0, len(tokens), _BATCH):
         part = slice(begin, begin + _BATCH)
         pairs = zip(tokens[part], identities[part], strict=True)
         await asyncio.gather(*(_store(store, *pair) for pair in pairs))
     await store.close()
-    return tokens
 
 
-async def _store(store: FileStore, token: str, identity: Identity) -> None:
+async def _store(store: SessionStore, token: str, identity: Identity) -> None:
     key = key_of(token)
     assert key is not None
     session = new_session(key, identity, now=time.time(), lifetime=_LIFETIME, ip="127.0.0.1", user_agent="bench")

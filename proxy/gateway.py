@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from proxy.config.builtin import HANDLERS
@@ -59,8 +58,6 @@ from proxy.relay.relayed import RelayedRoute
 from proxy.relay.websocket import WebSocketRelay
 from proxy.rewrite import Rewrite
 from proxy.routing import Entry, Missing, RouteTable, parse_pattern
-from proxy.sessions.file import FileStore
-from proxy.sessions.memory import MemoryStore
 from proxy.sessions.store import SessionStore
 from proxy.sign_in import make_sign_in
 from proxy.upstream.build import made_of, make_upstream
@@ -74,23 +71,6 @@ def own_url(block: Server) -> str:
     """Return how browsers and workers reach this gateway."""
     scheme = "https" if block.tls is not None else "http"
     return (block.public_url or f"{scheme}://localhost:{block.port}").rstrip("/")
-
-
-def session_folder(compiled: Compiled) -> Path:
-    """Return where the file store is: relative to the configuration file.
-
-    Users of NoETL have its user ids, so their sessions have a folder of their own, beside the one in the file.
-    """
-    loaded = compiled.loaded
-    folder = (loaded.file.parent / loaded.gateway.sessions.path).resolve()
-    return folder if loaded.gateway.auth.provider == "local" else folder.with_name(f"{folder.name}-noetl")
-
-
-def open_store(compiled: Compiled) -> SessionStore:
-    """Open the configured store. Raises StoreError."""
-    if compiled.loaded.gateway.sessions.store == "memory":
-        return MemoryStore()
-    return FileStore(session_folder(compiled), shared=compiled.loaded.gateway.server.workers != 1)
 
 
 def open_audit(compiled: Compiled) -> Audit | None:
@@ -172,7 +152,7 @@ class Gateway:
     def _use_live(self) -> None:
         """Apply the settings of events and the rules of subscriptions; streams and requests go on across a reload."""
         block = self.compiled.loaded.gateway.live
-        self.store.on_ended = self.process.sessions_ended
+        self.process.use(self.store)
         settings = LiveSettings(block.heartbeat, block.request_lifetime, block.queue, block.follow)
         self.process.hub.use(settings, self.store.live)
         self.process.follower.api = self.api

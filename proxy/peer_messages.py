@@ -14,10 +14,14 @@ Handler = Callable[[bytes], None]
 
 
 class PeerMessages:
-    """Sends messages to the other processes, and gives theirs to a handler. `transport` is None without others."""
+    """Sends messages to the other processes, and gives theirs to a handler.
+
+    `transport` is None without others; `workers` is what reaches the other workers of this machine, if there are any.
+    """
 
     def __init__(self) -> None:
         self.transport: Callable[[bytes], None] | None = None
+        self.workers: Callable[[bytes], None] | None = None
         self._handlers: dict[bytes, Handler] = {}
 
     def handle(self, kind: str, handler: Handler) -> None:

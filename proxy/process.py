@@ -18,6 +18,7 @@ from proxy.policy.ratelimit import LimitSettings, RateLimiter
 from proxy.policy.throttle import Throttle, ThrottleSettings
 from proxy.rate_limits import RateLimit
 from proxy.relay.event_streams import Drain
+from proxy.sessions.store import SessionStore, SharedStore
 
 _WAKE, _SESSIONS = "wake", "sessions"
 """Kinds of messages: there are new events for a client; sessions have ended."""
@@ -61,9 +62,27 @@ class Process:
         object.__setattr__(self, "shared", SharedStreams(self.messages))
         object.__setattr__(self, "auth_callbacks", AuthCallbacks(self.messages))
         self.measures.sources.append(self._measure)
-        self.hub.notify = lambda client_id: self.messages.send(_WAKE, client_id.encode())
+        self.hub.notify = self._wake_others
         self.messages.handle(_WAKE, lambda client_id: self.hub.wake(client_id.decode()))
         self.messages.handle(_SESSIONS, lambda _: self.drain.look())
+
+    def use(self, store: SessionStore) -> None:
+        """Exchange what concerns other processes through a store, if it is shared by machines; else with workers."""
+        if not isinstance(store, SharedStore):
+            store.on_ended = self.sessions_ended
+            self.hub.notify = self._wake_others
+            self.messages.transport = self.messages.workers
+            return
+        self.hub.notify = lambda _: None  # the store does so, in the step that stores the events
+        self.messages.transport = store.broadcast
+        store.on_message = self.messages.receive
+        store.on_ended, store.on_some_ended = self.drain.look, self.drain.look_at
+        store.live.on_wake, store.live.on_connected = self.hub.wake, self.hub.wake_all
+        store.live.on_adopted = self.follower.adopt
+        store.start()
+
+    def _wake_others(self, client_id: str) -> None:
+        self.messages.send(_WAKE, client_id.encode())
 
     def _measure(self, out: Collected) -> None:
         add(out, "noetl_gateway_subscriptions", (), self.operations.subscriptions)

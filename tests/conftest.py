@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 import structlog
 
 from proxy.observe import logs
+from proxy.sessions.redis.address import read_address
+from proxy.sessions.redis.connection import RedisSettings
 from tests.attack.table import PROPERTY, SEARCHED, searched, table
+from tests.redis_server import RedisServer, wanted
 
 SHOWN = "shown"
 
@@ -23,6 +27,21 @@ def show(record_property: Any) -> Any:
         record_property(SHOWN, line)
 
     return shown
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis, or a Valkey, for the tests of this process; each test uses a prefix of its own."""
+    server = RedisServer(wanted())
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_settings(redis_server: RedisServer) -> RedisSettings:
+    """The settings of an empty redis store."""
+    return RedisSettings(read_address(redis_server.url), prefix=f"test-{secrets.token_hex(8)}:")
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from proxy.config.plain import shown_settings
 from proxy.config.problems import ConfigError, Problem
 from proxy.graphql.build import check_trusted
 from proxy.http.origin import is_loopback
+from proxy.sessions.redis.address import read_address
 
 _DEFAULT = Path("gateway.yaml")
 
@@ -100,7 +101,11 @@ def _listen(gateway: Gateway) -> str:
 
 def _sessions(gateway: Gateway) -> str:
     sessions = gateway.sessions
-    where = f"in the folder {sessions.path}" if sessions.store == "file" else "in memory, lost on restart"
+    where = {
+        "file": f"in the folder {sessions.path}",
+        "memory": "in memory, lost on restart",
+        "redis": f"in Redis at {read_address(sessions.url)}" if sessions.url else "",
+    }[sessions.store]
     if gateway.auth.provider == "playbook":
         return (
             f"of NoETL, believed for {sessions.cache_for:g} s, then asked for again; at most {sessions.max_hours:g} h"

@@ -14,7 +14,7 @@ import click
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.lint import lint
 from proxy.config.load import load
-from proxy.config.model_identity import TenantTls
+from proxy.config.model_identity import RedisTls, TenantTls
 from proxy.config.model_upstreams import UpstreamTls
 from proxy.config.problems import ConfigError, Path, Problem
 from proxy.graphql.build import check_trusted
@@ -89,9 +89,10 @@ def file_problems(compiled: Compiled) -> Iterator[Problem]:
             yield _at(compiled, ("audit", "file"), f"{there} is not a writable folder")
     if gateway.sessions.store == "file" and (folder / gateway.sessions.path).is_file():
         yield _at(compiled, ("sessions", "path"), "is a file: name a folder, which is made if it does not exist")
-    with_tls: list[tuple[Path, UpstreamTls | TenantTls | None]] = [
+    with_tls: list[tuple[Path, UpstreamTls | TenantTls | RedisTls | None]] = [
         *((("upstreams", name), upstream.tls) for name, upstream in gateway.upstreams.items()),
         *((("auth", "tenants", index), tenant.tls) for index, tenant in enumerate(gateway.auth.tenants)),
+        (("sessions", "redis"), gateway.sessions.redis.tls),
     ]
     for path, tls in with_tls:
         if tls is not None and tls.ca is not None:

@@ -16,11 +16,13 @@ from typing import Literal
 import httpx
 
 from proxy.config.compile import Compiled
-from proxy.gateway import Gateway, own_url, session_folder
+from proxy.gateway import Gateway, own_url
 from proxy.identity.jwks import KeySet
 from proxy.noetl.api import HEALTH, NoetlApi
 from proxy.noetl.server_facts import health_failure, server_facts
 from proxy.sessions.memory import MemoryStore
+from proxy.sessions.opening import redis_settings, session_folder
+from proxy.sessions.store import StoreError
 from proxy.upstream.client import UpstreamClient
 
 _SECONDS = 3.0
@@ -54,9 +56,10 @@ async def examine_all(compiled: Compiled, files_needed: int) -> list[Finding]:
         async with httpx.AsyncClient(follow_redirects=False, timeout=_SECONDS) as client:
             clock = await _clock(client, [keys.url or keys.issuer for _, keys in tenants])
             public = await _public_url(client, own_url(compiled.loaded.gateway.server))
+        stores = [await _redis(compiled)] if compiled.loaded.gateway.sessions.store == "redis" else []
     finally:
         await gateway.close()
-    return [*upstreams, *key_sets, clock, *_folders(compiled), _open_files(files_needed), public]
+    return [*upstreams, *key_sets, *stores, clock, *_folders(compiled), _open_files(files_needed), public]
 
 
 async def _upstream(name: str, upstream: UpstreamClient, api: NoetlApi | None) -> Finding:
@@ -110,6 +113,22 @@ async def _public_url(client: httpx.AsyncClient, url: str) -> Finding:
     if response.status_code == 200 and response.text == "ok":
         return Finding("ok", what, f"{url} leads to a gateway")
     return Finding("FAIL", what, f"{url}/health answers {response.status_code}, not this gateway: correct it")
+
+
+async def _redis(compiled: Compiled) -> Finding:
+    from proxy.sessions.redis.store import RedisStore
+
+    store = RedisStore(redis_settings(compiled))
+    started = time.perf_counter()
+    try:
+        await store.check()
+        taken, version, advice = (time.perf_counter() - started) * 1000, await store.version(), await store.advice()
+    except StoreError as error:
+        return Finding("FAIL", "session store", str(error))
+    finally:
+        await store.close()
+    text = f"Redis {version} at {store.settings.address} answers in {taken:.0f} ms"
+    return Finding("warn", "session store", f"{text}; {advice}") if advice else Finding("ok", "session store", text)
 
 
 def _folders(compiled: Compiled) -> Iterator[Finding]:

@@ -14,8 +14,9 @@ import click
 
 from proxy.commands.common import CONFIG, Failed, load_configuration, table
 from proxy.config.compile import Compiled
-from proxy.gateway import open_audit, open_store, session_folder
+from proxy.gateway import open_audit
 from proxy.observe.audit import local_event
+from proxy.sessions.opening import open_store, session_folder
 from proxy.sessions.store import Session, SessionStore, StoreError, instant
 
 T = TypeVar("T")
@@ -132,6 +133,6 @@ def _open(compiled: Compiled) -> SessionStore:
     if compiled.loaded.gateway.sessions.store == "memory":
         raise Failed("sessions.store is memory: only the running gateway can access its sessions")
     folder = session_folder(compiled)
-    if not folder.exists():
+    if compiled.loaded.gateway.sessions.store == "file" and not folder.exists():
         raise Failed(f"no session folder at {folder} yet: the gateway creates it when it starts")
     return open_store(compiled)

@@ -10,6 +10,7 @@ from proxy.config.checker import Checker
 from proxy.config.checks_access import check_roles, check_rules, check_tests
 from proxy.config.checks_identity import check_provider, check_tenants
 from proxy.config.checks_routes import check_routes
+from proxy.config.checks_store import check_store
 from proxy.config.model import Gateway
 from proxy.config.problems import Path, Problem
 from proxy.config.yamlfile import Document
@@ -171,6 +172,6 @@ def _cors(gateway: Gateway, check: Checker) -> None:
 
 
 _PARTS = (
-    _server, _upstreams, check_tenants, check_provider, _sessions, _cookie, _cors, check_rules, check_roles,
-    check_tests, check_routes, _graphql, _live, _metrics, _tracing,
+    _server, _upstreams, check_tenants, check_provider, _sessions, check_store, _cookie, _cors, check_rules,
+    check_roles, check_tests, check_routes, _graphql, _live, _metrics, _tracing,
 )  # fmt: skip

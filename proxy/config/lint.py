@@ -280,7 +280,8 @@ def _secrets(compiled: Compiled) -> Iterator[Problem]:
                 if is_secret_name(name) and path not in document.interpolated:
                     yield _at(compiled, path, text)
     gateway = compiled.loaded.gateway
-    given = {("sessions", "url"): gateway.sessions.url}
+    url = gateway.sessions.url
+    given = {("sessions", "url"): url if url is not None and "@" in url else None}
     given |= {("live", "internal_token"): gateway.live.internal_token}
     given |= {("audit", "key"): gateway.audit.key} if gateway.audit else {}
     for where, value in given.items():

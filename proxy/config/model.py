@@ -222,7 +222,8 @@ def _limit(value: Any) -> Any:
 
 class RateLimitBlock(Block):
     limit: Annotated[Text, BeforeValidator(_limit)] = Field(
-        description="Requests per unit of time, such as `60/minute`; also `/second`, `/hour`, `/day`. Per worker."
+        description="Requests per unit of time, such as `60/minute`; also `/second`, `/hour`, `/day`. Per worker; of "
+        "all processes together with `sessions.store: redis`."
     )
     burst: Integer | None = Field(
         None, ge=1, description="Maximum number of requests at once; the number in `limit` if not set."

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from proxy.config.block import Block, env
-from proxy.config.later import Later
 from proxy.config.types import Duration, Flag, FromEnvironment, Integer, ListOf, Number, Text, Texts
 from proxy.http.origin import is_loopback
 
@@ -156,14 +155,59 @@ class Cookie(Block):
     domain: Text | None = Field(None, description="Domain of the cookie; this host if not set.")
 
 
+class RedisTls(Block):
+    ca: Text | None = Field(None, description="PEM file with the trusted authorities; those of the system if not set.")
+    certificate: Text | None = Field(None, description="PEM file with the certificate of the gateway, if Redis asks.")
+    key: Text | None = Field(None, description="PEM file with its private key.")
+
+
+class Redis(Block):
+    prefix: Text = Field(
+        "noetl-edge:",
+        pattern=r"^[A-Za-z0-9._:-]{1,64}$",
+        description="Beginning of all keys and channels. Gateways with the same prefix share everything.",
+    )
+    timeout: Duration = Field(
+        2.0, ge=0.1, le=30, description="Maximum time for one command, with its connection. Then logins get 503."
+    )
+    local_grace: Duration = Field(
+        30.0,
+        le=3600,
+        description="While Redis can't be reached, sessions that this process knows stay valid for this time, although "
+        "they may have ended elsewhere; 0s turns this off.",
+    )
+    recheck: Duration = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="Time after which a cached session is read again, even if nothing was announced. The ends of "
+        "sessions are announced at once.",
+    )
+    wait_replicas: Integer = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many replicas must have a login, a logout or a result before it is answered (`WAIT`); not "
+        "with a cluster.",
+    )
+    tls: RedisTls | None = Field(None, description="Certificates, for a `rediss…` url.")
+
+
 class Sessions(Block):
-    store: Annotated[Literal["memory", "file", "redis"], Later("the redis store", ("memory", "file"))] = Field(
-        "file", description="`memory` (lost on restart), `file` (LMDB) or `redis`."
+    store: Literal["memory", "file", "redis"] = Field(
+        "file",
+        description="`memory` (lost on restart), `file` (LMDB; one machine) or `redis` (Redis or Valkey; any number of "
+        "machines).",
     )
     path: Text = Field("var/sessions", description="Folder of the file store, relative to the configuration file.")
-    url: Annotated[Text | None, Later("the redis store", (None,))] = Field(
-        None, description="Url of the redis store.", json_schema_extra=env(secret=True)
+    url: Text | None = Field(
+        None,
+        description="Url of the redis store: `redis://USER:PASSWORD@HOST:PORT/DATABASE`, "
+        "`redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME/DATABASE` (the sentinels, and the master's name) "
+        "or `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT`; `rediss…` for TLS.",
+        json_schema_extra=env(secret=True),
     )
+    redis: Redis = Field(default_factory=Redis, description="How the redis store is used.")
     default_hours: Number = Field(
         8.0, gt=0, description="Lifetime of a session, in hours, if the login does not request one."
     )

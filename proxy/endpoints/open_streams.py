@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -13,10 +13,11 @@ from proxy.exchange import Client, RequestContext
 from proxy.http.credentials import Credentials, credentials_of, named_session, ticket_key
 from proxy.identity.principal import Principal, Principals
 from proxy.live.hub import Hub
+from proxy.observe.logs import get_logger
 from proxy.observe.metrics import Metrics
 from proxy.relay.event_streams import Drain
-from proxy.sessions.live import Event
-from proxy.sessions.store import SessionStore
+from proxy.sessions.live import Event, LiveStore
+from proxy.sessions.store import SessionStore, StoreError
 
 GOING_AWAY = "the gateway is going away"
 SESSION_ENDED = "the session ended"
@@ -123,7 +124,7 @@ class OpenStreams:
         """Open a stream of a client, and close it at the end; `kind` is that of its metrics, for `confirms` see it."""
         hub, connection = self.hub, context.writer.client
         given = context.head.fields.value(b"last-event-id") or query_of(context).get("last_event_id", "")
-        position = _position(given, *hub.store.marks(client_id))
+        position = _position(given, *await hub.store.marks(client_id))
         stream = OpenStream(client_id, position, hub, connection, context.who.key, kind, confirms=confirms)
         self.drain.watch(stream)
         self.metrics.live_streams[kind] += 1
@@ -146,7 +147,7 @@ class OpenStreams:
         while True:
             store = self.hub.store  # a reload may replace it, and the settings
             stream.waiting = 0
-            while found := store.events(stream.client_id, stream.position):
+            while found := await _news(store, stream):
                 for event in found:
                     yield event
                     stream.position = event.number
@@ -172,6 +173,15 @@ class OpenStreams:
 def query_of(context: RequestContext) -> dict[str, str]:
     """Return the parameters in the query of a request; the first value of each."""
     return {name: values[0] for name, values in parse_qs(context.head.query.removeprefix("?")).items()}
+
+
+async def _news(store: LiveStore, stream: OpenStream) -> Sequence[Event]:
+    """Return the next events; none while the store is not available: the stream is woken, or looks again, later."""
+    try:
+        return await store.events(stream.client_id, stream.position)
+    except StoreError as error:
+        get_logger().warning("live.events_not_read", client=stream.client_id, reason=str(error))
+        return ()
 
 
 def _position(last_event_id: str, last: int, written: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from proxy.errors import GatewayError, GatewayTimeout, Unavailable
@@ -102,6 +102,12 @@ class Follower:
         """Follow again what an earlier process of this name has followed. Raises StoreError."""
         for request in await self.hub.store.followed_by(self.hub.process):
             self.follow(request, api)
+
+    def adopt(self, requests: Sequence[StoredRequest]) -> None:
+        """Follow what a process that is dead has followed."""
+        if self.api is not None:
+            for request in requests:
+                self.follow(request, self.api)
 
     async def close(self) -> None:
         """End all polls."""
@@ -237,7 +243,7 @@ class Requested(Watcher):
 
     async def is_waiting(self) -> bool:
         stored = await self._hub.store.request(self._request.request_id)
-        return stored is not None and not stored.is_over
+        return stored is not None and not stored.is_over and stored.process == self._hub.process
 
     async def report(self, state: ExecutionState) -> None:
         hub, request, steps = self._hub, self._request, state.completed_steps

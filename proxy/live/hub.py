@@ -140,6 +140,11 @@ class Hub:
         for stream in list(self._streams.get(client_id, ())):
             stream.wake(count)
 
+    def wake_all(self) -> None:
+        """Let all streams of this process look for new events."""
+        for client_id in list(self._streams):
+            self.wake(client_id, 0)
+
     # Requests
 
     async def begin(self, client_id: str, user_id: int, identity: bytes) -> StoredRequest:

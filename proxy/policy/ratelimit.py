@@ -15,6 +15,7 @@ from enum import StrEnum
 from proxy.bounded import BoundedCache
 
 MAX_KEYS = 100_000
+_MAX_NEWS = 10_000
 
 
 class LimitKey(StrEnum):
@@ -65,14 +66,19 @@ class Rejection:
 
 
 class RateLimiter:
-    """The state of one limit: for each key, the time at which its full burst is available again."""
+    """The state of one limit: for each key, the time at which its full burst is available again.
 
-    __slots__ = ("_each", "_tolerance", "_whole_at", "settings")
+    `each` is what a request costs, in seconds. While `shared`, requests are also noted for the other processes.
+    """
+
+    __slots__ = ("_news", "_tolerance", "_whole_at", "each", "settings", "shared")
 
     def __init__(self, settings: LimitSettings, max_keys: int = MAX_KEYS) -> None:
         self.settings = settings
-        self._each = settings.period / settings.requests
-        self._tolerance = self._each * (settings.burst - 1)
+        self.shared = False
+        self.each = settings.period / settings.requests
+        self._news: dict[Hashable, int] = {}
+        self._tolerance = self.each * (settings.burst - 1)
         self._whole_at: BoundedCache[Hashable, float] = BoundedCache(max_keys)
 
     def allows(self, key: Hashable, now: float) -> bool:
@@ -85,8 +91,19 @@ class RateLimiter:
         wait = whole_at - now - self._tolerance
         if wait > 1e-9:
             return Rejection(self.settings, max(1, math.ceil(wait)))
-        self._whole_at.put(key, whole_at + self._each)
+        self._whole_at.put(key, whole_at + self.each)
+        if self.shared and (key in self._news or len(self._news) < _MAX_NEWS):
+            self._news[key] = self._news.get(key, 0) + 1
         return None
+
+    def take_news(self) -> dict[Hashable, int]:
+        """Return how many requests were counted for each key since the last call."""
+        news, self._news = self._news, {}
+        return news
+
+    def set_left(self, key: Hashable, left: float, now: float) -> None:
+        """Set the time until the full burst of a key is available, as all processes together have counted."""
+        self._whole_at.put(key, now + left + self.each * self._news.get(key, 0))
 
 
 def address_key(address: str) -> Hashable:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
 from proxy.sessions.store import StoreError
@@ -17,6 +17,7 @@ from proxy.sessions.store import StoreError
 _FIRST_RETURN = 500
 _LAST_RETURN = 5000
 _POLL_SECONDS = 5.0
+_AT_ONCE = 500
 Wake = Callable[[], None]
 
 
@@ -41,13 +42,15 @@ class Drain:
     `over`: the time of the drain is over, and the gateway closes the connections that are left.
     """
 
-    __slots__ = ("_look", "_watched", "over", "started", "streams")
+    __slots__ = ("_look", "_some", "_watched", "over", "started", "streams")
 
     def __init__(self) -> None:
         self.started = self.over = False
         self.streams = 0
         self._watched: set[Watched] = set()
         self._look = asyncio.Event()
+        self._some: set[bytes] | None = set()
+        """Beginnings of the keys of sessions that may have ended; None: all may."""
 
     def open(self, wake: Wake, session: bytes) -> EventStream:
         """Return the state of a new event stream. `wake` makes the code that forwards the stream check `should_end`."""
@@ -78,6 +81,13 @@ class Drain:
 
     def look(self) -> None:
         """Look now for sessions that have ended: there may be some."""
+        self._some = None
+        self._look.set()
+
+    def look_at(self, beginnings: Collection[bytes]) -> None:
+        """Look now at the sessions whose keys begin so, which may have ended; all beginnings have one length."""
+        if self._some is not None:
+            self._some.update(beginnings)
         self._look.set()
 
     async def end_with_sessions(self, alive: Callable[[bytes], Awaitable[bool]], every: float | None = None) -> None:
@@ -91,17 +101,31 @@ class Drain:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS if every is None else every):
                     await self._look.wait()
+            some = self._some if self._look.is_set() else None
             self._look.clear()
-            for session in {watched.session for watched in self._watched if watched.session}:
+            self._some = set()
+            for number, (session, all_watched) in enumerate(self._by_session(some).items(), 1):
                 try:
                     ended, failed = not await alive(session), False
                 except StoreError:
                     ended, failed = False, True
-                for watched in [one for one in self._watched if one.session == session]:
+                for watched in all_watched:
                     if ended:
                         watched.session_ended()
                     elif failed:
                         watched.store_failed()
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # a store that never waits would hold up everything else
+
+    def _by_session(self, beginnings: set[bytes] | None) -> dict[bytes, list[Watched]]:
+        """Return what is watched, by its session; only sessions whose keys begin so, if that is given."""
+        lengths = {len(each) for each in beginnings or ()}
+        found: dict[bytes, list[Watched]] = {}
+        for watched in self._watched:
+            session = watched.session
+            if session and (beginnings is None or any(session[:length] in beginnings for length in lengths)):
+                found.setdefault(session, []).append(watched)
+        return found
 
 
 def come_back() -> bytes:

@@ -7,6 +7,7 @@ current one stays in use.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,13 +18,15 @@ from proxy.config.diff import differences, fingerprint
 from proxy.config.model import Server
 from proxy.config.problems import ConfigError
 from proxy.config.replace import check_replacement
-from proxy.gateway import Gateway, open_store, session_folder
+from proxy.gateway import Gateway
+from proxy.live.hub import Hub
 from proxy.observe.access import AccessLog
 from proxy.observe.audit import local_event
 from proxy.observe.exposition import MetricsFolder
 from proxy.observe.logs import configure, get_logger, place_of
 from proxy.observe.metrics import Collected, add, counters
 from proxy.process import Process
+from proxy.rate_limits import share
 from proxy.server.background import logged
 from proxy.server.certificate import Certificate
 from proxy.server.connection_limits import ConnectionLimits
@@ -32,11 +35,13 @@ from proxy.server.lifecycle import Load, Reloads, Report, log_rejection, no_repo
 from proxy.server.listener import Listener
 from proxy.server.peers import Peers
 from proxy.server.startup import warn_of_unreachable
-from proxy.sessions.store import SessionStore, StoreError
+from proxy.sessions.opening import open_store, place_of_store
+from proxy.sessions.store import SessionStore, SharedStore, StoreError
 
 _PURGE_SECONDS = 30.0
 _IDLE_GRACE = 3.0
 _SHARE_SECONDS = 1.0
+_LIMITS_SECONDS = 0.1
 _BACKLOG = 4096
 _FIXED = ("host", "port", "workers")
 
@@ -72,7 +77,7 @@ class Serving:
         self._fixed = [name for name in _FIXED if name != "workers" or worker is None]
         self._worker, self._report = worker, report
         self.process = Process()
-        self.process.hub.process = str(worker or 0)
+        self.process.hub.process = secrets.token_hex(8) if isinstance(store, SharedStore) else str(worker or 0)
         self.process.measures.sources.append(self._measure)
         self._fast, self._log = fast, log
         self.current = Dispatcher(Gateway(compiled, store, self.process), fast=fast, log=log)
@@ -104,9 +109,7 @@ class Serving:
         """
         hub = self.process.hub
         self.current.gateway.start()
-        await hub.store.forget_streams(hub.process)
-        if self.current.gateway.api is not None:
-            await self.process.follower.resume(self.current.gateway.api)
+        await self._resume_live(hub)
         context = self.certificate.context if self.certificate is not None else None
         self._sockets = await asyncio.get_running_loop().create_server(
             self.listener,
@@ -119,6 +122,17 @@ class Serving:
         )
         name = self._sockets.sockets[0].getsockname()
         return name[0], name[1]
+
+    async def _resume_live(self, hub: Hub) -> None:
+        """Go on with the live executions of an earlier process of this name."""
+        try:
+            await hub.store.forget_streams(hub.process)
+            if self.current.gateway.api is not None:
+                await self.process.follower.resume(self.current.gateway.api)
+        except StoreError as error:
+            if not isinstance(self.current.gateway.store, SharedStore):
+                raise
+            get_logger().error("sessions.unavailable", reason=str(error))  # it is used once it is there
 
     async def reload(self, load: Load) -> bool:
         """Load the configuration again and use it. If it is rejected, log the reason and return False."""
@@ -291,7 +305,7 @@ class Serving:
         """Exchange messages with the other workers; `folder` is shared, `worker` its own number."""
         messages = self.process.messages
         self._peers = Peers(folder, worker, messages.receive)
-        messages.transport = self._peers.send
+        messages.workers = self._peers.send
 
     async def publish_metrics(self) -> None:
         """Write the metrics for the other workers periodically, until cancelled."""
@@ -314,6 +328,17 @@ class Serving:
         if measures.metrics_folder is not None:
             measures.metrics_folder.write(counters(measures.here(self.current.gateway)))
 
+    async def share_limits(self) -> None:
+        """Count rate limits together with the other processes of a shared store, until cancelled."""
+        while True:
+            await asyncio.sleep(_LIMITS_SECONDS)
+            store = self.current.gateway.store
+            if isinstance(store, SharedStore):
+                try:
+                    await share(list(self.process.limiters.values()), store)
+                except StoreError:
+                    await asyncio.sleep(_SHARE_SECONDS)  # until it is back, each process counts for itself
+
     async def purge(self) -> None:
         """Remove ended sessions from the store periodically, until cancelled."""
         while True:
@@ -327,7 +352,7 @@ class Serving:
             await asyncio.sleep(_PURGE_SECONDS)
 
 
-def _place(compiled: Compiled) -> tuple[str, Path | None]:
-    """Return what tells session stores apart: who makes the sessions, and the folder of a file store."""
+def _place(compiled: Compiled) -> tuple[str, object]:
+    """Return what tells session stores apart: who makes the sessions, and where they are."""
     config = compiled.loaded.gateway
-    return config.auth.provider, None if config.sessions.store == "memory" else session_folder(compiled)
+    return config.auth.provider, place_of_store(compiled)

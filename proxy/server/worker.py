@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from proxy.config.compile import Compiled
-from proxy.gateway import open_store
 from proxy.observe.logs import get_logger
 from proxy.server.background import repeated
 from proxy.server.file_watch import Changes
 from proxy.server.lifecycle import Load, Running, Stop
 from proxy.server.serving import Serving
+from proxy.sessions.opening import open_store
 
 _WATCH_SECONDS = 1.0
 STOP_NOW = signal.SIGUSR1
@@ -92,6 +92,7 @@ def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, stop: Stop) -> None:
 def _background(serving: Serving, how: Running) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     work: list[Callable[[], Coroutine[Any, Any, None]]] = [
         serving.purge,
+        serving.share_limits,
         lambda: serving.process.drain.end_with_sessions(serving.session_lives),
     ]
     if serving.certificate is not None:

@@ -7,7 +7,7 @@ one that it saw. Times are seconds since 1970.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple, Protocol
 
@@ -140,10 +140,10 @@ class LiveStore(Protocol):
     async def append(self, request_id: str, events: Sequence[tuple[str, bytes]], most: int) -> None:
         """Add events to the client of a request that is not over; `most` is the maximum that is kept. Raises NoRoom."""
 
-    def events(self, client_id: str, after: int) -> Sequence[Event]:
+    async def events(self, client_id: str, after: int) -> Sequence[Event]:
         """Return the first events of a client after a number: as many as are reasonable at once."""
 
-    def marks(self, client_id: str) -> tuple[int, int]:
+    async def marks(self, client_id: str) -> tuple[int, int]:
         """Return the numbers of the last event of a client, and of the last one that was written to it."""
 
     def wrote(self, client_id: str, number: int) -> None:
@@ -163,3 +163,16 @@ class LiveStore(Protocol):
 
     async def purge_live(self, before: float) -> None:
         """Delete requests that began before a time, and clients that are not in use and were not used since."""
+
+
+class SharedLive(Protocol):
+    """A `LiveStore` that gateways on several machines share.
+
+    `on_wake` is called for new events of a client that another process has stored, with their number; `on_connected`
+    when such calls may have been missed; `on_adopted` with requests that this process is to follow from now on, since
+    the one that did so is dead.
+    """
+
+    on_wake: Callable[[str, int], None]
+    on_connected: Callable[[], None]
+    on_adopted: Callable[[Sequence[StoredRequest]], None]

@@ -75,11 +75,11 @@ class FileLive:
         append = self._records.append
         await self._environment.write(lambda txn: append(txn, request_id, events, most, last=False))
 
-    def events(self, client_id: str, after: int) -> Sequence[Event]:
+    async def events(self, client_id: str, after: int) -> Sequence[Event]:
         found: Sequence[Event] = self._environment.read(lambda txn: self._records.events_after(txn, client_id, after))
         return found
 
-    def marks(self, client_id: str) -> tuple[int, int]:
+    async def marks(self, client_id: str) -> tuple[int, int]:
         client: StoredClient | None = self._environment.read(lambda txn: self._records.client(txn, client_id))
         if client is None:
             return 0, 0

@@ -152,13 +152,13 @@ class MemoryLive:
         client.size -= freed
         self._bytes -= freed
 
-    def events(self, client_id: str, after: int) -> Sequence[Event]:
+    async def events(self, client_id: str, after: int) -> Sequence[Event]:
         client = self._clients.get(client_id)
         if client is None or client.last <= after:
             return []
         return [event for event in client.events if event.number > after][:_AT_ONCE]
 
-    def marks(self, client_id: str) -> tuple[int, int]:
+    async def marks(self, client_id: str) -> tuple[int, int]:
         client = self._clients.get(client_id)
         return (0, 0) if client is None else (client.last, client.written)
 

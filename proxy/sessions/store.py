@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from proxy.sessions.live import LiveStore
+    from proxy.sessions.live import LiveStore, SharedLive
 
 MAX_AGENT = 256
 _SEEN = b',"last_seen_at":'
@@ -219,7 +219,7 @@ class SessionStore(Protocol):
         """Return up to `limit` sessions of all users."""
 
     def count(self) -> int:
-        """Return the number of stored sessions, including expired ones that are not purged yet."""
+        """Return the number of stored sessions, including expired ones that are not purged yet; some seconds old."""
 
     async def purge(self, now: float, idle_timeout: float) -> int:
         """Delete everything that has expired; return the number of sessions."""
@@ -263,6 +263,32 @@ class LocalSessions(Protocol):
 
 MAX_ENDED = 1_000_000
 """Maximum number of ended sessions of NoETL that are stored. If there are more, the first ones are forgotten."""
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """A store that gateways on several machines share, and which itself lets each of them know what the others do.
+
+    `on_some_ended` is called with the first bytes of the keys of sessions that have ended anywhere, `on_message` with
+    what another process has sent.
+    """
+
+    on_some_ended: Callable[[Collection[bytes]], None]
+    on_message: Callable[[bytes], None]
+
+    @property
+    def live(self) -> SharedLive:
+        """Return what the store keeps of live executions."""
+
+    def start(self) -> None:
+        """Begin to receive what other processes announce; called in the event loop, maybe more than once."""
+
+    async def count_requests(self, counted: Sequence[tuple[str, float, int]]) -> Sequence[float]:
+        """Count requests of all processes; see `rate_limits.SharedCounts`."""
+
+    def broadcast(self, data: bytes) -> None:
+        """Send a small message to all other processes, without waiting; it may be lost."""
+
 
 MAX_LOGOUTS = 100_000
 """Maximum number of stored logouts. If there are more, sessions still end, but a logout token can be used again until

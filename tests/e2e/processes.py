@@ -16,6 +16,8 @@ from types import TracebackType
 
 import httpx
 
+from tests.redis_server import DURABLE, RedisServer, wanted
+
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -144,8 +146,12 @@ class Program:
 class Programs:
     """Both sandboxes and the gateway on free ports, with a folder of their own that goes away with them."""
 
-    def __init__(self, dialect: str, password: str = "password", provider: str = "local") -> None:
-        """`password` is that of the sandbox's users; another than theirs can be told from the word."""
+    def __init__(self, dialect: str, password: str = "password", provider: str = "local", store: str = "file") -> None:
+        """`password` is that of the sandbox's users; another than theirs can be told from the word.
+
+        `store` is where the gateway has its sessions; `redis` has a server of its own. Raises NoServer.
+        """
+        self.store = store
         self._folder = tempfile.TemporaryDirectory(prefix="noetl-edge-e2e-")
         folder = Path(self._folder.name)
         auth0, noetl, gateway = free_port(), free_port(), free_port()
@@ -155,6 +161,14 @@ class Programs:
         self.sessions = folder / ("sessions" if provider == "local" else "sessions-noetl")
         self.audit = folder / "audit.log"
         self.password = password
+        self.redis: RedisServer | None = None
+        config = ROOT / "gateway.yaml"
+        if store == "redis":
+            self.redis = RedisServer(wanted(), *DURABLE)
+            self.sessions = self.redis.folder
+            config = self.configuration(folder / "gateway.yaml", f"redis\n  url: {self.redis.url}")
+        elif store == "memory":
+            config = self.configuration(folder / "gateway.yaml", store)
         users = folder / "users.yaml"
         users.write_text(_with_password(self.password))
         self.auth0 = Program(
@@ -174,7 +188,7 @@ class Programs:
         )
         self.gateway = Program(
             "gateway",
-            ("proxy", "serve", "--config", "gateway.yaml"),
+            ("proxy", "serve", "--config", str(config)),
             f"{self.gateway_url}/health",
             folder / "gateway.log",
             {
@@ -200,7 +214,17 @@ class Programs:
     ) -> None:
         for program in reversed(self.all):
             program.stop()
+        if self.redis is not None:
+            self.redis.remove()
         self._folder.cleanup()
+
+    @staticmethod
+    def configuration(file: Path, store: str) -> Path:
+        """Write a copy of the shipped configuration with another session store; return its file."""
+        text = (ROOT / "gateway.yaml").read_text("utf-8")
+        assert "  store: file\n" in text, "the shipped configuration has another store"
+        file.write_text(text.replace("  store: file\n", f"  store: {store}\n"))
+        return file
 
     @property
     def all(self) -> tuple[Program, ...]:
@@ -209,5 +233,7 @@ class Programs:
 
     def start(self) -> None:
         """Start all; raises `StartFailed`."""
+        if self.redis is not None:
+            self.redis.start()
         for program in self.all:
             program.start()

@@ -11,8 +11,10 @@ from types import FrameType
 
 from tests.e2e.processes import Programs, StartFailed
 from tests.e2e.steps import STEPS, Stage, Step
+from tests.redis_server import NoServer
 
 DIALECTS = ("python", "rust")
+STORES = {"file": "sessions in a folder", "memory": "sessions in memory", "redis": "sessions in Redis"}
 PROVIDERS = ("local", "playbook")
 
 
@@ -21,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.run", description=__doc__)
     parser.add_argument("--dialect", choices=DIALECTS, help="only against a NoETL server of this kind")
     parser.add_argument("--provider", choices=PROVIDERS, default="local", help="who makes the sessions")
+    parser.add_argument("--store", choices=STORES, default="file", help="where the gateway has its sessions")
     asked = parser.parse_args()
     chosen = asked.dialect
     signal.signal(signal.SIGTERM, _leave)
@@ -28,7 +31,11 @@ def main() -> int:
     failed = 0
     dialects = (chosen,) if chosen else DIALECTS
     for dialect in dialects:
-        failed += _run_pass(dialect, asked.provider)
+        try:
+            failed += _run_pass(dialect, asked.provider, asked.store)
+        except NoServer as error:
+            print(f"FAIL        {error}", file=sys.stderr)
+            return 2
     total = len(STEPS) * len(dialects)
     print(f"\n{total - failed} of {total} steps passed in {time.monotonic() - began:.1f} s")
     return 1 if failed else 0
@@ -39,9 +46,9 @@ def _leave(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _run_pass(dialect: str, provider: str) -> int:
-    print(f"\nAgainst a NoETL server of the {dialect} kind, provider: {provider}", flush=True)
-    with Programs(dialect, secrets.token_urlsafe(18), provider) as programs:
+def _run_pass(dialect: str, provider: str, store: str) -> int:
+    print(f"\nAgainst a NoETL server of the {dialect} kind, provider: {provider}, {STORES[store]}", flush=True)
+    with Programs(dialect, secrets.token_urlsafe(18), provider, store) as programs:
         try:
             programs.start()
         except StartFailed as error:

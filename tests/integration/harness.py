@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.config.compile import compile_config
+from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
 from proxy.http.credentials import key_of
 from proxy.observe.access import AccessLine, AccessLog
@@ -171,6 +171,11 @@ class Running:
             writer.close()
 
 
+def new_store(compiled: Compiled) -> SessionStore:
+    """Return an empty store; the fixture `each_store` replaces this function."""
+    return MemoryStore()
+
+
 @asynccontextmanager
 async def gateway_running(
     folder: Path,
@@ -189,13 +194,14 @@ async def gateway_running(
         text: the configuration.
         fast: False for a gateway that uses the streaming path only.
         log: replaces the access log.
-        store: keeps the sessions; without one they are in memory.
+        store: keeps the sessions; without one they are in memory, or where `each_store` wants them.
         environ: the environment that the configuration refers to.
         at: the port; 0: any free one.
     """
     file = folder / "gateway.yaml"
     file.write_text(text)
-    serving = Serving(compile_config(load(file, environ)), store or MemoryStore(), fast=fast, log=log)
+    compiled = compile_config(load(file, environ))
+    serving = Serving(compiled, store or new_store(compiled), fast=fast, log=log)
     _, port = await serving.listen("127.0.0.1", at)
     watching = asyncio.create_task(serving.process.drain.end_with_sessions(serving.session_lives, POLL))
     client = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=PATIENCE))

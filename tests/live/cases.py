@@ -138,7 +138,7 @@ async def _(at: Case) -> str:
             await stream.results(1)
             ids.append(stream.last)
     await at.left("tab")
-    last = ids[0] or str(at.gateway.server.gateway.store.live.marks("tab")[0] - 2)  # a state and a result
+    last = ids[0] or str((await at.gateway.server.gateway.store.live.marks("tab"))[0] - 2)  # a state and a result
     async with at.stream("tab", last) as stream:
         assert [each["data"] for each in await stream.results(1)] == [2]
         await at.quiet(stream, "tab")

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
+from proxy.sessions.redis.address import read_address
+from proxy.sessions.redis.connection import RedisSettings
+from proxy.sessions.redis.store import RedisStore
 from proxy.sessions.store import SessionStore
 from tests.integration.gateway.live_server import Executions
 from tests.integration.harness import behind_gateway
 from tests.live.cases import Case
+from tests.redis_server import RedisServer, wanted
 
-STORES = ("memory", "file")
+STORES = ("memory", "file", "redis")
 QUIET = "live: {follow: false}"
 
 
 @asynccontextmanager
 async def store_of(kind: str, folder: Path) -> AsyncIterator[SessionStore]:
-    """An empty store."""
-    yield FileStore(folder / "sessions") if kind == "file" else MemoryStore()  # the gateway closes it
+    """An empty store, which the gateway closes."""
+    if kind != "redis":
+        yield FileStore(folder / "sessions") if kind == "file" else MemoryStore()
+        return
+    server = RedisServer(wanted())
+    try:
+        await asyncio.to_thread(server.start)
+        yield RedisStore(RedisSettings(read_address(server.url)))
+    finally:
+        server.remove()
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ async def column(transport: str, store: str) -> Column:
                     found[name,] = Cell(await play(case))
             except (AssertionError, TimeoutError) as error:
                 found[name,] = Cell(f"{type(error).__name__}: {str(error)[:80]}", ok=False)
-    if store != "memory":
+    if store == "file":
         with tempfile.TemporaryDirectory(prefix="noetl-edge-live-") as folder:
             found["gateway killed between callback and reconnect",] = Cell(await killed(Path(folder), transport))
     return found

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.sessions.file import FileStore
 from proxy.sessions.live import RESULT, Event, LiveStore, NoRoom, StoredRequest
 from proxy.sessions.memory import MemoryStore
+from proxy.sessions.redis.connection import RedisSettings
+from proxy.sessions.redis.store import RedisStore
 
 SCHEDULES = int(os.environ.get("LIVE_SCHEDULES", "60"))
 MOST = 3
@@ -76,8 +80,8 @@ class Client:
 
     async def half(self, store: LiveStore) -> bool:
         """Read the first event that is new; return whether there is one."""
-        position = store.marks(self.name)[1] if self.position is None else self.position
-        for event in store.events(self.name, position)[:1]:
+        position = (await store.marks(self.name))[1] if self.position is None else self.position
+        for event in (await store.events(self.name, position))[:1]:
             assert event.number > position
             if not self.seen or event.number > self.seen[-1].number:
                 self.seen.append(event)
@@ -127,6 +131,28 @@ def test_the_memory_store(schedule: list[tuple[str, str]]) -> None:
 def test_the_file_store(schedule: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_with_files(Path(folder), schedule))
+
+
+@pytest.mark.slow
+@settings(max_examples=SCHEDULES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ACTIONS)
+def test_the_redis_store(redis_settings: RedisSettings, schedule: list[tuple[str, str]]) -> None:
+    asyncio.run(_with_redis(replace(redis_settings, prefix=f"test-{secrets.token_hex(8)}:"), schedule))
+
+
+async def _with_redis(wanted: RedisSettings, schedule: list[tuple[str, str]]) -> None:
+    """Run a schedule; a kill ends a gateway, whose Redis goes on, and another one takes its place."""
+    opened: list[RedisStore] = []
+
+    def open_store() -> RedisStore:
+        opened.append(RedisStore(wanted))
+        return opened[-1]
+
+    try:
+        await run(open_store, schedule, durable=True)
+    finally:
+        for store in opened:
+            await store.close()
 
 
 async def _with_files(folder: Path, schedule: list[tuple[str, str]]) -> None:

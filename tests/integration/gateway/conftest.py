@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from proxy.config.compile import Compiled
+from proxy.sessions.redis.connection import RedisSettings
+from proxy.sessions.redis.store import RedisStore
+from proxy.sessions.store import SessionStore
+from tests.integration import harness
 from tests.integration.harness import Running, Upstream, behind_gateway
+
+
+@pytest.fixture(params=["memory", "redis"])
+def each_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test with sessions in memory, and with sessions in Redis."""
+    if request.param == "redis":
+        settings: RedisSettings = request.getfixturevalue("redis_settings")
+
+        def new_store(compiled: Compiled) -> SessionStore:
+            idle = compiled.loaded.gateway.sessions.idle_timeout
+            return RedisStore(replace(settings, idle_timeout=idle))
+
+        monkeypatch.setattr(harness, "new_store", new_store)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from proxy.identity.logout import EVENT
 from tests.integration.harness import RULES, Running, gateway_running, upstream_running
 from tests.unit.identity.test_tokens import claims, key_entries, token
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 ISSUER = "http://localhost:1/"
 PATH = "/api/auth/backchannel-logout"
 

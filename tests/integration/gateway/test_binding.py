@@ -13,6 +13,8 @@ from proxy.http.credentials import key_of
 from proxy.sessions.store import Identity, new_session, new_token
 from tests.integration.harness import Running, behind_gateway
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 HERE, THERE = "192.0.2.1", "198.51.100.7"
 GRAPHQL = b'{"query": "{ me { email } }"}'
 ROUTES = [("GET", "/noetl/x"), ("POST", "/graphql"), ("GET", "/api/auth/me"), ("GET", "/ws/x")]

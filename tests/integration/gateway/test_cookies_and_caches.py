@@ -11,6 +11,8 @@ from aiohttp import web
 
 from tests.integration.harness import TRANSPORTS, Running, Upstream, behind_gateway
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 COOKIES = "sessions: {store: memory, cookie: {enabled: true, name: sid}}\n"
 ANYONE = "cors: {allowed_origins: ['*'], allow_credentials: false}\n"
 OURS = "corsAllowedOrigins: ['https://ours.test']\n"

@@ -17,9 +17,9 @@ from aiohttp import web
 
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.load import load
-from proxy.gateway import open_store
 from proxy.http.credentials import key_of
 from proxy.server.serving import Serving
+from proxy.sessions.opening import open_store
 from proxy.sessions.store import Identity, SessionStore, StoreError, new_session, new_token
 from tests.integration.harness import PATIENCE, RULES, TENANT, Upstream, eventually, upstream_running
 from tests.integration.transports import Line

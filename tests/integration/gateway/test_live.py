@@ -14,17 +14,20 @@ from proxy.config.compile import compile_config
 from proxy.config.load import load
 from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
-from proxy.sessions.store import StoreError
+from proxy.sessions.redis.store import RedisStore
+from proxy.sessions.store import SessionStore, StoreError
 from tests.integration.gateway.live_server import Events, Executions, call_back, events, run
 from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
 
 QUIET = pytest.mark.gateway(more="live: {follow: false}")
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis"])
 async def _running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Running, Executions]]:
     marker, found = request.node.get_closest_marker("gateway"), Executions()
-    store = FileStore(tmp_path / "sessions") if request.param == "file" else MemoryStore()
+    store: SessionStore = FileStore(tmp_path / "sessions") if request.param == "file" else MemoryStore()
+    if request.param == "redis":
+        store = RedisStore(request.getfixturevalue("redis_settings"))
     async with behind_gateway(tmp_path, store=store, **(marker.kwargs if marker else {})) as (gateway, upstream):
         upstream.answer = found.answer
         yield gateway, found

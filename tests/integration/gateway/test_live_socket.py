@@ -15,6 +15,8 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 from tests.integration.gateway.live_server import Executions, call_back, run
 from tests.integration.harness import PATIENCE, Running, Upstream
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 Socket = aiohttp.ClientWebSocketResponse
 QUIET = pytest.mark.gateway(more="live: {follow: false}")
 

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from tests.integration.harness import TRANSPORTS, Running, behind_gateway
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 RULES = """
 acl:
   roles: {staff: {emails: ["*@staff.test"]}}

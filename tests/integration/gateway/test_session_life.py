@@ -14,6 +14,8 @@ from proxy.sessions.store import Identity, new_session, new_token
 from tests.integration.gateway.test_backchannel_logout import federated, id_token, sign_in, statuses
 from tests.integration.harness import TENANT, Running, gateway_running
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 LANES = pytest.mark.parametrize("path", ["/noetl/x", "/api/auth/me"])
 COOKIES = "sessions: {store: memory, cookie: {enabled: true}}\n"
 

@@ -11,6 +11,8 @@ import pytest
 from proxy.observe import logs
 from tests.integration.harness import Running, behind_gateway
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 
 async def post(gateway: Running, path: str, document: object = None, **headers: str) -> tuple[int, dict[str, object]]:
     given = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,4 +1,4 @@
-"""What both stores do alike: sessions, and the logouts that an identity provider tells."""
+"""What all stores do alike: sessions, and the logouts that an identity provider tells."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from proxy.http.credentials import key_of
 from proxy.sessions import file, memory, records
 from proxy.sessions.file import FileStore, open_environment
 from proxy.sessions.memory import MemoryStore
+from proxy.sessions.redis import store as redis_store
+from proxy.sessions.redis.store import RedisStore
 from proxy.sessions.store import (
     Identity,
     Logout,
@@ -30,12 +32,28 @@ from proxy.sessions.store import (
 ISSUER = "https://tenant.test/"
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis", "redis caching"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SessionStore]:
-    """An empty store of either kind."""
-    opened: SessionStore = MemoryStore() if request.param == "memory" else FileStore(tmp_path / "sessions")
+    """An empty store of each kind."""
+    opened: SessionStore
+    if request.param == "memory":
+        opened = MemoryStore()
+    elif request.param == "file":
+        opened = FileStore(tmp_path / "sessions")
+    else:
+        opened = RedisStore(request.getfixturevalue("redis_settings"))
+        if request.param == "redis caching":
+            opened.start()
+            await eventually_connected(opened)
     yield opened
     await opened.close()
+
+
+async def eventually_connected(store: RedisStore) -> None:
+    """Wait until a store caches sessions."""
+    async with asyncio.timeout(5):
+        while not store.caches:  # noqa: ASYNC110 - the store has no such event
+            await asyncio.sleep(0.01)
 
 
 async def add(
@@ -112,7 +130,7 @@ async def test_logouts_are_forgotten_when_their_time_is_over(store: SessionStore
 async def test_sessions_end_also_when_no_more_logouts_can_be_remembered(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (memory, records):
+    for module in (memory, records, redis_store):
         monkeypatch.setattr(module, "MAX_LOGOUTS", 2)
     await store.end_by_logout(told("anna", name=b"1"))
     await store.end_by_logout(told("anna", name=b"2"))
@@ -204,7 +222,7 @@ async def test_a_session_of_noetl_keeps_its_user_and_can_be_renewed(store: Sessi
     for _ in range(2):
         assert (await store.create(key, of_noetl(key), max_per_user=1)).user_id == 7
     assert [session.user_id for session in await store.of_user(7)] == [7]
-    assert store.count() == 1
+    assert len(await store.all(10)) == 1
 
 
 @pytest.mark.parametrize("end", ["end", "end_id", "end_user", "purge"])
@@ -243,7 +261,7 @@ async def test_a_logout_at_the_identity_provider_ends_sessions_of_noetl(store: S
 
 
 async def test_all_ends_that_are_kept_have_a_limit(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (memory, records):
+    for module in (memory, records, redis_store):
         monkeypatch.setattr(module, "MAX_ENDED", 2)
     keys = [bytes(31) + bytes([number]) for number in range(3)]
     for key in keys:
