@@ -146,3 +146,45 @@ def test_event_stream_goes_on_while_the_store_fails() -> None:
 )
 def test_event_stream_is_recognized_by_its_plain_media_type(fields: list[tuple[bytes, bytes]], expected: bool) -> None:
     assert is_event_stream(fields) is expected
+
+
+async def test_only_sessions_that_may_have_ended_are_looked_up() -> None:
+    drain, asked = Drain(), list[bytes]()
+    streams = {key: opened(drain, key)[0] for key in (b"aa1", b"ab2", b"b33")}
+
+    async def alive(key: bytes) -> bool:
+        asked.append(key)
+        return False
+
+    watching = asyncio.create_task(drain.end_with_sessions(alive, 60))
+    try:
+        for beginnings, wanted in (([b"aa"], [b"aa1"]), ([b"zz"], []), ([b"ab", b"b3"], [b"ab2", b"b33"])):
+            asked.clear()
+            drain.look_at(beginnings)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert sorted(asked) == wanted
+        assert all(stream.session_over for stream in streams.values())
+    finally:
+        watching.cancel()
+
+
+async def test_a_look_at_all_sessions_is_not_narrowed_by_one_at_some() -> None:
+    drain, asked = Drain(), list[bytes]()
+    for key in (b"aa1", b"b33"):
+        opened(drain, key)
+
+    async def alive(key: bytes) -> bool:
+        asked.append(key)
+        return True
+
+    watching = asyncio.create_task(drain.end_with_sessions(alive, 60))
+    try:
+        await asyncio.sleep(0)
+        drain.look()
+        drain.look_at([b"aa"])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert sorted(asked) == [b"aa1", b"b33"]
+    finally:
+        watching.cancel()
