@@ -263,11 +263,12 @@ class RedisStore:
         for look in range(_LOOKS if wait else 1):
             if look:  # another process may be about to store it
                 await asyncio.sleep(_OWNERS_DELAY)
+            own = self._owners.get(execution_id)  # before the answer, as its write may end meanwhile
             data = await self._connection.command("GET", self._owner(execution_id))
             if data is not None:
                 return int(data)
-            if execution_id in self._owners:
-                return self._owners[execution_id]
+            if own is not None:
+                return own
         return None
 
     async def check(self) -> None:
