@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 
 def session_folder(compiled: Compiled) -> Path:
-    """Return the folder of the file store: relative to the configuration file."""
+    """Return the folder of the file store: relative to the configuration file.
+
+    Users of NoETL have its user ids, so their sessions have a folder of their own, beside the one in the file.
+    """
     loaded = compiled.loaded
-    return (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+    folder = (loaded.file.parent / loaded.gateway.sessions.path).resolve()
+    return folder if loaded.gateway.auth.provider == "local" else folder.with_name(f"{folder.name}-noetl")
 
 
 def redis_settings(compiled: Compiled) -> RedisSettings:
-    """Return the settings of the redis store, whose url has been checked."""
+    """Return the settings of the redis store, whose url has been checked. Sessions of NoETL have keys of their own."""
     from proxy.sessions.redis.address import read_address
     from proxy.sessions.redis.connection import RedisSettings
 
@@ -30,7 +34,7 @@ def redis_settings(compiled: Compiled) -> RedisSettings:
     ca, certificate, key = (tls.ca, tls.certificate, tls.key) if tls is not None else (None, None, None)
     return RedisSettings(
         read_address(sessions.url or ""),
-        block.prefix,
+        block.prefix if compiled.loaded.gateway.auth.provider == "local" else f"{block.prefix}noetl:",
         block.timeout,
         block.wait_replicas,
         block.local_grace,
