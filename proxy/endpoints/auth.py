@@ -21,7 +21,7 @@ from proxy.http.json import require_json, write_json
 from proxy.http.request import RequestHead
 from proxy.http.response import NO_STORE, Fields, Response, json_bytes, json_response
 from proxy.identity.jwks import KeySetUnavailable
-from proxy.identity.local import LoginProvider
+from proxy.identity.local import LoginAttempt, LoginProvider
 from proxy.identity.principal import Principal, Principals, WrongBinding, may_end
 from proxy.identity.tokens import InvalidToken
 from proxy.noetl.accounts.calls import AuthCalls
@@ -88,18 +88,20 @@ class AuthHandlers:
         hours = document.get("session_duration_hours")
         if hours is not None and (type(hours) is not int or hours < 1):
             raise BadRequest("session_duration_hours must be a whole number of at least 1")
-        head = context.head
+        head, refresh_token = context.head, document.get("auth0_refresh_token")
         client = ("address", address_key(head.address))
         self._slow_down(client)
         try:
             made = await self.provider.login(
-                token,
-                domain,
-                hours,
-                ip=head.address,
-                user_agent=head.fields.user_agent,
-                instead_of=head.fields.credentials.keys,
-                refresh_token=_text(document, "auth0_refresh_token") or "",
+                LoginAttempt(
+                    token,
+                    domain,
+                    hours,
+                    head.address,
+                    head.fields.user_agent,
+                    head.fields.credentials.keys,
+                    refresh_token if isinstance(refresh_token, str) else "",
+                )
             )
         except InvalidToken as error:
             self._note_failure(client, error.account)

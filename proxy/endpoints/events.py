@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from proxy.endpoints.ending import GOING_AWAY
 from proxy.endpoints.event_stream import EVENT_FIELDS, begin_events
-from proxy.endpoints.open_streams import GOING_AWAY, OpenStream, OpenStreams
+from proxy.endpoints.open_streams import OpenStream, OpenStreams
 from proxy.errors import Unauthorized
 from proxy.exchange import RequestContext
 from proxy.http.response import OwnHeads, Response

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from proxy.endpoints.ending import GOING_AWAY, SESSION_ENDED
 from proxy.endpoints.event_stream import EVENT_FIELDS, begin_events
 from proxy.endpoints.graphql import GraphqlHandler, encode, graphql_response
-from proxy.endpoints.open_streams import GOING_AWAY, SESSION_ENDED, OpenStreams, query_of
+from proxy.endpoints.open_streams import OpenStreams, query_of
 from proxy.endpoints.operations import COMPLETED, TOO_MANY, Operations, OperationStream, failure
 from proxy.endpoints.shared_streams import Outcome, SharedStreams
 from proxy.errors import BadRequest, Conflict, NotFound, TooManyRequests, Unauthorized

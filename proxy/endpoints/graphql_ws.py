@@ -11,7 +11,8 @@ from typing import Any
 
 from wsproto.frame_protocol import CloseReason
 
-from proxy.endpoints.open_streams import GOING_AWAY, SESSION_ENDED, OpenStreams
+from proxy.endpoints.ending import GOING_AWAY, SESSION_ENDED
+from proxy.endpoints.open_streams import OpenStreams
 from proxy.endpoints.operations import Operations, OperationStream, too_many
 from proxy.endpoints.socket import Socket, offers, require_handshake
 from proxy.errors import GatewayError, Unauthorized

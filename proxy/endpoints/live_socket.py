@@ -13,7 +13,8 @@ from typing import Any
 
 from wsproto.frame_protocol import CloseReason
 
-from proxy.endpoints.open_streams import GOING_AWAY, SESSION_ENDED, OpenStream, OpenStreams
+from proxy.endpoints.ending import GOING_AWAY, SESSION_ENDED
+from proxy.endpoints.open_streams import OpenStream, OpenStreams
 from proxy.endpoints.socket import Socket, offers, require_handshake
 from proxy.errors import Unauthorized
 from proxy.exchange import RequestContext

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
+from proxy.endpoints.ending import EndingStream
 from proxy.exchange import Client, RequestContext
 from proxy.http.credentials import Credentials, credentials_of, named_session, ticket_key
 from proxy.identity.principal import Principal, Principals
@@ -19,15 +20,11 @@ from proxy.relay.event_streams import Drain
 from proxy.sessions.live import Event, LiveStore
 from proxy.sessions.store import SessionStore, StoreError
 
-GOING_AWAY = "the gateway is going away"
-SESSION_ENDED = "the session ended"
 TOO_SLOW = "the client reads too slowly"
 
 
-class OpenStream:
-    """An open stream: how far it is, and whether it is to end, and why (`over`).
-
-    `waiting` counts the events that it has yet to send; `changed` is set when there may be something to do.
+class OpenStream(EndingStream):
+    """An open stream: how far it is. `waiting` counts the events that it has yet to send.
 
     Args:
         client_id: the client.
@@ -40,20 +37,19 @@ class OpenStream:
     """
 
     __slots__ = (
-        "_connection", "_hub", "changed", "client_id", "confirms", "kind", "over", "position", "session", "waiting",
+        "_connection", "_hub", "client_id", "confirms", "kind", "position", "session", "waiting",
     )  # fmt: skip
 
     def __init__(
         self, client_id: str, position: int, hub: Hub, connection: Client, session: bytes, kind: str, *, confirms: bool
     ) -> None:
+        super().__init__()
         self._connection = connection
         self._hub = hub
         self.confirms = confirms
         self.client_id = client_id
         self.position = position
         self.waiting = 0
-        self.changed = asyncio.Event()
-        self.over = ""
         self.session = session
         self.kind = kind
 
@@ -64,24 +60,6 @@ class OpenStream:
         if self.waiting > self._hub.settings.queue and not self.over:
             self.over = TOO_SLOW
             self._connection.cut()
-
-    def end(self, why: str) -> None:
-        """Let the stream end."""
-        self.over = self.over or why
-        self.changed.set()
-
-    # Drain
-
-    def leave(self) -> None:
-        """End because the gateway stops."""
-        self.end(GOING_AWAY)
-
-    def session_ended(self) -> None:
-        """End because the session has ended."""
-        self.end(SESSION_ENDED)
-
-    def store_failed(self) -> None:
-        """Do nothing: the stream continues, as forwarded ones do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 
 from graphql import ExecutionResult, GraphQLError, OperationType
 
+from proxy.endpoints.ending import EndingStream
 from proxy.endpoints.graphql import GraphqlHandler, encode, timed_out
-from proxy.endpoints.open_streams import GOING_AWAY, SESSION_ENDED
 from proxy.errors import GatewayError, InternalError, NotFound, TooManyRequests, Unauthorized, Unavailable
 from proxy.exchange import Exchange, RequestContext
 from proxy.graphql.documents import Operation
@@ -109,8 +109,8 @@ class Operations:
             del self._of_session[session]
 
 
-class OperationStream:
-    """The operations on one stream, and why it is to end (`over`).
+class OperationStream(EndingStream):
+    """The operations on one stream.
 
     Args:
         operations: those of the process.
@@ -129,6 +129,7 @@ class OperationStream:
         is_counted: bool = False,
         is_only: bool = False,
     ) -> None:
+        super().__init__()
         self._operations = operations
         self._context = context
         self._sink = sink
@@ -137,8 +138,6 @@ class OperationStream:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._sources: dict[str, Subscriber] = {}
         self.session = b""
-        self.over = ""
-        self.changed = asyncio.Event()
         self.ended: Callable[[str], None] = lambda identity: None
         """Called with the id of each operation that has ended."""
 
@@ -185,24 +184,6 @@ class OperationStream:
         """Let the subscriptions check their access again."""
         for source in list(self._sources.values()):
             source.wake()
-
-    def end(self, why: str) -> None:
-        """Let the stream end."""
-        self.over = self.over or why
-        self.changed.set()
-
-    # Drain
-
-    def leave(self) -> None:
-        """End because the gateway stops."""
-        self.end(GOING_AWAY)
-
-    def session_ended(self) -> None:
-        """End because the session has ended."""
-        self.end(SESSION_ENDED)
-
-    def store_failed(self) -> None:
-        """Do nothing: the stream continues, as forwarded ones do."""
 
     # Operations
 

@@ -23,20 +23,36 @@ class SessionSettings:
     max_per_user: int
 
 
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """What a client signs in with.
+
+    Args:
+        token: the identity provider's token.
+        domain: the domain of the tenant; None means the default tenant.
+        hours: the requested lifetime in hours; None means the default.
+        ip: the client's address.
+        user_agent: the client's user agent.
+        instead_of: the keys of sessions that end first, so that they do not count for the limit per user.
+        refresh_token: for playbooks of NoETL; or an empty text.
+    """
+
+    token: str
+    domain: str | None
+    hours: int | None
+    ip: str
+    user_agent: str
+    instead_of: Sequence[bytes] = ()
+    refresh_token: str = ""
+
+    def __repr__(self) -> str:
+        return f"LoginAttempt({self.domain})"
+
+
 class LoginProvider(Protocol):
     """Trades a token of an identity provider for a session."""
 
-    async def login(
-        self,
-        token: str,
-        domain: str | None,
-        hours: int | None,
-        *,
-        ip: str,
-        user_agent: str,
-        instead_of: Sequence[bytes] = (),
-        refresh_token: str = "",
-    ) -> LoggedIn:
+    async def login(self, attempt: LoginAttempt) -> LoggedIn:
         """Create a session for the user of a token; see `LocalProvider.login`."""
 
 
@@ -50,41 +66,23 @@ class LocalProvider:
     settings: SessionSettings
     claims: frozenset[str] = frozenset()
 
-    async def login(
-        self,
-        token: str,
-        domain: str | None,
-        hours: int | None,
-        *,
-        ip: str,
-        user_agent: str,
-        instead_of: Sequence[bytes] = (),
-        refresh_token: str = "",
-    ) -> LoggedIn:
+    async def login(self, attempt: LoginAttempt) -> LoggedIn:
         """Create a session for the user of a token.
-
-        Args:
-            token: the identity provider's token.
-            domain: the domain of the tenant; None means the default tenant.
-            hours: the requested lifetime in hours; None means the default.
-            ip: the client's address.
-            user_agent: the client's user agent.
-            instead_of: the keys of sessions that end first, so that they do not count for the limit per user.
-            refresh_token: not used here.
 
         Raises:
             InvalidToken: the token was rejected.
             KeySetUnavailable: the tenant's keys can't be fetched.
             StoreError: the store is not available.
         """
-        _, verified = await self.verify(token, domain)
+        _, verified = await self.verify(attempt.token, attempt.domain)
         identity = stored_part(verified, self.claims)
-        lifetime = self.hours(hours) * 3600
+        lifetime = self.hours(attempt.hours) * 3600
         session_token = new_token()
         key = key_of(session_token)
         assert key is not None  # noqa: S101 - a new token always has a key
+        ip, user_agent = attempt.ip, attempt.user_agent
         wanted = new_session(key, identity, now=time.time(), lifetime=lifetime, ip=ip, user_agent=user_agent)
-        for old in instead_of:
+        for old in attempt.instead_of:
             if await self.store.get(old) is not None:
                 await self.store.end(old)
         session = await self.store.create(key, wanted, max_per_user=self.settings.max_per_user)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
-from proxy.identity.local import LocalProvider, SessionSettings
+from proxy.identity.local import LocalProvider, LoginAttempt, SessionSettings
 from proxy.identity.tokens import InvalidToken
 from proxy.sessions.memory import MemoryStore
 from tests.attack.table import Tally
@@ -45,7 +45,7 @@ class Provider:
         """`in`, `refused`, or `unavailable`."""
         RUN.used(text.partition(".")[2], "claims and signature of a token")
         try:
-            await self.logins.login(text, None, None, ip="127.0.0.1", user_agent="x")
+            await self.logins.login(LoginAttempt(text, None, None, "127.0.0.1", "x"))
         except InvalidToken as error:
             RUN.came_out("why a token was refused", repr(error))
             return "refused"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from proxy.bounded import BoundedCache
@@ -18,7 +18,7 @@ from proxy.http.credentials import NOETL_TOKENS, key_of
 from proxy.http.identity_headers import identity_lines
 from proxy.http.request_id import new_request_id
 from proxy.http.traceparent import new_traceparent
-from proxy.identity.local import LocalProvider, LoggedIn
+from proxy.identity.local import LocalProvider, LoggedIn, LoginAttempt
 from proxy.identity.principal import TenantTrust
 from proxy.identity.tokens import InvalidToken
 from proxy.noetl.accounts.answers import NoetlSession, NoetlUser, Refused
@@ -171,35 +171,26 @@ class NoetlSessions:
 
     # Login
 
-    async def login(
-        self,
-        token: str,
-        domain: str | None,
-        hours: int | None,
-        *,
-        ip: str,
-        user_agent: str,
-        instead_of: Sequence[bytes] = (),
-        refresh_token: str = "",
-    ) -> LoggedIn:
+    async def login(self, attempt: LoginAttempt) -> LoggedIn:
         """Do as `LocalProvider.login`; NoETL makes the session.
 
         Raises also GatewayError: NoETL does not answer.
         """
-        tenant, identity = await self._local.verify(token, domain, signature=self._settings.verify_signature)
+        token, ip, user_agent = attempt.token, attempt.ip, attempt.user_agent
+        tenant, identity = await self._local.verify(token, attempt.domain, signature=self._settings.verify_signature)
         assumed = self._trust[tenant.domain.lower()].email_assumed
         if identity.email and not identity.email_verified and not assumed:
             detail = "in NoETL, an e-mail address has the roles of its user"
             raise InvalidToken("e-mail address not verified", (identity.issuer, identity.subject), detail=detail)
-        lifetime = self._local.hours(hours)
-        wanted = LoginRequest(token, tenant.domain, refresh_token, lifetime, ip, user_agent)
+        lifetime = self._local.hours(attempt.hours)
+        wanted = LoginRequest(token, tenant.domain, attempt.refresh_token, lifetime, ip, user_agent)
         try:
             made = await self._calls.login(wanted, _on_behalf(ip))
         except Refused as error:
             raise RefusedByNoetl(str(error)) from None
         key = key_of(made.token, NOETL_TOKENS)
         assert key is not None  # noqa: S101 - the answer was checked
-        for old in instead_of:
+        for old in attempt.instead_of:
             if old != key and await self._store.get(old) is not None:
                 await self._store.end(old)
         session = _session(key, made.session, identity, ip=ip, user_agent=user_agent, lifetime=lifetime * 3600)

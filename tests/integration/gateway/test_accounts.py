@@ -50,6 +50,14 @@ async def test_login_playbook_gets_what_it_needs(tmp_path: Path) -> None:
         assert noetl.delivered == [(200, {"delivered": True, "message": "Callback delivered successfully"})]
 
 
+@pytest.mark.parametrize("given", ["", None, 5, {}])
+async def test_refresh_token_is_optional(tmp_path: Path, given: Any) -> None:
+    noetl = Noetl()
+    async with accounts(tmp_path, noetl) as (gateway, _):
+        assert (await sign_in(gateway, auth0_refresh_token=given))[0] == 200
+        assert noetl.carried("login")[0]["auth0_refresh_token"] == ""
+
+
 async def test_server_that_signs_in_itself_runs_no_playbook(tmp_path: Path) -> None:
     noetl = Noetl(in_process=True)
     async with accounts(tmp_path, noetl, auth="db_credential: people") as (gateway, upstream):
