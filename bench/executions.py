@@ -58,7 +58,7 @@ async def _listen(http: httpx.AsyncClient, client: str, token: str, results: Cou
 
 async def _polls(http: httpx.AsyncClient) -> float:
     text = (await http.get("/metrics")).text
-    return sum(float(found) for found in re.findall(r"^noetl_gateway_live_polls_total\{.*?\} (\S+)$", text, re.M))
+    return sum(float(found) for found in re.findall(r"^noetl_gateway_execution_polls_total\{.*?\} (\S+)$", text, re.M))
 
 
 async def execute(gateway: Program, tokens: Sequence[str], count: int) -> Executed:
