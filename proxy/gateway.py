@@ -121,7 +121,9 @@ class Gateway:
         self.bind = Bind(config.sessions.bind)
         idle = config.sessions.idle_timeout
         access, trust, tokens = compiled.access, sign_in.trust, sign_in.tokens
-        self.principals = Principals(sign_in.sessions, store, idle, access, self.bind, trust, metrics, tokens)
+        self.principals = Principals(
+            sign_in.sessions, store, idle, access, self.bind, trust, metrics, tokens, sign_in.note
+        )
         self.auth = self._auth()
         cookie = config.sessions.cookie
         self._cookie_name = cookie.name if cookie.enabled else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.config.model import Gateway as Config
@@ -27,6 +27,7 @@ class SignIn:
         trust: what counts of a user, by the domain of the tenant in lower case.
         tokens: the form of session tokens.
         calls: asks NoETL; None if it keeps no sessions.
+        note: notes the tokens of sessions in use, if that is needed.
     """
 
     provider: LoginProvider
@@ -34,6 +35,7 @@ class SignIn:
     trust: Mapping[str, TenantTrust]
     tokens: TokenForm
     calls: AuthCalls | None
+    note: Callable[[bytes, str], None] | None = None
 
 
 def make_sign_in(
@@ -52,6 +54,6 @@ def make_sign_in(
     settings = AuthSettings(playbooks, block.db_credential, block.timeout, own_url)
     calls = AuthCalls(api, process.auth_callbacks, settings, process.measures.metrics.auth_calls)
     rules = NoetlSettings(sessions.cache_for, sessions.idle_timeout, sessions.max_per_user, block.verify_signature)
-    kept = NoetlSessions(local, store, calls, trust, rules)
+    kept = NoetlSessions(local, store, calls, trust, rules, process.messages)
     domains = [*trust, ""]  # a session that was made elsewhere has no tenant, if there are several
-    return SignIn(kept, kept, dict.fromkeys(domains, ROLES_OF_NOETL), NOETL_TOKENS, calls)
+    return SignIn(kept, kept, dict.fromkeys(domains, ROLES_OF_NOETL), NOETL_TOKENS, calls, kept.note)

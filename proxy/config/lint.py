@@ -77,13 +77,33 @@ def _accounts(compiled: Compiled) -> Iterator[Problem]:
     if not any(entry.route.block.handler == "live.callback" for entry in compiled.routes.entries):
         text = "no route has handler: live.callback: a NoETL server that runs playbooks to sign in can't answer"
         yield _at(compiled, ("auth", "provider"), text)
-    path = auth.playbooks.login
-    for role in dict.fromkeys(role for rule in compiled.access.rules for role in sorted(rule.roles)):
-        who = Subject("", "", frozenset({role}), {})
-        actions = (Action.VIEW, Action.MODIFY, Action.EXECUTE)
-        if role != "admin" and any(compiled.access.on_playbook(who, action, path).allowed for action in actions):
-            text = f"role {role} may see or change {path}, whose executions have the tokens of users: deny it in a rule"
-            yield _at(compiled, ("acl", "rules"), text)
+    paths = (auth.playbooks.login, auth.playbooks.validate_session, auth.playbooks.check_access)
+    for index, rule in enumerate(compiled.access.rules):
+        if rule.effect != "allow":
+            continue
+        users = list(_whom(rule))
+        touched = [(who, path) for who, user in users for path in paths if _may_touch(compiled, rule, user, path)]
+        if touched:
+            who, what = (", ".join(dict.fromkeys(pair[place] for pair in touched)) for place in (0, 1))
+            text = f"{who} may see, run or change {what}, whose executions have tokens of users: deny it in a rule"
+            yield _at(compiled, ("acl", "rules", index), text)
+
+
+def _whom(rule: Rule) -> Iterator[tuple[str, Subject]]:
+    """Yield users that a rule applies to, each with a name; the role `admin` is left out."""
+    tenant = next(iter(sorted(rule.tenants)), "")
+    email = rule.emails[0].text.replace("*", "x") if rule.emails else ""
+    for role in sorted(rule.roles - {"admin"}):
+        yield f"role {role}", Subject(email, "", frozenset({role}), {}, tenant)
+    if not rule.roles:
+        yield email.replace("x@", "*@") or "every user", Subject(email, "", frozenset(), {}, tenant)
+
+
+def _may_touch(compiled: Compiled, rule: Rule, who: Subject, path: str) -> bool:
+    """Return whether a rule names a playbook, and its users may do anything with it."""
+    if not any(glob.matches(path) for glob in rule.playbooks):
+        return False
+    return any(compiled.access.on_playbook(who, action, path).allowed for action in _TOUCHING & rule.actions)
 
 
 def _unused_limits(compiled: Compiled) -> Iterator[Problem]:
@@ -118,6 +138,7 @@ def _tenants(compiled: Compiled) -> Iterator[Problem]:
         yield _at(compiled, ("acl", "default"), "every signed-in user may do everything that no rule denies")
 
 
+_TOUCHING = frozenset({Action.VIEW, Action.EXECUTE, Action.MODIFY})
 _SANDBOX_CLIENT = "noetl-gateway"
 _HANDLERS_TO_MISS = (("auth.login", "handler: auth.login (nobody can sign in)"), ("health", "handler: health"))
 

@@ -245,14 +245,31 @@ class AuthHandlers:
         credentials = head.fields.credentials
         if not credentials.keys:
             credentials = self._credentials(head, data)
-        principal = context.principal = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
-        if principal is None:
-            raise Unauthorized
-        if everywhere:
-            await self.store.end_user(principal.user_id)
-        for key in {principal.key, *credentials.cookie_keys}:
-            await self.store.end(key)
+        try:
+            who = await self.principals.fetch(credentials, head.address, head.fields.user_agent)
+        except WrongBinding:
+            raise
+        except GatewayError:
+            if not await self._end_known(credentials, everywhere=everywhere):
+                raise
+        else:
+            if who is None:
+                raise Unauthorized
+            context.principal = who
+            if everywhere:
+                await self.store.end_user(who.user_id)
+            for key in {who.key, *credentials.cookie_keys}:
+                await self.store.end(key)
         return json_response({"status": "logged_out"}, fields=self._cookie_fields("", 0))
+
+    async def _end_known(self, credentials: Credentials, *, everywhere: bool) -> bool:
+        """End the sessions that the store knows, which NoETL can't validate just now; return whether there are any."""
+        found = [session for key in credentials.keys if (session := await self.store.get(key)) is not None]
+        for session in found if everywhere else ():
+            await self.store.end_user(session.user_id)
+        for key in {*credentials.keys, *credentials.cookie_keys}:
+            await self.store.end(key)
+        return bool(found)
 
     async def sessions(self, context: RequestContext) -> Response:
         """List the user's sessions, or end one by its public id."""

@@ -10,7 +10,7 @@ from typing import Any
 from proxy.errors import BadRequest, NotFound, Unauthorized
 from proxy.exchange import RequestContext
 from proxy.http.credentials import bearers
-from proxy.http.json import parse_json, require_json, write_json
+from proxy.http.json import is_text, parse_json, require_json, write_json
 from proxy.http.response import Response, json_response
 from proxy.live.hub import MAX_RESULT, Delivery, Hub, Outcome
 from proxy.noetl.accounts.callbacks import AuthCallbacks
@@ -66,7 +66,9 @@ class CallbackHandlers:
     async def _read(self, context: RequestContext) -> dict[str, Any]:
         """Return the small body of a request. Raises Unauthorized for one without the token."""
         self._check_token(context)
-        return await context.body.json_object(_IN_THREAD)
+        document = await context.body.json_object(_IN_THREAD)
+        _writable(document)
+        return document
 
     def _check_token(self, context: RequestContext) -> None:
         """Raise Unauthorized for a request without the token."""
@@ -89,7 +91,7 @@ def _read_result(data: bytes) -> tuple[str, Outcome]:
 
 def _request_id(document: dict[str, Any]) -> str:
     found = document.get("request_id")
-    if not isinstance(found, str) or not found:
+    if not is_text(found) or not found:
         raise BadRequest("request_id is required")
     return found
 
@@ -101,13 +103,22 @@ def _outcome(document: dict[str, Any]) -> Outcome:
     if word not in _WORDS:
         raise BadRequest("status must be COMPLETED or FAILED")
     identity = str(execution_id) if isinstance(execution_id, str | int) else ""
-    try:
-        data = write_json(document.get("data"))
-    except (ValueError, TypeError):
-        raise BadRequest("The data can't be written as JSON") from None
-    if error is None and word == "COMPLETED":
-        return Outcome(data, None, identity)
     text = error if isinstance(error, str) else "The playbook failed"
+    value = document.get("data")
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         text = error["message"]
+    elif error is not None and not isinstance(error, str) and value is None:
+        value = error
+    data = _writable(value)
+    _writable(text)
+    if error is None and word == "COMPLETED":
+        return Outcome(data, None, identity)
     return Outcome(data, text, identity)
+
+
+def _writable(value: Any) -> bytes:
+    """Return a value as JSON. Raises BadRequest for what JSON in UTF-8 can't express, such as 1e400."""
+    try:
+        return write_json(value)
+    except (ValueError, TypeError):
+        raise BadRequest("A value can't be written as JSON") from None

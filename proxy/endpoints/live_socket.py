@@ -18,7 +18,7 @@ from proxy.endpoints.open_streams import OpenStream, OpenStreams
 from proxy.endpoints.socket import Socket, offers, require_handshake
 from proxy.errors import Unauthorized
 from proxy.exchange import RequestContext
-from proxy.http.json import read_json, write_json
+from proxy.http.json import is_text, read_json, write_json
 from proxy.http.response import OwnHeads
 from proxy.live.messages import PING, hello, notification
 from proxy.observe.metrics import SOCKET
@@ -76,7 +76,7 @@ def _response(text: str) -> bytes:
     except (ValueError, RecursionError):
         return _error(None, *_PARSE_ERROR)
     given: dict[str, Any] = message if isinstance(message, dict) else {}
-    identity = {"id": given["id"]} if isinstance(given.get("id"), str | int) else {}
+    identity = {"id": given["id"]} if is_text(given.get("id")) or isinstance(given.get("id"), int) else {}
     if given.get("method") == "ping":
         return write_json({**_PONG, **identity})
     return _error(identity.get("id"), *_NO_METHOD)

@@ -19,7 +19,8 @@ class ShardingHandler:
 
     async def preview(self, context: RequestContext) -> Response:
         """Return the shard of an execution."""
-        query = {name: values[0] for name, values in parse_qs(context.head.query.removeprefix("?")).items()}
+        found = parse_qs(context.head.query.removeprefix("?"))
+        query = {name: values[0] if len(values) == 1 else "more than one" for name, values in found.items()}
         execution_id = _number(query, "execution_id", 0, MAX_ID)
         count = _number(query, "shard_count", 1, MAX_SHARDS) if "shard_count" in query else self.shards
         return json_response(

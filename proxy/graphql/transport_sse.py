@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.errors import BadRequest
-from proxy.http.json import write_json
+from proxy.http.json import is_text, write_json
 from proxy.live.messages import server_sent
 
 TOKEN_HEADER = b"x-graphql-event-stream-token"
@@ -62,6 +62,6 @@ def operation_id(document: Any) -> str:
 
 def checked_id(found: Any) -> str:
     """Return the id of an operation. Raises BadRequest for one that is missing or too long."""
-    if not isinstance(found, str) or not 0 < len(found) <= MAX_ID:
+    if not is_text(found) or not 0 < len(found) <= MAX_ID:
         raise BadRequest(f"operationId is required: a text of 1 to {MAX_ID} characters")
     return found

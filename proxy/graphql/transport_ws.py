@@ -6,6 +6,7 @@ are running; it neither authenticates nor runs anything.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from proxy.errors import BadRequest
 from proxy.graphql.http import GraphqlRequest, read_body
 from proxy.http.credentials import bearers
-from proxy.http.json import parse_json, write_json
+from proxy.http.json import is_text, parse_json, write_json
 
 PROTOCOL = "graphql-transport-ws"
 MAX_ID = 128
@@ -104,8 +105,7 @@ class Machine:
         if kind == "complete":
             return self._stop(message.get("id"))
         if kind == "ping":
-            more = {"payload": payload} if isinstance(payload, dict) else {}
-            return Reply(write_json({"type": "pong", **more}))
+            return Reply(_pong(payload))
         return None if kind == "pong" else self._invalid("Unknown type of message")
 
     def _initialise(self, payload: Any) -> Command:
@@ -122,7 +122,7 @@ class Machine:
         return _ACK
 
     def _start(self, identity: Any, payload: Any) -> Command:
-        if not isinstance(identity, str) or not 0 < len(identity) <= MAX_ID:
+        if not is_text(identity) or not 0 < len(identity) <= MAX_ID:
             return self._invalid(f"subscribe needs an id of 1 to {MAX_ID} characters")
         if self.phase is not Phase.READY:
             return self.close(CloseCode.UNAUTHORIZED, "Unauthorized")
@@ -155,6 +155,14 @@ class Machine:
 
     def _invalid(self, reason: str) -> Close:
         return self.close(CloseCode.BAD_REQUEST, reason)
+
+
+def _pong(payload: Any) -> bytes:
+    """Return the response to a ping; it has the payload of the ping, if that is an object that JSON can express."""
+    if isinstance(payload, dict):
+        with contextlib.suppress(ValueError, TypeError):
+            return write_json({"type": "pong", "payload": payload})
+    return b'{"type":"pong"}'
 
 
 def next_message(identity: str, result: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic_core import from_json, to_json
 
@@ -30,6 +30,11 @@ def read_json(data: bytes) -> Any:
         return from_json(data, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         return json.loads(json_text(data))
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """Return True for a text that UTF-8 can express: one without lone surrogates, which JSON may have as escapes."""
+    return isinstance(value, str) and (value.isascii() or value == value.encode("utf-8", "ignore").decode())
 
 
 def write_json(document: Any) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -152,6 +152,7 @@ class Principals:
         tenants: what counts of the tokens of each tenant, by its domain in lower case.
         metrics: counts checks as valid, invalid, missing or error.
         tokens: the form of session tokens.
+        note: is called with the key and the token of each session that is used, if a source needs them.
     """
 
     def __init__(
@@ -164,11 +165,13 @@ class Principals:
         tenants: Mapping[str, TenantTrust],
         metrics: SessionChecks,
         tokens: TokenForm = OWN_TOKENS,
+        note: Callable[[bytes, str], None] | None = None,
     ) -> None:
         self.tokens = tokens
         self._store = store
         self._sessions = sessions
         self._peek = sessions.peek
+        self._note = note
         self._policy = policy
         self._bind = bind
         self._binds = bind is not Bind.NONE
@@ -217,6 +220,8 @@ class Principals:
                 if now - session.last_seen_at > self._touch_after:
                     self._store.touch(key, now)
                 self._checks["valid"] += 1
+                if self._note is not None:
+                    self._note(key, credentials.tokens[credentials.keys.index(key)])
                 known = self._known[key]
                 return known if known is not None and known.session is session else self.of_session(key, session)
         self._checks["invalid" if credentials.presented else "missing"] += 1

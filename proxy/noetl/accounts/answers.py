@@ -134,7 +134,10 @@ def read_user(value: Any) -> NoetlUser:
         user_id = int(user_id)
     if type(user_id) is not int or not 0 < user_id <= MAX_ID:
         raise UnreadableAnswer("user.user_id is not a positive number")
-    email = _text(value.get("email"))
+    email = value.get("email")
+    if email is not None and not isinstance(email, str):
+        raise UnreadableAnswer("user.email is not a text")
+    email = _text(email)
     name = _text(value.get("display_name")) or _text(value.get("name")) or email or str(user_id)
     return NoetlUser(user_id, email, name, read_roles(value.get("roles")))
 
@@ -151,8 +154,14 @@ def read_roles(value: Any) -> tuple[str, ...]:
 
 
 def _listed_roles(text: str) -> Any:
-    if text.startswith("{") and text.endswith("}"):
-        return [name.strip() for row in csv.reader([text[1:-1]], escapechar="\\") for name in row if name != "NULL"]
+    if text.startswith("{"):
+        if not text.endswith("}"):
+            raise UnreadableAnswer("user.roles is a malformed array")
+        try:
+            rows = list(csv.reader([text[1:-1]], escapechar="\\", strict=True))
+        except csv.Error:
+            raise UnreadableAnswer("user.roles is a malformed array") from None
+        return [name.strip() for row in rows for name in row if name != "NULL"]
     if text.startswith("["):
         try:
             return read_json(text.encode())

@@ -15,8 +15,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
-from proxy.errors import BadGateway, GatewayError, NotFound, Unavailable
-from proxy.http.json import read_json
+from proxy.errors import BadGateway, BadRequest, GatewayError, NotFound, Unavailable
+from proxy.http.json import parse_json
 from proxy.noetl.accounts.answers import (
     NoetlLogin,
     NoetlSession,
@@ -177,8 +177,8 @@ class AuthCalls:
             self._absent[call] = time.monotonic() + _ASK_AGAIN
             return None
         try:
-            document = read_json(data) if status == 200 else None
-        except (ValueError, RecursionError):
+            document = parse_json(data) if status == 200 else None
+        except BadRequest:
             document = None
         if not isinstance(document, dict):
             detail = f"{_ENDPOINTS[call]} answered {status}{'' if status != 200 else ', not a JSON object'}"

@@ -7,13 +7,14 @@ A session that is ended at the gateway does not come back, as the store keeps it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from proxy.bounded import BoundedCache
-from proxy.errors import BadGateway, TooManyRequests, Unavailable
+from proxy.errors import BadGateway, GatewayError, TooManyRequests, Unavailable
 from proxy.http.credentials import NOETL_TOKENS, key_of
 from proxy.http.identity_headers import identity_lines
 from proxy.http.request_id import new_request_id
@@ -24,7 +25,17 @@ from proxy.identity.tokens import InvalidToken
 from proxy.noetl.accounts.answers import NoetlSession, NoetlUser, Refused
 from proxy.noetl.accounts.calls import AuthCalls, LoginRequest
 from proxy.noetl.on_behalf import OnBehalf
-from proxy.sessions.store import Identity, LocalSessions, MustWait, Session, SessionEnded, SessionStore, new_session
+from proxy.peer_messages import PeerMessages
+from proxy.sessions.store import (
+    Identity,
+    LocalSessions,
+    MustWait,
+    Session,
+    SessionEnded,
+    SessionStore,
+    StoreError,
+    new_session,
+)
 
 ISSUER = "noetl"
 ROLES = "noetl_roles"
@@ -32,6 +43,7 @@ ROLES = "noetl_roles"
 ROLES_OF_NOETL = TenantTrust(ROLES, email_assumed=True)
 """What counts of a user of NoETL: the roles in its database, and the e-mail address."""
 _WITHOUT_TOKEN = 60.0
+_VALIDATE = "validate-session"
 _AT_ONCE = 256
 _AT_ONCE_OF_ADDRESS = 8
 _TOKENS, _TOKENS_BYTES = 50_000, 16 * 1024**2
@@ -63,6 +75,7 @@ class NoetlSessions:
         calls: asks NoETL.
         trust: what counts of the tokens of each tenant, by its domain in lower case.
         settings: see there.
+        messages: to the other processes, which may know the token of a session.
     """
 
     def __init__(
@@ -72,7 +85,11 @@ class NoetlSessions:
         calls: AuthCalls,
         trust: Mapping[str, TenantTrust],
         settings: NoetlSettings,
+        messages: PeerMessages,
     ) -> None:
+        self._messages = messages
+        self._validating: set[asyncio.Task[None]] = set()
+        messages.handle(_VALIDATE, self._validate_for_others)
         self._local = local
         self._trust = trust
         self._store = store
@@ -108,12 +125,39 @@ class NoetlSessions:
         if stored is not None and not stored.alive(time.time(), self._settings.idle_timeout):
             await self._store.end(key)
             return None
+        if stored is not None and self._is_fresh(stored, 0.0):
+            return stored
         token = token or self._tokens[key] or ""
-        if stored is not None and self._is_fresh(stored, 0.0 if token else _WITHOUT_TOKEN):
-            return stored
         if not token:
-            return stored
+            return self._without_token(key, stored)
         return await self._validate_once(key, token, stored, address, user_agent)
+
+    def _without_token(self, key: bytes, stored: Session | None) -> Session | None:
+        """Return a session for which only its key is known, as behind a ticket; the other processes validate it again.
+
+        It ends if none of them could do so for as long again as an answer is believed.
+        """
+        if stored is None or not self._is_fresh(stored, self._settings.cache_for + _WITHOUT_TOKEN):
+            return None
+        self._messages.send(_VALIDATE, key)
+        return stored
+
+    def _validate_for_others(self, key: bytes) -> None:
+        """Validate a session again, for a process that does not know its token."""
+        token = self._tokens[key]
+        if token is not None and len(self._validating) < _AT_ONCE:
+            task = asyncio.get_running_loop().create_task(self._validate_quietly(key, token))
+            self._validating.add(task)
+            task.add_done_callback(self._validating.discard)
+
+    async def _validate_quietly(self, key: bytes, token: str) -> None:
+        with contextlib.suppress(GatewayError, StoreError):  # the session ends if this goes on
+            await self.get(key, token, "", "")
+
+    def note(self, key: bytes, token: str) -> None:
+        """Note the token of a session that is in use, so that open streams with it can be validated again."""
+        if token and self._tokens[key] is None:
+            self._tokens.put(key, token, 200 + len(token))
 
     def _is_fresh(self, session: Session, grace: float) -> bool:
         return time.time() - session.verified_at < self._settings.cache_for + grace
@@ -166,7 +210,7 @@ class NoetlSessions:
         except SessionEnded:
             self._ended.put(key, wanted.kept_until)
             return None
-        self._tokens.put(key, token, 200 + len(token))
+        self.note(key, token)
         return made
 
     # Login

@@ -24,6 +24,7 @@ from proxy.sessions.store import StoreError
 PING_SECONDS = 0.15
 TRUST_SECONDS = 0.75
 """How often a ping is sent, and for how long behind one that was answered the announcements are complete."""
+_LOOK_SECONDS = 0.01
 _ATTEMPT_SECONDS = 0.5
 _PAUSES = (0.05, 0.1, 0.2, 0.4)
 _SPREAD = 0.2
@@ -79,6 +80,15 @@ class Link:
         """End the subscription."""
         if self._task is not None:
             await cancelled(self._task)
+
+    async def settled(self) -> None:
+        """Wait until all announcements that have arrived are handled: a busy process may be behind with them.
+
+        That is so once a ping was answered lately, or once the loss of the connection has been noticed.
+        """
+        end = time.monotonic() + 2 * TRUST_SECONDS
+        while self.state is State.CONNECTED and self.trusted_until <= time.monotonic() < end:  # noqa: ASYNC110 - rare
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _run(self) -> None:
         failures = 0

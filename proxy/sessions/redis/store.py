@@ -110,6 +110,7 @@ class RedisStore:
         try:
             data = await self._connection.command("GET", self._name(key))
         except StoreError:
+            await self._link.settled()
             session = self._cache.while_away(key)
             if session is None:
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from proxy.sessions.file import FileStore
 from tests.integration.accounts import LOGIN, SESSION, USER, VALID, Noetl, accounts, ask, id_token, sign_in
@@ -102,6 +103,8 @@ MALFORMED: dict[str, Any] = {
     "a user id that is no number": {"status": "success", "data": {**LOGIN, "user": {**USER, "user_id": "x"}}},
     "a user id of zero": {"status": "success", "data": {**LOGIN, "user": {**USER, "user_id": 0}}},
     "roles that are no list": {"status": "success", "data": {**LOGIN, "user": {**USER, "roles": {"a": 1}}}},
+    "an address that is no text": {"status": "success", "data": {**LOGIN, "user": {**USER, "email": ["a@b.test"]}}},
+    "roles of a malformed array": {"status": "success", "data": {**LOGIN, "user": {**USER, "roles": '{a,"b'}}},
     "roles of malformed JSON": {"status": "success", "data": {**LOGIN, "user": {**USER, "roles": '["a"'}}},
     "no token": {"status": "success", "data": {**LOGIN, "session_token": None}},
     "a token of an odd form": {"status": "success", "data": {**LOGIN, "session_token": "a b\r\nc"}},
@@ -422,6 +425,33 @@ async def test_stream_ends_when_noetl_has_ended_the_session(tmp_path: Path) -> N
             noetl.answers["validate"] = {"valid": False}
             async with asyncio.timeout(5):
                 await response.content.read()
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_session_can_be_ended_while_noetl_does_not_answer(tmp_path: Path, everywhere: bool) -> None:
+    noetl = Noetl(in_process=True)
+    async with accounts(tmp_path, noetl, sessions="cache_for: 50ms") as (gateway, _):
+        assert (await ask(gateway, "GET", "/api/auth/me"))[0] == 200
+        noetl.status = 503
+        await asyncio.sleep(0.1)
+        assert (await ask(gateway, "GET", "/api/auth/me"))[0] == 503
+        assert (await ask(gateway, "POST", "/api/auth/logout", {"everywhere": everywhere}))[0] == 200
+        assert (await ask(gateway, "POST", "/api/auth/logout", {}, "1" * 32))[0] == 503
+        noetl.status = 200
+        assert (await ask(gateway, "GET", "/api/auth/me"))[0] == 401
+
+
+async def test_answer_with_the_same_member_twice_lets_nobody_in(tmp_path: Path) -> None:
+    noetl = Noetl(in_process=True)
+    async with accounts(tmp_path, noetl) as (gateway, upstream):
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            return web.Response(
+                body=b'{"status": "ok", "valid": false, "valid": true}', content_type="application/json"
+            )
+
+        upstream.answer = answer
+        assert (await ask(gateway, "GET", "/api/auth/me"))[0] == 503
 
 
 async def test_calls_are_counted(tmp_path: Path) -> None:

@@ -251,6 +251,45 @@ async def test_unknown_and_malformed_callbacks(gateway: Running) -> None:
 
 
 @QUIET
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("progress", '{"request_id": "ID", "progress": 1e999}'),
+        ("progress", '{"request_id": "ID", "step": "\\ud800"}'),
+        ("callback", '{"request_id": "ID", "data": 1e999}'),
+        ("callback", '{"request_id": "\\ud800", "status": "success"}'),
+        ("callback/async", '{"request_id": "ID", "error": {"message": "\\ud800"}}'),
+        ("callback/async", '{"request_id": "ID", "error": "\\ud800"}'),
+        ("callback/async", '{"request_id": "ID", "error": {"a": [1e400]}}'),
+        ("callback/async", '{"request_id": "ID", "data": "\\ud800"}'),
+        ("callback/async", '{"request_id": "\\ud800", "data": 1}'),
+    ],
+)
+async def test_values_that_json_can_not_say_are_400_and_can_be_repeated(
+    gateway: Running, server: Executions, what: str, text: str
+) -> None:
+    headers = await gateway.bearer()
+    async with events(gateway, headers) as stream:
+        request_id = await started(gateway, headers, stream.client_id)
+        data = text.replace("ID", request_id).encode()
+        url, fields = f"{gateway.url}/api/internal/{what}", {"content-type": "application/json"}
+        async with gateway.client.post(url, data=data, headers=fields) as response:
+            assert response.status == 400, await response.text()
+        assert await call_back(gateway, request_id=request_id, data=1) == (200, {"status": "delivered"})
+        assert (await stream.result()).data["params"]["data"] == 1
+
+
+@QUIET
+async def test_an_error_without_a_message_is_the_data_of_the_failure(gateway: Running, server: Executions) -> None:
+    headers = await gateway.bearer()
+    async with events(gateway, headers) as stream:
+        request_id = await started(gateway, headers, stream.client_id)
+        assert (await call_back(gateway, request_id=request_id, error={"code": 7}))[0] == 200
+        error = {"code": -32000, "message": "The playbook failed", "data": {"code": 7}}
+        assert (await stream.result()).data["params"]["error"] == error
+
+
+@QUIET
 async def test_a_callback_with_an_unknown_status_is_refused_and_can_be_repeated(
     gateway: Running, server: Executions
 ) -> None:

@@ -91,6 +91,7 @@ async def test_who_may_open_one(gateway: Running) -> None:
         ('{"jsonrpc":"2.0","id":7,"method":"ping"}', {"jsonrpc": "2.0", "method": "pong", "id": 7}),
         ("{", {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "Parse error"}}),
         ("[]", {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "Method not found"}}),
+        ('{"id":"\\ud800","method":"ping"}', {"jsonrpc": "2.0", "method": "pong"}),
         ('{"id":"a"}', {"jsonrpc": "2.0", "id": "a", "error": {"code": -32601, "message": "Method not found"}}),
     ],
 )
