@@ -46,7 +46,8 @@ def test_what_is_no_reservation(token: str) -> None:
 @pytest.mark.parametrize(
     "document",
     [None, [], {}, {"extensions": None}, {"extensions": {}}, {"extensions": {"operationId": 5}},
-     {"extensions": {"operationId": ""}}, {"extensions": {"operationId": "x" * 129}}, {"extensions": {"operationId": "\ud800"}}],
+     {"extensions": {"operationId": ""}}, {"extensions": {"operationId": "x" * 129}},
+     {"extensions": {"operationId": "\ud800"}}],
 )  # fmt: skip
 def test_an_operation_needs_an_id(document: Any) -> None:
     with pytest.raises(BadRequest, match="operationId is required"):
