@@ -17,7 +17,7 @@ from proxy.policy.denials import DenialBudget
 from proxy.policy.ratelimit import LimitSettings, RateLimiter
 from proxy.policy.throttle import Throttle, ThrottleSettings
 from proxy.rate_limits import RateLimit
-from proxy.relay.event_streams import Drain
+from proxy.relay.event_streams import PATIENCE, SHARED_PATIENCE, Drain
 from proxy.sessions.store import SessionStore, SharedStore
 
 _WAKE, _SESSIONS = "wake", "sessions"
@@ -68,6 +68,7 @@ class Process:
 
     def use(self, store: SessionStore) -> None:
         """Exchange what concerns other processes through a store, if it is shared by machines; else with workers."""
+        self.drain.patience = SHARED_PATIENCE if isinstance(store, SharedStore) else PATIENCE
         if not isinstance(store, SharedStore):
             store.on_ended = self.sessions_ended
             self.hub.notify = self._wake_others

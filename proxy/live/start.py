@@ -11,6 +11,7 @@ from proxy.live.follow import Follower
 from proxy.live.hub import Hub
 from proxy.noetl.api import NoetlApi, Start
 from proxy.noetl.on_behalf import OnBehalf
+from proxy.observe.logs import get_logger
 from proxy.sessions.store import StoreError
 
 Begin = Callable[[Mapping[str, Any]], Awaitable[Start]]
@@ -41,7 +42,10 @@ class LiveStarts:
         except Exception:  # not a client that left: what it started sends its result all the same
             await api.apart(self.hub.store.abandon(request.request_id))
             raise
-        await api.apart(self.hub.store.started(request.request_id, started.execution_id, path))
+        try:
+            await api.apart(self.hub.store.started(request.request_id, started.execution_id, path))
+        except StoreError as error:  # it has started all the same: the client must know
+            get_logger().warning("live.start_not_stored", execution_id=started.execution_id, reason=str(error))
         running = replace(request, execution_id=started.execution_id, path=path)
         self.follower.follow(running, api.plain)
         return started, request.request_id

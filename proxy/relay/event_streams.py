@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 
@@ -17,7 +18,11 @@ from proxy.sessions.store import StoreError
 _FIRST_RETURN = 500
 _LAST_RETURN = 5000
 _POLL_SECONDS = 5.0
-_AT_ONCE = 500
+_AT_ONCE = 100
+PATIENCE = 60.0
+SHARED_PATIENCE = 5.0
+"""How long streams go on while the session store is not available, in seconds; the second one is for a store that knows
+sessions of its own for a time, so that these seconds come behind that time."""
 Wake = Callable[[], None]
 
 
@@ -42,12 +47,15 @@ class Drain:
     `over`: the time of the drain is over, and the gateway closes the connections that are left.
     """
 
-    __slots__ = ("_look", "_some", "_watched", "over", "started", "streams")
+    __slots__ = ("_look", "_some", "_unknown_since", "_watched", "over", "patience", "started", "streams")
 
     def __init__(self) -> None:
         self.started = self.over = False
         self.streams = 0
         self._watched: set[Watched] = set()
+        self.patience = PATIENCE
+        """Seconds for which streams go on while the store can't say whether their sessions have ended."""
+        self._unknown_since: dict[bytes, float] = {}
         self._look = asyncio.Event()
         self._some: set[bytes] | None = set()
         """Beginnings of the keys of sessions that may have ended; None: all may."""
@@ -104,18 +112,30 @@ class Drain:
             some = self._some if self._look.is_set() else None
             self._look.clear()
             self._some = set()
-            for number, (session, all_watched) in enumerate(self._by_session(some).items(), 1):
-                try:
-                    ended, failed = not await alive(session), False
-                except StoreError:
-                    ended, failed = False, True
-                for watched in all_watched:
+            await self._round(self._by_session(some), alive)
+
+    async def _round(self, watched: dict[bytes, list[Watched]], alive: Callable[[bytes], Awaitable[bool]]) -> None:
+        """Look at some sessions, many at a time: a store that is away may take seconds for each."""
+        sessions = list(watched)
+        for begin in range(0, len(sessions), _AT_ONCE):
+            part = sessions[begin : begin + _AT_ONCE]
+            for session, lives in zip(part, await asyncio.gather(*(_lives(alive, key) for key in part)), strict=True):
+                ended = self._is_over(session, lives)
+                for each in watched[session]:
                     if ended:
-                        watched.session_ended()
-                    elif failed:
-                        watched.store_failed()
-                if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)  # a store that never waits would hold up everything else
+                        each.session_ended()
+                    elif lives is None:
+                        each.store_failed()
+            await asyncio.sleep(0)  # a store that never waits would hold up everything else
+        self._unknown_since = {key: since for key, since in self._unknown_since.items() if key in watched}
+
+    def _is_over(self, session: bytes, lives: bool | None) -> bool:
+        """Return whether a session has ended, or its state is unknown (None) for longer than `patience`."""
+        if lives is not None:
+            self._unknown_since.pop(session, None)
+            return not lives
+        now = time.monotonic()
+        return now - self._unknown_since.setdefault(session, now) > self.patience
 
     def _by_session(self, beginnings: set[bytes] | None) -> dict[bytes, list[Watched]]:
         """Return what is watched, by its session; only sessions whose keys begin so, if that is given."""
@@ -126,6 +146,14 @@ class Drain:
             if session and (beginnings is None or any(session[:length] in beginnings for length in lengths)):
                 found.setdefault(session, []).append(watched)
         return found
+
+
+async def _lives(alive: Callable[[bytes], Awaitable[bool]], session: bytes) -> bool | None:
+    """Return whether a session has not ended; None if the store can't say."""
+    try:
+        return await alive(session)
+    except StoreError:
+        return None
 
 
 def come_back() -> bytes:

@@ -131,6 +131,10 @@ class SessionCache:
         found = (self._known.get(name) for name in names)
         return [known.key for known in found if known is not None]
 
+    def knows(self, name: bytes) -> bool:
+        """Return whether a session is cached, by the beginning of its key."""
+        return self._known[name] is not None
+
     def names(self) -> set[bytes]:
         """Return the beginnings of the keys of all known sessions."""
         return self._known.all()

@@ -97,17 +97,28 @@ class Link:
                 await self._serve()
             except _FAILED as error:
                 failures = 1 if self.state is State.CONNECTED else failures + 1
-                self._lose(error, failures)
+                await self._lose(error, failures)
             pause = _PAUSES[min(failures, len(_PAUSES)) - 1]
             await asyncio.sleep(pause * (1 + random.uniform(-_SPREAD, _SPREAD)))  # noqa: S311 - jitter
 
-    def _lose(self, error: Exception, failures: int) -> None:
+    async def _lose(self, error: Exception, failures: int) -> None:
+        """Note that there is no subscription. Redis is away only if it answers no command either, as slow ones do."""
         if self.state is State.CONNECTED:
             self.state, self.lost_at, self.trusted_until = State.LOST, time.monotonic(), 0.0
             get_logger().warning("redis.lost", reason=describe(error), redis=str(self._connection))
+        elif await self._answers():
+            self.state = State.LOST
         elif self.state is State.LOST:
             self.state = State.AWAY
             get_logger().error("redis.away", reason=describe(error), redis=str(self._connection))
+
+    async def _answers(self) -> bool:
+        """Return whether Redis answers a command."""
+        try:
+            await self._connection.command("PING")
+        except StoreError:
+            return False
+        return True
 
     async def _serve(self) -> None:
         """Subscribe, and pass on what arrives until the connection is lost. Raises what ends it."""

@@ -118,7 +118,8 @@ class RedisStore:
         finally:
             unchanged = self._cache.end(key)
         if data is None or data[: len(key)] != key:
-            self._cache.drop(key[:ID])
+            if self._cache.knows(key[:ID]):
+                self._end([key[:ID]])  # its end was not announced
             return None
         return self._keep(read_record(data), epoch if unchanged else -1)
 

@@ -471,6 +471,24 @@ async def test_a_store_that_fails_starts_nothing(
     assert not server.started
 
 
+@QUIET
+async def test_a_store_that_fails_behind_a_start_does_not_hide_what_has_started(
+    gateway: Running, server: Executions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> Any:
+        raise StoreError("away")
+
+    headers = await gateway.bearer()
+    async with events(gateway, headers) as stream:
+        with monkeypatch.context() as broken:
+            broken.setattr(gateway.server.gateway.store.live, "started", fail)
+            found = (await run(gateway, headers, stream.client_id))["data"]["executePlaybook"]
+        assert found["executionId"] == "101"
+        answer = await call_back(gateway, request_id=found["requestId"], execution_id="101", data=1)
+        assert answer == (200, {"status": "delivered"})
+        assert (await stream.result()).data["params"]["requestId"] == found["requestId"]
+
+
 async def test_a_reload_that_is_refused_changes_nothing(
     gateway: Running, server: Executions, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,9 +103,50 @@ async def one_round(drain: Drain, ended: Iterable[bytes] = (), failed: Iterable[
     async with asyncio.timeout(10):
         task = asyncio.create_task(drain.end_with_sessions(alive, 0.01))
         await first.wait()
-        await asyncio.sleep(0)
+        for _ in range(10):  # the lookups of a round are made side by side
+            await asyncio.sleep(0)
         task.cancel()
     return looked_up
+
+
+async def test_stream_ends_if_the_store_can_not_say_for_too_long_whether_its_session_has_ended() -> None:
+    drain, watched = Drain(), [Connection(b"a"), Connection(b"b")]
+    drain.patience = 0.1
+    for each in watched:
+        drain.watch(each)
+
+    async def alive(session: bytes) -> bool:
+        if session == b"a":
+            raise StoreError("away")
+        return True
+
+    task = asyncio.create_task(drain.end_with_sessions(alive, 0.01))
+    async with asyncio.timeout(10):
+        while "ended" not in watched[0].events:  # noqa: ASYNC110 - no such event
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert watched[0].events[0] == "failed"
+    assert watched[1].events == []
+
+
+async def test_slow_lookups_of_many_sessions_are_made_side_by_side() -> None:
+    drain, running, most = Drain(), 0, 0
+    for number in range(60):
+        drain.watch(Connection(b"%d" % number))
+
+    async def alive(session: bytes) -> bool:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return True
+
+    task = asyncio.create_task(drain.end_with_sessions(alive, 0.01))
+    async with asyncio.timeout(10):
+        while most < 60:  # noqa: ASYNC110 - no such event
+            await asyncio.sleep(0.01)
+    task.cancel()
 
 
 async def test_end_of_a_session_ends_what_belongs_to_it() -> None:
