@@ -127,7 +127,9 @@ class Drain:
                     elif lives is None:
                         each.store_failed()
             await asyncio.sleep(0)  # a store that never waits would hold up everything else
-        self._unknown_since = {key: since for key, since in self._unknown_since.items() if key in watched}
+        if self._unknown_since:
+            open_now = {each.session for each in self._watched}
+            self._unknown_since = {key: since for key, since in self._unknown_since.items() if key in open_now}
 
     def _is_over(self, session: bytes, lives: bool | None) -> bool:
         """Return whether a session has ended, or its state is unknown (None) for longer than `patience`."""
