@@ -9,7 +9,7 @@ SESSION_ENDED = "the session ended"
 
 
 class EndingStream:
-    """A stream that ends when it is told to. What serves it waits for `changed`, and then looks at `over`.
+    """A stream that can be ended from outside. What serves it waits for `changed`, and then looks at `over`.
 
     `over` is empty, or the reason why the stream is to end.
     """

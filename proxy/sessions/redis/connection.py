@@ -1,6 +1,6 @@
 """The connection to a Redis: scripts and commands with a deadline, and errors as `StoreError` with the remedy.
 
-Nothing is repeated that may have been done: a write whose response was lost fails, and its caller is told so.
+Nothing is repeated that may have been done: a write whose response was lost raises an error.
 """
 
 from __future__ import annotations
