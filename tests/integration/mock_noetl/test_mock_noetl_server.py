@@ -75,7 +75,7 @@ async def test_saved_credential_shows_data_only_on_request(sandbox):
 async def test_the_dashboard_counts_executions(sandbox):
     await sandbox.start("examples/slow")
     stats = (await sandbox.get("/api/dashboard/stats"))["stats"]
-    assert (stats["total_executions"], stats["active_workflows"], stats["total_playbooks"]) == (1, 1, 7)
+    assert (stats["total_executions"], stats["active_workflows"], stats["total_playbooks"]) == (1, 1, 11)
 
 
 async def test_cleanup_cancels_what_runs_for_too_long(sandbox):
