@@ -35,7 +35,7 @@ def reload(config: Path, timeout: int) -> None:
             click.echo(line, err=True)
         click.echo(f"refused: the gateway still uses configuration {after.fingerprint}", err=True)
         sys.exit(2)
-    changed = "" if after.fingerprint != before.fingerprint else ", nothing changed"
+    changed = "" if after.fingerprint != before.fingerprint else ", nothing changed (values of secrets are not compared)"
     click.echo(f"reloaded: configuration {after.fingerprint}{changed}")
 
 
