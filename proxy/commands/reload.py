@@ -35,8 +35,9 @@ def reload(config: Path, timeout: int) -> None:
             click.echo(line, err=True)
         click.echo(f"refused: the gateway still uses configuration {after.fingerprint}", err=True)
         sys.exit(2)
-    changed = "" if after.fingerprint != before.fingerprint else ", nothing changed (values of secrets are not compared)"
-    click.echo(f"reloaded: configuration {after.fingerprint}{changed}")
+    same = after.fingerprint == before.fingerprint
+    note = ", nothing changed (values of secrets are not compared)" if same else ""
+    click.echo(f"reloaded: configuration {after.fingerprint}{note}")
 
 
 def _wait(config: Path, before: GatewayState, timeout: int) -> GatewayState:
