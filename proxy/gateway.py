@@ -141,6 +141,7 @@ class Gateway:
     def start(self) -> None:
         """Begin what runs by itself, and take over what all configurations of the process share."""
         self._use_live()
+        self.sign_in.start()
         for upstream in self.upstreams.values():
             upstream.start()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from proxy.bounded import BoundedCache
 from proxy.endpoints.metrics import Measures
 from proxy.endpoints.operations import Operations
 from proxy.endpoints.shared_streams import SharedStreams
@@ -20,6 +21,8 @@ from proxy.rate_limits import RateLimit
 from proxy.relay.event_streams import PATIENCE, SHARED_PATIENCE, Drain
 from proxy.sessions.store import SessionStore, SharedStore
 
+_TOKENS = (50_000, 16 * 1024**2)
+"""How many tokens are kept, and how many bytes they take."""
 _WAKE, _SESSIONS = "wake", "sessions"
 """Kinds of messages: there are new events for a client; sessions have ended."""
 
@@ -36,6 +39,7 @@ class Process:
         denials: how many denials the audit log may still have one by one.
         hub: the clients of event streams, and the requests that they wait for.
         messages: messages to and from the other processes.
+        session_tokens: tokens of NoETL's sessions that are in use, by their keys.
         follower: polls the executions that somebody waits for.
         operations: the streams of GraphQL operations.
         shared: those of them that carry several operations as server-sent events.
@@ -49,6 +53,7 @@ class Process:
     denials: DenialBudget = field(default_factory=DenialBudget)
     hub: Hub = field(default_factory=Hub)
     messages: PeerMessages = field(default_factory=PeerMessages)
+    session_tokens: BoundedCache[bytes, str] = field(default_factory=lambda: BoundedCache(*_TOKENS), repr=False)
     follower: Follower = field(init=False)
     operations: Operations = field(init=False)
     shared: SharedStreams = field(init=False)

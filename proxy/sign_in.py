@@ -28,6 +28,7 @@ class SignIn:
         tokens: the form of session tokens.
         calls: asks NoETL; None if it keeps no sessions.
         note: notes the tokens of sessions in use, if that is needed.
+        start: is called when the configuration comes into force.
     """
 
     provider: LoginProvider
@@ -36,6 +37,7 @@ class SignIn:
     tokens: TokenForm
     calls: AuthCalls | None
     note: Callable[[bytes, str], None] | None = None
+    start: Callable[[], None] = lambda: None
 
 
 def make_sign_in(
@@ -54,6 +56,7 @@ def make_sign_in(
     settings = AuthSettings(playbooks, block.db_credential, block.timeout, own_url)
     calls = AuthCalls(api, process.auth_callbacks, settings, process.measures.metrics.auth_calls)
     rules = NoetlSettings(sessions.cache_for, sessions.idle_timeout, sessions.max_per_user, block.verify_signature)
-    kept = NoetlSessions(local, store, calls, trust, rules, process.messages)
+    tokens, messages = process.session_tokens, process.messages
+    kept = NoetlSessions(local, store, calls, trust, rules, tokens, messages)
     domains = [*trust, ""]  # a session that was made elsewhere has no tenant, if there are several
-    return SignIn(kept, kept, dict.fromkeys(domains, ROLES_OF_NOETL), NOETL_TOKENS, calls, kept.note)
+    return SignIn(kept, kept, dict.fromkeys(domains, ROLES_OF_NOETL), NOETL_TOKENS, calls, kept.note, kept.start)

@@ -46,7 +46,7 @@ _WITHOUT_TOKEN = 60.0
 _VALIDATE = "validate-session"
 _AT_ONCE = 256
 _AT_ONCE_OF_ADDRESS = 8
-_TOKENS, _TOKENS_BYTES = 50_000, 16 * 1024**2
+_MOST_ENDED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class NoetlSessions:
         calls: asks NoETL.
         trust: what counts of the tokens of each tenant, by its domain in lower case.
         settings: see there.
+        tokens: those of sessions in use, so that sessions of open streams can be validated again; a reload keeps them.
         messages: to the other processes, which may know the token of a session.
     """
 
@@ -85,11 +86,12 @@ class NoetlSessions:
         calls: AuthCalls,
         trust: Mapping[str, TenantTrust],
         settings: NoetlSettings,
+        tokens: BoundedCache[bytes, str],
         messages: PeerMessages,
     ) -> None:
+        self._tokens = tokens
         self._messages = messages
         self._validating: set[asyncio.Task[None]] = set()
-        messages.handle(_VALIDATE, self._validate_for_others)
         self._local = local
         self._trust = trust
         self._store = store
@@ -98,10 +100,12 @@ class NoetlSessions:
         self._settings = settings
         self._checks: dict[bytes, asyncio.Task[Session | None]] = {}
         self._by_address: Counter[str] = Counter()
-        self._ended: BoundedCache[bytes, float] = BoundedCache(_TOKENS)
+        self._ended: BoundedCache[bytes, float] = BoundedCache(_MOST_ENDED)
         """Sessions that have ended here, until NoETL does not keep them any more: it need not be asked for them."""
-        self._tokens: BoundedCache[bytes, str] = BoundedCache(_TOKENS, _TOKENS_BYTES)
-        """Tokens of sessions that are in use, so that those of open streams can be validated again."""
+
+    def start(self) -> None:
+        """Validate sessions for the other processes from now on: this is the configuration in force."""
+        self._messages.handle(_VALIDATE, self._validate_for_others)
 
     # SessionSource
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from proxy.http.credentials import key_of
 from proxy.sessions.file import FileStore
 from tests.integration.accounts import LOGIN, SESSION, USER, VALID, Noetl, accounts, ask, id_token, sign_in
 from tests.integration.harness import eventually
@@ -425,6 +426,45 @@ async def test_stream_ends_when_noetl_has_ended_the_session(tmp_path: Path) -> N
             noetl.answers["validate"] = {"valid": False}
             async with asyncio.timeout(5):
                 await response.content.read()
+
+
+async def test_stream_ends_when_noetl_has_ended_the_session_also_after_a_reload(tmp_path: Path) -> None:
+    noetl = Noetl(in_process=True)
+    async with accounts(tmp_path, noetl, sessions="cache_for: 100ms") as (gateway, _):
+        async with gateway.client.get(f"{gateway.url}/events?session_token={SESSION}") as response:
+            await response.content.readuntil(b"\n\n")
+            assert await gateway.serving.reload(lambda: gateway.serving.current.gateway.compiled)
+            noetl.answers["validate"] = {"valid": False}
+            async with asyncio.timeout(5):
+                await response.content.read()
+
+
+async def test_reload_that_is_refused_leaves_validations_for_other_processes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError("no certificate")
+
+    noetl = Noetl(in_process=True)
+    async with accounts(tmp_path, noetl, sessions="cache_for: 50ms") as (gateway, _):
+        assert (await ask(gateway, "GET", "/api/auth/me"))[0] == 200
+        monkeypatch.setattr("proxy.server.serving.differences", refuse)
+        current = gateway.serving.current.gateway
+        used: list[object] = []
+        monkeypatch.setattr(type(current.sign_in.sessions), "get", _noting(used))
+        assert not await gateway.serving.reload(lambda: current.compiled)
+        key = key_of(SESSION)
+        assert key is not None
+        gateway.serving.process.messages.receive(b"validate-session\n" + key)
+        await eventually(lambda: bool(used))
+        assert used == [current.sign_in.sessions]
+
+
+def _noting(used: list[object]) -> Any:
+    async def get(self: object, *_: Any) -> None:
+        used.append(self)
+
+    return get
 
 
 @pytest.mark.parametrize("everywhere", [False, True])
