@@ -25,7 +25,7 @@ import uvloop
 
 from bench import requests, wrk
 from bench.contenders import Testbed, testbed
-from bench.programs import BenchError, Program, free_port, two_cores
+from bench.programs import BenchError, Program, free_port, print_report, two_cores
 
 _PLAYBOOKS = ("examples/callback", "examples/hello_world")
 """One that calls back, and one that has to be followed."""
@@ -155,14 +155,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=12, help="length of the load on the relay")
     options = parser.parse_args()
     core, other = two_cores()
-    try:
+
+    def report() -> list[str]:
         with testbed(core, other) as running:
-            lines = measure(running, other, options.count, options.seconds)
-    except (BenchError, OSError, TimeoutError) as error:
-        print(f"bench: failed: {error or type(error).__name__}", file=sys.stderr)
-        return 1
-    print("\n".join(lines))
-    return 0
+            return measure(running, other, options.count, options.seconds)
+
+    return print_report(report)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import uvloop
 
 from bench.contenders import testbed
 from bench.idle import allow_files
-from bench.programs import BenchError, Program, two_cores
+from bench.programs import BenchError, Program, print_report, two_cores
 
 STREAMS_OF_USER = 100
 """How many clients one user has: as many as the gateway allows."""
@@ -201,15 +201,13 @@ def main() -> int:
         "server": {"limits": {"max_connections": options.streams + 1000}},
         "live": {"follow": False, "heartbeat": "30s"},
     }
-    try:
+
+    def report() -> list[str]:
         with testbed(core, other) as running:
             gateway = running.gateway(blocks)
-            lines = uvloop.run(measure(gateway, running.who.tokens, options.streams, options.idle))
-    except (BenchError, OSError, TimeoutError) as error:
-        print(f"bench: failed: {error or type(error).__name__}", file=sys.stderr)
-        return 1
-    print("\n".join(lines))
-    return 0
+            return uvloop.run(measure(gateway, running.who.tokens, options.streams, options.idle))
+
+    return print_report(report)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,17 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def print_report(measure: Callable[[], Sequence[str]]) -> int:
+    """Measure, and print the lines of the report; return the exit status, 1 if the measurement failed."""
+    try:
+        lines = measure()
+    except (BenchError, OSError, TimeoutError) as error:
+        say(f"bench: failed: {error or type(error).__name__}")
+        return 1
+    print("\n".join(lines))
+    return 0
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Wait until no other bench of this user runs on the machine, since two would measure each other."""
