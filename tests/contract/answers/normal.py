@@ -19,6 +19,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _ADDRESS = re.compile(r"(?:127\.0\.0\.1|localhost):[0-9]{4,5}")
 _RUN = re.compile(r"answers-[0-9a-f]{8}")
+_WORKER = re.compile(r"worker-[0-9a-f]{8}")
 _FILE = re.compile(r'File "[^"]*", line [0-9]+')
 _VARYING = re.compile(
     r"(?:.*_ms|.*_mb|.*_percent|.*_ms_calls|.*_cpu_time|duration_seconds|duration_human|uptime_seconds|pid|num_threads"
@@ -78,6 +79,7 @@ class _Normal:
             (_RUN, "answers"),
             (_ADDRESS, "<address>"),
             (_UUID, "<uuid>"),
+            (_WORKER, "<worker>"),
             (_TIME, _time),
             (_ID, lambda match: f"<{self._names.get(match[0], 'id')}>"),
             (_HEX, "<hex>"),
