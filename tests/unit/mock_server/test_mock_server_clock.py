@@ -1,0 +1,43 @@
+"""The clock of a sandbox: moved, set, stopped, and limited to instants that a date can have."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from mock_server.clock import MAX_INSTANT, Clock
+
+
+def test_clock_follows_the_system_until_it_is_moved() -> None:
+    clock = Clock()
+    assert clock.now() == pytest.approx(time.time(), abs=0.5)
+    clock.move(3600)
+    assert clock.now() == pytest.approx(time.time() + 3600, abs=0.5)
+    assert clock.offset == pytest.approx(3600, abs=0.5)
+    clock.move(-7200)
+    assert clock.now() == pytest.approx(time.time() - 3600, abs=0.5)
+    clock.reset()
+    assert clock.now() == pytest.approx(time.time(), abs=0.5)
+
+
+def test_stopped_clock_stays_and_goes_on_from_there() -> None:
+    clock = Clock()
+    clock.stop()
+    clock.set(1_000_000_000)
+    assert clock.stopped
+    assert clock.now() == clock.now() == 1_000_000_000
+    clock.move(60)
+    assert clock.moment().isoformat() == "2001-09-09T01:47:40+00:00"
+    clock.go_on()
+    assert not clock.stopped
+    assert clock.now() == pytest.approx(1_000_000_060, abs=0.5)
+
+
+@pytest.mark.parametrize("instant", [-1.0, MAX_INSTANT + 1, float("nan"), float("inf")])
+def test_instant_that_no_date_has_is_refused(instant: float) -> None:
+    clock = Clock()
+    with pytest.raises(ValueError, match="years 1970 to 9999"):
+        clock.set(instant)
+    with pytest.raises(ValueError, match="years 1970 to 9999"):
+        clock.move(instant - clock.now() if instant < 0 else instant)
