@@ -1,0 +1,3 @@
+"""Placeholder."""
+class RustServer:
+    def __init__(self, state): self.state = state
