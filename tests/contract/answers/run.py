@@ -19,6 +19,7 @@ from typing import Any
 from tests.contract.answers.compare import Difference, Explained, differences, explanations, unexplained
 from tests.contract.answers.send import Sender
 from tests.contract.answers.table import DIALECTS, FOLDER, load
+from tests.contract.programs import answers
 from tests.contract.servers import KINDS, running
 
 RECORDED = FOLDER / "recorded"
@@ -103,7 +104,9 @@ def main() -> int:
         if options.record:
             print(f"{record(options.url.rstrip('/'), options.dialect)} answers recorded")
             return 0
-        result = check(options.url.rstrip("/"), options.dialect, options.dialect)
+        url = options.url.rstrip("/")
+        prefix = "mock-" if answers(f"{url}/api/echo")() else ""
+        result = check(url, options.dialect, f"{prefix}{options.dialect}")
         report(options.url, result, shown=options.shown)
         return 0 if result.is_good else 1
     good = True
