@@ -16,7 +16,7 @@ class Clock:
         self._stopped: float | None = None
 
     def now(self) -> float:
-        """Return the time in seconds since 1970. Lifetimes are counted with it too, so that moving the clock ends them."""
+        """Return the time in seconds since 1970. Lifetimes are counted with it too, so moving the clock ends them."""
         return time.time() + self._offset if self._stopped is None else self._stopped
 
     def moment(self) -> datetime:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl
 
+from .delivery import Step
+
 MAX_PARAMETERS = 1_000
 
 Field = tuple[bytes, bytes]
+FaultSteps = Callable[[Callable[..., bytes], bytes], Iterator[Step]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,7 @@ class Response:
         stream: the parts of a body that is not known yet, in place of `body`.
         length: the number of bytes of `stream`, if it is known; None: it is sent in chunks.
         reason: the reason phrase; empty: the usual one.
+        fault: returns the steps in which the response is sent, if it has a fault.
     """
 
     status: int = 200
@@ -124,6 +128,7 @@ class Response:
     stream: AsyncIterator[bytes] | None = None
     length: int | None = None
     reason: str = ""
+    fault: FaultSteps | None = None
 
 
 Handler = Callable[[Request], Response | Awaitable[Response]]

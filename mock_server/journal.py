@@ -1,0 +1,148 @@
+"""The journal: the last requests and what was answered, with filters, counts and checks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .masking import masked_body, masked_headers, masked_query
+from .matching import Match
+from .messages import Request, Response
+
+MAX_ENTRIES = 10_000
+MAX_BYTES = 64 * 1024 * 1024
+MAX_BODY_SHOWN = 16 * 1024
+_ENTRY_BYTES = 1_000
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A request in the journal.
+
+    Args:
+        number: its number, from 1 on.
+        time: when it came, in seconds since 1970 by the sandbox's clock.
+        request: the request.
+        rule: the name of the rule that applied, or empty.
+        response: the response, once there is one.
+        seconds: how long that took.
+    """
+
+    number: int
+    time: float
+    request: Request
+    rule: str = ""
+    response: Response | None = None
+    seconds: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory the entry takes."""
+        request = self.request
+        return _ENTRY_BYTES + len(request.body) + len(request.target) + sum(len(n) + len(v) for n, v in request.fields)
+
+    def data(self, timing: bool = True) -> dict[str, Any]:
+        """Return the entry as JSON data, with credentials masked; without `timing` equal runs have equal entries."""
+        request, response = self.request, self.response
+        shown: dict[str, Any] = {
+            "number": self.number,
+            "time": self.time,
+            "method": request.method,
+            "path": request.path,
+            "query": masked_query(request.query_string),
+            "headers": masked_headers(request.fields),
+            "body": masked_body(request.body[:MAX_BODY_SHOWN], request.content_type),
+            "body_length": len(request.body),
+            "rule": self.rule or None,
+            "status": response.status if response is not None else None,
+            "response_sha256": hashlib.sha256(response.body).hexdigest() if response is not None else None,
+            "milliseconds": round(self.seconds * 1000, 3),
+        }
+        if not timing:
+            del shown["milliseconds"]
+        return shown
+
+
+class Filter(BaseModel):
+    """Which entries of the journal are meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: Match = Match()
+    status: int | None = None
+    rule: str | None = None
+    after: int = Field(0, description="Only entries with a higher number.")
+
+    def matches(self, entry: Entry) -> bool:
+        """Return whether an entry is meant."""
+        if entry.number <= self.after or (self.rule is not None and entry.rule != self.rule):
+            return False
+        if self.status is not None and (entry.response is None or entry.response.status != self.status):
+            return False
+        return self.match.matches(entry.request)
+
+
+class Check(Filter):
+    """How many requests of a kind are expected."""
+
+    exactly: Annotated[int, Field(ge=0)] | None = None
+    at_least: Annotated[int, Field(ge=0)] | None = Field(None, description="Default, if nothing is given: 1.")
+    at_most: Annotated[int, Field(ge=0)] | None = None
+
+    def holds(self, count: int) -> bool:
+        """Return whether a number is as expected."""
+        if self.exactly is not None and count != self.exactly:
+            return False
+        if self.at_most is not None and count > self.at_most:
+            return False
+        least = self.at_least
+        if least is None:
+            least = 1 if self.exactly is None and self.at_most is None else 0
+        return count >= least
+
+
+class Journal:
+    """A bounded list of entries; the oldest ones go first."""
+
+    def __init__(self, limit: int = MAX_ENTRIES, limit_bytes: int = MAX_BYTES) -> None:
+        self._entries: deque[Entry] = deque()
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, time: float, request: Request, rule: str = "") -> Entry:
+        """Add a request; its response is set later."""
+        self.total += 1
+        entry = Entry(self.total, time, request, rule)
+        self._entries.append(entry)
+        self._bytes += entry.size
+        while len(self._entries) > self._limit or self._bytes > self._limit_bytes:
+            self._bytes -= self._entries.popleft().size
+        return entry
+
+    def clear(self) -> None:
+        """Remove all entries; numbers begin at 1 again."""
+        self._entries.clear()
+        self._bytes = self.total = 0
+
+    def find(self, wanted: Filter) -> Iterator[Entry]:
+        """Return the entries that are meant, oldest first."""
+        return (entry for entry in self._entries if wanted.matches(entry))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries there are by method, path and status, the most frequent first."""
+        found: dict[str, int] = {}
+        for entry in self._entries:
+            status = entry.response.status if entry.response is not None else "open"
+            key = f"{entry.request.method} {entry.request.path[:200]} {status}"
+            found[key] = found.get(key, 0) + 1
+        return dict(sorted(found.items(), key=lambda item: -item[1])[:200])

@@ -1,0 +1,126 @@
+"""The listening socket of a sandbox: accepts connections, closes silent ones, and can be slow or closed for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from .connection import Connection, Service
+
+BACKLOG = 1024
+TICK_SECONDS = 5.0
+
+
+class Listener:
+    """A listener: `start` binds the port, `stop` finishes the current requests and closes everything."""
+
+    def __init__(self, service: Service, tls: ssl.SSLContext | None = None) -> None:
+        self.service = service
+        self._tls = tls
+        self._socket: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+        self._address: tuple[str, int] = ("", 0)
+        self.accept_seconds = 0.0
+
+    @property
+    def port(self) -> int:
+        """The port; 0 before the start."""
+        return self._address[1]
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        host, port = self._address
+        return f"{self.service.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen on a port; the system selects one for port 0. Raises OSError if the address is not available."""
+        self._bind(host, port)
+        self._spawn(self._tick())
+
+    def _bind(self, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening.setblocking(False)
+        self._socket = listening
+        self._address = (host, listening.getsockname()[1])
+        self._accepting = self._spawn(self._accept(listening))
+
+    async def stop(self, seconds: float = 1.0) -> None:
+        """Stop accepting connections, give current requests a moment, then close."""
+        await self._unbind()
+        self.service.closing = True
+        at_work = [connection.task for connection in self.service.open if connection.task is not None]
+        if at_work:
+            await asyncio.wait(at_work, timeout=seconds)
+        await self._end_connections()
+        for task in list(self._tasks):
+            task.cancel()
+        for task in list(self._tasks):
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def restart(self, seconds: float) -> None:
+        """Close the port and reset every connection, and listen again after some seconds."""
+        await self._unbind()
+        await self._end_connections()
+        await asyncio.sleep(seconds)
+        self._bind(*self._address)
+
+    def reset_connections(self) -> int:
+        """Reset every open connection, and return their number."""
+        found = list(self.service.open)
+        for connection in found:
+            connection.reset()
+        return len(found)
+
+    async def _unbind(self) -> None:
+        if self._accepting is not None:  # before the socket is closed, or the loop goes on to watch its number
+            self._accepting.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._accepting
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    async def _end_connections(self) -> None:
+        await asyncio.gather(*(connection.end() for connection in list(self.service.open)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if self.accept_seconds:
+                await asyncio.sleep(self.accept_seconds)
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:  # too many open files: wait for some to be closed
+                await asyncio.sleep(0.1)
+                continue
+            self._spawn(self._connect(loop, connection))
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        with suppress(OSError, ssl.SSLError, ConnectionError, TimeoutError):
+            await loop.connect_accepted_socket(
+                lambda: Connection(self.service, loop),
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=10.0 if self._tls else None,
+            )
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            before = asyncio.get_running_loop().time() - self.service.limits.idle_seconds
+            for connection in list(self.service.open):
+                connection.close_if_idle(before)

@@ -1,0 +1,92 @@
+"""What a rule, a filter of the journal or a check applies to: the parts of a request, with `*` for any text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .messages import Request
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """Return the expression for a text in which `*` stands for anything but a slash, and `**` for anything."""
+    parts = re.split(r"(\*\*|\*)", text)
+    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Match(BaseModel):
+    """What is expected of a request; what is not given is not compared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+    method: Annotated[list[str], BeforeValidator(_listed)] = Field([], description="One method, or a list.")
+    path: str = Field("**", description="The path: `*` is anything but a slash, `**` anything.")
+    query: dict[str, str] = Field({}, description="Parameters of the query; `*` is anything.")
+    headers: dict[str, str | None] = Field({}, description="Header fields; `*` is anything, null: no such field.")
+    body: dict[str, Any] = Field({}, description="Members of a JSON object, or parameters of a form.")
+    body_contains: str = Field("", description="A text that the body contains.")
+
+    @cached_property
+    def _path(self) -> re.Pattern[str]:
+        return pattern(self.path)
+
+    @cached_property
+    def _methods(self) -> frozenset[str]:
+        return frozenset(method.upper() for method in self.method)
+
+    @cached_property
+    def _query(self) -> Mapping[str, re.Pattern[str]]:
+        return {name: _anything(value) for name, value in self.query.items()}
+
+    @cached_property
+    def _headers(self) -> Mapping[str, re.Pattern[str] | None]:
+        return {name.lower(): None if v is None else _anything(v) for name, v in self.headers.items()}
+
+    def matches(self, request: Request) -> bool:
+        """Return whether a request is as expected."""
+        if self._methods and request.method not in self._methods:
+            return False
+        if self.path != "**" and not self._path.fullmatch(request.path):
+            return False
+        if not all(expected.fullmatch(request.query.get(name, "\0")) for name, expected in self._query.items()):
+            return False
+        if not all(_field(expected, request.headers.get(name)) for name, expected in self._headers.items()):
+            return False
+        if self.body_contains and self.body_contains.encode() not in request.body:
+            return False
+        return not self.body or contains(body_members(request), self.body)
+
+
+def _anything(text: str) -> re.Pattern[str]:
+    return pattern(text.replace("*", "**") if "**" not in text else text)
+
+
+def _field(expected: re.Pattern[str] | None, value: str | None) -> bool:
+    return value is None if expected is None else value is not None and expected.fullmatch(value) is not None
+
+
+def body_members(request: Request) -> Any:
+    """Return the JSON value of a body, or the parameters of a form; None if it is neither."""
+    if request.content_type == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+    try:
+        return json.loads(request.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def contains(found: Any, expected: Any) -> bool:
+    """Return whether a value has all members of another one; lists must be equal."""
+    if isinstance(expected, Mapping):
+        return isinstance(found, Mapping) and all(n in found and contains(found[n], v) for n, v in expected.items())
+    return bool(found == expected) and isinstance(found, bool) == isinstance(expected, bool)

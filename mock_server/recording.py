@@ -1,0 +1,159 @@
+"""Record the responses of a real server, and replay them.
+
+A recording is a file with one JSON object a line. Credentials of requests, and tokens in JSON responses, are masked in
+it, so that a recording can be committed. A replayed request is compared by its method, its target and its body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import httpx
+
+from .masking import IN_RESPONSES, credentials, masked, masked_body, masked_query
+from .messages import Handler, Request, Response, json_response, to_json
+
+MAX_RECORDED_BODY = 10 * 1024 * 1024
+MAX_FILE = 256 * 1024 * 1024
+TIMEOUT_SECONDS = 60.0
+_HOP_BY_HOP = frozenset({
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
+    "host", "date", "server", "accept-encoding", "content-encoding",
+})  # fmt: skip
+
+
+class RecordingError(Exception):
+    """A recording can't be read; the text names the file and the line."""
+
+
+def key(request: Request) -> tuple[str, str, str]:
+    """Return what two requests that get the same response have in common."""
+    query = masked_query(request.query_string)
+    return request.method, f"{request.path}?{query}" if query else request.path, _canonical(request)
+
+
+def _canonical(request: Request) -> str:
+    text = masked_body(request.body, request.content_type)
+    try:
+        return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return text
+
+
+class Recorder:
+    """Forwards requests to a real server, and appends what it answers to a file."""
+
+    def __init__(self, url: str, file: IO[str], transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """`url` is the base URL of the real server, without a path."""
+        self._url = url.rstrip("/")
+        self._file = file
+        self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, transport=transport)
+        self._lock = asyncio.Lock()
+
+    async def respond(self, request: Request) -> Response:
+        """Forward a request. The response is 502 if the real server can't be reached."""
+        headers = [(n, v) for n, v in request.fields if n.decode("latin-1").lower() not in _HOP_BY_HOP]
+        try:
+            answer = await self._client.request(
+                request.method, self._url + request.target, headers=headers, content=request.body
+            )
+        except httpx.HTTPError as error:
+            return json_response({"error": f"the recorded server does not answer: {type(error).__name__}"}, 502)
+        response = Response(
+            answer.status_code,
+            answer.content,
+            answer.headers.get("content-type"),
+            tuple((n, v) for n, v in answer.headers.multi_items() if n not in _HOP_BY_HOP and n != "content-type"),
+        )
+        if len(response.body) <= MAX_RECORDED_BODY:
+            async with self._lock:
+                await asyncio.to_thread(self._write, request, response)
+        return response
+
+    def _write(self, request: Request, response: Response) -> None:
+        self._file.write(json.dumps(_line(request, response), ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    async def close(self) -> None:
+        """Close the connections and the file."""
+        await self._client.aclose()
+        self._file.close()
+
+
+def _line(request: Request, response: Response) -> dict[str, Any]:
+    method, target, body = key(request)
+    headers = [(n, v) for n, v in response.headers if n.lower() != "set-cookie"]
+    line: dict[str, Any] = {"method": method, "target": target, "request": body, "status": response.status}
+    line |= {"content_type": response.content_type, "headers": headers}
+    try:
+        text = response.body.decode()
+    except UnicodeDecodeError:
+        return {**line, "base64": base64.b64encode(response.body).decode()}
+    text = masked_body(text.encode(), response.content_type or "", IN_RESPONSES) if text else ""
+    for value in credentials(request):
+        text = text.replace(value, masked(value))
+    return {**line, "body": text}
+
+
+class Player:
+    """Answers from a recording; responses to the same request come in their order, and the last one repeats."""
+
+    def __init__(self, path: Path, otherwise: Handler | None = None) -> None:
+        """`otherwise` answers requests that are not in the recording. Raises RecordingError."""
+        self._otherwise = otherwise
+        self._responses: dict[tuple[str, str, str], list[Response]] = {}
+        self._next: dict[tuple[str, str, str], int] = {}
+        for line in _lines(path):
+            found = (line["method"], line["target"], line["request"])
+            self._responses.setdefault(found, []).append(_response(line))
+
+    async def respond(self, request: Request) -> Response:
+        """Return the next recorded response."""
+        wanted = key(request)
+        found = self._responses.get(wanted)
+        if found is not None:
+            number = self._next.get(wanted, 0)
+            self._next[wanted] = min(number + 1, len(found) - 1)
+            return found[number]
+        if self._otherwise is None:
+            return json_response({"error": f"not in the recording: {request.method} {request.path}"}, 404)
+        answer = self._otherwise(request)
+        return answer if isinstance(answer, Response) else await answer
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise RecordingError(f"{path}: a recording is at most {MAX_FILE} bytes")
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                yield _checked(text, path, number)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise RecordingError(f"{path}: {reason}") from None
+
+
+def _checked(text: str, path: Path, number: int) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+        if not isinstance(line, dict) or not {"method", "target", "request", "status"} <= set(line):
+            raise ValueError
+        _response(line)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise RecordingError(f"{path}:{number}: not a line of a recording") from None
+    return line
+
+
+def _response(line: dict[str, Any]) -> Response:
+    body = base64.b64decode(line["base64"]) if "base64" in line else _encoded(line["body"])
+    headers = tuple((str(name), str(value)) for name, value in line.get("headers", []))
+    return Response(int(line["status"]), body, line.get("content_type"), headers)
+
+
+def _encoded(body: Any) -> bytes:
+    return body.encode("utf-8", "surrogatepass") if isinstance(body, str) else to_json(body)

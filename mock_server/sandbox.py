@@ -1,0 +1,240 @@
+"""A sandbox: a program with its listener, its clock and, if wanted, rules, a journal and a control plane.
+
+A request passes, in this order: the control plane's own paths, the rules, the program (or the real server whose
+responses are recorded). Without rules and control plane the program is called directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from .clock import Clock
+from .connection import Errors, Limits, Service, never
+from .filler import filler
+from .journal import Entry, Journal
+from .listener import Listener
+from .messages import Handler, Request, Response, to_json
+from .operations import Operation
+from .randomness import random_source
+from .rules import Rule, Scripted
+from .selection import Rules
+
+ADMIN = "/__admin"
+
+
+class Program(Protocol):
+    """What answers requests: the identity provider or the NoETL server."""
+
+    @property
+    def name(self) -> str:
+        """The name of the program."""
+
+    @property
+    def server(self) -> str:
+        """The value of the `server` header; empty: no such header."""
+
+    @property
+    def errors(self) -> Errors:
+        """The responses to requests that are malformed or too large."""
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """The operations of the control plane that this program adds."""
+
+    def respond(self, request: Request) -> Response | Awaitable[Response]:
+        """Return the response to a request."""
+
+    def streamed(self, request: Request) -> bool:
+        """Return whether the program reads the body of this request itself, part by part."""
+
+    async def reset(self) -> None:
+        """Forget everything since the start."""
+
+    async def close(self) -> None:
+        """Stop what is running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What of the control plane is on.
+
+    Args:
+        admin: `/__admin` is served.
+        remote: also to addresses other than loopback.
+        rules: the rules at the start.
+        journal: the size of the journal; 0: none.
+    """
+
+    admin: bool = False
+    remote: bool = False
+    rules: tuple[Rule, ...] = ()
+    journal: int = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Sandbox:
+    """A running program.
+
+    Args:
+        program: the program.
+        control: what of the control plane is on.
+        clock: the clock.
+        source: the random source.
+        seed: the seed of `source`, if it has one.
+        tls: the TLS context, for https.
+        backend: answers in place of the program: a recorder or a player of recordings.
+    """
+
+    program: Program
+    control: Control = Control()
+    clock: Clock = field(default_factory=Clock)
+    source: random.Random = field(default_factory=lambda: random_source(None))
+    seed: str | None = None
+    tls: ssl.SSLContext | None = None
+    backend: Handler | None = None
+    rules: Rules = field(init=False)
+    journal: Journal = field(init=False)
+    listener: Listener = field(init=False)
+    _admin: Callable[[Request], Awaitable[Response]] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.rules = Rules(self.source, self.control.rules)
+        self.journal = Journal(self.control.journal)
+        plain = not self.control.admin and not self.control.rules
+        service = Service(
+            (self.backend or self.program.respond) if plain else self._respond,
+            self.clock,
+            self.program.server,
+            "https" if self.tls else "http",
+            Limits(),
+            self.program.errors,
+            self.program.streamed if self.backend is None else never,
+        )
+        self.listener = Listener(service, self.tls)
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end."""
+        return self.listener.url
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen. Raises OSError if the address is not available."""
+        if self.control.admin:
+            from .admin import Admin  # the page and the document are only read if they are served
+
+            self._admin = Admin(self).respond
+        await self.listener.start(host, port)
+
+    async def stop(self) -> None:
+        """Finish the current requests, and stop."""
+        await self.listener.stop()
+        await self.program.close()
+
+    def _respond(self, request: Request) -> Response | Awaitable[Response]:
+        if self._admin is not None and (request.path == ADMIN or request.path.startswith(f"{ADMIN}/")):
+            return self._admin(request)
+        rule = self.rules.select(request) if self.rules else None
+        entry = None
+        if self.control.admin and self.control.journal:
+            entry = self.journal.add(self.clock.now(), replace(request, stream=None), rule.name if rule else "")
+        if rule is None and entry is None:
+            return self._program(request)
+        if rule is not None:
+            return self._noted(self._by_rule(rule, request), entry)
+        return self._noted_now(request, entry)
+
+    def _program(self, request: Request) -> Response | Awaitable[Response]:
+        return (self.backend or self.program.respond)(request)
+
+    def _noted_now(self, request: Request, entry: Entry | None) -> Response | Awaitable[Response]:
+        try:
+            answer = self._program(request)
+        except Exception:
+            if entry is not None:
+                entry.response = self.program.errors.failed
+            raise
+        if not isinstance(answer, Response):
+            return self._noted(answer, entry)
+        if entry is not None:
+            entry.response = answer
+        return answer
+
+    async def _noted(self, answer: Awaitable[Response], entry: Entry | None) -> Response:
+        started = time.monotonic()
+        response = self.program.errors.failed
+        try:
+            response = await answer
+        finally:
+            if entry is not None:
+                entry.response, entry.seconds = response, time.monotonic() - started
+        return response
+
+    async def _by_rule(self, rule: Rule, request: Request) -> Response:
+        if rule.delay is not None:
+            await asyncio.sleep(rule.delay.draw(self.source))
+        if rule.response is not None:
+            response = scripted(rule.response)
+        else:
+            if rule.overrides:
+                request = replace(request, overrides=rule.overrides)
+            answer = self._program(request)
+            response = answer if isinstance(answer, Response) else await answer
+        if rule.merge is not None:
+            response = merged(response, rule.merge)
+        return response if rule.fault is None else await with_fault(response, rule, self.source)
+
+
+def scripted(script: Scripted) -> Response:
+    """Return the response that a rule describes."""
+    headers = tuple((name, value) for name, value in script.headers.items() if name.lower() != "content-type")
+    given = [value for name, value in script.headers.items() if name.lower() == "content-type"]
+    kind = given[0] if given else script.content_type
+    if script.size is not None:
+        return Response(script.status, b"", kind, headers, filler(script.size), script.size)
+    return Response(script.status, script.body, kind, headers)
+
+
+def merged(response: Response, patch: dict[str, Any]) -> Response:
+    """Return a response whose JSON body has some members replaced (RFC 7396); another body stays as it is."""
+    try:
+        found = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return response
+    return replace(response, body=to_json(_patched(found, patch)))
+
+
+def _patched(found: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(found) if isinstance(found, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _patched(result.get(name), value)
+    return result
+
+
+MAX_FAULTY_BODY = 64 * 1024 * 1024
+
+
+async def with_fault(response: Response, rule: Rule, source: random.Random) -> Response:
+    """Return a response that is sent with the fault of a rule; a streamed body is read first, up to a limit."""
+    fault = rule.fault
+    if fault is None:
+        return response
+    if response.stream is not None:
+        body = bytearray()
+        async for part in response.stream:
+            body += part
+            if len(body) >= MAX_FAULTY_BODY:
+                break
+        response = replace(response, body=bytes(body), stream=None, length=None)
+    return replace(response, fault=lambda encode, body: fault.steps(encode, body, source))

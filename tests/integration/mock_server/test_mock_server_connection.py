@@ -1,0 +1,162 @@
+"""Connections of a sandbox: framing, pipelining, limits, streamed bodies, slow and broken clients."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+
+import pytest
+
+from mock_server.sandbox import Control
+
+from .conftest import BODY, Client, Echo, Start
+
+
+def parsed(data: bytes) -> tuple[str, dict[str, str], bytes]:
+    """Return the status line, the header fields and the rest of a response."""
+    head, _, rest = data.partition(b"\r\n\r\n")
+    line, *lines = head.decode().split("\r\n")
+    return line, dict(text.split(": ", 1) for text in lines), rest
+
+
+async def test_response_has_date_server_type_and_length(start: Start) -> None:
+    client = await start()
+    line, headers, body = parsed(await client.raw(path="/x"))
+    assert line == "HTTP/1.1 200 OK"
+    assert set(headers) == {"date", "server", "content-length", "content-type", "connection"}
+    assert headers["server"] == "echo/1"
+    assert int(headers["content-length"]) == len(body)
+    assert json.loads(body) == BODY
+
+
+async def test_head_and_204_have_no_body(start: Start) -> None:
+    client = await start()
+    _, headers, body = parsed(await client.raw(b"HEAD /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
+    assert int(headers["content-length"]) > 10
+    assert body == b""
+    line, headers, body = parsed(await client.raw(path="/nothing"))
+    assert line == "HTTP/1.1 204 No Content"
+    assert "content-length" not in headers
+    assert body == b""
+
+
+async def test_pipelined_requests_are_answered_in_order_also_behind_a_slow_one(start: Start) -> None:
+    client = await start()
+    program = client.sandbox.program
+    assert isinstance(program, Echo)
+    requests = b"".join(f"GET /{path} HTTP/1.1\r\nhost: x\r\n\r\n".encode() for path in ["wait", "echo?a=1", "parts"])
+    asyncio.get_running_loop().call_later(0.05, program.release.set)
+    data = await client.raw(requests + b"GET /echo?a=2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    places = [data.index(text) for text in (b'"waited"', b'"a":"1"', b"part 2", b'"a":"2"')]
+    assert places == sorted(places)
+    assert data.count(b"HTTP/1.1 200 OK") == 4
+
+
+async def test_many_pipelined_requests_are_all_answered(start: Start) -> None:
+    client = await start()
+    program = client.sandbox.program
+    assert isinstance(program, Echo)
+    asyncio.get_running_loop().call_later(0.05, program.release.set)
+    first = b"GET /wait HTTP/1.1\r\nhost: x\r\n\r\n"
+    data = await client.raw(
+        first + b"GET /n HTTP/1.1\r\nhost: x\r\n\r\n" * 500 + b"GET /n HTTP/1.1\r\nconnection: close\r\n\r\n"
+    )
+    assert data.count(b"HTTP/1.1 200 OK") == 502
+
+
+async def test_chunked_request_streamed_response_and_http_1_0(start: Start) -> None:
+    client = await start()
+    head = b"POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    _, _, body = parsed(await client.raw(head + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"))
+    assert json.loads(body)["body"] == "abcde"
+    _, headers, body = parsed(await client.raw(path="/parts"))
+    assert headers["transfer-encoding"] == "chunked"
+    assert body == b"7\r\npart 0\n\r\n7\r\npart 1\n\r\n7\r\npart 2\n\r\n0\r\n\r\n"
+    _, headers, body = parsed(await client.raw(b"GET /parts HTTP/1.0\r\n\r\n"))
+    assert "transfer-encoding" not in headers
+    assert body == b"part 0\npart 1\npart 2\n"
+
+
+async def test_body_that_a_program_reads_itself_may_be_larger_than_memory_allows(start: Start) -> None:
+    client = await start()
+    part = bytes(range(256)) * 4096
+
+    async def parts() -> object:
+        for _ in range(24):
+            yield part
+
+    response = await client.http.post("/sum", content=parts())  # type: ignore[arg-type]
+    expected = hashlib.sha256(part * 24).hexdigest()
+    assert response.json() == {"length": 24 * len(part), "sha256": expected}
+
+
+async def test_expect_100_continue_is_answered_before_the_body(start: Start) -> None:
+    client = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.sandbox.listener.port)
+    writer.write(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"hi")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"NOT HTTP\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: " + b"a" * 80_000, 431),
+        (b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 11000000\r\n\r\n" + b"a" * 11_000_000, 413),
+        (b"GET /fail HTTP/1.1\r\nconnection: close\r\n\r\n", 500),
+    ],
+)
+async def test_refused_request_has_its_status_and_ends_the_connection(start: Start, data: bytes, status: int) -> None:
+    client = await start()
+    found = await client.raw(data)
+    assert found.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"a mistake" not in found
+    assert (await client.http.get("/x")).status_code == 200
+
+
+async def test_client_that_leaves_does_not_disturb_others(start: Start) -> None:
+    client = await start()
+    for data in (b"GET /wait HTTP/1.1\r\n\r\n", b"POST /sum HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", b"GET"):
+        _, writer = await asyncio.open_connection("127.0.0.1", client.sandbox.listener.port)
+        writer.write(data)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.transport.abort()
+    assert (await client.http.get("/x")).json() == BODY
+
+
+async def test_more_connections_than_allowed_are_closed(start: Start) -> None:
+    client = await start()
+    service = client.sandbox.listener.service
+    service.limits = type(service.limits)(connections=2)
+    idle = [await asyncio.open_connection("127.0.0.1", client.sandbox.listener.port) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    assert len(service.open) == 2
+    assert await client.raw(path="/x") in (b"", b"RESET")
+    for _, writer in idle:
+        writer.close()
+
+
+async def test_without_rules_and_control_plane_the_program_is_called_directly(start: Start) -> None:
+    client = await start(Control())
+    assert client.sandbox.listener.service.handler == client.sandbox.program.respond
+    assert (await client.http.get("/__admin/status")).json() == BODY
+
+
+async def test_stop_lets_a_response_on_its_way_finish(start: Start) -> None:
+    client = await start()
+    program = client.sandbox.program
+    assert isinstance(program, Echo)
+    waiting = asyncio.create_task(Client.raw(client, path="/wait"))
+    await asyncio.sleep(0.05)
+    stopping = asyncio.create_task(client.sandbox.stop())
+    await asyncio.sleep(0.05)
+    program.release.set()
+    assert b'{"waited":true}' in await waiting
+    await stopping

@@ -1,0 +1,144 @@
+"""Recording a real server, replaying it without the server, and what is not in the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mock_server.clock import Clock
+from mock_server.messages import Request, Response
+from mock_server.options import Options, OptionsError
+from mock_server.recording import Player, Recorder, RecordingError
+from mock_server.sandbox import Control
+
+from .conftest import BODY, Start, running
+
+TOKEN = "a-real-access-token"
+
+
+async def _record(start: Start, path: Path) -> None:
+    real = await start(Control(rules=()))
+    recorder = Options(record=real.sandbox.url, recording=path).backend(real.sandbox.program.respond)
+    assert isinstance(recorder, Recorder)
+    client = await start(backend=recorder.respond)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    assert (await client.http.get("/x", headers=headers)).json() == BODY
+    assert (await client.http.post("/echo?a=1&code=" + TOKEN, json={"n": 1, "password": TOKEN})).status_code == 200
+    await client.http.get("/random")
+    await client.http.get("/random")
+    assert (await client.http.get("/nothing")).status_code == 204
+    assert (await client.http.get("/parts")).text == "part 0\npart 1\npart 2\n"
+    await recorder.close()
+
+
+async def test_recorded_responses_are_replayed_without_the_server(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "recording.jsonl"
+    await _record(start, path)
+    text = path.read_text()
+    assert TOKEN not in text
+    assert len(text.splitlines()) == 6
+    client = await start(backend=Player(path).respond)
+    assert (await client.http.get("/x")).json() == BODY
+    echoed = await client.http.post("/echo?a=1&code=" + TOKEN, json={"password": TOKEN, "n": 1})
+    assert echoed.json()["query"]["a"] == "1"
+    values = [(await client.http.get("/random")).json()["value"] for _ in range(3)]
+    assert values[0] != values[1] == values[2]
+    assert (await client.http.get("/nothing")).status_code == 204
+    assert (await client.http.get("/parts")).text == "part 0\npart 1\npart 2\n"
+    for missing in ("/y", "/x?c=1"):
+        response = await client.http.get(missing)
+        assert (response.status_code, response.json()["error"][:20]) == (404, "not in the recording")
+    assert (await client.http.post("/echo?a=1&code=" + TOKEN, json={"n": 2})).status_code == 404
+
+
+async def test_other_requests_go_to_the_program(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "recording.jsonl"
+    path.write_text('{"method":"GET","target":"/x","request":"","status":299,"body":"recorded"}\n')
+
+    async def program(request: Request) -> Response:
+        return Response(200, b"program")
+
+    player = Options(replay=path).backend(program)
+    assert player is not None
+    async with running(backend=player.respond) as sandbox, httpx.AsyncClient(base_url=sandbox.url) as http:
+        assert ((await http.get("/x")).status_code, (await http.get("/x")).text) == (299, "recorded")
+        assert (await http.get("/y")).text == "program"
+
+
+async def test_server_that_is_away_is_502_and_not_recorded(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "recording.jsonl"
+    recorder = Recorder("http://127.0.0.1:9", path.open("a"))
+    client = await start(backend=recorder.respond)
+    response = await client.http.get("/x")
+    assert response.status_code == 502
+    assert "ConnectError" in response.json()["error"]
+    await recorder.close()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("{", ":1: not a line"), ('{"method":"GET"}\n', ":1: not a line"), ("[]", ":1: not a line"),
+     ('{"method":"GET","target":"/","request":"","status":200,"body":""}\n{"a":1}', ":2: not a line"),
+     ('{"method":"GET","target":"/","request":"","status":"x","body":""}', ":1: not a line")],
+)  # fmt: skip
+def test_malformed_recording_is_refused_with_its_line(tmp_path: Path, text: str, place: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text)
+    with pytest.raises(RecordingError, match=place):
+        Player(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"record": "127.0.0.1:80"}, "the base URL of a server is expected"),
+        ({"record": "http://127.0.0.1:80"}, "--record needs --recording FILE"),
+        ({"record": "http://127.0.0.1:80", "replay": Path("x")}, "exclude each other"),
+        ({"replay": Path("missing.jsonl")}, "--replay: missing.jsonl: No such file"),
+        ({"record": "http://127.0.0.1:80", "recording": Path("no/such/folder")}, "--recording no/such/folder: No such"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(OptionsError, match=text):
+        Options(**options).backend(lambda request: Response())
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("- {delay: soon}", "rule 1: delay: a duration"),
+        ("- {delay: 1s}\n- {fault: x}", "rule 2: fault"),
+        ("a: [", ":1:5: not YAML"),
+        ("a: 1", "a list of rules is expected"),
+        ("5", "a list of rules is expected"),
+    ],
+)
+def test_wrong_file_of_rules_is_refused_with_its_place(tmp_path: Path, text: str, place: str) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(OptionsError, match=place) as caught:
+        Options(faults=path).control()
+    assert str(path) in str(caught.value)
+
+
+def test_rules_come_from_flags_and_a_file_and_turn_nothing_else_on(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n- {name: second, delay: {uniform: [1ms, 2ms]}}\n")
+    control = Options(faults=path, fault=("{name: first, fault: empty}",)).control()
+    assert [rule.name for rule in control.rules] == ["first", "second"]
+    assert control.admin is False
+    with pytest.raises(OptionsError, match="--fault 1: not YAML"):
+        Options(fault=("{",)).control()
+    options, clock = Options(clock="soon"), Clock()
+    with pytest.raises(OptionsError, match="--clock soon: an instant"):
+        options.set_clock(clock)
+
+
+def test_clock_option_sets_and_stops() -> None:
+    clock = Clock()
+    Options(clock="stopped:2030-01-01T00:00:00Z").set_clock(clock)
+    assert (clock.now(), clock.stopped) == (1893456000.0, True)
