@@ -10,10 +10,13 @@ import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 import structlog
+
+from mock_server.clock import Clock
+from mock_server.options import Options, OptionsError, common_options
 
 from .reload import Files, watch
 from .server import Server
@@ -27,7 +30,7 @@ CA_FILE = Path("mock_auth0-ca.pem")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Start:
     """What the command line says.
 
     Args:
@@ -39,8 +42,8 @@ class Options:
         tls: True for https.
         tls_ca: where the certificate of the authority is written.
         certificate: a certificate and its key, or None.
-        seed: the seed, or None.
         reload: True if changed files are used.
+        common: the options that both sandboxes have.
     """
 
     port: int
@@ -51,8 +54,8 @@ class Options:
     tls: bool
     tls_ca: Path
     certificate: tuple[Path, Path] | None
-    seed: str | None
     reload: bool
+    common: Options
 
 
 def _issuer(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -102,7 +105,6 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate for --tls, instead of a new one.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Key of --tls-cert.")
-@click.option("--seed", metavar="TEXT", help="Make two runs identical, with the same keys and handles.")
 @click.option("--reload/--no-reload", default=True, show_default=True, help="Use changed files while running.")
 @click.option(
     "--backchannel-logout-uri",
@@ -110,9 +112,11 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
     help="URL for logout tokens, instead of the one in the file.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
+@common_options
 @click.pass_context
 def main(
     context: click.Context,
+    /,
     *,
     port: int,
     host: str,
@@ -124,10 +128,10 @@ def main(
     tls_ca: Path,
     tls_cert: Path | None,
     tls_key: Path | None,
-    seed: str | None,
     reload: bool,
     backchannel_logout_uri: str | None,
     log_level: str,
+    **common: Any,
 ) -> None:
     """Run a sandbox identity provider that behaves like an Auth0 tenant."""
     if context.invoked_subcommand is not None:
@@ -135,7 +139,7 @@ def main(
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and not tls):
         raise click.UsageError("--tls-cert and --tls-key need each other, and --tls.")
     _configure_logs(log_level)
-    options = Options(
+    start = Start(
         port=port,
         host=host,
         files=Files(config, users, generate_users),
@@ -144,49 +148,70 @@ def main(
         tls=tls,
         tls_ca=tls_ca,
         certificate=(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None,
-        seed=seed,
         reload=reload,
+        common=Options(**common),
     )
     try:
-        settings = options.files.load()
-        context_of_tls = _certificate(options, settings)
-        asyncio.run(_serve(options, settings, context_of_tls))
-    except (UsersFileError, TlsError) as error:
+        settings = start.files.load()
+        server = _server(start, settings)
+        asyncio.run(_serve(start, server))
+    except (UsersFileError, TlsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         _give_up(f"cannot listen on {host}:{port}: {reason}")
 
 
-def _certificate(options: Options, settings: TenantFile) -> ssl.SSLContext | None:
-    if not options.tls:
+def _server(start: Start, settings: TenantFile) -> Server:
+    """Return the server. Raises TlsError or OptionsError."""
+    clock = Clock()
+    start.common.set_clock(clock)
+    return Server(
+        settings,
+        clock=clock,
+        seed=start.common.seed,
+        issuer=start.issuer,
+        logout_uri=start.logout_uri,
+        tls=_certificate(start, settings),
+        control=start.common.control(),
+        backend=start.common.backend,
+    )
+
+
+def _certificate(start: Start, settings: TenantFile) -> ssl.SSLContext | None:
+    if not start.tls:
         return None
-    if options.certificate is not None:
-        return given_certificate(*options.certificate)
+    if start.certificate is not None:
+        return given_certificate(*start.certificate)
     entries = tenant_entries(settings)
-    issuers = [each for each in (options.issuer, *(entry.issuer for entry in entries.values())) if each]
-    return own_authority(options.tls_ca, names_of(entries, issuers))
+    issuers = [each for each in (start.issuer, *(entry.issuer for entry in entries.values())) if each]
+    return own_authority(start.tls_ca, names_of(entries, issuers))
 
 
-async def _serve(options: Options, settings: TenantFile, tls: ssl.SSLContext | None) -> None:
+async def _serve(start: Start, server: Server) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    server = Server(settings, seed=options.seed, issuer=options.issuer, logout_uri=options.logout_uri, tls=tls)
-    await server.start(options.host, options.port)
-    click.echo(f"mock_auth0 listening on {server.url}")
-    for host, tenant in server.program.tenants.items():
-        if host or tenant.issuer != server.url:
-            click.echo(f"  issuer {tenant.issuer}" + (f" for the host {host}" if host else ""))
-    if tls is not None and options.certificate is None:
-        click.echo(f"  certificate authority: {options.tls_ca.resolve()}")
-    sys.stdout.flush()
-    watching = asyncio.create_task(watch(options.files, server.program)) if options.reload else None
+    await server.start(start.host, start.port)
+    _announce(start, server)
+    watching = asyncio.create_task(watch(start.files, server.program)) if start.reload else None
     await stopping.wait()
     if watching is not None:
         watching.cancel()
     await server.stop()
+
+
+def _announce(start: Start, server: Server) -> None:
+    click.echo(f"mock_auth0 listening on {server.url}")
+    for host, tenant in server.program.tenants.items():
+        if host or tenant.issuer != server.url:
+            click.echo(f"  issuer {tenant.issuer}" + (f" for the host {host}" if host else ""))
+    if start.tls and start.certificate is None:
+        click.echo(f"  certificate authority: {start.tls_ca.resolve()}")
+    if start.common.control().admin:
+        click.echo(f"  control plane: {server.url}__admin")
+    sys.stdout.flush()
 
 
 def _configure_logs(level: str) -> None:

@@ -6,6 +6,7 @@ header, because those contain codes, tokens and passwords.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 import time
@@ -15,9 +16,12 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from mock_server.connection import Errors
 from mock_server.messages import Request, Response
+from mock_server.operations import Operation
 
 from . import account, auth0_api, device, everywhere, logout, rendering, sign_in, start_page, token_endpoint
+from .admin import ProviderOperations
 from .directory import Directory
 from .messages import OAuthError, PageError, error_response, with_headers
 from .rendering import error_page
@@ -31,6 +35,12 @@ Handler = Callable[[Tenant, Request], Response | Awaitable[Response]]
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
 _LOCAL_ORIGIN = re.compile(r"https?://(localhost|[a-z0-9.-]{1,200}\.localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _ALLOWED_HEADERS = "Authorization, Content-Type, Auth0-Client, DPoP"
+_ERRORS = Errors(
+    malformed=error_response(OAuthError(400, "invalid_request", "The request is malformed.")),
+    head_too_large=error_response(OAuthError(431, "invalid_request", "The header fields are too large.")),
+    body_too_large=error_response(OAuthError(413, "invalid_request", "The body is too large.")),
+    failed=error_response(OAuthError(500, "server_error", "Something went wrong.")),
+)
 _log = structlog.get_logger("mock_auth0")
 
 
@@ -108,6 +118,26 @@ class IdentityProvider:
         self._default: Tenant | None = None
 
     @property
+    def name(self) -> str:
+        """The name of the program."""
+        return "mock_auth0"
+
+    @property
+    def server(self) -> str:
+        """The value of the `server` header."""
+        return "mock_auth0"
+
+    @property
+    def errors(self) -> Errors:
+        """The responses to requests that are malformed or too large."""
+        return _ERRORS
+
+    @property
+    def operations(self) -> list[Operation]:
+        """The operations that this program adds to the control plane."""
+        return ProviderOperations(lambda host: self._tenants[host], lambda: list(self._tenants.items())).all()
+
+    @property
     def default(self) -> Tenant:
         """The tenant of all hosts that no other tenant has. Raises RuntimeError before `bind`."""
         if self._default is None:
@@ -171,10 +201,17 @@ class IdentityProvider:
     def _by_host(self, request: Request) -> Tenant:
         return self.tenant_of(request.host) if len(self._tenants) > 1 else self.default
 
-    def reset(self) -> None:
-        """Forget everything since the start but the keys."""
-        for tenant in self._tenants.values():
-            tenant.reset()
+    def streamed(self, request: Request) -> bool:
+        """Return False: every body is read whole."""
+        return False
+
+    async def reset(self) -> None:
+        """Return to the state at the start: without logins, sessions, tokens and added users, with the first keys."""
+        self._tenants = {}
+        await asyncio.to_thread(self.use, self._settings)
+
+    async def close(self) -> None:
+        """Do nothing: no work goes on between requests."""
 
 
 async def _awaited(

@@ -154,6 +154,11 @@ class Tenant:
         self._added[user.email.lower()] = user
         self.directory.put(user)
 
+    def remove_user(self, user: User) -> None:
+        """Remove a user until the file is changed, or, if it was added at run time, for good."""
+        self._added.pop(user.email.lower(), None)
+        self.directory.remove(user)
+
     def reset(self) -> None:
         """Forget all logins, codes, sessions and tokens; keys and users stay."""
         for table in (self.transactions, self.decisions, self.consents, self.sessions, self.codes, self.spent_codes):

@@ -42,7 +42,7 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
         ("users: [{email: a@b, password: 12}]\nclients: []", "users[0].password: must be a non-empty string"),
         (
             "users: [{email: a@b, pasword: x}]\nclients: []",
-            "line 1: users[0].pasword: unknown key (known: access_token",
+            "line 1: users[0].pasword: unknown key (known: acc",
         ),
         ("users: []\nusers: []", "line 2: users: is there twice"),
         ("issuer: https://a.test/b", "line 1: issuer: must be an http or https URI with a host and a port only"),
