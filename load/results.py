@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,6 +12,11 @@ from load.thresholds import DURING, OUTSIDE, Verdict, judge, parse
 from load.windows import Window, Windows, quantile
 
 SETTLED = 0.25
+_GROWING: Mapping[str, Callable[[Usage], int | None]] = {
+    "growth": lambda usage: usage.memory,
+    "descriptors": lambda usage: usage.descriptors,
+    "tasks": lambda usage: usage.tasks,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Results:
         return found
 
     def process(self, name: str, process: str) -> float | None:
-        """Return the highest CPU, the highest memory or the growth of memory of a program."""
+        """Return the highest CPU or memory of a program, or how much something grew."""
         usages = self.usages(process)
         if not usages:
             return None
@@ -93,8 +98,10 @@ class Results:
             return max(usage.cpu for usage in usages)
         if name == "memory":
             return float(max(usage.memory for usage in usages))
-        memory = [float(usage.memory) for usage in usages[int(len(usages) * SETTLED) :]]
-        return slope(memory) * len(memory)
+        read = _GROWING[name]
+        settled = usages[int(len(usages) * SETTLED) :]
+        values = [float(value) for usage in settled if (value := read(usage)) is not None]
+        return slope(values) * len(values) if values else None
 
     def verdicts(self) -> list[Verdict]:
         """Return each threshold with what was measured."""

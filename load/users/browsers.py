@@ -30,7 +30,7 @@ class BrowserPolls(EdgeUser):
         if answer.status_code == 200 and not answer.json().get("valid"):
             MEASURED.counters["lost_sessions"] += 1
             self.sign_in()
-        self.graphql("{ playbooks { name path } }", {}, "graphql playbooks")
+        self.graphql("{ playbooks { name description } }", {}, "graphql playbooks")
 
     @task(3)
     def run_playbook(self) -> None:
