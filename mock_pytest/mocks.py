@@ -43,7 +43,9 @@ class Mock:
     def fail(self, path: str = "**", status: int = 503, times: int | None = None) -> str:
         """Let requests for a path fail with a status; return the name of the rule."""
         rule: dict[str, Any] = {"response": {"status": status, "json": {"error": "unavailable"}}}
-        return self.rule(path, **rule, **({"times": times} if times is not None else {}))
+        if times is not None:
+            rule["times"] = times
+        return self.rule(path, **rule)
 
     def remove_rules(self) -> None:
         """Remove all rules."""

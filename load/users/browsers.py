@@ -177,7 +177,7 @@ def _events(response: Any) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     """Return kind, data and id of each event of a stream (HTML, 9.2.6)."""
     kind, data, identity = "message", "", ""
     while True:
-        line = response.stream.readline()
+        line = response.stream.readline(b"\n")
         if not line:
             return
         text = line.decode().rstrip("\r\n")
