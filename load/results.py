@@ -29,6 +29,7 @@ class Results:
         windows: what users measured.
         samples: what the programs used.
         users: moments and numbers of users.
+        faults: name, begin and end of each fault, in seconds since 1970.
         failures: what of the schedule did not work.
     """
 
@@ -37,12 +38,8 @@ class Results:
     windows: Windows
     samples: Sequence[Sample]
     users: Sequence[tuple[float, int]] = ()
+    faults: Sequence[tuple[str, float, float]] = ()
     failures: Sequence[str] = field(default=())
-
-    @property
-    def faults(self) -> list[tuple[str, float, float]]:
-        """Name, begin and end of each fault, in seconds since 1970."""
-        return [(name, self.began + begin, self.began + end) for name, begin, end in self.scenario.windows()]
 
     def in_fault(self, at: float) -> bool:
         """Return whether a second overlaps a fault, or the recovery behind it."""

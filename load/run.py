@@ -132,7 +132,9 @@ def run(options: Options) -> int:
     windows = Windows()
     windows.merge(measured)
     users = [(at, count) for at, count in measured["users"]]
-    results = Results(scenario, users[0][0] if users else began, windows, sampler.samples, users, plan.failures)
+    results = Results(
+        scenario, users[0][0] if users else began, windows, sampler.samples, users, plan.faults, plan.failures
+    )
     return _conclude(results, options.folder)
 
 

@@ -80,7 +80,7 @@ def test_fault_that_comes_again_has_several_windows() -> None:
         "faults": [{"name": "f", "at": "10s", "for": "5s", "every": "20s", "target": "noetl", "process": "pause"}],
     })  # fmt: skip
     assert scenario.windows() == [("f", 10.0, 15.0), ("f", 30.0, 35.0), ("f", 50.0, 55.0)]
-    assert [(a.at, a.text) for a in schedule(scenario, _programs()).actions][:2] == [(10, "f begins"), (15, "f ends")]
+    assert [(a.at, a.text) for a in schedule(scenario, _programs()).actions][:2] == [(10, "f"), (15, "f ends")]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

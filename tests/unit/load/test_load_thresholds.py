@@ -68,7 +68,7 @@ def _results(*thresholds: str) -> Results:
         )
         for n in range(100)
     ]
-    return Results(scenario, 1000.0, windows, samples)
+    return Results(scenario, 1000.0, windows, samples, faults=[("f", 1040.0, 1050.0)])
 
 
 @pytest.mark.parametrize(
