@@ -1,139 +1,91 @@
-"""The endpoints for discovery, keys, user information and logout."""
+"""The endpoints for discovery, keys and user information."""
 
 from __future__ import annotations
 
 import jwt
-from aiohttp import web
 
-from .authorize import COOKIE, RESPONSE_MODES, RESPONSE_TYPES
-from .messages import (
-    OAuthError,
-    PageError,
-    Parameters,
-    bearer_token,
-    form_parameters,
-    json_response,
-    read_parameters,
-    redirect,
-    with_query,
-)
-from .pages import signed_out_page
-from .tenant import Tenant
-from .users import Client, Grant
+from mock_server.messages import Request, Response
 
-_CACHEABLE = {"Cache-Control": "public, max-age=15, must-revalidate"}
+from .authorize import RESPONSE_MODES, RESPONSE_TYPES
+from .directory import Grant
+from .dpop import ALGORITHMS
+from .messages import OAuthError, json_response
+from .tenant import OPENID_SCOPES, Tenant
+from .tokens import to_json
+
+_CACHEABLE = (("Cache-Control", "public, max-age=15, must-revalidate"),)
 
 
-async def discovery(tenant: Tenant, request: web.BaseRequest) -> web.Response:
+def discovery(tenant: Tenant, request: Request) -> Response:
     """Serve `/.well-known/openid-configuration` (OpenID Connect Discovery, 3)."""
-    base = tenant.issuer
+    return Response(200, tenant.discovery, "application/json", _CACHEABLE)
+
+
+def discovery_document(base: str) -> bytes:
+    """Return the document of an issuer."""
     document = {
         "issuer": base,
         "authorization_endpoint": f"{base}authorize",
         "token_endpoint": f"{base}oauth/token",
+        "device_authorization_endpoint": f"{base}oauth/device/code",
         "userinfo_endpoint": f"{base}userinfo",
         "jwks_uri": f"{base}.well-known/jwks.json",
         "revocation_endpoint": f"{base}oauth/revoke",
         "end_session_endpoint": f"{base}oidc/logout",
         "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": False,
         "response_types_supported": sorted(" ".join(sorted(kind)) for kind in RESPONSE_TYPES),
         "response_modes_supported": sorted(RESPONSE_MODES),
         "grant_types_supported": [str(grant) for grant in Grant],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "token_endpoint_auth_methods_supported": [
+            *("client_secret_basic", "client_secret_post", "private_key_jwt", "none"),
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "RS384", "PS256", "ES256"],
+        "dpop_signing_alg_values_supported": list(ALGORITHMS),
+        "request_uri_parameter_supported": False,
+        "request_parameter_supported": False,
+        "scopes_supported": sorted(OPENID_SCOPES - {"address", "phone"}),
         "claims_supported": [
             *("iss", "sub", "aud", "iat", "exp", "nonce", "sid", "auth_time"),
-            *("email", "email_verified", "name", "nickname"),
+            *("email", "email_verified", "name", "nickname", "picture"),
         ],
     }
-    return json_response(document, headers=_CACHEABLE)
+    return to_json(document)
 
 
-async def jwks(tenant: Tenant, request: web.BaseRequest) -> web.Response:
+def jwks(tenant: Tenant, request: Request) -> Response:
     """Serve `/.well-known/jwks.json` (RFC 7517, 5)."""
-    return json_response({"keys": [tenant.key.jwk]}, headers=_CACHEABLE)
+    return Response(200, tenant.ring.jwks, "application/json", _CACHEABLE)
 
 
-async def userinfo(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Serve `/userinfo` for a Bearer access token (OpenID Connect Core, 5.3)."""
-    token = bearer_token(request.headers.get("Authorization"))
-    if token is None:
+def userinfo(tenant: Tenant, request: Request) -> Response:
+    """Serve `/userinfo` for an access token (OpenID Connect Core, 5.3)."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() not in {"bearer", "dpop"} or not token or not token.isascii():
         raise OAuthError(401, "invalid_token", "Unauthorized")
     try:
         claims = tenant.minter.read_access_token(token)
-    except jwt.InvalidTokenError:
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise OAuthError(401, "invalid_token", "Unauthorized") from None
+    _check_proof(tenant, request, scheme.lower(), token, claims.get("cnf"))
     user = tenant.directory.user(str(claims.get("sub")))
     if user is None:
         raise OAuthError(401, "invalid_token", "Unauthorized")
-    return json_response(user.profile(tuple(str(claims.get("scope", "")).split())))
+    profile = user.profile(tuple(str(claims.get("scope", "")).split()))
+    return json_response({**tenant.directory.claims, **profile})
 
 
-async def logout(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Serve `/v2/logout`: end the browser session, and redirect to `returnTo` if it is on the allow-list."""
-    parameters = _query(request)
-    client = _named_client(tenant, parameters.get("client_id"))
-    return _end_session(tenant, request, client, parameters.get("returnTo"))
-
-
-async def oidc_logout(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Serve `/oidc/logout` (OpenID Connect RP-Initiated Logout, 2), for GET and POST."""
-    parameters = await _form(request) if request.method == "POST" else _query(request)
-    client = _named_client(tenant, parameters.get("client_id"))
-    hint = parameters.get("id_token_hint")
-    if hint is not None:
-        hinted = _hinted_client(tenant, hint)
-        if client is not None and client != hinted:
-            raise PageError("The client_id is not the one the id_token_hint was issued to.")
-        client = hinted
-    target = parameters.get("post_logout_redirect_uri")
-    return _end_session(tenant, request, client, target, parameters.get("state"))
-
-
-def _end_session(
-    tenant: Tenant, request: web.BaseRequest, client: Client | None, target: str | None, state: str | None = None
-) -> web.Response:
-    if target is not None and not (client or tenant.directory).accepts_logout(target):
-        raise PageError(f"{target} is not on the list of addresses to return to after a logout.")
-    tenant.sessions.pop(request.cookies.get(COOKIE, ""))
-    if target is None:
-        response = signed_out_page()
-    else:
-        response = redirect(with_query(target, {"state": state} if state is not None else {}))
-    response.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax")
-    return response
-
-
-def _named_client(tenant: Tenant, client_id: str | None) -> Client | None:
-    if client_id is None:
-        return None
-    client = tenant.directory.clients.get(client_id)
-    if client is None:
-        raise PageError("Unknown client: the application is not registered here.")
-    return client
-
-
-def _hinted_client(tenant: Tenant, hint: str) -> Client | None:
-    try:
-        claims = tenant.minter.read_id_token_hint(hint)
-    except jwt.InvalidTokenError:
-        raise PageError("The id_token_hint is not a token issued here.") from None
-    audience = claims.get("aud")
-    return _named_client(tenant, audience if isinstance(audience, str) else "")
-
-
-def _query(request: web.BaseRequest) -> Parameters:
-    try:
-        return form_parameters(request.rel_url.raw_query_string)
-    except OAuthError as error:
-        raise PageError(error.description) from None
-
-
-async def _form(request: web.BaseRequest) -> Parameters:
-    try:
-        return await read_parameters(request)
-    except OAuthError as error:
-        raise PageError(error.description, error.status) from None
+def _check_proof(tenant: Tenant, request: Request, scheme: str, token: str, confirmation: object) -> None:
+    """Raise OAuthError unless a bound token comes with a proof of its key, and any other token without one."""
+    bound = confirmation.get("jkt") if isinstance(confirmation, dict) else None
+    if (scheme == "dpop") != (bound is not None):
+        raise OAuthError(401, "invalid_token", "The token needs another authorization scheme")
+    if bound is None:
+        return
+    period = tenant.directory.lifetimes.dpop_nonce if tenant.directory.dpop_nonce else None
+    if tenant.proofs.thumbprint(request, period=period, access_token=token) != bound:
+        raise OAuthError(401, "invalid_token", "The token is bound to another key")

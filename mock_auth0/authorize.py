@@ -1,4 +1,4 @@
-"""`/authorize` and the login form: check the request, sign the user in, and redirect to the application.
+"""`/authorize`: check the request, and send its result to the application.
 
 A request with an invalid client or redirect URI gets an error page. All other errors are sent to the application by a
 redirect, because its redirect URI is then known to be valid (RFC 6749, 4.1.2.1).
@@ -7,25 +7,25 @@ redirect, because its redirect URI is then known to be valid (RFC 6749, 4.1.2.1)
 from __future__ import annotations
 
 import re
-import secrets
-import time
 from urllib.parse import urlencode
 
-from aiohttp import web
+from mock_server.messages import Request, Response
+from mock_server.randomness import handle
 
-from .messages import OAuthError, PageError, Parameters, form_parameters, read_parameters, redirect, with_query
-from .pages import form_post_page, login_page, web_message_page
-from .state import SESSION_SECONDS, Authorization, Code, Session
+from .directory import Client, Grant
+from .messages import OAuthError, PageError, Parameters, query_parameters, redirect, with_query
+from .rendering import form_post_page, web_message_page
+from .scopes import parse_scope
+from .state import Authorization, Code, Session
 from .tenant import AuthorizeRequest, Tenant
-from .tokens import IMPLICIT_ACCESS_TOKEN_SECONDS
-from .users import Client, Grant
 
-COOKIE = "auth0"
-DEFAULT_SCOPE = ("openid", "profile", "email")
-RESPONSE_TYPES = frozenset(frozenset(kind.split()) for kind in ("code", "id_token", "token", "id_token token"))
+RESPONSE_TYPES = frozenset(
+    frozenset(kind.split())
+    for kind in ("code", "id_token", "token", "id_token token", "code id_token", "code token", "code id_token token")
+)
 RESPONSE_MODES = frozenset({"query", "fragment", "form_post", "web_message"})
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class RedirectError(Exception):
@@ -36,96 +36,87 @@ class RedirectError(Exception):
         self.error, self.description = error, description
 
 
-def parse_scope(text: str | None) -> tuple[str, ...]:
-    """Return the requested scopes without duplicates, in order; without any, the default scopes."""
-    return tuple(dict.fromkeys(text.split())) if text and text.strip() else DEFAULT_SCOPE
-
-
-async def authorize(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Serve `GET /authorize`."""
-    try:
-        parameters = form_parameters(request.rel_url.raw_query_string)
-    except OAuthError as error:
-        raise PageError(error.description) from None
+def parse_request(tenant: Tenant, request: Request) -> AuthorizeRequest | Response:
+    """Return a valid request, or the response that tells the application its error. Raises PageError."""
+    parameters = query_parameters(request)
     client, redirect_uri = _destination(tenant, parameters)
     try:
-        authorization = _validate(client, redirect_uri, parameters)
-        session = _usable_session(tenant, request, authorization)
+        return _validate(tenant, client, redirect_uri, parameters)
     except RedirectError as error:
         result = {"error": error.error, "error_description": error.description}
-        mode = _mode_for_errors(parameters)
-        return _deliver(mode, redirect_uri, result, parameters.get("state"))
-    if session is None:
-        transaction = tenant.transactions.add(authorization)
-        return _login_form(tenant, transaction, authorization, username=authorization.login_hint)
-    return _complete(tenant, authorization, session)
+        return _deliver(_mode_for_errors(parameters), redirect_uri, result, parameters.get("state"))
 
 
-async def login(tenant: Tenant, request: web.BaseRequest) -> web.Response:
-    """Serve `POST /u/login`: the form with `state`, `username` and `password`."""
-    try:
-        parameters = await read_parameters(request)
-    except OAuthError as error:
-        raise PageError(error.description, error.status) from None
-    transaction = parameters.get("state", "")
-    authorization = tenant.transactions.get(transaction)
-    if authorization is None:
-        raise PageError("This sign-in has expired or is already done. Go back to the application and start again.")
-    username = parameters.get("username", "")
-    user = tenant.directory.authenticate(username, parameters.get("password", ""))
-    if user is None:
-        return _login_form(tenant, transaction, authorization, username=username, error="Wrong email or password.")
-    tenant.transactions.pop(transaction)
-    tenant.sessions.pop(request.cookies.get(COOKIE, ""))
-    cookie, session = tenant.open_session(user)
-    response = _complete(tenant, authorization, session)
-    response.set_cookie(COOKIE, cookie, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="Lax")
-    return response
+def refuse(request: AuthorizeRequest, error: str, description: str) -> Response:
+    """Return the response that tells the application an error of a valid request."""
+    result = {"error": error, "error_description": description}
+    return _deliver(request.response_mode, request.redirect_uri, result, request.state)
 
 
-def _login_form(
-    tenant: Tenant, transaction: str, authorization: AuthorizeRequest, *, username: str, error: str = ""
-) -> web.Response:
-    emails = [user.email for user in tenant.directory.users.values()]
-    return login_page(
-        transaction, authorization.client.name, authorization.redirect_uri, emails, username=username, error=error
+def complete(tenant: Tenant, request: AuthorizeRequest, session: Session) -> Response:
+    """Return the response with the code and the tokens that the application requested."""
+    directory, lifetimes = tenant.directory, tenant.directory.lifetimes
+    grant = Authorization(
+        client_id=request.client.client_id,
+        subject=session.subject,
+        scope=request.scope,
+        audience=request.audience,
+        nonce=request.nonce,
+        sid=session.sid,
+        auth_time=session.auth_time if request.max_age is not None else None,
+        jkt=request.jkt,
     )
+    result: dict[str, str] = {}
+    if "code" in request.response_types:
+        code = Code(grant, request.redirect_uri, request.challenge, family=handle(tenant.source, 16))
+        result["code"] = tenant.codes.add(code, lifetimes.code)
+    if "token" in request.response_types:
+        lifetime = tenant.minter.access_lifetime(directory, grant, implicit=True)
+        result |= {
+            "access_token": tenant.minter.access_token(directory, grant, implicit=True),
+            "scope": " ".join(grant.scope),
+            "expires_in": str(lifetime),
+            "token_type": "Bearer",
+        }
+    if "id_token" in request.response_types:
+        user, access_token, given_code = tenant.user_of(grant), result.get("access_token"), result.get("code")
+        result["id_token"] = tenant.minter.id_token(directory, user, grant, access_token, given_code)
+    return _deliver(request.response_mode, request.redirect_uri, result, request.state)
 
 
 def _destination(tenant: Tenant, parameters: Parameters) -> tuple[Client, str]:
     client = tenant.directory.clients.get(parameters.get("client_id", ""))
     if client is None:
-        raise PageError("Unknown client: the application is not registered here.")
+        raise PageError("Unknown client: the application is not registered here.", 403)
     redirect_uri = parameters.get("redirect_uri", "")
     if not redirect_uri:
         raise PageError("The redirect_uri is missing.")
     if not client.accepts_redirect(redirect_uri):
-        raise PageError(f"Callback URL mismatch: {redirect_uri} is not on the application's list.")
+        raise PageError(f"Callback URL mismatch: {redirect_uri} is not on the application's list.", 403)
     return client, redirect_uri
 
 
 def _mode_for_errors(parameters: Parameters) -> str:
-    implicit = bool({"token", "id_token"} & set(parameters.get("response_type", "").split()))
+    front_channel = bool({"token", "id_token"} & set(parameters.get("response_type", "").split()))
     mode = parameters.get("response_mode", "")
-    if mode not in RESPONSE_MODES or (implicit and mode == "query"):
-        return "fragment" if implicit else "query"
+    if mode not in RESPONSE_MODES or (front_channel and mode == "query"):
+        return "fragment" if front_channel else "query"
     return mode
 
 
-def _validate(client: Client, redirect_uri: str, parameters: Parameters) -> AuthorizeRequest:
-    types = frozenset(parameters.get("response_type", "").split())
-    if not types:
-        raise RedirectError("invalid_request", "Missing required parameter: response_type")
-    if types not in RESPONSE_TYPES:
-        raise RedirectError("unsupported_response_type", "Unsupported response type")
-    if (Grant.CODE if "code" in types else Grant.IMPLICIT) not in client.grants:
-        raise RedirectError("unauthorized_client", "The client may not use this response type")
+def _validate(tenant: Tenant, client: Client, redirect_uri: str, parameters: Parameters) -> AuthorizeRequest:
+    types = _response_types(client, parameters)
     scope = parse_scope(parameters.get("scope"))
     nonce = parameters.get("nonce")
     if "id_token" in types and not nonce:
         raise RedirectError("invalid_request", "Missing required parameter: nonce")
     if "id_token" in types and "openid" not in scope:
         raise RedirectError("invalid_scope", "An id_token needs the scope openid")
+    audience = parameters.get("audience")
+    try:
+        scope = tenant.granted_scope(client, scope, audience)
+    except OAuthError as error:
+        raise RedirectError(error.error, error.description) from None
     return AuthorizeRequest(
         client=client,
         redirect_uri=redirect_uri,
@@ -133,13 +124,26 @@ def _validate(client: Client, redirect_uri: str, parameters: Parameters) -> Auth
         response_mode=_response_mode(types, parameters.get("response_mode")),
         scope=scope,
         prompt=_prompt(parameters.get("prompt", "")),
-        audience=parameters.get("audience"),
+        audience=audience,
         state=parameters.get("state"),
         nonce=nonce,
         challenge=_challenge(client, types, parameters),
         max_age=_max_age(parameters.get("max_age")),
         login_hint=parameters.get("login_hint", ""),
+        jkt=_key_of_proofs(parameters.get("dpop_jkt")),
     )
+
+
+def _response_types(client: Client, parameters: Parameters) -> frozenset[str]:
+    types = frozenset(parameters.get("response_type", "").split())
+    if not types:
+        raise RedirectError("invalid_request", "Missing required parameter: response_type")
+    if types not in RESPONSE_TYPES:
+        raise RedirectError("unsupported_response_type", "Unsupported response type")
+    needed = ({Grant.CODE} if "code" in types else set()) | ({Grant.IMPLICIT} if types != {"code"} else set())
+    if not needed <= client.grants:
+        raise RedirectError("unauthorized_client", "The client may not use this response type")
+    return types
 
 
 def _response_mode(types: frozenset[str], mode: str | None) -> str:
@@ -167,6 +171,12 @@ def _max_age(text: str | None) -> int | None:
     return int(text)
 
 
+def _key_of_proofs(text: str | None) -> str | None:
+    if text is not None and not _BASE64URL.fullmatch(text):
+        raise RedirectError("invalid_request", "dpop_jkt must be a SHA-256 in base64url")
+    return text
+
+
 def _challenge(client: Client, types: frozenset[str], parameters: Parameters) -> str | None:
     challenge = parameters.get("code_challenge")
     if "code" not in types:
@@ -177,49 +187,12 @@ def _challenge(client: Client, types: frozenset[str], parameters: Parameters) ->
         return None
     if parameters.get("code_challenge_method") != "S256":
         raise RedirectError("invalid_request", "code_challenge_method must be S256")
-    if not _CHALLENGE.fullmatch(challenge):
+    if not _BASE64URL.fullmatch(challenge):
         raise RedirectError("invalid_request", "code_challenge must be a SHA-256 in base64url")
     return challenge
 
 
-def _usable_session(tenant: Tenant, request: web.BaseRequest, authorization: AuthorizeRequest) -> Session | None:
-    session = tenant.sessions.get(request.cookies.get(COOKIE, ""))
-    if session and authorization.max_age is not None and time.time() - session.auth_time >= authorization.max_age:
-        session = None
-    if "none" in authorization.prompt and session is None:
-        raise RedirectError("login_required", "Login required")
-    return None if authorization.prompt & {"login", "select_account"} else session
-
-
-def _complete(tenant: Tenant, authorization: AuthorizeRequest, session: Session) -> web.Response:
-    grant = Authorization(
-        client_id=authorization.client.client_id,
-        subject=session.subject,
-        scope=authorization.scope,
-        audience=authorization.audience,
-        nonce=authorization.nonce,
-        sid=session.sid,
-        auth_time=session.auth_time if authorization.max_age is not None else None,
-    )
-    result: dict[str, str] = {}
-    access_token: str | None = None
-    if "code" in authorization.response_types:
-        code = Code(grant, authorization.redirect_uri, authorization.challenge, family=secrets.token_urlsafe(16))
-        result["code"] = tenant.codes.add(code)
-    if "token" in authorization.response_types:
-        access_token = tenant.minter.access_token(grant, IMPLICIT_ACCESS_TOKEN_SECONDS)
-        result |= {
-            "access_token": access_token,
-            "scope": " ".join(grant.scope),
-            "expires_in": str(IMPLICIT_ACCESS_TOKEN_SECONDS),
-            "token_type": "Bearer",
-        }
-    if "id_token" in authorization.response_types:
-        result["id_token"] = tenant.minter.id_token(tenant.user_of(grant), grant, access_token)
-    return _deliver(authorization.response_mode, authorization.redirect_uri, result, authorization.state)
-
-
-def _deliver(mode: str, redirect_uri: str, result: dict[str, str], state: str | None) -> web.Response:
+def _deliver(mode: str, redirect_uri: str, result: dict[str, str], state: str | None) -> Response:
     parameters = result if state is None else {**result, "state": state}
     match mode:
         case "form_post":

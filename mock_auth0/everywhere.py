@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import aiohttp
-from aiohttp import web
+import httpx
 
-from .messages import OAuthError, PageError, json_response, read_parameters
-from .pages import everywhere_page, logout_results_page
+from mock_server.messages import Request, Response
+
+from .directory import Client, User
+from .messages import PageError, json_response, page_parameters
+from .rendering import SHOWN_USERS, page
 from .tenant import Tenant
-from .users import Client, User
 
 PATH = "/u/logout-everywhere"
 _SECONDS = 5.0
@@ -30,41 +31,38 @@ class LogoutResult:
     status: int
 
 
-async def show(tenant: Tenant, request: web.BaseRequest) -> web.Response:
+def show(tenant: Tenant, request: Request) -> Response:
     """Serve `GET`: a page with a button for each user."""
-    return everywhere_page(PATH, [user.email for user in tenant.directory.users.values()])
+    users = list(tenant.directory.shown_users(SHOWN_USERS))
+    return page("everywhere.html", form_action="'self'", users=users, action=PATH)
 
 
-async def log_out(tenant: Tenant, request: web.BaseRequest) -> web.Response:
+async def log_out(tenant: Tenant, request: Request) -> Response:
     """Serve `POST` with `email`: a page for browsers, JSON for other clients."""
-    html = "text/html" in request.headers.get("Accept", "")
-    try:
-        parameters = await read_parameters(request)
-    except OAuthError as error:
-        raise PageError(error.description, error.status) from None
+    parameters = page_parameters(request)
     user = tenant.directory.by_email(parameters.get("email", ""))
     if user is None:
         raise PageError("There is no user with this email address.", 404)
     ended = tenant.sessions.remove(lambda session: session.subject == user.subject)
     results = await _notify(tenant, user)
-    if html:
-        return logout_results_page(user.email, ended, [(one.client_id, one.uri, one.status) for one in results])
+    if "text/html" in request.headers.get("accept", ""):
+        return page("logged_out_everywhere.html", email=user.email, ended=ended, results=results)
     answers = [{"client_id": one.client_id, "uri": one.uri, "status": one.status} for one in results]
     return json_response({"email": user.email, "ended": ended, "notified": answers})
 
 
 async def _notify(tenant: Tenant, user: User) -> list[LogoutResult]:
     clients = [client for client in tenant.directory.clients.values() if client.backchannel_logout_uri]
-    timeout = aiohttp.ClientTimeout(total=_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
+    async with httpx.AsyncClient(timeout=_SECONDS, trust_env=False) as http:
         return list(await asyncio.gather(*(_post(http, tenant, user, client) for client in clients)))
 
 
-async def _post(http: aiohttp.ClientSession, tenant: Tenant, user: User, client: Client) -> LogoutResult:
+async def _post(http: httpx.AsyncClient, tenant: Tenant, user: User, client: Client) -> LogoutResult:
     uri = client.backchannel_logout_uri or ""
-    form = {"logout_token": tenant.minter.logout_token(user.subject, client.client_id)}
+    form = {"logout_token": tenant.minter.logout_token(tenant.directory, user.subject, client.client_id)}
     try:
-        async with http.post(uri, data=form, allow_redirects=False) as answer:
-            return LogoutResult(client.client_id, uri, answer.status)
-    except (aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(_SECONDS):
+            answer = await http.post(uri, data=form)
+        return LogoutResult(client.client_id, uri, answer.status_code)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
         return LogoutResult(client.client_id, uri, 0)

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
-from aiohttp import web
+from mock_server.messages import Request, Response
 
 MAX_BODY = 64 * 1024
 MAX_PARAMETERS = 64
-BODY_SECONDS = 10.0
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
+Headers = tuple[tuple[str, str], ...]
 Parameters = Mapping[str, str]
 
 
 class OAuthError(Exception):
-    """An error response (RFC 6749, 5.2); its `str()` contains no secret."""
+    """An error response (RFC 6749, 5.2); its `str()` contains no secret.
 
-    def __init__(self, status: int, error: str, description: str) -> None:
+    Args:
+        status: the status code.
+        error: the code of the error.
+        description: the text for developers.
+        headers: further header fields.
+        code: the member `code` that some endpoints of Auth0 have in place of `error`.
+    """
+
+    def __init__(
+        self, status: int, error: str, description: str, *, headers: Headers = (), code: str | None = None
+    ) -> None:
         super().__init__(description)
         self.status, self.error, self.description = status, error, description
+        self.headers, self.code = headers, code
 
 
 class PageError(Exception):
@@ -34,41 +45,30 @@ class PageError(Exception):
         self.status = status
 
 
-async def read_body(request: web.BaseRequest) -> bytes:
-    """Return the whole body.
-
-    Raises:
-        OAuthError: it is larger than `MAX_BODY` (413), compressed (415), or does not arrive in `BODY_SECONDS` (408).
-    """
-    if "Content-Encoding" in request.headers:
-        raise OAuthError(415, "invalid_request", "Send the body without a content encoding.")
-    too_large = OAuthError(413, "invalid_request", f"The body is larger than {MAX_BODY} bytes.")
-    if (request.content_length or 0) > MAX_BODY:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise too_large
-    except TimeoutError:
-        raise OAuthError(408, "invalid_request", "The body did not arrive in time.") from None
-    except web.RequestPayloadError:
-        raise OAuthError(400, "invalid_request", "The body is malformed.") from None
-    return bytes(body)
-
-
-async def read_parameters(request: web.BaseRequest) -> Parameters:
+def read_parameters(request: Request) -> Parameters:
     """Return the parameters of a form or a JSON body.
 
     Raises:
-        OAuthError: the body has another type or is malformed, or a parameter is a duplicate.
+        OAuthError: the body is too large (413) or compressed (415), has another type or is malformed, or a parameter is
+            a duplicate.
     """
-    body = await read_body(request)
-    if request.content_type == "application/json":
-        return _json_parameters(body)
-    if request.content_type == "application/x-www-form-urlencoded" or not body:
+    return form_of(read_body(request), request.content_type)
+
+
+def read_body(request: Request) -> bytes:
+    """Return the body. Raises OAuthError if it is too large (413) or compressed (415)."""
+    if "content-encoding" in request.headers:
+        raise OAuthError(415, "invalid_request", "Send the body without a content encoding.")
+    if len(request.body) > MAX_BODY:
+        raise OAuthError(413, "invalid_request", f"The body is larger than {MAX_BODY} bytes.")
+    return request.body
+
+
+def form_of(body: bytes, content_type: str) -> Parameters:
+    """Return the parameters of a form or a JSON object. Raises OAuthError."""
+    if content_type == "application/json":
+        return _strings(json_object(body))
+    if content_type == "application/x-www-form-urlencoded" or not body:
         return form_parameters(body.decode("utf-8", "replace"))
     raise OAuthError(400, "invalid_request", "Send application/x-www-form-urlencoded or application/json.")
 
@@ -89,26 +89,56 @@ def form_parameters(encoded: str) -> Parameters:
     return parameters
 
 
-def _json_parameters(body: bytes) -> Parameters:
+def query_parameters(request: Request) -> Parameters:
+    """Return the parameters of the query, for a page. Raises PageError."""
+    try:
+        return form_parameters(request.query_string)
+    except OAuthError as error:
+        raise PageError(error.description) from None
+
+
+def page_parameters(request: Request) -> Parameters:
+    """Return the parameters of a form of a page. Raises PageError."""
+    try:
+        return read_parameters(request)
+    except OAuthError as error:
+        raise PageError(error.description, error.status) from None
+
+
+def json_object(body: bytes) -> dict[str, object]:
+    """Return a JSON object. Raises OAuthError."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         raise OAuthError(400, "invalid_request", "The body is not JSON.") from None
     if not isinstance(document, dict):
         raise OAuthError(400, "invalid_request", "The body must be a JSON object.")
+    return document
+
+
+def _strings(document: dict[str, object]) -> Parameters:
     given = {name: value for name, value in document.items() if value not in (None, "")}
     for value in given.values():
-        if not isinstance(value, str) or not _encodable(value):
+        if not isinstance(value, str) or not encodable(value):
             raise OAuthError(400, "invalid_request", "Every parameter must be a string.")
-    return given
+    return {name: str(value) for name, value in given.items()}
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Return True if a text can be encoded as UTF-8, which lone surrogates can't."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def required(parameters: Parameters, name: str) -> str:
+    """Return a parameter. Raises OAuthError if it is missing."""
+    value = parameters.get(name)
+    if value is None:
+        raise OAuthError(400, "invalid_request", f"Missing required parameter: {name}")
+    return value
 
 
 def basic_credentials(header: str | None) -> tuple[str, str] | None:
@@ -124,28 +154,30 @@ def basic_credentials(header: str | None) -> tuple[str, str] | None:
     return unquote_plus(client_id), unquote_plus(secret)
 
 
-def bearer_token(header: str | None) -> str | None:
-    """Return the token of an Authorization header (RFC 6750, 2.1)."""
-    scheme, _, token = (header or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" and token.isascii() else None
-
-
-def json_response(document: object, status: int = 200, headers: Mapping[str, str] = NO_STORE) -> web.Response:
+def json_response(document: object, status: int = 200, headers: Headers = NO_STORE) -> Response:
     """Return a JSON response; by default it must not be cached."""
-    return web.json_response(document, status=status, headers=headers)
+    return Response(status, json.dumps(document, separators=(",", ":")).encode(), "application/json", headers)
 
 
-def error_response(error: OAuthError) -> web.Response:
+def error_response(error: OAuthError) -> Response:
     """Return the JSON response for an OAuth error."""
-    response = json_response({"error": error.error, "error_description": error.description}, error.status)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = f'Bearer error="{error.error}"'
-    return response
+    name = "error" if error.code is None else "code"
+    key = "error_description" if error.code is None else "description"
+    response = json_response({name: error.code or error.error, key: error.description}, error.status)
+    authenticate = (("WWW-Authenticate", f'Bearer error="{error.error}"'),) if error.status == 401 else ()
+    if any(name == "WWW-Authenticate" for name, _ in error.headers):
+        authenticate = ()
+    return replace(response, headers=(*response.headers, *authenticate, *error.headers))
 
 
-def redirect(uri: str) -> web.Response:
+def redirect(uri: str) -> Response:
     """Return a redirect to `uri`."""
-    return web.Response(status=302, headers={"Location": uri, **NO_STORE})
+    return Response(302, b"", None, (("Location", uri), *NO_STORE))
+
+
+def with_headers(response: Response, *headers: tuple[str, str]) -> Response:
+    """Return a response with further header fields."""
+    return replace(response, headers=(*response.headers, *headers)) if headers else response
 
 
 def with_query(uri: str, parameters: Parameters) -> str:

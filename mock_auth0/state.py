@@ -7,70 +7,84 @@ keys are their SHA-256, so that a lookup does not compare secrets byte by byte.
 from __future__ import annotations
 
 import hashlib
-import secrets
-import time
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from mock_server.randomness import handle
 
 Value = TypeVar("Value")
-Clock = Callable[[], float]
 
-TABLE_LIMIT = 10_000
-TRANSACTION_SECONDS = 30 * 60.0
-CODE_SECONDS = 60.0
-SESSION_SECONDS = 24 * 3600.0
-REFRESH_SECONDS = 30 * 24 * 3600.0
+TABLE_LIMIT = 100_000
+
+
+class Clock(Protocol):
+    """A source of the time."""
+
+    def now(self) -> float:
+        """Return the time in seconds since 1970."""
+        ...
 
 
 class Table(Generic[Value]):
-    """A bounded map from random handles to values; an entry expires after `lifetime` seconds."""
+    """A bounded map from random handles to values; an entry expires after a number of seconds.
 
-    def __init__(self, lifetime: float, limit: int = TABLE_LIMIT, clock: Clock = time.monotonic) -> None:
-        self._lifetime = lifetime
-        self._limit = limit
+    Args:
+        clock: the time.
+        source: the random source of the handles.
+        limit: the maximum number of entries.
+    """
+
+    def __init__(self, clock: Clock, source: random.Random, limit: int = TABLE_LIMIT) -> None:
         self._clock = clock
+        self._source = source
+        self._limit = limit
         self._entries: dict[bytes, tuple[float, Value]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, value: Value) -> str:
-        """Store a value and return its new handle."""
-        handle = secrets.token_urlsafe(32)
-        self.put(handle, value)
-        return handle
+    def add(self, value: Value, lifetime: float) -> str:
+        """Store a value for `lifetime` seconds, and return its new handle."""
+        new = handle(self._source)
+        self.put(new, value, lifetime)
+        return new
 
-    def put(self, handle: str, value: Value) -> None:
+    def put(self, name: str, value: Value, lifetime: float) -> None:
         """Store a value under a given handle; its lifetime starts now."""
-        now = self._clock()
-        key = _digest(handle)
+        now = self._clock.now()
+        key = _digest(name)
         self._entries.pop(key, None)
         self._drop_expired(now)
         while len(self._entries) >= self._limit:
             del self._entries[next(iter(self._entries))]
-        self._entries[key] = (now + self._lifetime, value)
+        self._entries[key] = (now + lifetime, value)
 
-    def get(self, handle: str) -> Value | None:
+    def get(self, name: str) -> Value | None:
         """Return the value of a handle; None if it is unknown or has expired."""
-        found = self._entries.get(_digest(handle))
-        return found[1] if found and found[0] > self._clock() else None
+        found = self._entries.get(_digest(name))
+        return found[1] if found and found[0] > self._clock.now() else None
 
-    def pop(self, handle: str) -> Value | None:
+    def pop(self, name: str) -> Value | None:
         """Remove a handle and return its value as `get` does."""
-        found = self._entries.pop(_digest(handle), None)
-        return found[1] if found and found[0] > self._clock() else None
+        found = self._entries.pop(_digest(name), None)
+        return found[1] if found and found[0] > self._clock.now() else None
 
     def remove(self, condition: Callable[[Value], bool]) -> int:
         """Remove every valid entry whose value meets the condition, and return their number."""
-        now = self._clock()
+        now = self._clock.now()
         found = [key for key, (until, value) in self._entries.items() if until > now and condition(value)]
         for key in found:
             del self._entries[key]
         return len(found)
 
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._entries.clear()
+
     def _drop_expired(self, now: float) -> None:
-        # All entries have the same lifetime, so the expired entries are the first ones.
+        # Entries are in the order of their creation, and most have the same lifetime.
         while self._entries:
             oldest = next(iter(self._entries))
             if self._entries[oldest][0] > now:
@@ -78,8 +92,8 @@ class Table(Generic[Value]):
             del self._entries[oldest]
 
 
-def _digest(handle: str) -> bytes:
-    return hashlib.sha256(handle.encode("utf-8", "surrogatepass")).digest()
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,7 @@ class Authorization:
         sid: the id of the browser session, or None.
         auth_time: the time of the login, in seconds since 1970, or None.
         gty: the grant type, for access tokens, or None.
+        jkt: the thumbprint of the key that the tokens are bound to (RFC 9449), or None.
     """
 
     client_id: str
@@ -114,6 +129,7 @@ class Authorization:
     sid: str | None = None
     auth_time: int | None = None
     gty: str | None = None
+    jkt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,39 +144,56 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token. It is replaced at each use; a token and all its successors form a `family`."""
+    """A refresh token. A token and all its successors form a `family`."""
 
     grant: Authorization
     family: str
 
 
+@dataclass(frozen=True, slots=True)
+class SpentToken:
+    """A refresh token that was replaced at `at`, in seconds since 1970."""
+
+    token: RefreshToken
+    at: float
+
+
 class RefreshTokens:
     """The refresh tokens. The use of a token that was replaced revokes its whole family (RFC 9700, 4.14)."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._live: Table[RefreshToken] = Table(REFRESH_SECONDS, clock=clock)
-        self._spent: Table[str] = Table(REFRESH_SECONDS, clock=clock)
-        self._revoked: Table[bool] = Table(REFRESH_SECONDS, clock=clock)
+    def __init__(self, clock: Clock, source: random.Random) -> None:
+        self._clock = clock
+        self._live: Table[RefreshToken] = Table(clock, source)
+        self._spent: Table[SpentToken] = Table(clock, source)
+        self._revoked: Table[bool] = Table(clock, source)
 
-    def issue(self, grant: Authorization, family: str) -> str:
+    def issue(self, grant: Authorization, family: str, lifetime: float) -> str:
         """Return a new token of `family`."""
-        return self._live.add(RefreshToken(grant, family))
+        return self._live.add(RefreshToken(grant, family), lifetime)
 
-    def find(self, token: str) -> RefreshToken | None:
-        """Return a valid token; None if it is unknown, or if it was used before, which revokes its family."""
+    def find(self, token: str, leeway: float = 0.0) -> RefreshToken | None:
+        """Return a valid token, or None.
+
+        A token that was replaced more than `leeway` seconds ago revokes its family.
+        """
         spent = self._spent.get(token)
-        if spent is not None:
-            self.revoke(spent)
+        if spent is not None and self._clock.now() - spent.at >= leeway:
+            self.revoke(spent.token.family)
             return None
-        found = self._live.get(token)
+        found = spent.token if spent is not None else self._live.get(token)
         return None if found is None or self._revoked.get(found.family) else found
 
-    def rotate(self, token: str, found: RefreshToken) -> str:
+    def rotate(self, token: str, found: RefreshToken, lifetime: float) -> str:
         """Mark `token` as used, and return its replacement."""
-        self._live.pop(token)
-        self._spent.put(token, found.family)
-        return self.issue(found.grant, found.family)
+        if self._live.pop(token) is not None:
+            self._spent.put(token, SpentToken(found, self._clock.now()), lifetime)
+        return self.issue(found.grant, found.family, lifetime)
 
     def revoke(self, family: str) -> None:
         """Revoke every token of the family."""
-        self._revoked.put(family, True)
+        self._revoked.put(family, True, 366 * 86_400.0)
+
+    def clear(self) -> None:
+        """Remove all tokens."""
+        for table in (self._live, self._spent, self._revoked):
+            table.clear()

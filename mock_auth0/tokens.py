@@ -3,86 +3,180 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
-import time
-from dataclasses import dataclass
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
 
 import jwt
 
-from .keys import SigningKey, b64url
-from .state import Authorization
-from .users import User
+from mock_server.randomness import handle
 
-ID_TOKEN_SECONDS = 36_000
-ACCESS_TOKEN_SECONDS = 86_400
-IMPLICIT_ACCESS_TOKEN_SECONDS = 7_200
-LOGOUT_TOKEN_SECONDS = 120
+from .directory import Api, Directory, User
+from .keys import KeyRing, SigningKey, b64url
+from .state import Authorization, Clock
+
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+MAX_SIGNED = 4_096
+"""The number of tokens that are kept to be issued again."""
+
+Claims = dict[str, object]
+_ANY = Api("")
 
 
-@dataclass(frozen=True, slots=True)
+def to_json(value: object) -> bytes:
+    """Return a value as compact JSON in ASCII."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def encode(header: Mapping[str, object], claims: Mapping[str, object], key: SigningKey) -> str:
+    """Return a token (RFC 7515, 7.1)."""
+    message = f"{b64url(to_json(header))}.{b64url(to_json(claims))}"
+    return f"{message}.{b64url(key.sign(message.encode('ascii')))}"
+
+
 class Minter:
-    """The issuer of tokens, with its key."""
+    """The issuer of tokens, with its keys.
 
-    issuer: str
-    key: SigningKey
+    A signature takes half a millisecond, so a token is issued again while its content, with its times, is the same.
+    """
+
+    def __init__(self, issuer: str, ring: KeyRing, clock: Clock, source: random.Random) -> None:
+        self.issuer = issuer
+        self.ring = ring
+        self._clock = clock
+        self._source = source
+        self._signed: dict[bytes, str] = {}
+        self._signed_by = ring.current
 
     @property
     def userinfo_audience(self) -> str:
         """The audience of access tokens for `/userinfo`."""
         return f"{self.issuer}userinfo"
 
-    def id_token(self, user: User, grant: Authorization, access_token: str | None = None) -> str:
-        """Return an id_token for a grant; `access_token` adds its hash (OpenID Connect Core, 3.2.2.9)."""
-        claims = user.profile(grant.scope) | self._dates(ID_TOKEN_SECONDS)
-        claims |= {"iss": self.issuer, "aud": grant.client_id}
+    def id_token(
+        self,
+        directory: Directory,
+        user: User,
+        grant: Authorization,
+        access_token: str | None = None,
+        code: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return an id_token for a grant.
+
+        Args:
+            directory: the lifetimes, and the claims that all tokens have.
+            user: the user.
+            grant: the grant.
+            access_token: the token whose hash is added (OpenID Connect Core, 3.3.2.11), or None.
+            code: the code whose hash is added, or None.
+            changes: `claims` and `lifetime` that replace the usual ones.
+        """
+        return self.sign(self.id_token_claims(directory, user, grant, access_token, code, changes))
+
+    def id_token_claims(
+        self,
+        directory: Directory,
+        user: User,
+        grant: Authorization,
+        access_token: str | None = None,
+        code: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Claims:
+        """Return the claims of an id_token; see `id_token`."""
+        client = directory.clients.get(grant.client_id)
+        lifetime = (client.entry.id_token_lifetime if client else None) or directory.lifetimes.id_token
+        claims: Claims = {**directory.claims, **user.profile(grant.scope), "iss": self.issuer, "aud": grant.client_id}
+        claims |= self._dates(directory, lifetime, changes)
         optional = {
-            "nonce": grant.nonce,
             "sid": grant.sid,
+            "nonce": grant.nonce,
             "auth_time": grant.auth_time,
             "at_hash": half_hash(access_token) if access_token else None,
+            "c_hash": half_hash(code) if code else None,
         }
         claims |= {name: value for name, value in optional.items() if value is not None}
-        return self._sign(claims)
+        return claims | _changed(changes)
 
-    def access_token(self, grant: Authorization, lifetime: int = ACCESS_TOKEN_SECONDS) -> str:
+    def access_token(
+        self,
+        directory: Directory,
+        grant: Authorization,
+        *,
+        implicit: bool = False,
+        changes: Mapping[str, Any] | None = None,
+    ) -> str:
         """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`."""
+        claims = self.access_token_claims(directory, grant, implicit=implicit, changes=changes)
+        return self.sign(claims, self.access_token_type(directory, grant))
+
+    def access_token_type(self, directory: Directory, grant: Authorization) -> str:
+        """Return the `typ` of an access token for a grant."""
+        return "at+jwt" if self._dialect(directory, grant).startswith("rfc9068") else "JWT"
+
+    def access_token_claims(
+        self,
+        directory: Directory,
+        grant: Authorization,
+        *,
+        implicit: bool = False,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Claims:
+        """Return the claims of an access token; see `access_token`."""
         audience: list[str] = [grant.audience] if grant.audience else []
         if "openid" in grant.scope or not audience:
             audience.append(self.userinfo_audience)
-        claims: dict[str, object] = {
-            "iss": self.issuer,
-            "sub": grant.subject,
-            "aud": audience[0] if len(audience) == 1 else audience,
-            "azp": grant.client_id,
-            "scope": " ".join(grant.scope),
-            **self._dates(lifetime),
-        }
-        if grant.gty:
-            claims["gty"] = grant.gty
-        return self._sign(claims)
+        dialect, user = self._dialect(directory, grant), directory.user(grant.subject)
+        claims: Claims = {**directory.access_token_claims, **(user.access_token_claims if user else {})}
+        claims |= {"iss": self.issuer, "sub": grant.subject, "aud": audience[0] if len(audience) == 1 else audience}
+        claims |= self._dates(directory, self.access_lifetime(directory, grant, implicit=implicit), changes)
+        if grant.scope:
+            claims["scope"] = " ".join(grant.scope)
+        if dialect.startswith("rfc9068"):
+            claims |= {"client_id": grant.client_id, "jti": handle(self._source, 16)}
+        else:
+            claims |= {"azp": grant.client_id} | ({"gty": grant.gty} if grant.gty else {})
+        if dialect.endswith("_authz"):
+            claims["permissions"] = list(user.permissions if user else grant.scope)
+        if grant.jkt is not None:
+            claims["cnf"] = {"jkt": grant.jkt}
+        return claims | _changed(changes)
 
-    def logout_token(self, subject: str, client_id: str) -> str:
+    def access_lifetime(self, directory: Directory, grant: Authorization, *, implicit: bool = False) -> int:
+        """Return the lifetime of an access token for a grant, in seconds."""
+        api = (directory.apis or {}).get(grant.audience or "", _ANY)
+        if implicit:
+            return api.implicit_lifetime or directory.lifetimes.implicit_access_token
+        return api.lifetime or directory.lifetimes.access_token
+
+    def logout_token(self, directory: Directory, subject: str, client_id: str) -> str:
         """Return a logout token for all sessions of a user (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
-        claims: dict[str, object] = {
+        return self.sign(self.logout_token_claims(directory, subject, client_id), typ="logout+jwt")
+
+    def logout_token_claims(self, directory: Directory, subject: str, client_id: str) -> Claims:
+        """Return the claims of a logout token; see `logout_token`."""
+        return {
             "iss": self.issuer,
             "sub": subject,
             "aud": client_id,
-            "jti": secrets.token_urlsafe(16),
+            "jti": handle(self._source, 16),
             "events": {LOGOUT_EVENT: {}},
-            **self._dates(LOGOUT_TOKEN_SECONDS),
+            **self._dates(directory, directory.lifetimes.logout_token, None),
         }
-        return self._sign(claims, typ="logout+jwt")
 
-    def read_access_token(self, token: str) -> dict[str, object]:
+    def read_access_token(self, token: str) -> Claims:
         """Return the claims of an access token for `/userinfo`.
 
         Raises:
             jwt.InvalidTokenError: the token is forged, has expired, or has another audience.
         """
-        return self._read(token, audience=self.userinfo_audience)
+        claims = self._read(token, audience=self.userinfo_audience)
+        if self._clock.now() >= _number(claims.get("exp")):
+            raise jwt.ExpiredSignatureError("expired")
+        return claims
 
-    def read_id_token_hint(self, token: str) -> dict[str, object]:
+    def read_id_token_hint(self, token: str) -> Claims:
         """Return the claims of an id_token of this tenant; it may have expired (OpenID Connect RP-Initiated Logout, 2).
 
         Raises:
@@ -90,27 +184,54 @@ class Minter:
         """
         return self._read(token, audience=None)
 
-    def _read(self, token: str, audience: str | None) -> dict[str, object]:
-        claims: dict[str, object] = jwt.decode(
+    def sign(self, claims: Claims, typ: str = "JWT") -> str:
+        """Return a token with these claims, signed by the current key."""
+        key = self.ring.current
+        if key is not self._signed_by:
+            self._signed.clear()
+            self._signed_by = key
+        content = to_json((typ, claims))
+        found = self._signed.get(content)
+        if found is None:
+            found = encode({"alg": "RS256", "typ": typ, "kid": key.kid}, claims, key)
+            if len(self._signed) >= MAX_SIGNED:
+                del self._signed[next(iter(self._signed))]
+            self._signed[content] = found
+        return found
+
+    def _dialect(self, directory: Directory, grant: Authorization) -> str:
+        return (directory.apis or {}).get(grant.audience or "", _ANY).dialect
+
+    def _read(self, token: str, audience: str | None) -> Claims:
+        kid = jwt.get_unverified_header(token).get("kid")
+        key = next((key for key in self.ring.published if key.kid == kid), self.ring.current)
+        options = {"verify_aud": audience is not None, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+        claims: Claims = jwt.decode(
             token,
-            self.key.public,
+            key.public,
             algorithms=["RS256"],
             issuer=self.issuer,
             audience=audience,
-            options={"verify_aud": audience is not None, "verify_exp": audience is not None},
+            options=options,  # type: ignore[arg-type]
         )
         return claims
 
-    def _sign(self, claims: dict[str, object], typ: str = "JWT") -> str:
-        headers = {"kid": self.key.kid, "typ": typ}
-        return jwt.encode(claims, self.key.private, algorithm="RS256", headers=headers)
-
-    @staticmethod
-    def _dates(lifetime: int) -> dict[str, object]:
-        now = int(time.time())
-        return {"iat": now, "exp": now + lifetime}
+    def _dates(self, directory: Directory, lifetime: int, changes: Mapping[str, Any] | None) -> Claims:
+        now = int(self._clock.now())
+        now -= now % directory.reuse_seconds
+        given = changes.get("lifetime") if changes else None
+        return {"iat": now, "exp": now + (given if isinstance(given, int) else lifetime)}
 
 
 def half_hash(value: str) -> str:
-    """Return the left half of the SHA-256 of a token, for `at_hash`."""
+    """Return the left half of the SHA-256 of a token, for `at_hash` and `c_hash`."""
     return b64url(hashlib.sha256(value.encode("ascii")).digest()[:16])
+
+
+def _changed(changes: Mapping[str, Any] | None) -> Claims:
+    given = changes.get("claims") if changes else None
+    return dict(given) if isinstance(given, Mapping) else {}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

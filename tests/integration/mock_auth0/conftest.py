@@ -8,13 +8,16 @@ import httpx
 import pytest
 
 from mock_auth0.server import Server
-from mock_auth0.users import DEFAULT_FILE, load
+from tests.integration.mock_auth0.provider import client_of, running
 
 
 @pytest.fixture
-async def tenant() -> AsyncIterator[httpx.AsyncClient]:
-    server = Server(load(DEFAULT_FILE))
-    await server.start()
-    async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
+async def server() -> AsyncIterator[Server]:
+    async with running() as started:
+        yield started
+
+
+@pytest.fixture
+async def tenant(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(server) as client:
         yield client
-    await server.stop()

@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from mock_auth0.server import Server
-from mock_auth0.users import load
+from tests.integration.mock_auth0.provider import provider, settings_of
 
 PEOPLE = """
 users:
@@ -23,13 +22,8 @@ clients:
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    file = tmp_path / "people.yaml"
-    file.write_text(PEOPLE)
-    server = Server(load(file))
-    await server.start()
-    async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
+    async with provider(settings_of(tmp_path, PEOPLE)) as client:
         yield client
-    await server.stop()
 
 
 async def redeem(browser: httpx.AsyncClient, secret: str) -> httpx.Response:

@@ -9,9 +9,10 @@ import jwt
 import pytest
 from aiohttp import web
 
-from mock_auth0.server import Server
-from mock_auth0.users import DEFAULT_FILE, load
+from mock_auth0.directory import load
+from mock_auth0.settings_file import DEFAULT_FILE
 from tests.integration.harness import Upstream, upstream_running
+from tests.integration.mock_auth0.provider import provider
 from tests.integration.mock_auth0.test_mock_auth0_signing_in import IMPLICIT, in_fragment, sign_in
 
 PATH = "/u/logout-everywhere"
@@ -29,11 +30,8 @@ async def application() -> AsyncIterator[Upstream]:
 @pytest.fixture
 async def telling(application: Upstream) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a provider that tells the application."""
-    server = Server(load(DEFAULT_FILE).with_logout_uri(f"http://127.0.0.1:{application.port}/told"))
-    await server.start()
-    async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
+    async with provider(logout_uri=f"http://127.0.0.1:{application.port}/told") as client:
         yield client
-    await server.stop()
 
 
 async def test_the_application_is_sent_a_logout_token(telling: httpx.AsyncClient, application: Upstream) -> None:
@@ -67,12 +65,9 @@ async def test_the_users_browser_sessions_end(telling: httpx.AsyncClient) -> Non
 
 
 async def test_missing_application_is_reported_as_unreachable(application: Upstream) -> None:
-    server = Server(load(DEFAULT_FILE).with_logout_uri("http://127.0.0.1:1/told"))
-    await server.start()
-    async with httpx.AsyncClient(base_url=server.url.replace("localhost", "127.0.0.1"), trust_env=False) as client:
+    async with provider(logout_uri="http://127.0.0.1:1/told") as client:
         assert (await client.post(PATH, data=FORM)).json()["notified"][0]["status"] == 0
         assert "not reached" in (await client.post(PATH, data=FORM, headers=PAGE)).text
-    await server.stop()
 
 
 async def test_an_unknown_user_is_404(telling: httpx.AsyncClient) -> None:

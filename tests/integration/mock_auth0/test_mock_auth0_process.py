@@ -54,4 +54,4 @@ def test_a_mistake_in_the_users_file_is_one_line_naming_file_and_key(tmp_path: P
     file = tmp_path / "people.yaml"
     file.write_text("users: [{email: a@example.com}]\nclients: []\n")
     code, lines = refused("--port", "0", "--users", str(file))
-    assert (code, lines) == (2, [f"mock_auth0: {file}: users[0]: password is missing"])
+    assert (code, lines) == (2, [f"mock_auth0: {file}: line 1: users[0].password: is missing"])

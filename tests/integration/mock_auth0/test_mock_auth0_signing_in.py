@@ -242,13 +242,13 @@ async def test_the_session_cookie_is_out_of_reach_of_scripts(tenant: httpx.Async
 )
 async def test_an_unlisted_redirect_uri_is_a_page_and_not_a_redirect(tenant: httpx.AsyncClient, uri: str) -> None:
     page = await tenant.get("/authorize", params=CODE | {"redirect_uri": uri})
-    assert page.status_code == 400
+    assert page.status_code == 403
     assert "location" not in page.headers
 
 
 async def test_an_unknown_client_is_a_page_and_not_a_redirect(tenant: httpx.AsyncClient) -> None:
     page = await tenant.get("/authorize", params=CODE | {"client_id": "stranger"})
-    assert (page.status_code, "location" in page.headers) == (400, False)
+    assert (page.status_code, "location" in page.headers) == (403, False)
 
 
 async def test_what_is_given_is_escaped_on_the_page(tenant: httpx.AsyncClient) -> None:

@@ -114,7 +114,7 @@ async def test_a_public_client_has_no_client_credentials(tenant: httpx.AsyncClie
     assert (answer.status_code, answer.json()["error"]) == (403, "unauthorized_client")
 
 
-@pytest.mark.parametrize("grant", ["magic", "implicit", "urn:ietf:params:oauth:grant-type:device_code"])
+@pytest.mark.parametrize("grant", ["magic", "implicit", "urn:ietf:params:oauth:grant-type:token-exchange"])
 async def test_an_unknown_grant_type_is_named_as_such(tenant: httpx.AsyncClient, grant: str) -> None:
     answer = await tenant.post("/oauth/token", data=PASSWORD | {"grant_type": grant})
     assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mock_auth0.users import DEFAULT_FILE, UsersFileError, load, uri_matches
+from mock_auth0.directory import load, uri_matches
+from mock_auth0.settings_file import DEFAULT_FILE, UsersFileError
 
 USER = "{email: a@example.com, password: secret}"
 
@@ -35,19 +36,28 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
     ("text", "problem"),
     [
         ("", "must be a mapping"),
-        ("users: [", "line 1"),
-        ("users: []", "clients is missing"),
+        ("users: [", "line 2, column 1: did not find"),
         ("users: {}\nclients: []", "users: must be a list"),
         ("users: [{email: a}]\nclients: []", "users[0].email: must be an email address"),
         ("users: [{email: a@b, password: 12}]\nclients: []", "users[0].password: must be a non-empty string"),
-        ("users: [{email: a@b, pasword: x}]\nclients: []", "users[0].pasword: unknown key"),
+        (
+            "users: [{email: a@b, pasword: x}]\nclients: []",
+            "line 1: users[0].pasword: unknown key (known: acc",
+        ),
+        ("users: []\nusers: []", "line 2: users: is there twice"),
+        ("issuer: https://a.test/b", "line 1: issuer: must be an http or https URI with a host and a port only"),
+        ("tenants: {a.localhost: {users: [{email: a@b}]}}", "tenants.a.localhost.users[0].password: is missing"),
+        ("lifetimes: {code: 0}", "lifetimes.code: input should be greater than or equal to 1"),
+        ("generate_users: -1", "generate_users: input should be greater"),
+        ("a: &a [*a]", "is nested too deeply, or refers to itself"),
+        ("clients: [{client_id: a}, {client_id: b}, {client_id: a}]", "clients[2]: a is a duplicate"),
         (f"users: [{USER}, {USER}]\nclients: []", "users[1]: a@example.com is a duplicate"),
         ("users: [{email: a@b, password: x, claims: {sub: y}}]\nclients: []", "users[0].claims.sub: this claim"),
         (
             "users: [{email: a@b, password: x, claims: {d: 2020-01-01}}]\nclients: []",
             "users[0].claims.d: must be a JSON value",
         ),
-        ("users: []\nclients: [{client_id: c, grants: [magic]}]", "clients[0].grants[0]: unknown grant"),
+        ("users: []\nclients: [{client_id: c, grants: [magic]}]", "clients[0].grants[0]: must be 'authorization_code'"),
         (
             "users: []\nclients: [{client_id: c, grants: [client_credentials]}]",
             "clients[0].grants: client_credentials needs a client_secret",

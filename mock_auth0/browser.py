@@ -1,0 +1,33 @@
+"""The session of a browser: its cookie."""
+
+from __future__ import annotations
+
+from mock_server.messages import Request, Response
+
+from .messages import with_headers
+from .state import Session
+from .tenant import Tenant
+
+COOKIE = "auth0"
+
+
+def session_of(tenant: Tenant, request: Request) -> Session | None:
+    """Return the session of the browser, or None."""
+    return tenant.sessions.get(request.cookies.get(COOKIE, ""))
+
+
+def with_session(tenant: Tenant, response: Response, cookie: str) -> Response:
+    """Return a response that sets the cookie of a session."""
+    return with_headers(response, _cookie(tenant, cookie, tenant.directory.lifetimes.session))
+
+
+def without_session(tenant: Tenant, request: Request, response: Response) -> Response:
+    """End the session of the browser, and return a response that removes its cookie."""
+    tenant.sessions.pop(request.cookies.get(COOKIE, ""))
+    return with_headers(response, _cookie(tenant, "", 0))
+
+
+def _cookie(tenant: Tenant, value: str, max_age: int) -> tuple[str, str]:
+    # A page of another site may check for a session in an iframe, which needs SameSite=None, which needs TLS.
+    site = "SameSite=None; Secure" if tenant.issuer.startswith("https:") else "SameSite=Lax"
+    return "Set-Cookie", f"{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; {site}"
