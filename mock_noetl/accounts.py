@@ -139,17 +139,17 @@ def load_accounts(
     file: Path | None = None, clock: Clock | None = None, source: random.Random | None = None
 ) -> Accounts:
     """Return the accounts of a YAML file; the shipped ones for None. Raises AccountsError."""
-    source = file or SHIPPED_ACCOUNTS
+    path = file or SHIPPED_ACCOUNTS
     try:
-        document = yaml.safe_load(source.read_text(encoding="utf-8"))
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
         users = [_user(item, number) for number, item in enumerate(document.get("users") or (), 1)]
         permissions = [_permission(item) for item in document.get("permissions") or ()]
     except OSError as error:
-        raise AccountsError(f"{source}: {error.strerror}") from None
+        raise AccountsError(f"{path}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise AccountsError(f"{source}: not YAML: {' '.join(str(error).split())[:200]}") from None
+        raise AccountsError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise AccountsError(f"{source}: users and permissions are lists of mappings: {error}") from None
+        raise AccountsError(f"{path}: users and permissions are lists of mappings: {error}") from None
     return Accounts(users, permissions, clock, source)
 
 

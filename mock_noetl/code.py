@@ -100,7 +100,8 @@ class Runner:
 
 async def _exchange(process: asyncio.subprocess.Process, job: bytes) -> tuple[bytes, bytes]:
     """Send the job, and return the beginnings of both outputs; the rest is read and dropped."""
-    assert process.stdin and process.stdout and process.stderr  # noqa: S101 - they are pipes
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        raise RuntimeError("the process has no pipes")
     process.stdin.write(job)
     with contextlib.suppress(ConnectionError):
         await process.stdin.drain()

@@ -1,7 +1,7 @@
 """Executions as records: what happened when, from which each dialect makes its events and its status.
 
 While an execution runs, its moments are a list. Once it has ended they are packed: the times as bytes, and the rest as
-JSON, of which equal ones of one playbook are kept once. So a million remembered executions need some hundred bytes each.
+JSON, of which equal ones of one playbook are kept once. So each of a million remembered executions needs few bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Moment(NamedTuple):
         code: what: the start, a step that has started, is done, or was followed; a cancel; a forced end.
         at: when, in seconds since 1970.
         step: the number of the step; -1 for none.
-        data: of DONE its outcome, of PROCESSED what follows, of FINALIZED its status and error, of CANCELLED the reason.
+        data: of DONE its outcome, of PROCESSED what follows, of FINALIZED status and error, of CANCELLED the reason.
     """
 
     code: int

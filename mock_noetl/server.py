@@ -20,12 +20,12 @@ NoetlServer = PythonServer | RustServer
 
 def build(
     dialect: str = "python",
-    settings: Settings = Settings(),
+    settings: Settings | None = None,
     clock: Clock | None = None,
     source: random.Random | None = None,
 ) -> NoetlServer:
     """Return a new sandbox. Raises PlaybookError or AccountsError for a file that can't be used."""
-    state = State(dialect, settings, clock or Clock(), source or random_source(None))
+    state = State(dialect, settings or Settings(), clock or Clock(), source or random_source(None))
     return RustServer(state) if dialect == "rust" else PythonServer(state)
 
 
@@ -39,10 +39,10 @@ def start(server: NoetlServer, path: str, given: Mapping[str, Any] | None = None
 
 @asynccontextmanager
 async def serve(
-    server: NoetlServer, host: str = "127.0.0.1", port: int = 0, control: Control = Control()
+    server: NoetlServer, host: str = "127.0.0.1", port: int = 0, control: Control | None = None
 ) -> AsyncIterator[Sandbox]:
     """Serve a sandbox until the context ends. Raises OSError if the address is not available."""
-    sandbox = Sandbox(server, control, server.state.clock, server.state.source)
+    sandbox = Sandbox(server, control or Control(), server.state.clock, server.state.source)
     await sandbox.start(host, port)
     try:
         yield sandbox

@@ -16,7 +16,7 @@ tool:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mock_noetl.callbacks import PATHS
@@ -68,7 +68,7 @@ class Sandbox:
         callback: the callback.
     """
 
-    duration: Duration | str = Duration("fixed", 0.0)
+    duration: Duration | str = field(default_factory=lambda: Duration("fixed", 0.0))
     values: Mapping[str, Any] | None = None
     fails: str | None = None
     broken: bool = True

@@ -175,7 +175,7 @@ class PythonServer:
             ("GET", "/api/commands/{event_id}", more.command),
             ("POST", "/api/commands/{event_id}/claim", more.claim),
         ):
-            routes.add(method, path, handler)  # type: ignore[arg-type]
+            routes.add(method, path, handler)
         return routes
 
 

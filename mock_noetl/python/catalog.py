@@ -33,7 +33,8 @@ _IMPLICIT_END = {
     "desc": "Implicit workflow aggregator (auto-injected)",
     "tool": {
         "kind": "python",
-        "code": "def main():\n    # Implicit end step - aggregates all workflow results\n    return {'status': 'aggregated'}",
+        "code": "def main():\n    # Implicit end step - aggregates all workflow results\n"
+        "    return {'status': 'aggregated'}",
     },
 }
 

@@ -1,4 +1,4 @@
-"""The bodies of requests, as the Python server 4.26 defines them: the same fields in the same order, and their checks."""
+"""The bodies of requests, as the Python server 4.26 defines them: the same fields in the same order, with checks."""
 
 from __future__ import annotations
 

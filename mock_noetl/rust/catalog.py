@@ -1,4 +1,4 @@
-"""The catalog: registration, lists, single entries and forms of workloads; and subscriptions, which are made from it."""
+"""The catalog: registration, lists, single entries, forms of workloads; and subscriptions, which are made from it."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ def check_playbook(document: Any) -> None:
 def _check_next(step: Mapping[str, Any], names: set[str]) -> None:
     following = step.get("next")
     is_router = isinstance(following, dict)
-    arcs = following.get("arcs") or [] if is_router else following
+    arcs = following.get("arcs") or [] if isinstance(following, dict) else following
     for arc in arcs if isinstance(arcs, list) else [arcs] if arcs else []:
         name = arc.get("step") if isinstance(arc, dict) else arc
         if str(name) not in names:

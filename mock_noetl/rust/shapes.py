@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mock_noetl.rust.reader import Anything
 from mock_noetl.rust.serde import (
-    Anything,
     Boolean,
     Default,
     Identity,

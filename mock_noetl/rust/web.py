@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from mock_noetl.rust.serde import DataError, Reader, Shape, SyntaxFailed
+from mock_noetl.rust.reader import DataError, Reader, Shape, SyntaxFailed
 from mock_server.messages import Request, Response, to_json
 
 _TEXT = "text/plain; charset=utf-8"

@@ -27,7 +27,7 @@ RECORDED = FOLDER / "recorded"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one server showed: how many requests it got, what differs without a reason, and reasons that were not used."""
+    """What one server showed: the number of requests, what differs without a reason, and unused reasons."""
 
     requests: int
     differing: list[Difference]
@@ -62,7 +62,8 @@ def record(url: str, dialect: str) -> int:
 
 def check(url: str, dialect: str, server: str) -> Result:
     """Send the requests of a dialect to a server, and compare the answers with the recorded ones."""
-    known, explained, found = recorded(dialect), explanations(server), []
+    known, explained = recorded(dialect), explanations(server)
+    found: list[Difference] = []
     requests = load(dialect)
     if [line["request"] for line in known] != [request.name for request in requests]:
         raise SystemExit(f"{file(dialect).name} does not belong to {dialect}.yaml: record it again")

@@ -31,8 +31,9 @@ FOLDER = Path(__file__).parent
 DIALECTS = ("python", "rust")
 _NAME = re.compile(r"\$\{([a-z0-9_]+)(\|int)?\}")
 _KEYS = {
-    "send", "json", "raw", "base64", "playbook", "headers", "each", "keep", "until", "settled", "states", "hide", "name",
-}  # fmt: skip
+    *("send", "json", "raw", "base64", "playbook", "headers", "each", "keep"),
+    *("until", "settled", "states", "hide", "name"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mock_noetl.server import build_api, serve
+from mock_noetl.server import build, serve
 
 Json = Any
 
@@ -48,7 +48,7 @@ async def sandboxes() -> AsyncIterator[Callable[[str], Any]]:
     async with AsyncExitStack() as stack:
 
         async def start(dialect: str) -> Sandbox:
-            listener = await stack.enter_async_context(serve(build_api(dialect)))
+            listener = await stack.enter_async_context(serve(build(dialect)))
             client = httpx.AsyncClient(base_url=listener.url, trust_env=False)
             return Sandbox(await stack.enter_async_context(client))
 
