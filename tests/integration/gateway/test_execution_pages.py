@@ -282,5 +282,5 @@ async def test_client_library_lists_all_executions_and_events(tmp_path: Path, fa
         async with AsyncClient(behind.gateway.url, session_token=token) as client:
             assert [item.execution_id async for item in client.executions(page_size=10)] == expected
             events = [event async for event in client.events(expected[0], page_size=1)]
-        assert {"command.issued", "step.enter"} < {event.type for event in events}
+        assert {"command.issued", "command.claimed"} < {event.type for event in events}
         assert all(event.at is not None and event.at.tzinfo is not None for event in events)

@@ -17,6 +17,7 @@ from mock_noetl.playbook import load
 from mock_noetl.runs import BROKEN, DONE, OK, RAISED, SOFT, Outcome, Run
 from mock_noetl.values import IdSource
 
+_WANTED = "a duration is a number with ms, s, m or h behind it, such as 200ms"
 HEAD = "kind: Playbook\nmetadata: {name: n, path: n}\nworkload: {n: 20, items: [1, 2]}\nworkflow:\n"
 
 
@@ -43,9 +44,10 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 
 
 async def ended(run: Run) -> Run:
-    async with asyncio.timeout(20):
-        while run.active is not None:
-            await asyncio.sleep(0.005)
+    if run.active is not None:
+        event = asyncio.Event()
+        run.active.on_end.append(event.set)
+        await asyncio.wait_for(event.wait(), 20)
     return run
 
 
@@ -59,7 +61,7 @@ async def test_oldest_ended_execution_makes_room() -> None:
     running, cancelled = engine.start(slow, {}), engine.start(slow, {})
     engine.cancel(cancelled, None)
     engine.start(slow, {})
-    assert list(engine.runs.values())[0] is running
+    assert next(iter(engine.runs.values())) is running
     assert cancelled.run_id not in engine.runs
     with pytest.raises(FullError, match="Too many executions"):
         engine.start(slow, {})
@@ -92,7 +94,7 @@ async def test_values_are_computed_from_the_variables(engine: Engine) -> None:
         ("{kind: sandbox, fail_if: n > 30}", OK, None),
         ("{kind: sandbox, fail_probability: 0}", OK, None),
         ("{kind: sandbox, set: {x: '{{ missing }}'}}", BROKEN, "'missing' is undefined"),
-        ("{kind: sandbox, duration: '{{ items }}'}", BROKEN, "a duration is a number with ms, s, m or h behind it, such as 200ms"),
+        ("{kind: sandbox, duration: '{{ items }}'}", BROKEN, _WANTED),
         ("{kind: playbook, path: none}", BROKEN, "Playbook not found: none"),
     ],
 )  # fmt: skip

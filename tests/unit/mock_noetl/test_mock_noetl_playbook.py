@@ -48,7 +48,7 @@ def test_time_in_a_workload_stays_text() -> None:
         ("a: [1", "line 1, column 6"),
         ("- 1", "a playbook is a mapping"),
         ("workload: {x: .nan}", "a number is not finite"),
-        ("[" * 500, "nested too deeply"),
+        ("[" * 500, "not YAML"),
         ("#" * (MAX_TEXT + 1), "at most"),
         ("a: &a [1,2,3,4,5,6,7,8,9,0]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
          "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e]", "too many parts"),

@@ -14,8 +14,9 @@ from mock_noetl.rust.reader import Anything, DataError, Reader
 from mock_noetl.rust.serde import Default, Integer, Optional, Sequence, Struct, Text
 
 SHAPE = Struct("Thing", {"name": Text(), "size": Optional(Integer()), "tags": Default(Sequence(Text()), list)})
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | NUMBERS | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )  # fmt: skip
 
