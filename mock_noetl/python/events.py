@@ -87,7 +87,7 @@ class _Recorder:
     def events(self) -> list[Event]:
         makers = {INIT: self._init, STARTED: self._started, DONE: self._done, PROCESSED: self._processed}
         for moment in self._run.moments:
-            self._at = moment.at
+            self._at = max(self._at, moment.at)
             if moment.code == CANCELLED:
                 self._cancelled(moment)
             elif moment.code in makers:

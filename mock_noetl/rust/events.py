@@ -63,7 +63,7 @@ class _Recorder:
 
     def add(self, code: int, at: float, step: int, data: Any) -> None:
         """Add the events of a moment."""
-        self._at = at
+        self._at = max(self._at, at)
         name = self._run.name(step)
         if code == INIT:
             self._event("playbook_started", self._run.entry.path, "STARTED")

@@ -73,7 +73,7 @@ async def test_events_after_an_event_come_in_pages_of_their_own(python_sandbox):
     events = await recorded(python_sandbox, run)
     for path in (f"/api/executions/{run}", f"/api/executions/{run}/events"):
         page = await python_sandbox.get(f"{path}?since_event_id={events[12]['event_id']}&page=2&page_size=10")
-        assert page["events"] == events[10:12]
+        assert [event["event_id"] for event in page["events"]] == [event["event_id"] for event in events[10:12]]
         assert page["pagination"]["total_events"] == 12
 
 
