@@ -1,8 +1,8 @@
 """Hold servers to the recorded answers of the real ones: `python -m tests.contract.answers.run --servers python,…`.
 
-With `--url`, one server for tests at that address, of the given `--dialect`. With `--record`, what the real server
-answers is written to `recorded/`. Prints the number of requests, and each difference without a reason; exit 0 if there
-is none.
+With `--url`, one server for tests at that address. With `--record`, what the real server answers is written to
+`recorded/`. Prints the number of requests, and each difference without a reason; exit 0 if there is none.
+`make contract` does the same, as its part `answers`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.contract.answers.compare import Difference, Explained, differences, explanations, unexplained
 from tests.contract.answers.send import Sender
-from tests.contract.answers.table import DIALECTS, FOLDER, load
+from tests.contract.answers.table import FOLDER, load
 from tests.contract.programs import answers
+from tests.contract.report import Cell, Column
 from tests.contract.servers import KINDS, running
 
 RECORDED = FOLDER / "recorded"
@@ -38,6 +39,19 @@ class Result:
     def is_good(self) -> bool:
         """Whether nothing is left to explain."""
         return not self.differing and not self.unused
+
+    def __str__(self) -> str:
+        return f"{self.requests} requests, {len(self.differing)} unexplained differences, {self.explained} explained"
+
+    def column(self) -> Column:
+        """Return the column of the table of `make contract`."""
+        found: Column = {("all requests",): Cell(str(self))}
+        for difference in self.differing:
+            text = f"recorded {difference.recorded}, found {difference.found}"
+            found[f"{difference.request}: {difference.member}",] = Cell(text, ok=False)
+        for one in self.unused:
+            found[f"the reason {one.reason!r}",] = Cell("explains nothing", ok=False)
+        return found
 
 
 def file(dialect: str) -> Path:
@@ -73,19 +87,20 @@ def check(url: str, dialect: str, server: str) -> Result:
     return Result(len(requests), left, len(found) - len(left), [one for one in explained if not one.used])
 
 
-@contextmanager
-def _server(name: str) -> Iterator[str]:
-    with running(name, empty=True) as url:
-        yield url
+def check_at(url: str) -> Result:
+    """Check a server, of which only its address is known."""
+    dialect = dialect_of(url)
+    return check(url, dialect, f"mock-{dialect}" if answers(f"{url}/api/echo")() else dialect)
+
+
+def dialect_of(url: str) -> str:
+    """Return the dialect of a server, by its answer to an unknown path."""
+    return "python" if "detail" in httpx.get(f"{url}/api/nothing", trust_env=False).json() else "rust"
 
 
 def report(server: str, result: Result, *, shown: int) -> None:
     """Print what a server showed."""
-    print(
-        f"{server}: {result.requests} requests, {len(result.differing)} unexplained differences, "
-        f"{result.explained} explained",
-        flush=True,
-    )
+    print(f"{server}: {result}", flush=True)
     for difference in result.differing[:shown]:
         print(f"  {difference}")
     for one in result.unused:
@@ -96,24 +111,22 @@ def main() -> int:
     """Check or record the servers that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="", help="the address of a NoETL server for tests")
-    parser.add_argument("--dialect", default="python", choices=DIALECTS, help="of the server at the url")
     parser.add_argument("--servers", default=",".join(KINDS), help="which to start, if no url is given")
     parser.add_argument("--record", action="store_true", help="write the answers of the real servers")
     parser.add_argument("--shown", type=int, default=50, help="how many differences are printed")
     options = parser.parse_args()
     if options.url:
-        if options.record:
-            print(f"{record(options.url.rstrip('/'), options.dialect)} answers recorded")
-            return 0
         url = options.url.rstrip("/")
-        prefix = "mock-" if answers(f"{url}/api/echo")() else ""
-        result = check(url, options.dialect, f"{prefix}{options.dialect}")
+        if options.record:
+            print(f"{record(url, dialect_of(url))} answers recorded")
+            return 0
+        result = check_at(url)
         report(options.url, result, shown=options.shown)
         return 0 if result.is_good else 1
     good = True
     for name in options.servers.split(","):
         dialect = name.removeprefix("mock-")
-        with _server(name) as url:
+        with running(name, empty=True) as url:
             if options.record:
                 print(f"{name}: {record(url, dialect)} answers recorded")
                 continue
