@@ -1,10 +1,9 @@
-"""Every broken token is refused by the gateway, and every unusual one is accepted; so are rotated and ambiguous keys."""
+"""Every broken token is refused by the gateway, and every unusual one is accepted."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
