@@ -17,6 +17,7 @@ from proxy.config.files import is_pattern, matching_files
 from proxy.config.messages import describe
 from proxy.config.model import Gateway
 from proxy.config.problems import ConfigError, Path, Place, Problem, hide_secrets, key_of, key_of_unknown, suggest
+from proxy.config.profile import apply_profile, profile_problems
 from proxy.config.types import spell
 from proxy.config.yamlfile import Document, read_yaml
 
@@ -63,9 +64,11 @@ def load(file: FilePath, environ: Mapping[str, str], options: Mapping[str, Any] 
     overrides = apply_environment(document, environ)
     apply_options(document, options or {})
     _add_builtin_routes(document)
+    overrides += apply_profile(document, environ)
     problems = list(document.problems)
     gateway = _validate(document, problems)
     problems += cross_checks(gateway, document)
+    problems += profile_problems(gateway, environ)
     if problems:
         raise ConfigError(hide_secrets(document.secrets, problems))
     return Loaded(gateway, document, file, overrides)

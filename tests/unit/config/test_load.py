@@ -627,3 +627,53 @@ def test_variables_name_the_auth_playbooks(read: Read) -> None:
     block = read("server: {}", {**environment, "AUTH_PLAYBOOK_TIMEOUT_SECS": "5"}).gateway.auth.playbooks
     found = (block.login, block.validate_session, block.check_access, block.timeout)
     assert found == ("mine/login", "mine/validate_session", "mine/check_access", 5.0)
+
+
+LIMITED = """
+auth: {tenants: [{domain: "localhost:8085", audience: [tests]}]}
+rate_limits:
+  login: {limit: 60/minute, burst: 30}
+  api: {limit: 100/second, key: session}
+"""
+
+
+def test_profile_load_raises_limits_by_address_and_nothing_else(read: Read) -> None:
+    plain = read(UPSTREAM + LIMITED)
+    loaded = read(UPSTREAM + LIMITED, {"NOETL_EDGE_PROFILE": "load"})
+    assert loaded.gateway.rate_limits["login"].limit == "1000000/second"
+    assert loaded.gateway.rate_limits["login"].burst == 1_000_000
+    assert loaded.gateway.rate_limits["api"] == plain.gateway.rate_limits["api"]
+    changed = {
+        name
+        for name in type(plain.gateway).model_fields
+        if getattr(plain.gateway, name) != getattr(loaded.gateway, name)
+    }
+    assert changed == {"rate_limits"}
+    assert "NOETL_EDGE_PROFILE" in loaded.overrides
+    assert read(UPSTREAM, {"NOETL_EDGE_PROFILE": "load"}).gateway.rate_limits["login"].burst == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "profile", "problem"),
+    [
+        (LIMITED, "fast", '"fast" is not a profile; there is "load"'),
+        (
+            LIMITED + "server: {host: 0.0.0.0}\n",
+            "load",
+            "server.host is 0.0.0.0, but the profile load is for load tests on",
+        ),
+        (
+            LIMITED.replace("localhost:8085", "x.eu.auth0.com"),
+            "load",
+            "tenant x.eu.auth0.com is not a sandbox, but the",
+        ),
+        (
+            LIMITED.replace("audience", "issuer: 'https://real.example/', audience"),
+            "load",
+            "tenant localhost:8085 is not a sandbox",
+        ),
+    ],
+)
+def test_profile_is_refused_where_it_would_be_a_hole(read: Read, text: str, profile: str, problem: str) -> None:
+    found = told(read, UPSTREAM + text, {"NOETL_EDGE_PROFILE": profile})
+    assert any(line.startswith("environment variable NOETL_EDGE_PROFILE") and problem in line for line in found), found

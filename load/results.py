@@ -1,0 +1,119 @@
+"""The results of a run: what users measured, what the programs used, and the times of faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from load.sampler import Sample, Usage
+from load.scenario import Scenario
+from load.thresholds import DURING, OUTSIDE, Verdict, judge, parse
+from load.windows import Window, Windows, quantile
+
+SETTLED = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of a run.
+
+    Args:
+        scenario: the scenario as it ran.
+        began: when the run began, in seconds since 1970.
+        windows: what users measured.
+        samples: what the programs used.
+        users: moments and numbers of users.
+        failures: what of the schedule did not work.
+    """
+
+    scenario: Scenario
+    began: float
+    windows: Windows
+    samples: Sequence[Sample]
+    users: Sequence[tuple[float, int]] = ()
+    failures: Sequence[str] = field(default=())
+
+    @property
+    def faults(self) -> list[tuple[str, float, float]]:
+        """Name, begin and end of each fault, in seconds since 1970."""
+        return [(name, self.began + begin, self.began + end) for name, begin, end in self.scenario.windows()]
+
+    def in_fault(self, at: float) -> bool:
+        """Return whether a second overlaps a fault, or the recovery behind it."""
+        return any(begin - 1 < at < end + self.scenario.settle for _, begin, end in self.faults)
+
+    def _wanted(self, when: str) -> Callable[[int], bool]:
+        if when == OUTSIDE:
+            return lambda at: not self.in_fault(at)
+        return self.in_fault if when == DURING else lambda at: True
+
+    def select(self, operation: str, when: str) -> Window:
+        """Return the sum of an operation."""
+        return self.windows.select(operation, self._wanted(when))
+
+    def quantile(self, operation: str, share: float, when: str) -> float | None:
+        """Return a quantile of the durations of an operation, in seconds."""
+        return quantile(self.select(operation, when).buckets, share)
+
+    def count(self, operation: str, when: str) -> int:
+        """Return the number of requests of an operation."""
+        return self.select(operation, when).count
+
+    def seconds(self, when: str) -> float:
+        """Return the length of the times that count."""
+        first, last = self.windows.span
+        wanted = self._wanted(when)
+        return float(sum(1 for at in range(first, last + 1) if wanted(at)))
+
+    def errors(self, kind: str, when: str) -> int:
+        """Return the number of errors of a kind."""
+        errors = self.select("*", when).errors
+        return errors.total() if kind == "any" else errors[kind]
+
+    def counter(self, name: str) -> int:
+        """Return a counter of the users."""
+        return self.windows.counters[name]
+
+    def usages(self, process: str) -> list[Usage]:
+        """Return what a program used; `gateway` is the sum over all gateways."""
+        found = []
+        for sample in self.samples:
+            parts = [usage for name, usage in sample.usage.items() if name == process or name.startswith(f"{process}-")]
+            if parts:
+                found.append(_sum(parts))
+        return found
+
+    def process(self, name: str, process: str) -> float | None:
+        """Return the highest CPU, the highest memory or the growth of memory of a program."""
+        usages = self.usages(process)
+        if not usages:
+            return None
+        if name == "cpu":
+            return max(usage.cpu for usage in usages)
+        if name == "memory":
+            return float(max(usage.memory for usage in usages))
+        memory = [float(usage.memory) for usage in usages[int(len(usages) * SETTLED) :]]
+        return slope(memory) * len(memory)
+
+    def verdicts(self) -> list[Verdict]:
+        """Return each threshold with what was measured."""
+        return [judge(parse(text), self) for text in self.scenario.thresholds]
+
+
+def _sum(parts: Iterable[Usage]) -> Usage:
+    cpu, memory, descriptors, tasks = 0.0, 0, 0, cast("int | None", None)
+    for part in parts:
+        cpu, memory, descriptors = cpu + part.cpu, memory + part.memory, descriptors + part.descriptors
+        tasks = tasks if part.tasks is None else (tasks or 0) + part.tasks
+    return Usage(cpu, memory, descriptors, tasks)
+
+
+def slope(values: Sequence[float]) -> float:
+    """Return the slope of a line through values that are one apart, by the least squares."""
+    count = len(values)
+    if count < 2:
+        return 0.0
+    middle, mean = (count - 1) / 2, sum(values) / count
+    above = sum((place - middle) * (value - mean) for place, value in enumerate(values))
+    return above / sum((place - middle) ** 2 for place in range(count))

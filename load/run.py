@@ -1,0 +1,205 @@
+"""Run a scenario: `make load SCENARIO=…`, or `python -m load.run --scenario …`.
+
+Starts the stack (or uses a running one), lets Locust run the users, carries out the schedule of faults, and writes two
+reports. The exit status is 0 if every threshold holds, 1 if one does not, and 2 if the run was not possible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from load.processes import ROOT, Programs, StackError, free_port, prepare
+from load.report import write_report
+from load.results import Results
+from load.sampler import Sampler
+from load.scenario import Scenario, ScenarioError, load_scenario, names
+from load.schedule import Schedule, schedule
+from load.settings import Settings
+from load.windows import Windows
+
+STOP_SECONDS = 30.0
+PROGRESS_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    scenario: Scenario
+    file: str
+    url: str
+    auth0: str
+    workers: int
+    master: bool
+    expect: int
+    web: bool
+    folder: Path
+
+
+def main() -> int:
+    """Run a scenario."""
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return run(options)
+    except StackError as error:
+        print(f"load: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("load: stopped", file=sys.stderr)
+        return 130
+
+
+def _options() -> Options:
+    parser = argparse.ArgumentParser(prog="python -m load.run", description=__doc__)
+    parser.add_argument("--scenario", default="monday-morning", help=f"one of {', '.join(names())}, or a YAML file")
+    parser.add_argument("--users", type=int, help="number of users, instead of the scenario's")
+    parser.add_argument("--duration", help="duration such as 60s or 1h, instead of the scenario's")
+    parser.add_argument(
+        "--url", default="", help="base URL of a running gateway, with the load profile; no faults then"
+    )
+    parser.add_argument("--auth0", default="http://localhost:8085", help="base URL of its sandbox Auth0, with --url")
+    parser.add_argument("--workers", type=int, default=0, help="number of Locust processes on this machine; 0: one")
+    parser.add_argument("--master", action="store_true", help="wait for Locust workers on other machines")
+    parser.add_argument("--expect", type=int, default=1, help="how many of them, with --master")
+    parser.add_argument("--web", action="store_true", help="serve Locust's page with charts while it runs")
+    parser.add_argument("--output", type=Path, help="folder of the reports; default: var/load/…")
+    given = parser.parse_args()
+    try:
+        scenario = load_scenario(given.scenario)
+        changes = {"users": given.users, "duration": given.duration}
+        data = scenario.model_dump(by_alias=True) | {
+            name: value for name, value in changes.items() if value is not None
+        }
+        if given.url:
+            data["faults"] = ()
+        scenario = Scenario.model_validate(data)
+    except (ScenarioError, ValueError) as error:
+        parser.error(str(error))
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = (given.output or ROOT / "var" / "load" / f"{scenario.name}-{stamp}").resolve()
+    return Options(
+        scenario, given.scenario, given.url, given.auth0, given.workers, given.master, given.expect, given.web, folder
+    )
+
+
+def run(options: Options) -> int:
+    """Run a scenario, and return the exit status. Raises StackError."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    scenario = options.scenario
+    _say(f"{scenario.name}: {scenario.description}")
+    with ExitStack() as cleanup:
+        programs = None
+        if not options.url:
+            programs = prepare(scenario.stack, scenario.users, options.folder)
+            cleanup.callback(programs.stop)
+            programs.start()
+        settings = _settings(options, programs)
+        sampler = _sampler(programs, settings)
+        sampler.start()
+        cleanup.callback(sampler.stop)
+        plan = schedule(scenario, programs) if programs else Schedule([])
+        cleanup.callback(plan.stop)
+        began = time.time()
+        _locust(options, settings, plan)
+        plan.stop()
+        sampler.stop()
+        measured = json.loads(Path(settings.output).read_text("utf-8"))
+    windows = Windows()
+    windows.merge(measured)
+    users = [(at, count) for at, count in measured["users"]]
+    results = Results(scenario, users[0][0] if users else began, windows, sampler.samples, users, plan.failures)
+    return _conclude(results, options.folder)
+
+
+def _settings(options: Options, programs: Programs | None) -> Settings:
+    scenario = options.scenario
+    gateways = tuple(gateway.url for gateway in programs.gateways) if programs else (options.url.rstrip("/"),)
+    auth0 = programs.auth0.url if programs else options.auth0.rstrip("/")
+    output = str(options.folder / "measured.json")
+    known = max(scenario.users, 1000)
+    return Settings(options.file, scenario.users, scenario.duration, gateways, auth0, known_users=known, output=output)
+
+
+def _sampler(programs: Programs | None, settings: Settings) -> Sampler:
+    if programs is None:
+        return Sampler({}, settings.gateways, {})
+    admins = {"auth0": programs.auth0.url, "noetl": programs.noetl.url}
+    return Sampler({program.name: program for program in programs.all}, settings.gateways, admins)
+
+
+def _locust(options: Options, settings: Settings, plan: Schedule) -> None:
+    """Run Locust until its end, with the schedule beside it."""
+    port = free_port()
+    locust = (sys.executable, "-m", "locust", "-f", "load/locustfile.py", "--loglevel", "WARNING")
+    command = [*locust, "--html", str(options.folder / "locust.html"), "--only-summary"]
+    if options.web:
+        command += ["--autostart", "--autoquit", "1", "--web-host", "127.0.0.1", "--web-port", str(port)]
+    else:
+        command += ["--headless"]
+    if options.master:
+        command += ["--master", "--expect-workers", str(options.expect)]
+    elif options.workers:
+        command += ["--processes", str(options.workers)]
+    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
+    log = (options.folder / "locust.log").open("wb")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    if options.web:
+        _say(f"live charts: http://127.0.0.1:{port}/")
+    if options.master:
+        _say(f"waiting for {options.expect} workers on other machines: see docs/load-testing.md")
+    try:
+        plan.start(_say)
+        _wait(process, options.scenario.duration)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        log.close()
+    if not Path(settings.output).exists():
+        raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
+
+
+def _wait(process: subprocess.Popen[bytes], duration: float) -> None:
+    begun = time.monotonic()
+    limit = duration + 120
+    while process.poll() is None and time.monotonic() - begun < limit:
+        try:
+            process.wait(PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            _say(f"{time.monotonic() - begun:.0f} of {duration:.0f} s")
+
+
+def _conclude(results: Results, folder: Path) -> int:
+    page = write_report(results, folder)
+    verdicts = results.verdicts()
+    for verdict in verdicts:
+        value = "nothing was measured" if verdict.value is None else f"{verdict.value:.4g}"
+        print(f"{'ok  ' if verdict.holds else 'FAIL'}  {verdict.threshold.text}: {value}")
+    for failure in results.failures:
+        print(f"FAIL  schedule: {failure}")
+    for name, count in sorted(results.windows.counters.items()):
+        print(f"      {name}: {count}")
+    print(f"report: {page}\nLocust's: {folder / 'locust.html'}")
+    return 0 if all(verdict.holds for verdict in verdicts) and not results.failures else 1
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

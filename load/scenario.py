@@ -1,0 +1,173 @@
+"""A scenario: users, their number over time, the stack, the faults and their schedule, and the thresholds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from load.shapes import SHAPES
+from load.thresholds import parse
+from mock_server.durations import seconds
+from mock_server.rules import Rule
+
+FOLDER = Path(__file__).with_name("scenarios")
+MAX_HOURS = 24
+KINDS = ("BrowserPolls", "BrowserListens", "CommandLine", "Service", "Attacker", "SlowClient")
+
+
+class ScenarioError(Exception):
+    """A scenario can't be read; the text names the file and the place."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _long_seconds(value: Any) -> float:
+    text = str(value).strip()
+    if text.endswith("h") and text[:-1].replace(".", "", 1).isdigit() and float(text[:-1]) <= MAX_HOURS:
+        return float(text[:-1]) * 3600
+    return seconds(value)
+
+
+Seconds = Annotated[float, BeforeValidator(_long_seconds)]
+
+
+class Fault(_Model):
+    """A fault of the schedule.
+
+    Args:
+        name: its name, for the report.
+        at: when it begins, from the start of the run.
+        lasts: how long it lasts.
+        every: it comes again and again, that long apart.
+        target: what it happens to: `noetl`, `auth0`, `gateway-1` and so on, or `redis`.
+        rule: a rule of the sandbox's control plane, added at the start and removed at the end.
+        call: an operation of the sandbox's control plane, at the start.
+        process: `stop`, `kill` or `pause` the process at the start; it is started or continued at the end.
+    """
+
+    name: str
+    at: Seconds
+    lasts: Seconds = Field(0.0, alias="for")
+    every: Seconds | None = None
+    target: str = Field(pattern=r"^(noetl|auth0|redis|gateway-[1-9])$")
+    rule: dict[str, Any] | None = None
+    call: dict[str, Any] | None = None
+    process: Literal["stop", "kill", "pause"] | None = None
+
+    @field_validator("rule")
+    @classmethod
+    def _rule_is_one(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            Rule.model_validate(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> Self:
+        given = [effect for effect in (self.rule, self.call, self.process) if effect is not None]
+        if len(given) != 1:
+            raise ValueError("a fault has one of rule, call and process")
+        if (self.rule or self.call) and self.target not in {"noetl", "auth0"}:
+            raise ValueError("rule and call are for noetl and auth0; other targets have process")
+        if self.call is not None and set(self.call) - {"method", "path", "body"}:
+            raise ValueError("call has method, path and body")
+        return self
+
+
+class Stack(_Model):
+    """What is started for the scenario.
+
+    Args:
+        gateways: how many gateways.
+        workers: the worker processes of each.
+        store: where sessions are kept.
+        dialect: the dialect of the sandbox NoETL.
+    """
+
+    gateways: Annotated[int, Field(ge=1, le=9)] = 1
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    store: Literal["memory", "file", "redis"] = "file"
+    dialect: Literal["python", "rust"] = "python"
+
+
+class Scenario(_Model):
+    """A scenario."""
+
+    name: str
+    description: str
+    users: Annotated[int, Field(ge=1, le=100_000)] = 100
+    duration: Seconds = 60.0
+    shape: str = "steady"
+    start_rate: Annotated[float, Field(gt=0)] = Field(50.0, description="Users that are started each second, at most.")
+    think_time: tuple[float, float] = Field((1.0, 5.0), description="Seconds between two actions of a user.")
+    mix: dict[str, Annotated[int, Field(ge=1)]] = {"BrowserPolls": 1}
+    settle: Seconds = Field(5.0, description="Duration behind a fault that still counts as its time.")
+    stack: Stack = Stack()
+    faults: tuple[Fault, ...] = ()
+    thresholds: tuple[str, ...]
+
+    @field_validator("shape")
+    @classmethod
+    def _shape_is_known(cls, value: str) -> str:
+        if value not in SHAPES:
+            raise ValueError(f"{value} is not one of {', '.join(SHAPES)}")
+        return value
+
+    @field_validator("mix")
+    @classmethod
+    def _kinds_are_known(cls, value: dict[str, int]) -> dict[str, int]:
+        if unknown := set(value) - set(KINDS):
+            raise ValueError(f"{', '.join(sorted(unknown))}: the kinds of users are {', '.join(KINDS)}")
+        return value
+
+    @field_validator("thresholds")
+    @classmethod
+    def _thresholds_are_valid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            parse(text)
+        return value
+
+    @model_validator(mode="after")
+    def _targets_run(self) -> Self:
+        for fault in self.faults:
+            if fault.target.startswith("gateway-") and int(fault.target[8:]) > self.stack.gateways:
+                raise ValueError(f"fault {fault.name}: {fault.target} does not run: stack.gateways is too low")
+            if fault.target == "redis" and self.stack.store != "redis":
+                raise ValueError(f"fault {fault.name}: stack.store is not redis")
+        return self
+
+    def windows(self) -> list[tuple[str, float, float]]:
+        """Return name, begin and end of each fault, from the start of the run; `settle` is not in it."""
+        found = []
+        for fault in self.faults:
+            begin = fault.at
+            while begin < self.duration:
+                found.append((fault.name, begin, min(begin + fault.lasts, self.duration)))
+                if fault.every is None:
+                    break
+                begin += fault.every
+        return sorted(found, key=lambda item: item[1])
+
+
+def names() -> list[str]:
+    """Return the names of the committed scenarios."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_scenario(name: str) -> Scenario:
+    """Return a committed scenario by its name, or one from a file. Raises ScenarioError."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.exists():
+        raise ScenarioError(f"there is no scenario {name}: there are {', '.join(names())}, or give a YAML file")
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+        return Scenario.model_validate({"name": path.stem, **data} if isinstance(data, dict) else data)
+    except yaml.YAMLError as error:
+        raise ScenarioError(f"{path}: not YAML: {error}") from None
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
+        raise ScenarioError(f"{path}: {'; '.join(problems)}") from None

@@ -1,0 +1,1 @@
+"""The kinds of users: what each sends, with its think times."""
