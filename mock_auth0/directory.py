@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .settings import DEVICE_GRANT, REALM_GRANT, ApiEntry, ClientEntry, Dialect, Lifetimes, TenantEntry, UserEntry
+from .settings import DEVICE_GRANT, MAX_GENERATED, REALM_GRANT, ApiEntry, ClientEntry, Dialect, Lifetimes, TenantEntry, UserEntry
 from .settings_file import load_file, tenant_entries
 
 # The characters of RFC 3986, 2, without "#": parsers and browsers may treat other characters differently.
@@ -255,10 +255,10 @@ class Directory:
             return made if made is not None and made.email == wanted else None
         return found
 
-    def shown_users(self, limit: int) -> Iterator[User]:
-        """Return up to `limit` users, those of the file first."""
+    def shown_users(self, limit: int, generated: int = MAX_GENERATED) -> Iterator[User]:
+        """Return up to `limit` users, those of the file first, and up to `generated` of the generated ones."""
         yield from islice(self.users.values(), limit)
-        for number in range(1, min(self.generated, limit - len(self.users)) + 1):
+        for number in range(1, min(self.generated, generated, limit - len(self.users)) + 1):
             made = self._generate(number)
             if made is not None:
                 yield made

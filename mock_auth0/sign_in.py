@@ -10,7 +10,7 @@ from .authorize import complete, parse_request, refuse
 from .browser import COOKIE, session_of, with_session
 from .directory import Directory, User
 from .messages import PageError, page_parameters, query_parameters
-from .rendering import SHOWN_USERS, message_page, origin_of, page
+from .rendering import SHOWN_GENERATED, SHOWN_USERS, message_page, origin_of, page
 from .state import Session
 from .tenant import AuthorizeRequest, Decision, DeviceGrant, Tenant, Transaction
 
@@ -149,7 +149,7 @@ def _login_page(tenant: Tenant, state: str, transaction: Transaction, *, usernam
 
 def people(directory: Directory) -> dict[str, Any]:
     """Return the users that pages show, and how many more there are."""
-    shown = list(directory.shown_users(SHOWN_USERS))
+    shown = list(directory.shown_users(SHOWN_USERS, SHOWN_GENERATED))
     return {
         "users": shown,
         "more": directory.user_count - len(shown),
