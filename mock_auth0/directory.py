@@ -13,7 +13,17 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .settings import DEVICE_GRANT, MAX_GENERATED, REALM_GRANT, ApiEntry, ClientEntry, Dialect, Lifetimes, TenantEntry, UserEntry
+from .settings import (
+    DEVICE_GRANT,
+    MAX_GENERATED,
+    REALM_GRANT,
+    ApiEntry,
+    ClientEntry,
+    Dialect,
+    Lifetimes,
+    TenantEntry,
+    UserEntry,
+)
 from .settings_file import load_file, tenant_entries
 
 # The characters of RFC 3986, 2, without "#": parsers and browsers may treat other characters differently.

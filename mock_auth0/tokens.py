@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -12,27 +11,17 @@ import jwt
 
 from mock_server.randomness import handle
 
+from .broken import Material, variant_named
 from .directory import Api, Directory, User
-from .keys import KeyRing, SigningKey, b64url
+from .jws import LOGOUT_EVENT, encode, to_json
+from .keys import KeyRing, b64url
 from .state import Authorization, Clock
 
-LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 MAX_SIGNED = 4_096
 """The number of tokens that are kept to be issued again."""
 
 Claims = dict[str, object]
 _ANY = Api("")
-
-
-def to_json(value: object) -> bytes:
-    """Return a value as compact JSON in ASCII."""
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
-def encode(header: Mapping[str, object], claims: Mapping[str, object], key: SigningKey) -> str:
-    """Return a token (RFC 7515, 7.1)."""
-    message = f"{b64url(to_json(header))}.{b64url(to_json(claims))}"
-    return f"{message}.{b64url(key.sign(message.encode('ascii')))}"
 
 
 class Minter:
@@ -71,9 +60,9 @@ class Minter:
             grant: the grant.
             access_token: the token whose hash is added (OpenID Connect Core, 3.3.2.11), or None.
             code: the code whose hash is added, or None.
-            changes: `claims` and `lifetime` that replace the usual ones.
+            changes: `claims` and `lifetime` that replace the usual ones; `broken`: the way to break the token.
         """
-        return self.sign(self.id_token_claims(directory, user, grant, access_token, code, changes))
+        return self.sign(self.id_token_claims(directory, user, grant, access_token, code, changes), changes=changes)
 
     def id_token_claims(
         self,
@@ -109,7 +98,7 @@ class Minter:
     ) -> str:
         """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`."""
         claims = self.access_token_claims(directory, grant, implicit=implicit, changes=changes)
-        return self.sign(claims, self.access_token_type(directory, grant))
+        return self.sign(claims, self.access_token_type(directory, grant), changes)
 
     def access_token_type(self, directory: Directory, grant: Authorization) -> str:
         """Return the `typ` of an access token for a grant."""
@@ -184,9 +173,13 @@ class Minter:
         """
         return self._read(token, audience=None)
 
-    def sign(self, claims: Claims, typ: str = "JWT") -> str:
-        """Return a token with these claims, signed by the current key."""
+    def sign(self, claims: Claims, typ: str = "JWT", changes: Mapping[str, Any] | None = None) -> str:
+        """Return a token with these claims, signed by the current key; `changes` may name a way to break it."""
         key = self.ring.current
+        if changes and "broken" in changes:
+            header = {"alg": "RS256", "typ": typ, "kid": key.kid}
+            material = Material(header, claims, self.ring, int(self._clock.now()))
+            return variant_named(str(changes["broken"])).make(material)
         if key is not self._signed_by:
             self._signed.clear()
             self._signed_by = key
