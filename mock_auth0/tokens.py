@@ -24,6 +24,28 @@ Claims = dict[str, object]
 _ANY = Api("")
 
 
+class SignedTokens:
+    """Tokens by their content; the oldest is dropped when there are too many."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tokens: dict[bytes, str] = {}
+
+    def get(self, content: bytes) -> str | None:
+        """Return the token of a content, or None."""
+        return self._tokens.get(content)
+
+    def put(self, content: bytes, token: str) -> None:
+        """Keep a token."""
+        if len(self._tokens) >= self._limit:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[content] = token
+
+    def clear(self) -> None:
+        """Drop all tokens."""
+        self._tokens.clear()
+
+
 class Minter:
     """The issuer of tokens, with its keys.
 
@@ -35,7 +57,7 @@ class Minter:
         self.ring = ring
         self._clock = clock
         self._source = source
-        self._signed: dict[bytes, str] = {}
+        self._signed = SignedTokens(MAX_SIGNED)
         self._signed_by = ring.current
 
     @property
@@ -187,9 +209,7 @@ class Minter:
         found = self._signed.get(content)
         if found is None:
             found = encode({"alg": "RS256", "typ": typ, "kid": key.kid}, claims, key)
-            if len(self._signed) >= MAX_SIGNED:
-                del self._signed[next(iter(self._signed))]
-            self._signed[content] = found
+            self._signed.put(content, found)
         return found
 
     def _dialect(self, directory: Directory, grant: Authorization) -> str:
