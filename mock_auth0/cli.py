@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -154,12 +155,22 @@ def main(
     try:
         settings = start.files.load()
         server = _server(start, settings)
-        asyncio.run(_serve(start, server))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(start, server))
     except (UsersFileError, TlsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         _give_up(f"cannot listen on {host}:{port}: {reason}")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what creates a fast event loop; None where there is none."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _server(start: Start, settings: TenantFile) -> Server:

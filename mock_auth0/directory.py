@@ -200,6 +200,7 @@ class Directory:
         claims: further claims of the ID tokens of all users.
         access_token_claims: further claims of all access tokens.
         dpop_nonce: True if DPoP proofs need a nonce.
+        opaque_access_tokens: True if access tokens without an audience can't be read by others.
         reuse_seconds: how long a token is issued again for the same content.
     """
 
@@ -212,6 +213,7 @@ class Directory:
     claims: Mapping[str, object] = field(default_factory=dict)
     access_token_claims: Mapping[str, object] = field(default_factory=dict)
     dpop_nonce: bool = True
+    opaque_access_tokens: bool = True
     reuse_seconds: int = 1
 
     @classmethod
@@ -229,6 +231,7 @@ class Directory:
             claims=entry.claims,
             access_token_claims=entry.access_token_claims,
             dpop_nonce=entry.dpop_nonce,
+            opaque_access_tokens=entry.opaque_access_tokens,
             reuse_seconds=entry.reuse_seconds,
         )
 

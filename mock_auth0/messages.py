@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 from mock_server.messages import Request, Response
 
+from .jws import to_json
+
 MAX_BODY = 64 * 1024
 MAX_PARAMETERS = 64
 NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
@@ -156,7 +158,7 @@ def basic_credentials(header: str | None) -> tuple[str, str] | None:
 
 def json_response(document: object, status: int = 200, headers: Headers = NO_STORE) -> Response:
     """Return a JSON response; by default it must not be cached."""
-    return Response(status, json.dumps(document, separators=(",", ":")).encode(), "application/json", headers)
+    return Response(status, to_json(document), "application/json", headers)
 
 
 def error_response(error: OAuthError) -> Response:

@@ -189,6 +189,11 @@ class TenantEntry(_Entry):
     lifetimes: Lifetimes = Field(default_factory=lambda: Lifetimes(), description="How long everything is valid.")
     claims: Claims = Field({}, description="Further claims of the ID tokens of all users.")
     access_token_claims: Claims = Field({}, description="Further claims of all access tokens.")
+    opaque_access_tokens: bool = Field(
+        True,
+        description="Whether access tokens without an `audience`, which are for `/userinfo` only, are encrypted as "
+        "those of Auth0; false: they are readable tokens too.",
+    )
     dpop_nonce: bool = Field(True, description="Whether DPoP proofs need a nonce of the server (RFC 9449, 8).")
     reuse_seconds: int = Field(
         1,

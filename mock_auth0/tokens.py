@@ -13,7 +13,7 @@ from mock_server.randomness import handle
 
 from .broken import Material, variant_named
 from .directory import Api, Directory, User
-from .jws import LOGOUT_EVENT, encode, to_json
+from .jws import LOGOUT_EVENT, SealedTokens, encode, to_json
 from .keys import KeyRing, b64url
 from .state import Authorization, Clock
 
@@ -57,6 +57,7 @@ class Minter:
         self.ring = ring
         self._clock = clock
         self._source = source
+        self._sealed = SealedTokens(issuer, source.randbytes(32))
         self._signed = SignedTokens(MAX_SIGNED)
         self._signed_by = ring.current
 
@@ -118,8 +119,13 @@ class Minter:
         implicit: bool = False,
         changes: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`."""
+        """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`.
+
+        Without an audience it is for `/userinfo` only, and nobody else can read it, as that of a tenant of Auth0.
+        """
         claims = self.access_token_claims(directory, grant, implicit=implicit, changes=changes)
+        if grant.audience is None and directory.opaque_access_tokens and not (changes and "broken" in changes):
+            return self._sealed.seal(claims, self._source.randbytes(12))
         return self.sign(claims, self.access_token_type(directory, grant), changes)
 
     def access_token_type(self, directory: Directory, grant: Authorization) -> str:
@@ -181,8 +187,12 @@ class Minter:
 
         Raises:
             jwt.InvalidTokenError: the token is forged, has expired, or has another audience.
+            ValueError: the same, for a token without an audience.
         """
-        claims = self._read(token, audience=self.userinfo_audience)
+        if token.count(".") == 4:
+            claims = self._sealed.open(token)
+        else:
+            claims = self._read(token, audience=self.userinfo_audience)
         if self._clock.now() >= _number(claims.get("exp")):
             raise jwt.ExpiredSignatureError("expired")
         return claims

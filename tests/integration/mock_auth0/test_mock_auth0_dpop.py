@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from mock_auth0.server import Server
-from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, SERVICE
+from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, SERVICE, unverified
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
@@ -70,6 +71,11 @@ def prover(server: Server, tenant: httpx.AsyncClient) -> Prover:
 async def test_tokens_are_bound_to_the_key(prover: Prover) -> None:
     tokens = await prover.bound()
     assert tokens["token_type"] == "DPoP"
+    for_api = (await prover.token(PASSWORD | {"audience": "https://api.example"})).json()
+    key = ECAlgorithm.to_jwk(KEY.public_key(), as_dict=True)
+    members = json.dumps({name: key[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
+    jkt = base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest()).rstrip(b"=").decode()
+    assert unverified(for_api["access_token"])["cnf"] == {"jkt": jkt}
     assert (await prover.userinfo(tokens["access_token"])).json()["email"] == "user@example.com"
 
 
