@@ -7,7 +7,11 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help setup pages redis-server noetl-cli dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
+=======
+.PHONY: load soak help setup pages redis-server dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
+>>>>>>> main
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -107,6 +111,14 @@ bench-redis: setup
 bench/graphql/node_modules/.ready: bench/graphql/package.json bench/graphql/package-lock.json
 	@scripts/need.sh node:nodejs npm:npm
 	@cd bench/graphql && npm ci --silent --no-audit --no-fund && touch node_modules/.ready
+
+SCENARIO ?= monday-morning
+load: setup  ## run a load SCENARIO=… with USERS=… against a new stack, or the gateway at URL=…; WORKERS=4 Locust processes
+	@$(BIN)/python -m load.run --web --scenario $(SCENARIO) $(if $(USERS),--users $(USERS)) $(if $(URL),--url $(URL)) \
+	  $(if $(AUTH0),--auth0 $(AUTH0)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(DURATION),--duration $(DURATION)) $(LOAD)
+
+soak: setup  ## work for an hour with faults (or DURATION=8h), and check that nothing grows
+	@nice $(BIN)/python -m load.run --web --scenario soak $(if $(USERS),--users $(USERS)) $(if $(DURATION),--duration $(DURATION)) $(LOAD)
 
 profile: setup  ## profile the gateway under load: a flame graph, or a list with BENCH="--only status --top"
 	@scripts/need.sh nginx:nginx-light wrk:wrk

@@ -26,9 +26,15 @@ _ALL = (BrowserPolls, BrowserListens, CommandLine, Service, Attacker, SlowClient
 _COLLECTED = Windows()
 _USERS: list[tuple[float, int]] = []
 
-for _kind in _ALL:
-    _kind.abstract = _kind.__name__ not in SCENARIO.mix
-    _kind.weight = SCENARIO.mix.get(_kind.__name__, 0)
+
+def _choose() -> None:
+    """Leave only the users of the scenario, with their weights."""
+    for kind in _ALL:
+        kind.abstract = kind.__name__ not in SCENARIO.mix
+        kind.weight = SCENARIO.mix.get(kind.__name__, 0)
+
+
+_choose()
 
 
 class Shape(LoadTestShape):

@@ -166,7 +166,7 @@ def prepare(stack: Stack, users: int, folder: Path) -> Programs:
     )  # fmt: skip
     noetl = Process(
         "noetl",
-        (*python, "mock_noetl", "--port", str(noetl_port), "--admin", "--dialect", stack.dialect),
+        (*python, "mock_noetl", "--port", str(noetl_port), "--dialect", stack.dialect),
         f"http://127.0.0.1:{noetl_port}",
         "/api/health",
         folder / "noetl.log",
@@ -189,12 +189,18 @@ def _redis(folder: Path) -> Process:
 
 def _configuration(stack: Stack, redis: Process | None, folder: Path) -> Path:
     text = (ROOT / "gateway.yaml").read_text("utf-8")
-    store = "store: file\n"
-    if store not in text:
-        raise StackError("gateway.yaml does not have `store: file`, which the load laboratory replaces")
-    replacement = f"store: redis\n  url: {redis.url}\n" if redis else f"store: {stack.store}\n"
+    store = f"store: redis\n  url: {redis.url}\n" if redis else f"store: {stack.store}\n"
+    changes = {
+        "store: file\n": store,
+        "server:\n": f"server:\n  workers: {stack.workers}\n",
+        "analyst: {emails: [user@example.com]}": 'analyst: {emails: ["user*@example.com"]}',
+    }
+    for old, new in changes.items():
+        if old not in text:
+            raise StackError(f"gateway.yaml does not have {old.strip()}, which the load laboratory replaces")
+        text = text.replace(old, new, 1)
     path = folder / "gateway.yaml"
-    path.write_text(text.replace(store, replacement, 1), "utf-8")
+    path.write_text(text, "utf-8")
     return path
 
 
@@ -210,6 +216,6 @@ def _gateway(number: int, stack: Stack, configuration: Path, auth0: Process, noe
         "NOETL_EDGE_AUDIT": str(folder / f"audit-{number}.log"),
         "LOG_LEVEL": "error",
     }
-    command = (sys.executable, "-m", "proxy", "serve", "--config", str(configuration), "--workers", str(stack.workers))
+    command = (sys.executable, "-m", "proxy", "serve", "--config", str(configuration))
     name = f"gateway-{number}"
     return Process(name, command, f"http://127.0.0.1:{port}", "/health", folder / f"{name}.log", environment)

@@ -80,7 +80,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     if value is None:
         shown = "nothing was measured"
     elif threshold.name in DURATIONS:
-        shown = f"{value * 1000:.3g} ms"
+        shown = f"{value * 1000:.1f} ms"
     elif threshold.name in {"memory", "growth"}:
         shown = f"{value / _MIB:.4g} MiB"
     elif threshold.name in {"share", "cpu"}:

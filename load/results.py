@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,6 +12,11 @@ from load.thresholds import DURING, OUTSIDE, Verdict, judge, parse
 from load.windows import Window, Windows, quantile
 
 SETTLED = 0.25
+_GROWING: Mapping[str, Callable[[Usage], int | None]] = {
+    "growth": lambda usage: usage.memory,
+    "descriptors": lambda usage: usage.descriptors,
+    "tasks": lambda usage: usage.tasks,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class Results:
         windows: what users measured.
         samples: what the programs used.
         users: moments and numbers of users.
+        faults: name, begin and end of each fault, in seconds since 1970.
         failures: what of the schedule did not work.
     """
 
@@ -32,12 +38,8 @@ class Results:
     windows: Windows
     samples: Sequence[Sample]
     users: Sequence[tuple[float, int]] = ()
+    faults: Sequence[tuple[str, float, float]] = ()
     failures: Sequence[str] = field(default=())
-
-    @property
-    def faults(self) -> list[tuple[str, float, float]]:
-        """Name, begin and end of each fault, in seconds since 1970."""
-        return [(name, self.began + begin, self.began + end) for name, begin, end in self.scenario.windows()]
 
     def in_fault(self, at: float) -> bool:
         """Return whether a second overlaps a fault, or the recovery behind it."""
@@ -85,7 +87,7 @@ class Results:
         return found
 
     def process(self, name: str, process: str) -> float | None:
-        """Return the highest CPU, the highest memory or the growth of memory of a program."""
+        """Return the highest CPU or memory of a program, or how much something grew."""
         usages = self.usages(process)
         if not usages:
             return None
@@ -93,8 +95,10 @@ class Results:
             return max(usage.cpu for usage in usages)
         if name == "memory":
             return float(max(usage.memory for usage in usages))
-        memory = [float(usage.memory) for usage in usages[int(len(usages) * SETTLED) :]]
-        return slope(memory) * len(memory)
+        read = _GROWING[name]
+        settled = usages[int(len(usages) * SETTLED) :]
+        values = [float(value) for usage in settled if (value := read(usage)) is not None]
+        return slope(values) * len(values) if values else None
 
     def verdicts(self) -> list[Verdict]:
         """Return each threshold with what was measured."""

@@ -39,8 +39,9 @@ class Options:
     url: str
     auth0: str
     workers: int
-    master: bool
+    master: str
     expect: int
+    worker_of: str
     web: bool
     folder: Path
 
@@ -69,8 +70,9 @@ def _options() -> Options:
     )
     parser.add_argument("--auth0", default="http://localhost:8085", help="base URL of its sandbox Auth0, with --url")
     parser.add_argument("--workers", type=int, default=0, help="number of Locust processes on this machine; 0: one")
-    parser.add_argument("--master", action="store_true", help="wait for Locust workers on other machines")
+    parser.add_argument("--master", default="", metavar="ADDRESS", help="wait there for workers on other machines")
     parser.add_argument("--expect", type=int, default=1, help="how many of them, with --master")
+    parser.add_argument("--worker-of", default="", metavar="ADDRESS", help="work for the master at that address")
     parser.add_argument("--web", action="store_true", help="serve Locust's page with charts while it runs")
     parser.add_argument("--output", type=Path, help="folder of the reports; default: var/load/…")
     given = parser.parse_args()
@@ -87,8 +89,19 @@ def _options() -> Options:
         parser.error(str(error))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = (given.output or ROOT / "var" / "load" / f"{scenario.name}-{stamp}").resolve()
+    if given.worker_of and not given.url:
+        parser.error("--worker-of needs --url and --auth0, the same as for the master")
     return Options(
-        scenario, given.scenario, given.url, given.auth0, given.workers, given.master, given.expect, given.web, folder
+        scenario,
+        given.scenario,
+        given.url,
+        given.auth0,
+        given.workers,
+        given.master,
+        given.expect,
+        given.worker_of,
+        given.web,
+        folder,
     )
 
 
@@ -96,6 +109,8 @@ def run(options: Options) -> int:
     """Run a scenario, and return the exit status. Raises StackError."""
     options.folder.mkdir(parents=True, exist_ok=True)
     scenario = options.scenario
+    if options.worker_of:
+        return _work(options)
     _say(f"{scenario.name}: {scenario.description}")
     with ExitStack() as cleanup:
         programs = None
@@ -117,7 +132,9 @@ def run(options: Options) -> int:
     windows = Windows()
     windows.merge(measured)
     users = [(at, count) for at, count in measured["users"]]
-    results = Results(scenario, users[0][0] if users else began, windows, sampler.samples, users, plan.failures)
+    results = Results(
+        scenario, users[0][0] if users else began, windows, sampler.samples, users, plan.faults, plan.failures
+    )
     return _conclude(results, options.folder)
 
 
@@ -147,16 +164,18 @@ def _locust(options: Options, settings: Settings, plan: Schedule) -> None:
     else:
         command += ["--headless"]
     if options.master:
-        command += ["--master", "--expect-workers", str(options.expect)]
+        command += ["--master", "--expect-workers", str(options.expect), "--master-bind-host", options.master]
     elif options.workers:
-        command += ["--processes", str(options.workers)]
+        master_port = str(free_port())
+        bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", master_port, "--master-port", master_port]
+        command += ["--processes", str(options.workers), *bind]
     environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
     log = (options.folder / "locust.log").open("wb")
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     if options.web:
         _say(f"live charts: http://127.0.0.1:{port}/")
     if options.master:
-        _say(f"waiting for {options.expect} workers on other machines: see docs/load-testing.md")
+        _say(f"waiting for {options.expect} workers: start each with the same options and --worker-of {options.master}")
     try:
         plan.start(_say)
         _wait(process, options.scenario.duration)
@@ -171,6 +190,24 @@ def _locust(options: Options, settings: Settings, plan: Schedule) -> None:
         log.close()
     if not Path(settings.output).exists():
         raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
+
+
+def _work(options: Options) -> int:
+    """Be a worker of a master on another machine, until it ends."""
+    settings = _settings(options, None)
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        "load/locustfile.py",
+        "--worker",
+        "--master-host",
+        options.worker_of,
+    ]
+    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
+    _say(f"working for the master at {options.worker_of}")
+    return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
 
 def _wait(process: subprocess.Popen[bytes], duration: float) -> None:

@@ -98,10 +98,14 @@ class Sampler:
         return Usage(cpu / SAMPLE_SECONDS, memory, descriptors, tasks)
 
     def _tasks(self, http: httpx.Client, name: str) -> int | None:
-        if name not in self._admins:
-            return None
+        """Return the tasks of a program: of its control plane, or of the gateway's metrics."""
         with suppress(httpx.HTTPError, ValueError, KeyError):
-            return int(http.get(f"{self._admins[name]}/__admin/status").json()["tasks"])
+            if name in self._admins:
+                return int(http.get(f"{self._admins[name]}/__admin/status").json()["tasks"])
+            if name.startswith("gateway"):
+                text = http.get(f"{getattr(self._programs[name], 'url', '')}/metrics").text
+                families = text_string_to_metric_families(text)
+                return int(sum(s.value for f in families if f.name == "noetl_gateway_tasks" for s in f.samples))
         return None
 
     def _read_metrics(self, http: httpx.Client, sample: Sample) -> None:

@@ -17,19 +17,32 @@ CALL_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A step of the schedule: when, a text for the progress, and what is done."""
+    """A step of the schedule: when, of which fault, whether it ends the fault, and what is done."""
 
     at: float
-    text: str
+    fault: str
+    ends: bool
     run: Callable[[], None]
+
+    @property
+    def text(self) -> str:
+        """A line for the progress."""
+        return f"{self.fault} ends" if self.ends else self.fault
 
 
 @dataclass(slots=True)
 class Schedule:
-    """The steps of a scenario, carried out by a thread."""
+    """The steps of a scenario, carried out by a thread.
+
+    Args:
+        actions: the steps.
+        failures: what of them did not work.
+        faults: name, begin and end of each fault, as they really were, in seconds since 1970.
+    """
 
     actions: list[Action]
     failures: list[str] = field(default_factory=list)
+    faults: list[tuple[str, float, float]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -49,11 +62,23 @@ class Schedule:
             if self._stop.wait(max(0.0, begun + action.at - time.monotonic())):
                 return
             say(action.text)
+            before = time.time()
             try:
                 action.run()
             except Exception as error:  # the run goes on, and fails at its end
                 self.failures.append(f"{action.text}: {type(error).__name__}: {error}")
                 say(f"{action.text}: failed: {error}")
+            self._note(action, before, time.time())
+
+    def _note(self, action: Action, before: float, after: float) -> None:
+        if not action.ends:
+            self.faults.append((action.fault, before, after))
+            return
+        for place in reversed(range(len(self.faults))):
+            name, begin, _ = self.faults[place]
+            if name == action.fault:
+                self.faults[place] = (name, begin, after)
+                return
 
 
 def schedule(scenario: Scenario, programs: Programs) -> Schedule:
@@ -70,27 +95,22 @@ def schedule(scenario: Scenario, programs: Programs) -> Schedule:
 
 
 def _steps(fault: Fault, begin: float, end: float, target: Process) -> list[Action]:
-    first = f"{fault.name} begins" if fault.lasts else fault.name
-    last = f"{fault.name} ends"
+    def pair(begins: Callable[[], None], ends: Callable[[], None]) -> list[Action]:
+        return [Action(begin, fault.name, False, begins), Action(end, fault.name, True, ends)]
+
     if fault.rule is not None:
         rule = {**fault.rule, "name": f"scheduled: {fault.name}"}
-        return [
-            Action(begin, first, lambda: _admin(target, "POST", "/rules", rule)),
-            Action(end, last, lambda: _admin(target, "DELETE", f"/rules/{rule['name']}", None)),
-        ]
+        return pair(
+            lambda: _admin(target, "POST", "/rules", rule),
+            lambda: _admin(target, "DELETE", f"/rules/{rule['name']}", None),
+        )
     if fault.call is not None:
         call = fault.call
         method, path = str(call.get("method", "POST")), str(call["path"])
-        return [Action(begin, first, lambda: _admin(target, method, path, call.get("body")))]
+        return pair(lambda: _admin(target, method, path, call.get("body")), lambda: None)
     if fault.process == "pause":
-        return [
-            Action(begin, first, lambda: target.pause(True)),
-            Action(end, last, lambda: target.pause(False)),
-        ]
-    return [
-        Action(begin, first, target.kill if fault.process == "kill" else target.stop),
-        Action(end, last, target.start),
-    ]
+        return pair(lambda: target.pause(True), lambda: target.pause(False))
+    return pair(target.kill if fault.process == "kill" else target.stop, target.start)
 
 
 def _admin(target: Process, method: str, path: str, body: object) -> None:

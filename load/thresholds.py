@@ -5,7 +5,9 @@
     errors(kind)                               5xx, 4xx, 429, connection, timeout, wrong, or any
     share(kind)                                errors of that kind, as a share of all requests
     lost_results  lost_sessions  attacks_succeeded  ...   counters of the users
-    cpu(process)  memory(process)  growth(process)        the highest CPU and memory, and the growth of memory
+    cpu(process)  memory(process)              the highest CPU, in cores, and the highest memory
+    growth(process)  descriptors(process)  tasks(process)  how much memory, descriptors and tasks grew: the slope of a
+                                               line through the last three quarters of the run, times their length
 
 `outside faults` leaves out the times of faults and of the recovery behind them; `during faults` is the opposite.
 """
@@ -30,7 +32,7 @@ DURATIONS = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99
 KINDS = ("5xx", "4xx", "429", "connection", "timeout", "wrong", "any")
 OF_OPERATIONS = frozenset({*DURATIONS, "count", "rate"})
 OF_KINDS = frozenset({"errors", "share"})
-OF_PROCESSES = frozenset({"cpu", "memory", "growth"})
+OF_PROCESSES = frozenset({"cpu", "memory", "growth", "descriptors", "tasks"})
 COUNTERS = frozenset({
     "lost_results", "duplicate_results", "lost_sessions", "ended_sessions_accepted", "attacks_succeeded", "results",
 })  # fmt: skip
@@ -56,7 +58,7 @@ class Measured(Protocol):
         """Return a counter of the users."""
 
     def process(self, name: str, process: str) -> float | None:
-        """Return the highest CPU, the highest memory or the growth of memory of a process."""
+        """Return the highest CPU or memory of a process, or a growth."""
 
 
 @dataclass(frozen=True, slots=True)

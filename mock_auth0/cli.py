@@ -8,7 +8,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -118,6 +118,37 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
 def main(
     context: click.Context,
     /,
+    **given: Any,
+) -> None:
+    """Run a sandbox identity provider that behaves like an Auth0 tenant."""
+    if context.invoked_subcommand is not None:
+        return
+    start = _start(**given)
+    _configure_logs(given["log_level"])
+    try:
+        settings = start.files.load()
+        server = _server(start, settings)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(start, server))
+    except (UsersFileError, TlsError, OptionsError) as error:
+        _give_up(str(error))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        _give_up(f"cannot listen on {start.host}:{start.port}: {reason}")
+
+
+def server_of(arguments: Sequence[str]) -> Server:
+    """Return a server for arguments of this command line, not started yet; `--port` and `--host` are not used.
+
+    Raises:
+        click.ClickException: an argument is wrong.
+        UsersFileError, TlsError, OptionsError: a file or an option is wrong.
+    """
+    start = _start(**main.make_context("mock_auth0", list(arguments)).params)
+    return _server(start, start.files.load())
+
+
+def _start(
     *,
     port: int,
     host: str,
@@ -133,14 +164,10 @@ def main(
     backchannel_logout_uri: str | None,
     log_level: str,
     **common: Any,
-) -> None:
-    """Run a sandbox identity provider that behaves like an Auth0 tenant."""
-    if context.invoked_subcommand is not None:
-        return
+) -> Start:
     if (tls_cert is None) != (tls_key is None) or (tls_cert is not None and not tls):
         raise click.UsageError("--tls-cert and --tls-key need each other, and --tls.")
-    _configure_logs(log_level)
-    start = Start(
+    return Start(
         port=port,
         host=host,
         files=Files(config, users, generate_users),
@@ -152,16 +179,6 @@ def main(
         reload=reload,
         common=Options(**common),
     )
-    try:
-        settings = start.files.load()
-        server = _server(start, settings)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(start, server))
-    except (UsersFileError, TlsError, OptionsError) as error:
-        _give_up(str(error))
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        _give_up(f"cannot listen on {host}:{port}: {reason}")
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

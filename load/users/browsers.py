@@ -30,7 +30,7 @@ class BrowserPolls(EdgeUser):
         if answer.status_code == 200 and not answer.json().get("valid"):
             MEASURED.counters["lost_sessions"] += 1
             self.sign_in()
-        self.graphql("{ playbooks { name path } }", {}, "graphql playbooks")
+        self.graphql("{ playbooks { name description } }", {}, "graphql playbooks")
 
     @task(3)
     def run_playbook(self) -> None:
@@ -177,7 +177,7 @@ def _events(response: Any) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     """Return kind, data and id of each event of a stream (HTML, 9.2.6)."""
     kind, data, identity = "message", "", ""
     while True:
-        line = response.stream.readline()
+        line = response.stream.readline(b"\n")
         if not line:
             return
         text = line.decode().rstrip("\r\n")

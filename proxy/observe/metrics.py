@@ -132,6 +132,9 @@ FAMILIES: dict[str, Family] = {
     "process_cpu_seconds": Family("counter", "User and system processor time.", summed=False),
     "process_resident_memory_bytes": Family("gauge", "Resident memory.", summed=False),
     "process_open_fds": Family("gauge", "Open file descriptors.", summed=False),
+    "noetl_gateway_tasks": Family(
+        "gauge", "Tasks of the event loop; a number that only grows is a leak.", summed=False
+    ),
     "process_max_fds": Family("gauge", "Maximum number of open file descriptors.", summed=False),
     "process_start_time_seconds": Family("gauge", "Start time of the process.", summed=False),
     "noetl_gateway_build_info": Family("gauge", "Version of the program.", ("version", "python", "aiohttp")),

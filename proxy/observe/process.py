@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import time
@@ -15,10 +16,11 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def measure_process(out: Collected) -> None:
-    """Add processor time, memory, open files and start time; where there is no `/proc`, only what the system tells."""
+    """Add processor time, memory, tasks, open files and start time; without `/proc`, only what the system reports."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     add(out, "process_cpu_seconds", (), used.ru_utime + used.ru_stime)
     add(out, "process_max_fds", (), float(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    add(out, "noetl_gateway_tasks", (), _tasks())
     try:
         add(out, "process_open_fds", (), float(len(os.listdir(_SELF / "fd"))))
         add(out, "process_resident_memory_bytes", (), float(_read("statm").split()[1]) * _PAGE)
@@ -26,6 +28,13 @@ def measure_process(out: Collected) -> None:
         add(out, "process_start_time_seconds", (), _boot_time() + int(fields[19]) / _TICKS)
     except (OSError, ValueError, IndexError):
         return
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # the supervisor has no event loop
+        return 0
 
 
 def _read(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import ROOT, clean_environment
+from tests.e2e.processes import clean_environment
 
-SOURCE = ("pyproject.toml", "README.md", "LICENSE", "gateway.yaml", "proxy", "mock_auth0", "mock_noetl")
 DATA = {
     "proxy/gateway.yaml",
     "proxy/py.typed",
@@ -20,29 +18,18 @@ DATA = {
     "proxy/graphql/assets/graphiql.min.js",
     "mock_auth0/users.yaml",
     "mock_noetl/playbooks/my_playbook.yaml",
+    "mock_server/pages/admin.html",
+    "mock_server/pages/admin.js",
 }
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built and unpacked, as pip would lay it out.
-
-    It is built from a copy: setuptools writes into the source, where another process may be at the same.
-    """
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in SOURCE:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, source / name)
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*build, str(source)], check=True, capture_output=True, timeout=120, cwd=folder)
-    (wheel,) = folder.glob("*.whl")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked, as pip would lay it out."""
+    site = tmp_path_factory.mktemp("installed") / "site"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
+        archive.extractall(site)
+    return site
 
 
 @pytest.mark.slow
@@ -55,6 +42,8 @@ def test_the_wheel_holds_neither_tests_nor_bench(installed: Path) -> None:
     assert sorted(path.name for path in installed.iterdir() if path.suffix != ".dist-info") == [
         "mock_auth0",
         "mock_noetl",
+        "mock_pytest",
+        "mock_server",
         "proxy",
     ]
 

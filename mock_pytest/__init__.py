@@ -1,0 +1,7 @@
+"""A pytest plugin with both sandboxes as fixtures, for the tests of other projects."""
+
+from __future__ import annotations
+
+from .mocks import Mock, MockAuth0, MockNoetl, VerificationError
+
+__all__ = ["Mock", "MockAuth0", "MockNoetl", "VerificationError"]

@@ -1,0 +1,97 @@
+"""Scenarios: all committed ones can be read, mistakes are reported with their place, shapes stay within bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from load.processes import Process, Programs
+from load.scenario import Scenario, ScenarioError, load_scenario, names
+from load.schedule import schedule
+from load.settings import Settings
+from load.shapes import SHAPES, users_at
+
+TEN = {
+    "monday-morning", "noisy-neighbour", "upstream-brown-out", "upstream-restart", "key-rotation", "key-set-outage",
+    "slow-clients", "reconnect-storm", "gateway-dies", "redis-outage",
+}  # fmt: skip
+BASE = "description: d\nthresholds: [lost_results == 0]\n"
+
+
+def _programs() -> Programs:
+    def process(name: str) -> Process:
+        return Process(name, ("true",), "http://127.0.0.1:1", "/", Path("log"))
+
+    gateways = [process(f"gateway-{number}") for number in range(1, 4)]
+    return Programs(process("auth0"), process("noetl"), gateways, process("redis"))
+
+
+@pytest.mark.parametrize("name", names())
+def test_committed_scenario_is_valid_and_has_a_schedule_within_its_time(name: str) -> None:
+    scenario = load_scenario(name)
+    assert scenario.description.endswith(".")
+    actions = schedule(scenario, _programs()).actions
+    assert all(0 <= action.at <= scenario.duration for action in actions)
+    assert len({fault.name for fault in scenario.faults}) == len(scenario.faults)
+    assert all(begin <= end <= scenario.duration for _, begin, end in scenario.windows())
+    assert any("lost" in text or "errors" in text for text in scenario.thresholds)
+
+
+def test_the_ten_scenarios_and_the_soak_are_there() -> None:
+    assert set(names()) == TEN | {"soak"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("description: d\n", "thresholds: Field required"),
+        (BASE + "user: 5\n", "user: Extra inputs are not permitted"),
+        (BASE + "shape: zigzag\n", "zigzag is not one of steady, ramp, spike, monday-morning"),
+        (BASE + "mix: {Robot: 1}\n", "Robot: the kinds of users are BrowserPolls"),
+        (BASE + "duration: long\n", "duration: Value error, a duration is a number"),
+        ("description: d\nthresholds: [fast]\n", "a threshold is like"),
+        (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "faults.0.target: String should match"),
+        (BASE + "faults: [{name: x, at: 1s, target: gateway-2, process: kill}]\n", "gateway-2 does not run"),
+        (BASE + "faults: [{name: x, at: 1s, target: redis, process: kill}]\n", "stack.store is not redis"),
+        (BASE + "faults: [{name: x, at: 1s, target: noetl}]\n", "a fault has one of rule, call and process"),
+        (BASE + "faults: [{name: x, at: 1s, target: noetl, rule: {fault: no}}]\n", "faults.0.rule"),
+        (BASE + "faults: [{name: x, at: 1s, target: gateway-1, rule: {fault: empty}}]\n", "other targets have process"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(path))
+    assert problem in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_unknown_scenario_lists_those_there_are() -> None:
+    with pytest.raises(ScenarioError, match="there is no scenario nope: there are gateway-dies, key-rotation"):
+        load_scenario("nope")
+
+
+def test_fault_that_comes_again_has_several_windows() -> None:
+    scenario = Scenario.model_validate({
+        "name": "n", "description": "", "duration": "1m", "thresholds": [],
+        "faults": [{"name": "f", "at": "10s", "for": "5s", "every": "20s", "target": "noetl", "process": "pause"}],
+    })  # fmt: skip
+    assert scenario.windows() == [("f", 10.0, 15.0), ("f", 30.0, 35.0), ("f", 50.0, 55.0)]
+    assert [(a.at, a.text) for a in schedule(scenario, _programs()).actions][:2] == [(10, "f"), (15, "f ends")]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shape_stays_within_its_bounds_and_reaches_most_users(shape: str) -> None:
+    found = [users_at(shape, second, 60.0, 200) for second in range(61)]
+    assert min(found) >= 1
+    assert 180 <= max(found) <= 200
+
+
+def test_settings_pass_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings("soak", 5, 1.5, ("http://a", "http://b"), "http://c", output="x.json")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings.from_environment() == settings
