@@ -37,7 +37,7 @@ class Attacker(EdgeUser):
         return self.random.uniform(0.1, 0.5)
 
     def on_start(self) -> None:
-        """Sign in as a user; attacks come from an address of their own, as the throttle of failed logins is by address."""
+        """Sign in as a user; attacks come from an own address, because failed logins are throttled by address."""
         super().on_start()
         self.address = f"10.66.{self.random.randrange(256)}.{self.random.randrange(1, 255)}"
 
