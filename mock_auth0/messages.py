@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 from mock_server.messages import Request, Response
@@ -169,7 +168,7 @@ def error_response(error: OAuthError) -> Response:
     authenticate = (("WWW-Authenticate", f'Bearer error="{error.error}"'),) if error.status == 401 else ()
     if any(name == "WWW-Authenticate" for name, _ in error.headers):
         authenticate = ()
-    return replace(response, headers=(*response.headers, *authenticate, *error.headers))
+    return with_headers(response, *authenticate, *error.headers)
 
 
 def redirect(uri: str) -> Response:
@@ -179,7 +178,7 @@ def redirect(uri: str) -> Response:
 
 def with_headers(response: Response, *headers: tuple[str, str]) -> Response:
     """Return a response with further header fields."""
-    return replace(response, headers=(*response.headers, *headers)) if headers else response
+    return Response(response.status, response.body, response.content_type, (*response.headers, *headers))
 
 
 def with_query(uri: str, parameters: Parameters) -> str:
