@@ -120,8 +120,8 @@ profile: setup  ## profile the gateway under load: a flame graph, or a list with
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench profile $(BENCH)
 
-docs: .venv/.ready  ## generate docs/reference.md and docs/gateway.schema.json from the code
-	@$(BIN)/python scripts/reference.py
+docs: .venv/.ready  ## generate the reference pages and docs/gateway.schema.json from the code
+	@$(BIN)/python -m scripts.reference
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command "make lock"

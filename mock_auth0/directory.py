@@ -163,6 +163,7 @@ class Api:
 
     Args:
         audience: the identifier.
+        name: the name to show.
         dialect: the form of access tokens.
         scopes: the scopes that it has; None: any.
         offline_access: True if there are refresh tokens for it.
@@ -171,6 +172,7 @@ class Api:
     """
 
     audience: str
+    name: str = ""
     dialect: Dialect = "access_token"
     scopes: frozenset[str] | None = None
     offline_access: bool = True
@@ -182,7 +184,13 @@ class Api:
         """Return the API of an entry of the file."""
         scopes = None if entry.scopes is None else frozenset(entry.scopes)
         return cls(
-            entry.audience, entry.token_dialect, scopes, entry.offline_access, entry.lifetime, entry.implicit_lifetime
+            audience=entry.audience,
+            name=entry.name or entry.audience,
+            dialect=entry.token_dialect,
+            scopes=scopes,
+            offline_access=entry.offline_access,
+            lifetime=entry.lifetime,
+            implicit_lifetime=entry.implicit_lifetime,
         )
 
 

@@ -200,7 +200,7 @@ class TenantEntry(_Entry):
         ge=1,
         le=3_600,
         description="Tokens of equal content that are issued within this time are the same token, which saves a "
-        "signature; their `iat` is that of the first.",
+        "signature; `iat` is rounded down to a multiple of it.",
     )
 
 

@@ -158,6 +158,11 @@ def people(directory: Directory) -> dict[str, Any]:
     }
 
 
+def _api_name(directory: Directory, audience: str | None) -> str | None:
+    api = (directory.apis or {}).get(audience or "")
+    return api.name if api is not None else audience
+
+
 def _decision_page(tenant: Tenant, decision: Decision) -> Response:
     asked = decision.request
     user = tenant.directory.user(decision.session.subject)
@@ -169,7 +174,7 @@ def _decision_page(tenant: Tenant, decision: Decision) -> Response:
         application=asked.client.name,
         email=user.email,
         scopes=[(scope, SCOPES.get(scope, "")) for scope in asked.scope],
-        audience=asked.audience,
+        audience=_api_name(tenant.directory, asked.audience),
         user_code=asked.user_code if isinstance(asked, DeviceGrant) else None,
         state=tenant.decisions.add(decision, tenant.directory.lifetimes.login),
     )
