@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: load soak help setup pages redis-server dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
+.PHONY: load soak help setup pages redis-server noetl-cli dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,8 +31,11 @@ node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
 dev: setup  ## run the gateway and both sandboxes until ctrl-C, and print commands to try
 	@$(BIN)/noetl-edge dev
 
-test: setup redis-server  ## run all tests
+test: setup redis-server noetl-cli  ## run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) -q
+
+noetl-cli: setup  ## install NoETL's command line in var/, which tests run
+	@$(BIN)/python -c "from tests.contract.cli import set_up; set_up()"
 
 redis-server:  # the tests of the redis store use Valkey, from a package of Python, if Redis can't be installed
 	@scripts/need.sh redis-server:redis-server || echo "the tests of the redis store use Valkey instead" >&2
@@ -117,8 +120,8 @@ profile: setup  ## profile the gateway under load: a flame graph, or a list with
 	@scripts/need.sh nginx:nginx-light wrk:wrk
 	@$(BIN)/python -m bench profile $(BENCH)
 
-docs: .venv/.ready  ## generate docs/reference.md and docs/gateway.schema.json from the code
-	@$(BIN)/python scripts/reference.py
+docs: .venv/.ready  ## generate the reference pages and docs/gateway.schema.json from the code
+	@$(BIN)/python -m scripts.reference
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --custom-compile-command "make lock"

@@ -192,7 +192,7 @@ def _configuration(stack: Stack, redis: Process | None, folder: Path) -> Path:
     store = f"store: redis\n  url: {redis.url}\n" if redis else f"store: {stack.store}\n"
     changes = {
         "store: file\n": store,
-        "server:\n": f"server:\n  workers: {stack.workers}\n",
+        "server:\n": f"server:\n  workers: {stack.workers}\n  trusted_proxies: [127.0.0.0/8]\n",
         "analyst: {emails: [user@example.com]}": 'analyst: {emails: ["user*@example.com"]}',
     }
     for old, new in changes.items():

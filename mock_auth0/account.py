@@ -9,9 +9,9 @@ from mock_server.messages import Request, Response
 from .authorize import RESPONSE_MODES, RESPONSE_TYPES
 from .directory import Grant
 from .dpop import ALGORITHMS
+from .jws import to_json
 from .messages import OAuthError, json_response
 from .tenant import OPENID_SCOPES, Tenant
-from .tokens import to_json
 
 _CACHEABLE = (("Cache-Control", "public, max-age=15, must-revalidate"),)
 

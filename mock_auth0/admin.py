@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mock_server.operations import AdminError, Call, Operation
 
-from .broken import BROKEN, UNUSUAL
+from .broken import BROKEN, UNUSUAL, MintError
 from .directory import User
 from .keys import KeyRingError, SigningKey
 from .messages import OAuthError
-from .minting import FIELDS, MintError
+from .minting import FIELDS
 from .settings import UserEntry
 from .tenant import Tenant
 

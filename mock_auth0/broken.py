@@ -15,8 +15,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from .jws import LOGOUT_EVENT, encode, to_json
 from .keys import KeyRing, SigningKey, b64url
-from .tokens import LOGOUT_EVENT, encode, to_json
 
 MAX_TOKEN = 16 * 1024
 """The size that verifiers commonly accept, and that `huge` exceeds."""
@@ -63,6 +63,10 @@ class Material:
         head = to_json(self.header) if header is None else header
         message = f"{b64url(head)}.{b64url(payload)}"
         return f"{message}.{b64url(self.ring.current.sign(message.encode('ascii')))}"
+
+
+class MintError(ValueError):
+    """What is wanted is not a token; the text says what is wrong, and what is expected."""
 
 
 Make = Callable[[Material], str]
@@ -316,3 +320,11 @@ UNUSUAL: Mapping[str, Variant] = {
     "large": Variant("The token is nearly 16 KiB large.", _claims(filler="x" * 9_000)),
 }
 """Unusual tokens that a verifier of ID tokens must accept, with caution about their claims."""
+
+
+def variant_named(name: str) -> Variant:
+    """Return a broken or unusual kind of token. Raises MintError."""
+    found = BROKEN.get(name) or UNUSUAL.get(name)
+    if found is None:
+        raise MintError(f"broken: unknown: {name}; known: {', '.join([*BROKEN, *UNUSUAL])}")
+    return found

@@ -13,7 +13,17 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .settings import DEVICE_GRANT, REALM_GRANT, ApiEntry, ClientEntry, Dialect, Lifetimes, TenantEntry, UserEntry
+from .settings import (
+    DEVICE_GRANT,
+    MAX_GENERATED,
+    REALM_GRANT,
+    ApiEntry,
+    ClientEntry,
+    Dialect,
+    Lifetimes,
+    TenantEntry,
+    UserEntry,
+)
 from .settings_file import load_file, tenant_entries
 
 # The characters of RFC 3986, 2, without "#": parsers and browsers may treat other characters differently.
@@ -153,6 +163,7 @@ class Api:
 
     Args:
         audience: the identifier.
+        name: the name to show.
         dialect: the form of access tokens.
         scopes: the scopes that it has; None: any.
         offline_access: True if there are refresh tokens for it.
@@ -161,6 +172,7 @@ class Api:
     """
 
     audience: str
+    name: str = ""
     dialect: Dialect = "access_token"
     scopes: frozenset[str] | None = None
     offline_access: bool = True
@@ -172,7 +184,13 @@ class Api:
         """Return the API of an entry of the file."""
         scopes = None if entry.scopes is None else frozenset(entry.scopes)
         return cls(
-            entry.audience, entry.token_dialect, scopes, entry.offline_access, entry.lifetime, entry.implicit_lifetime
+            audience=entry.audience,
+            name=entry.name or entry.audience,
+            dialect=entry.token_dialect,
+            scopes=scopes,
+            offline_access=entry.offline_access,
+            lifetime=entry.lifetime,
+            implicit_lifetime=entry.implicit_lifetime,
         )
 
 
@@ -190,6 +208,7 @@ class Directory:
         claims: further claims of the ID tokens of all users.
         access_token_claims: further claims of all access tokens.
         dpop_nonce: True if DPoP proofs need a nonce.
+        opaque_access_tokens: True if access tokens without an audience can't be read by others.
         reuse_seconds: how long a token is issued again for the same content.
     """
 
@@ -202,6 +221,7 @@ class Directory:
     claims: Mapping[str, object] = field(default_factory=dict)
     access_token_claims: Mapping[str, object] = field(default_factory=dict)
     dpop_nonce: bool = True
+    opaque_access_tokens: bool = True
     reuse_seconds: int = 1
 
     @classmethod
@@ -219,6 +239,7 @@ class Directory:
             claims=entry.claims,
             access_token_claims=entry.access_token_claims,
             dpop_nonce=entry.dpop_nonce,
+            opaque_access_tokens=entry.opaque_access_tokens,
             reuse_seconds=entry.reuse_seconds,
         )
 
@@ -255,10 +276,10 @@ class Directory:
             return made if made is not None and made.email == wanted else None
         return found
 
-    def shown_users(self, limit: int) -> Iterator[User]:
-        """Return up to `limit` users, those of the file first."""
+    def shown_users(self, limit: int, generated: int = MAX_GENERATED) -> Iterator[User]:
+        """Return up to `limit` users, those of the file first, and up to `generated` of the generated ones."""
         yield from islice(self.users.values(), limit)
-        for number in range(1, min(self.generated, limit - len(self.users)) + 1):
+        for number in range(1, min(self.generated, generated, limit - len(self.users)) + 1):
             made = self._generate(number)
             if made is not None:
                 yield made

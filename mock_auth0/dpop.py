@@ -13,10 +13,10 @@ import jwt
 
 from mock_server.messages import Request
 
+from .jws import to_json
 from .keys import b64url
 from .messages import Headers, OAuthError
 from .state import Clock, Table
-from .tokens import to_json
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA")
 _PROOF_SECONDS = 300

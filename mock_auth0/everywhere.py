@@ -15,7 +15,7 @@ from mock_server.messages import Request, Response
 
 from .directory import Client, User
 from .messages import PageError, json_response, page_parameters
-from .rendering import SHOWN_USERS, page
+from .rendering import SHOWN_GENERATED, SHOWN_USERS, page
 from .tenant import Tenant
 
 PATH = "/u/logout-everywhere"
@@ -33,7 +33,7 @@ class LogoutResult:
 
 def show(tenant: Tenant, request: Request) -> Response:
     """Serve `GET`: a page with a button for each user."""
-    users = list(tenant.directory.shown_users(SHOWN_USERS))
+    users = list(tenant.directory.shown_users(SHOWN_USERS, SHOWN_GENERATED))
     return page("everywhere.html", form_action="'self'", users=users, action=PATH)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import parse_qsl, unquote_plus, urlencode
 
 from mock_server.messages import Request, Response
+
+from .jws import to_json
 
 MAX_BODY = 64 * 1024
 MAX_PARAMETERS = 64
@@ -156,7 +157,7 @@ def basic_credentials(header: str | None) -> tuple[str, str] | None:
 
 def json_response(document: object, status: int = 200, headers: Headers = NO_STORE) -> Response:
     """Return a JSON response; by default it must not be cached."""
-    return Response(status, json.dumps(document, separators=(",", ":")).encode(), "application/json", headers)
+    return Response(status, to_json(document), "application/json", headers)
 
 
 def error_response(error: OAuthError) -> Response:
@@ -167,7 +168,7 @@ def error_response(error: OAuthError) -> Response:
     authenticate = (("WWW-Authenticate", f'Bearer error="{error.error}"'),) if error.status == 401 else ()
     if any(name == "WWW-Authenticate" for name, _ in error.headers):
         authenticate = ()
-    return replace(response, headers=(*response.headers, *authenticate, *error.headers))
+    return with_headers(response, *authenticate, *error.headers)
 
 
 def redirect(uri: str) -> Response:
@@ -177,7 +178,7 @@ def redirect(uri: str) -> Response:
 
 def with_headers(response: Response, *headers: tuple[str, str]) -> Response:
     """Return a response with further header fields."""
-    return replace(response, headers=(*response.headers, *headers)) if headers else response
+    return Response(response.status, response.body, response.content_type, (*response.headers, *headers))
 
 
 def with_query(uri: str, parameters: Parameters) -> str:

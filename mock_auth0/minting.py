@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .broken import BROKEN, UNUSUAL, Material, Variant
+from .broken import BROKEN, Material, MintError, variant_named
 from .directory import Directory, User
+from .jws import encode
 from .keys import KeyRing, KeyRingError
 from .state import Authorization, Clock
-from .tokens import Claims, Minter, encode
+from .tokens import Claims, Minter
 
 KINDS = ("id_token", "access_token", "logout_token")
 DEFAULT_SCOPE = "openid profile email"
@@ -28,18 +29,6 @@ FIELDS: Mapping[str, str] = {
     "broken": "a name of the lists of broken and of unusual tokens",
 }
 """What `mint` understands."""
-
-
-class MintError(ValueError):
-    """The fields do not describe a token; the text says which one is wrong, and what is expected."""
-
-
-def variant_named(name: str) -> Variant:
-    """Return a broken or unusual kind of token. Raises MintError."""
-    found = BROKEN.get(name) or UNUSUAL.get(name)
-    if found is None:
-        raise MintError(f"broken: unknown: {name}; known: {', '.join([*BROKEN, *UNUSUAL])}")
-    return found
 
 
 def mint(directory: Directory, minter: Minter, clock: Clock, fields: Mapping[str, Any]) -> dict[str, Any]:

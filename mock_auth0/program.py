@@ -22,6 +22,7 @@ from mock_server.operations import Operation
 
 from . import account, auth0_api, device, everywhere, logout, rendering, sign_in, start_page, token_endpoint
 from .admin import ProviderOperations
+from .broken import MintError
 from .directory import Directory
 from .messages import OAuthError, PageError, error_response, with_headers
 from .rendering import error_page
@@ -256,6 +257,8 @@ def _failure(request: Request, error: Exception) -> Response:
         return error_response(error)
     if isinstance(error, PageError):
         return error_page(str(error), error.status)
+    if isinstance(error, MintError):
+        return error_response(OAuthError(500, "server_error", f"A rule of the control plane: {error}"))
     # Only the class: the message could contain a part of the request.
     _log.error("failure", path=request.path if request.path in ROUTES else "unknown", error=type(error).__name__)
     return error_response(OAuthError(500, "server_error", "Something went wrong."))

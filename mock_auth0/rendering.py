@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .tenant import Tenant
 
 SHOWN_USERS = 24
+SHOWN_GENERATED = 3
 FOLDER = Path(__file__).with_name("pages")
 ASSETS = {
     "/u/style.css": ("style.css", "text/css; charset=utf-8"),

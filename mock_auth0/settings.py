@@ -189,13 +189,18 @@ class TenantEntry(_Entry):
     lifetimes: Lifetimes = Field(default_factory=lambda: Lifetimes(), description="How long everything is valid.")
     claims: Claims = Field({}, description="Further claims of the ID tokens of all users.")
     access_token_claims: Claims = Field({}, description="Further claims of all access tokens.")
+    opaque_access_tokens: bool = Field(
+        True,
+        description="Whether access tokens without an `audience`, which are for `/userinfo` only, are encrypted as "
+        "those of Auth0; false: they are readable tokens too.",
+    )
     dpop_nonce: bool = Field(True, description="Whether DPoP proofs need a nonce of the server (RFC 9449, 8).")
     reuse_seconds: int = Field(
         1,
         ge=1,
         le=3_600,
         description="Tokens of equal content that are issued within this time are the same token, which saves a "
-        "signature; their `iat` is that of the first.",
+        "signature; `iat` is rounded down to a multiple of it.",
     )
 
 

@@ -10,7 +10,7 @@ from .authorize import complete, parse_request, refuse
 from .browser import COOKIE, session_of, with_session
 from .directory import Directory, User
 from .messages import PageError, page_parameters, query_parameters
-from .rendering import SHOWN_USERS, message_page, origin_of, page
+from .rendering import SHOWN_GENERATED, SHOWN_USERS, message_page, origin_of, page
 from .state import Session
 from .tenant import AuthorizeRequest, Decision, DeviceGrant, Tenant, Transaction
 
@@ -149,13 +149,18 @@ def _login_page(tenant: Tenant, state: str, transaction: Transaction, *, usernam
 
 def people(directory: Directory) -> dict[str, Any]:
     """Return the users that pages show, and how many more there are."""
-    shown = list(directory.shown_users(SHOWN_USERS))
+    shown = list(directory.shown_users(SHOWN_USERS, SHOWN_GENERATED))
     return {
         "users": shown,
         "more": directory.user_count - len(shown),
         "generated": directory.generated,
         "generated_password": directory.generated_password,
     }
+
+
+def _api_name(directory: Directory, audience: str | None) -> str | None:
+    api = (directory.apis or {}).get(audience or "")
+    return api.name if api is not None else audience
 
 
 def _decision_page(tenant: Tenant, decision: Decision) -> Response:
@@ -169,7 +174,7 @@ def _decision_page(tenant: Tenant, decision: Decision) -> Response:
         application=asked.client.name,
         email=user.email,
         scopes=[(scope, SCOPES.get(scope, "")) for scope in asked.scope],
-        audience=asked.audience,
+        audience=_api_name(tenant.directory, asked.audience),
         user_code=asked.user_code if isinstance(asked, DeviceGrant) else None,
         state=tenant.decisions.add(decision, tenant.directory.lifetimes.login),
     )

@@ -231,7 +231,8 @@ class Tenant:
         if refresh_token is not None:
             answer["refresh_token"] = refresh_token
         if "openid" in grant.scope:
-            answer["id_token"] = self.minter.id_token(directory, user, grant, access_token, changes=changes)
+            # As Auth0, without the hash of the access token, which is optional here (OpenID Connect Core, 3.1.3.6).
+            answer["id_token"] = self.minter.id_token(directory, user, grant, changes=changes)
         return answer | self.terms(grant, changes)
 
     def terms(self, grant: Authorization, changes: Mapping[str, Any] | None = None) -> dict[str, object]:

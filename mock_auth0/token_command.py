@@ -11,9 +11,9 @@ import click
 from mock_server.clock import Clock
 from mock_server.randomness import random_source
 
-from .broken import BROKEN, UNUSUAL
+from .broken import BROKEN, UNUSUAL, MintError
 from .directory import Directory
-from .minting import KINDS, MintError
+from .minting import KINDS
 from .settings import issuer as as_issuer
 from .settings_file import DEFAULT_FILE, UsersFileError, load_file, tenant_entries
 from .tenant import Tenant

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +11,12 @@ import jwt
 
 from mock_server.randomness import handle
 
+from .broken import Material, variant_named
 from .directory import Api, Directory, User
-from .keys import KeyRing, SigningKey, b64url
+from .jws import LOGOUT_EVENT, SealedTokens, encode, to_json
+from .keys import KeyRing, b64url
 from .state import Authorization, Clock
 
-LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 MAX_SIGNED = 4_096
 """The number of tokens that are kept to be issued again."""
 
@@ -24,15 +24,26 @@ Claims = dict[str, object]
 _ANY = Api("")
 
 
-def to_json(value: object) -> bytes:
-    """Return a value as compact JSON in ASCII."""
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+class SignedTokens:
+    """Tokens by their content; the oldest is dropped when there are too many."""
 
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tokens: dict[bytes, str] = {}
 
-def encode(header: Mapping[str, object], claims: Mapping[str, object], key: SigningKey) -> str:
-    """Return a token (RFC 7515, 7.1)."""
-    message = f"{b64url(to_json(header))}.{b64url(to_json(claims))}"
-    return f"{message}.{b64url(key.sign(message.encode('ascii')))}"
+    def get(self, content: bytes) -> str | None:
+        """Return the token of a content, or None."""
+        return self._tokens.get(content)
+
+    def put(self, content: bytes, token: str) -> None:
+        """Keep a token."""
+        if len(self._tokens) >= self._limit:
+            del self._tokens[next(iter(self._tokens))]
+        self._tokens[content] = token
+
+    def clear(self) -> None:
+        """Drop all tokens."""
+        self._tokens.clear()
 
 
 class Minter:
@@ -46,7 +57,8 @@ class Minter:
         self.ring = ring
         self._clock = clock
         self._source = source
-        self._signed: dict[bytes, str] = {}
+        self._sealed = SealedTokens(issuer, source.randbytes(32))
+        self._signed = SignedTokens(MAX_SIGNED)
         self._signed_by = ring.current
 
     @property
@@ -71,9 +83,9 @@ class Minter:
             grant: the grant.
             access_token: the token whose hash is added (OpenID Connect Core, 3.3.2.11), or None.
             code: the code whose hash is added, or None.
-            changes: `claims` and `lifetime` that replace the usual ones.
+            changes: `claims` and `lifetime` that replace the usual ones; `broken`: the way to break the token.
         """
-        return self.sign(self.id_token_claims(directory, user, grant, access_token, code, changes))
+        return self.sign(self.id_token_claims(directory, user, grant, access_token, code, changes), changes=changes)
 
     def id_token_claims(
         self,
@@ -107,9 +119,14 @@ class Minter:
         implicit: bool = False,
         changes: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`."""
+        """Return an access token for the audience of a grant and, if the grant has a user, for `/userinfo`.
+
+        Without an audience it is for `/userinfo` only, and nobody else can read it, as that of a tenant of Auth0.
+        """
         claims = self.access_token_claims(directory, grant, implicit=implicit, changes=changes)
-        return self.sign(claims, self.access_token_type(directory, grant))
+        if grant.audience is None and directory.opaque_access_tokens and not (changes and "broken" in changes):
+            return self._sealed.seal(claims, self._source.randbytes(12))
+        return self.sign(claims, self.access_token_type(directory, grant), changes)
 
     def access_token_type(self, directory: Directory, grant: Authorization) -> str:
         """Return the `typ` of an access token for a grant."""
@@ -170,8 +187,12 @@ class Minter:
 
         Raises:
             jwt.InvalidTokenError: the token is forged, has expired, or has another audience.
+            ValueError: the same, for a token without an audience.
         """
-        claims = self._read(token, audience=self.userinfo_audience)
+        if token.count(".") == 4:
+            claims = self._sealed.open(token)
+        else:
+            claims = self._read(token, audience=self.userinfo_audience)
         if self._clock.now() >= _number(claims.get("exp")):
             raise jwt.ExpiredSignatureError("expired")
         return claims
@@ -184,9 +205,13 @@ class Minter:
         """
         return self._read(token, audience=None)
 
-    def sign(self, claims: Claims, typ: str = "JWT") -> str:
-        """Return a token with these claims, signed by the current key."""
+    def sign(self, claims: Claims, typ: str = "JWT", changes: Mapping[str, Any] | None = None) -> str:
+        """Return a token with these claims, signed by the current key; `changes` may name a way to break it."""
         key = self.ring.current
+        if changes and "broken" in changes:
+            header = {"alg": "RS256", "typ": typ, "kid": key.kid}
+            material = Material(header, claims, self.ring, int(self._clock.now()))
+            return variant_named(str(changes["broken"])).make(material)
         if key is not self._signed_by:
             self._signed.clear()
             self._signed_by = key
@@ -194,9 +219,7 @@ class Minter:
         found = self._signed.get(content)
         if found is None:
             found = encode({"alg": "RS256", "typ": typ, "kid": key.kid}, claims, key)
-            if len(self._signed) >= MAX_SIGNED:
-                del self._signed[next(iter(self._signed))]
-            self._signed[content] = found
+            self._signed.put(content, found)
         return found
 
     def _dialect(self, directory: Directory, grant: Authorization) -> str:

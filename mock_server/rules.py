@@ -22,15 +22,15 @@ MAX_SIZE = 10 * 1024**3
 class Every(BaseModel):
     """A schedule: for the first part of each period the rule applies, and for the rest it does not."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     period: Seconds = Field(description="Duration of a period.")
-    on: Seconds = Field(description="How long the rule applies, from the start of each period.")
+    lasts: Seconds = Field(alias="for", description="How long the rule applies, from the start of each period.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not 0 < self.on <= self.period:
-            raise ValueError("on must be above 0, and not longer than period")
+        if not 0 < self.lasts <= self.period:
+            raise ValueError("for must be above 0, and not longer than period")
         return self
 
 

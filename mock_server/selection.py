@@ -113,7 +113,7 @@ class Rules:
         age = self._time() - active.since
         if age < rule.start or (rule.until is not None and age >= rule.until):
             return False
-        return rule.every is None or (age - rule.start) % rule.every.period < rule.every.on
+        return rule.every is None or (age - rule.start) % rule.every.period < rule.every.lasts
 
     def _named(self, rule: Rule) -> Rule:
         if rule.name:

@@ -1,4 +1,4 @@
-"""Generate docs/reference.md and docs/gateway.schema.json: settings, endpoints, metrics, commands and errors.
+"""Generate docs/reference.md, docs/mock-auth0-reference.md and docs/gateway.schema.json.
 
 `make docs` runs this script. With --check it writes nothing, and the exit status is 1 if a file is out of date.
 """
@@ -29,10 +29,12 @@ from proxy.config.types import Claims, Duration, Flag, Integer, Number, Size, Te
 from proxy.errors import known_errors
 from proxy.observe.metrics import BRIDGED, DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
 from proxy.upstream.receiver import FaultKind
+from scripts import mock_auth0_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
 SCHEMA = ROOT / "docs" / "gateway.schema.json"
+MOCK_AUTH0 = ROOT / "docs" / "mock-auth0-reference.md"
 _TYPES = (
     (Duration, "duration"),
     (Size, "size"),
@@ -255,7 +257,11 @@ def _errors() -> Iterator[str]:
 
 def files() -> dict[Path, str]:
     """Return the generated files and their content."""
-    return {REFERENCE: reference(), SCHEMA: json.dumps(gateway_schema(), indent=2) + "\n"}
+    return {
+        REFERENCE: reference(),
+        SCHEMA: json.dumps(gateway_schema(), indent=2) + "\n",
+        MOCK_AUTH0: mock_auth0_reference.page(),
+    }
 
 
 def main() -> int:

@@ -6,6 +6,8 @@ import base64
 import json
 import socket
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -14,6 +16,7 @@ from locust import task
 from load.users.common import MEASURED, EdgeUser
 
 SLOW_SECONDS = 30.0
+REFUSALS = (400, 401, 403, 404, 405, 413, 422, 429, 431)
 
 
 def unsigned_token(email: str) -> str:
@@ -33,9 +36,15 @@ class Attacker(EdgeUser):
         """Return a short pause."""
         return self.random.uniform(0.1, 0.5)
 
-    def refused(self, method: str, path: str, **options: object) -> None:
+    def on_start(self) -> None:
+        """Sign in as a user; attacks come from an own address, because failed logins are throttled by address."""
+        super().on_start()
+        self.address = f"10.66.{self.random.randrange(256)}.{self.random.randrange(1, 255)}"
+
+    def refused(self, method: str, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> None:
         """Send a request that must be refused."""
-        response = self.send(method, path, "attack", expected=(400, 401, 403, 404, 405, 413, 422, 429, 431), **options)  # type: ignore[arg-type]
+        headers = {"x-forwarded-for": self.address, **(headers or {})}
+        response = self.send(method, path, "attack", expected=REFUSALS, headers=headers, **options)
         if response.status_code and 200 <= response.status_code < 300:
             MEASURED.counters["attacks_succeeded"] += 1
 

@@ -8,7 +8,7 @@ const examples = {
   'reset within the body': { match: { path: '/**' }, fault: 'reset_in_body' },
   'no answer': { match: { path: '/**' }, fault: { kind: 'hang', max: '60s' } },
   'a few bytes at a time': { match: { path: '/**' }, fault: { kind: 'dribble', size: 8, every: '50ms' } },
-  'an outage of 10 s in each minute': { match: { path: '/**' }, every: { period: '60s', on: '10s' }, response: { status: 502 } },
+  'an outage of 10 s in each minute': { match: { path: '/**' }, every: { period: '60s', for: '10s' }, response: { status: 502 } },
 };
 
 async function call(method, path, body) {

@@ -30,10 +30,13 @@ from proxy.noetl.whatif import failing_tests
 from tests.e2e.processes import ROOT, Programs, clean_environment
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# tests/integration/test_docs_mocks.py runs the examples of these.
+_MOCKS = {"mocks.md", "mock-auth0.md", "mock-noetl.md", "load-testing.md"}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [
     pytest.param(language, text, id=f"{page.name}-{number}-{language}")
     for page in PAGES
+    if page.name not in _MOCKS
     for number, (language, text) in enumerate(_FENCE.findall(page.read_text()))
 ]
 _BROWSER = """

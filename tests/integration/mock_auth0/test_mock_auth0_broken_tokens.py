@@ -1,4 +1,4 @@
-"""Every broken token is refused by the gateway, every unusual one is accepted; so are rotated and ambiguous keys."""
+"""Every broken token is refused by the gateway, and every unusual one is accepted."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
         ({"response": {"status": 99}}, "response.status: Input should be greater than or equal to 200"),
         ({"response": {"headers": {"a": "b\r\nc: d"}}}, "response: a header field has a name of letters"),
         ({"delay": "1s", "from": "2s", "until": "1s"}, "until must be after from"),
-        ({"delay": "1s", "every": {"period": "1s", "on": "2s"}}, "every: on must be above 0, and not longer than"),
+        ({"delay": "1s", "every": {"period": "1s", "for": "2s"}}, "every: for must be above 0, and not longer than"),
         ({"delay": "1s", "probability": 2}, "probability: Input should be less than or equal to 1"),
         ({"response": {}, "merge": {}}, "merge and overrides change the program's response"),
     ],

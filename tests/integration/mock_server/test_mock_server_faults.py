@@ -191,7 +191,7 @@ async def test_schedule_probability_and_order_of_rules(start: Start) -> None:
     await client.admin("POST", "/rules", {"name": "half", "probability": 0.5, "response": {"status": 500}})
     await client.admin("POST", "/rules", {"name": "later", "from": "1h", "response": {"status": 501}})
     await client.admin("POST", "/rules", {"name": "past", "until": "1ms", "response": {"status": 502}})
-    every = {"period": "1h", "on": "50m"}
+    every = {"period": "1h", "for": "50m"}
     await client.admin("POST", "/rules", {"name": "now", "every": every, "times": 3, "response": {"status": 504}})
     found = [(await client.http.get("/x")).status_code for _ in range(203)]
     assert found[:3] == [504] * 3

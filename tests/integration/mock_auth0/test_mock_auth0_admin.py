@@ -1,0 +1,153 @@
+"""The operations that the identity provider adds to the control plane, over HTTP, and rules that change its answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from mock_server.sandbox import Control
+from tests.integration.mock_auth0.provider import provider
+from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, unverified
+
+
+@pytest.fixture
+async def admin() -> AsyncIterator[httpx.AsyncClient]:
+    async with provider(control=Control(admin=True)) as client:
+        yield client
+
+
+async def call(admin: httpx.AsyncClient, method: str, path: str, body: Any = None, status: int = 200) -> Any:
+    answer = await admin.request(method, f"/__admin{path}", json=body)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def kids(admin: httpx.AsyncClient) -> list[str]:
+    return [key["kid"] for key in (await admin.get("/.well-known/jwks.json")).json()["keys"]]
+
+
+async def test_any_token_is_minted(admin: httpx.AsyncClient) -> None:
+    fields = {"user": "dev@example.com", "claims": {"org": "acme"}, "lifetime": -5, "nonce": "n"}
+    minted = await call(admin, "POST", "/tokens", fields)
+    claims = unverified(minted["token"])
+    assert (claims["email"], claims["org"], claims["nonce"]) == ("dev@example.com", "acme", "n")
+    assert int(str(claims["exp"])) - int(str(claims["iat"])) == -5
+    broken = await call(admin, "POST", "/tokens", {"broken": "alg-none"})
+    assert (broken["refused"], jwt.get_unverified_header(broken["token"])["alg"]) == (True, "none")
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"usr": "x"}, "usr: unknown field (known: user"),
+        ({"user": "x"}, "user: there is no user x"),
+        ({"user": 5}, "user: must be a text"),
+        ({"kind": "magic"}, "kind: unknown: magic"),
+        ({"kid": "none"}, "kid: there is no key none"),
+        ({"claims": []}, "claims: must be an object"),
+        ({"lifetime": "long"}, "lifetime: must be a whole number"),
+        ({"broken": "magic"}, "broken: unknown: magic"),
+    ],
+)
+async def test_a_wrong_field_is_named(admin: httpx.AsyncClient, body: dict[str, Any], problem: str) -> None:
+    assert (await call(admin, "POST", "/tokens", body, 400))["error"].startswith(problem)
+
+
+async def test_keys_are_announced_rotated_and_removed(admin: httpx.AsyncClient) -> None:
+    (old,) = await kids(admin)
+    new = (await call(admin, "POST", "/keys/announce", {}))["kid"]
+    assert (await call(admin, "POST", "/keys/rotate", {}))["kid"] == new
+    listed = (await call(admin, "GET", "/keys"))["keys"]
+    assert [(key["kid"], key["signs"]) for key in listed] == [(old, False), (new, True)]
+    assert (await call(admin, "DELETE", f"/keys/{old}"))["keys"][0]["kid"] == new
+    await call(admin, "POST", "/keys/duplicate", {})
+    await call(admin, "POST", "/keys/weak", {})
+    assert (await kids(admin)).count(new) == 2
+    assert [key["bits"] for key in (await call(admin, "GET", "/keys"))["keys"]] == [2048, 2048, 1024]
+    assert (await call(admin, "DELETE", "/keys"))["removed"] == 2
+    await call(admin, "DELETE", "/keys/unknown", status=404)
+
+
+async def test_users_are_listed_added_changed_and_removed(admin: httpx.AsyncClient) -> None:
+    login = PASSWORD | {"username": "new@example.com", "password": "secret"}
+    await call(admin, "POST", "/users", {"user": {"email": "new@example.com", "password": "secret"}})
+    assert (await admin.post("/oauth/token", data=login)).status_code == 200
+    found = (await call(admin, "GET", "/users?search=new@"))["users"]
+    assert [user["email"] for user in found] == ["new@example.com"]
+    await call(admin, "PATCH", "/users/new@example.com", {"changes": {"blocked": True, "claims": {"a": 1}}})
+    assert (await admin.post("/oauth/token", data=login)).json()["error_description"] == "user is blocked"
+    await call(admin, "PATCH", "/users/new@example.com", {"changes": {"email": "newer@example.com", "blocked": False}})
+    assert (await admin.post("/oauth/token", data=login)).status_code == 403
+    tokens = await admin.post("/oauth/token", data=login | {"username": "newer@example.com"})
+    assert unverified(tokens.json()["id_token"])["a"] == 1
+    await call(admin, "DELETE", "/users/newer@example.com")
+    await call(admin, "DELETE", "/users/newer@example.com", status=404)
+    await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blokced": True}}, 400)
+
+
+async def test_another_tenant_must_exist(admin: httpx.AsyncClient) -> None:
+    assert [one["host"] for one in (await call(admin, "GET", "/tenants"))["tenants"]] == [""]
+    await call(admin, "POST", "/keys/rotate", {"tenant": "a.localhost"}, 404)
+
+
+async def test_the_operations_are_in_the_openapi_document(admin: httpx.AsyncClient) -> None:
+    document = await call(admin, "GET", "/openapi.json")
+    assert {"/tokens", "/tokens/broken", "/keys/rotate", "/users/{email}"} <= document["paths"].keys()
+    listed = await call(admin, "GET", "/tokens/broken")
+    assert len(listed["broken"]) > 60
+
+
+async def test_a_rule_changes_claims_and_lifetime(admin: httpx.AsyncClient) -> None:
+    rule = {
+        "match": {"path": "/oauth/token"},
+        "times": 1,
+        "overrides": {"claims": {"email_verified": False}, "lifetime": 7},
+    }
+    await call(admin, "POST", "/rules", rule)
+    first, second = [(await admin.post("/oauth/token", data=PASSWORD)).json() for _ in range(2)]
+    claims = unverified(first["id_token"])
+    assert (claims["email_verified"], int(str(claims["exp"])) - int(str(claims["iat"]))) == (False, 7)
+    assert first["expires_in"] == 7
+    assert unverified(second["id_token"])["email_verified"] is True
+
+
+async def test_a_rule_breaks_a_token(admin: httpx.AsyncClient) -> None:
+    await call(admin, "POST", "/rules", {"match": {"path": "/oauth/token"}, "overrides": {"broken": "alg-none"}})
+    tokens = (await admin.post("/oauth/token", data=PASSWORD)).json()
+    assert jwt.get_unverified_header(tokens["id_token"])["alg"] == "none"
+    assert jwt.get_unverified_header(tokens["access_token"])["alg"] == "none"
+
+
+async def test_a_moved_clock_ends_lifetimes(admin: httpx.AsyncClient) -> None:
+    tokens = (await admin.post("/oauth/token", data=PASSWORD)).json()
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await admin.get("/userinfo", headers=bearer)).status_code == 200
+    await call(admin, "PUT", "/clock", {"move": 86_400})
+    assert (await admin.get("/userinfo", headers=bearer)).status_code == 401
+
+
+async def test_a_reset_forgets_users_tokens_and_keys(admin: httpx.AsyncClient) -> None:
+    before = await kids(admin)
+    await call(admin, "POST", "/users", {"user": {"email": "new@example.com", "password": "secret"}})
+    await call(admin, "POST", "/reset", {})
+    assert (await call(admin, "GET", "/users?search=new@"))["users"] == []
+    assert await kids(admin) != before, "without a seed, there are new keys"
+
+
+async def test_two_runs_with_a_seed_are_identical() -> None:
+    async def run() -> tuple[list[Any], Any]:
+        async with provider(seed="a seed", control=Control(admin=True)) as client:
+            await call(client, "PUT", "/clock", {"set": "2027-01-01T00:00:00Z", "stop": True})
+            answers = [(await client.post("/oauth/token", data=PASSWORD)).json() for _ in range(2)]
+            answers.append((await client.post("/oauth/device/code", data={"client_id": "noetl-cli"})).json())
+            return answers, await call(client, "GET", "/journal?timing=false")
+
+    first, second = await run(), await run()
+    # The issuer has the port, and so have the tokens.
+    assert [answer.get("refresh_token") for answer in first[0]] == [answer.get("refresh_token") for answer in second[0]]
+    assert [answer.get("device_code") for answer in first[0]] == [answer.get("device_code") for answer in second[0]]
+    assert len(first[1]["entries"]) == len(second[1]["entries"])
