@@ -25,7 +25,7 @@ from mock_server.durations import Duration, parse_duration
 
 ACCOUNTS = ("login", "validate", "check_access")
 MAX_TIMES = 10
-_SETTINGS = {
+SETTINGS = {
     "kind", "duration", "set", "raise", "fail", "fail_if", "fail_probability", "accounts", "callback", "times", "late",
     "body", "message", "progress",
 }  # fmt: skip
@@ -80,7 +80,7 @@ class Sandbox:
 
 def sandbox_tool(tool: Mapping[str, Any]) -> Sandbox:
     """Return the settings. Raises ValueError; its text begins with the name of the setting."""
-    unknown = sorted(set(map(str, tool)) - _SETTINGS)
+    unknown = sorted(set(map(str, tool)) - SETTINGS)
     if unknown:
         raise ValueError(f"{unknown[0]}: there is no such setting")
     values = tool.get("set") or {}
