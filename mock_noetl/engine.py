@@ -44,7 +44,7 @@ from mock_server.clock import Clock
 from mock_server.randomness import random_source
 
 MAX_KEPT = 1_000_000
-MAX_RUNNING = 20_000
+MAX_RUNNING = 100_000
 MAX_STEPS_RUN = 1_000
 BETWEEN_SECONDS = 0.02
 LATENCY_SECONDS = 0.005
