@@ -82,6 +82,7 @@ ROUTES: Mapping[str, Route] = {
     "/co/authenticate": Route({"POST": auth0_api.authenticate}, cors=True),
     everywhere.PATH: Route({"GET": everywhere.show, "POST": everywhere.log_out}),
     "/health": Route({"GET": health}),
+    "/u/picture.svg": Route({"GET": rendering.picture}, cors=True),
     **{path: Route({"GET": rendering.asset}) for path in rendering.ASSETS},
 }
 
