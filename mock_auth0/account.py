@@ -17,7 +17,7 @@ _CACHEABLE = (("Cache-Control", "public, max-age=15, must-revalidate"),)
 
 
 def discovery(tenant: Tenant, request: Request) -> Response:
-    """Serve `/.well-known/openid-configuration` (OpenID Connect Discovery, 3)."""
+    """Serve the metadata (OpenID Connect Discovery, 3; RFC 8414, 3)."""
     return Response(200, tenant.discovery, "application/json", _CACHEABLE)
 
 

@@ -17,7 +17,7 @@ from .jws import LOGOUT_EVENT, SealedTokens, encode, to_json
 from .keys import KeyRing, b64url
 from .state import Authorization, Clock
 
-MAX_SIGNED = 4_096
+MAX_SIGNED = 20_000
 """The number of tokens that are kept to be issued again."""
 
 Claims = dict[str, object]

@@ -11,7 +11,8 @@ import pytest
 
 from mock_server.sandbox import Control
 from tests.integration.mock_auth0.provider import provider
-from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, unverified
+from tests.integration.mock_auth0.test_mock_auth0_signing_in import IMPLICIT, in_fragment, sign_in
+from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, refresh, unverified
 
 
 @pytest.fixture
@@ -87,6 +88,20 @@ async def test_users_are_listed_added_changed_and_removed(admin: httpx.AsyncClie
     await call(admin, "DELETE", "/users/newer@example.com")
     await call(admin, "DELETE", "/users/newer@example.com", status=404)
     await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blokced": True}}, 400)
+
+
+async def test_the_sessions_and_tokens_of_a_blocked_or_removed_user_end(admin: httpx.AsyncClient) -> None:
+    async def silent() -> dict[str, str]:
+        return in_fragment(await admin.get("/authorize", params=IMPLICIT | {"prompt": "none"}))
+
+    await sign_in(admin, IMPLICIT)
+    token = (await admin.post("/oauth/token", data=PASSWORD)).json()["refresh_token"]
+    assert "id_token" in await silent()
+    await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blocked": True}})
+    assert (await silent())["error"] == "login_required"
+    assert (await refresh(admin, token)).json()["error_description"] == "user is blocked"
+    await call(admin, "DELETE", "/users/user@example.com")
+    assert (await silent())["error"] == "login_required"
 
 
 async def test_another_tenant_must_exist(admin: httpx.AsyncClient) -> None:
