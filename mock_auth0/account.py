@@ -17,7 +17,7 @@ _CACHEABLE = (("Cache-Control", "public, max-age=15, must-revalidate"),)
 
 
 def discovery(tenant: Tenant, request: Request) -> Response:
-    """Serve `/.well-known/openid-configuration` (OpenID Connect Discovery, 3)."""
+    """Serve the metadata (OpenID Connect Discovery, 3; RFC 8414, 3)."""
     return Response(200, tenant.discovery, "application/json", _CACHEABLE)
 
 
@@ -75,8 +75,8 @@ def userinfo(tenant: Tenant, request: Request) -> Response:
     user = tenant.directory.user(str(claims.get("sub")))
     if user is None:
         raise OAuthError(401, "invalid_token", "Unauthorized")
-    profile = user.profile(tuple(str(claims.get("scope", "")).split()))
-    return json_response({**tenant.directory.claims, **profile})
+    scope = tuple(str(claims.get("scope", "")).split())
+    return json_response(tenant.minter.profile(tenant.directory, user, scope))
 
 
 def _check_proof(tenant: Tenant, request: Request, scheme: str, token: str, confirmation: object) -> None:

@@ -21,6 +21,7 @@ from .tenant import Tenant
 
 FindTenant = Callable[[str], Tenant]
 MAX_LISTED = 1_000
+MAX_SEARCHED = 20_000
 GROUP = "identity provider"
 
 
@@ -37,7 +38,7 @@ class OfTenant(_Model):
 class UsersQuery(OfTenant):
     """Which users are listed."""
 
-    search: str = Field("", description="A part of the e-mail address.")
+    search: str = Field("", description="A part of the e-mail address; the first 20,000 users are searched.")
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 100
 
 
@@ -170,7 +171,7 @@ class ProviderOperations:
         """Return users."""
         query: UsersQuery = call.query
         directory = self._tenant(query).directory
-        found = (user for user in directory.shown_users(directory.user_count) if query.search in user.email)
+        found = (user for user in directory.shown_users(MAX_SEARCHED) if query.search in user.email)
         return {"users": [_shown(user) for user in islice(found, query.limit)], "total": directory.user_count}
 
     def add_user(self, call: Call) -> Any:

@@ -12,8 +12,10 @@ COOKIE = "auth0"
 
 
 def session_of(tenant: Tenant, request: Request) -> Session | None:
-    """Return the session of the browser, or None."""
-    return tenant.sessions.get(request.cookies.get(COOKIE, ""))
+    """Return the session of the browser, or None; a session ends with its user."""
+    session = tenant.sessions.get(request.cookies.get(COOKIE, ""))
+    user = tenant.directory.user(session.subject) if session is not None else None
+    return session if user is not None and not user.blocked else None
 
 
 def with_session(tenant: Tenant, response: Response, cookie: str) -> Response:

@@ -11,9 +11,12 @@ import json
 import math
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
 
 from mock_server.randomness import random_source
 
@@ -40,7 +43,7 @@ class SigningKey:
 
     private: rsa.RSAPrivateKey = field(repr=False)
     kid: str
-    jwk: dict[str, str]
+    jwk: dict[str, object]
 
     @classmethod
     def generate(cls, source: random.Random | None = None, bits: int = BITS, kid: str | None = None) -> SigningKey:
@@ -55,7 +58,7 @@ class SigningKey:
         numbers = private.public_key().public_numbers()
         required = {"e": _integer(numbers.e), "kty": "RSA", "n": _integer(numbers.n)}
         kid = kid or thumbprint(required)
-        return cls(private, kid, {**required, "use": "sig", "alg": "RS256", "kid": kid})
+        return cls(private, kid, {**required, "use": "sig", "alg": "RS256", "kid": kid, **_certificate(private)})
 
     @property
     def bits(self) -> int:
@@ -234,6 +237,25 @@ def _passes(candidate: int, base: int, twos: int) -> bool:
         if power == candidate - 1:
             return True
     return False
+
+
+def _certificate(private: rsa.RSAPrivateKey) -> dict[str, object]:
+    """Return the members of a JWK with a certificate (RFC 7517, 4.7), which Auth0 has and some clients read.
+
+    It depends on nothing but the key; no client verifies it.
+    """
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mock_auth0")])
+    builder = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=private.public_key(),
+        serial_number=1,
+        not_valid_before=datetime(2020, 1, 1, tzinfo=UTC),
+        not_valid_after=datetime(2049, 1, 1, tzinfo=UTC),
+    )
+    der = builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    digest = hashlib.sha1(der, usedforsecurity=False).digest()
+    return {"x5t": b64url(digest), "x5c": [base64.b64encode(der).decode("ascii")]}
 
 
 def _integer(value: int) -> str:

@@ -12,6 +12,7 @@ from mock_server.messages import Request, Response
 from .jws import to_json
 
 MAX_BODY = 64 * 1024
+MAX_QUERY = 8 * 1024
 MAX_PARAMETERS = 64
 NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
@@ -91,7 +92,9 @@ def form_parameters(encoded: str) -> Parameters:
 
 
 def query_parameters(request: Request) -> Parameters:
-    """Return the parameters of the query, for a page. Raises PageError."""
+    """Return the parameters of the query, for a page. Raises PageError, also for one that is too long."""
+    if len(request.query_string) > MAX_QUERY:
+        raise PageError(f"The query is longer than {MAX_QUERY} bytes.", 414)
     try:
         return form_parameters(request.query_string)
     except OAuthError as error:

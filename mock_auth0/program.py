@@ -66,6 +66,7 @@ def health(tenant: Tenant, request: Request) -> Response:
 ROUTES: Mapping[str, Route] = {
     "/": Route({"GET": start_page.show}),
     "/.well-known/openid-configuration": Route({"GET": account.discovery}, cors=True),
+    "/.well-known/oauth-authorization-server": Route({"GET": account.discovery}, cors=True),
     "/.well-known/jwks.json": Route({"GET": account.jwks}, cors=True),
     "/authorize": Route({"GET": sign_in.authorize}),
     "/u/login": Route({"POST": sign_in.login}),
@@ -82,6 +83,7 @@ ROUTES: Mapping[str, Route] = {
     "/co/authenticate": Route({"POST": auth0_api.authenticate}, cors=True),
     everywhere.PATH: Route({"GET": everywhere.show, "POST": everywhere.log_out}),
     "/health": Route({"GET": health}),
+    "/u/picture.svg": Route({"GET": rendering.picture}, cors=True),
     **{path: Route({"GET": rendering.asset}) for path in rendering.ASSETS},
 }
 
@@ -184,7 +186,7 @@ class IdentityProvider:
     def tenant_of(self, host: str) -> Tenant:
         """Return the tenant of a Host header."""
         name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
-        return self._tenants.get(name.lower()) or self.default
+        return self._tenants.get(name.lower().rstrip(".")) or self.default
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Return the response to a request."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -103,6 +104,14 @@ def asset(tenant: Tenant, request: Request) -> Response:
     name, kind = ASSETS[request.path]
     headers = (("Cache-Control", "max-age=300"), ("X-Content-Type-Options", "nosniff"))
     return Response(200, _content(name), kind, headers)
+
+
+def picture(tenant: Tenant, request: Request) -> Response:
+    """Serve the picture of a user: up to two letters."""
+    letters = "".join(letter for letter in request.query.get("name", "") if letter.isalnum())[:2].upper()
+    text = _content("picture.svg").decode().replace("{{letters}}", escape(letters))
+    headers = (("Cache-Control", "max-age=300"), ("X-Content-Type-Options", "nosniff"))
+    return Response(200, text.encode(), "image/svg+xml", headers)
 
 
 def origin_of(uri: str) -> str:

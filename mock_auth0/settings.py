@@ -91,7 +91,7 @@ class UserEntry(_Entry):
     name: Text | None = Field(None, description="The full name; default: the e-mail address.")
     nickname: Text | None = Field(None, description="The short name; default: the e-mail address before the `@`.")
     email_verified: bool = Field(True, description="The claim of this name.")
-    picture: Uri | None = Field(None, description="The claim of this name.")
+    picture: Uri | None = Field(None, description="The claim of this name; default: a picture with two letters.")
     id: Text | None = Field(
         None, description="The part of `sub` after `auth0|`; default: computed from the e-mail address."
     )

@@ -18,6 +18,9 @@ from .state import Authorization, Clock, Code, RefreshTokens, Session, Table
 from .tokens import Minter
 
 MAX_ADDED_USERS = 100_000
+MAX_SCOPE = 4_096
+MAX_AUDIENCE = 2_048
+MAX_TRANSACTIONS = 20_000
 OPENID_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 
 
@@ -114,8 +117,8 @@ class Tenant:
         self.ring = ring or KeyRing()
         self.minter = Minter(issuer, self.ring, clock, source)
         self.proofs = Proofs(issuer, clock, source)
-        self.transactions: Table[Transaction] = Table(clock, source)
-        self.decisions: Table[Decision] = Table(clock, source)
+        self.transactions: Table[Transaction] = Table(clock, source, MAX_TRANSACTIONS)
+        self.decisions: Table[Decision] = Table(clock, source, MAX_TRANSACTIONS)
         self.consents: Table[frozenset[str]] = Table(clock, source)
         self.sessions: Table[Session] = Table(clock, source)
         self.codes: Table[Code] = Table(clock, source)
@@ -183,10 +186,12 @@ class Tenant:
         return client
 
     def user_of(self, grant: Authorization) -> User:
-        """Return the user of a grant."""
+        """Return the user of a grant. Raises OAuthError if there is none any more, or a blocked one."""
         user = self.directory.user(grant.subject)
         if user is None:
             raise OAuthError(403, "invalid_grant", "The user no longer exists.")
+        if user.blocked:
+            raise OAuthError(403, "unauthorized", "user is blocked")
         return user
 
     def open_session(self, user: User) -> tuple[str, Session]:
@@ -195,7 +200,13 @@ class Tenant:
         return self.sessions.add(session, self.directory.lifetimes.session), session
 
     def granted_scope(self, client: Client, scope: tuple[str, ...], audience: str | None) -> tuple[str, ...]:
-        """Return the scopes that a client gets. Raises OAuthError for an API that does not exist."""
+        """Return the scopes that a client gets.
+
+        Raises:
+            OAuthError: there is no such API, or the texts are too long to be stored.
+        """
+        if sum(map(len, scope)) > MAX_SCOPE or len(audience or "") > MAX_AUDIENCE:
+            raise OAuthError(400, "invalid_request", "The scope or the audience is too long.")
         apis = self.directory.apis
         if audience is None or apis is None:
             return scope

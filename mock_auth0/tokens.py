@@ -17,7 +17,7 @@ from .jws import LOGOUT_EVENT, SealedTokens, encode, to_json
 from .keys import KeyRing, b64url
 from .state import Authorization, Clock
 
-MAX_SIGNED = 4_096
+MAX_SIGNED = 20_000
 """The number of tokens that are kept to be issued again."""
 
 Claims = dict[str, object]
@@ -99,7 +99,7 @@ class Minter:
         """Return the claims of an id_token; see `id_token`."""
         client = directory.clients.get(grant.client_id)
         lifetime = (client.entry.id_token_lifetime if client else None) or directory.lifetimes.id_token
-        claims: Claims = {**directory.claims, **user.profile(grant.scope), "iss": self.issuer, "aud": grant.client_id}
+        claims = self.profile(directory, user, grant.scope) | {"iss": self.issuer, "aud": grant.client_id}
         claims |= self._dates(directory, lifetime, changes)
         optional = {
             "sid": grant.sid,
@@ -110,6 +110,13 @@ class Minter:
         }
         claims |= {name: value for name, value in optional.items() if value is not None}
         return claims | _changed(changes)
+
+    def profile(self, directory: Directory, user: User, scope: tuple[str, ...]) -> Claims:
+        """Return the claims about a user for a scope, those of all users among them."""
+        claims: Claims = {**directory.claims, **user.profile(scope)}
+        if "profile" in scope:
+            claims.setdefault("picture", f"{self.issuer}u/picture.svg?name={user.nickname[:2]}")
+        return claims
 
     def access_token(
         self,

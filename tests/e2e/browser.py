@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+import ssl
 from html.parser import HTMLParser
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 import httpx
 
@@ -34,8 +36,14 @@ class _Form(HTMLParser):
 
 def fill_in(auth0_url: str, parameters: dict[str, str], email: str, password: str) -> httpx.Response:
     """Ask for a login and post the form; the answer is a redirect, or the page again if the password is wrong."""
-    with httpx.Client(timeout=10, trust_env=False) as browser:
-        page = browser.get(f"{auth0_url}/authorize", params=parameters)
+    return fill_in_at(f"{auth0_url}/authorize?{urlencode(parameters)}", email, password)
+
+
+def fill_in_at(address: str, email: str, password: str, *, authority: Path | None = None) -> httpx.Response:
+    """Fill in the form at an address as `fill_in` does; `authority` is the one that signed the certificate of https."""
+    verify = ssl.create_default_context(cafile=str(authority)) if authority is not None else True
+    with httpx.Client(timeout=10, trust_env=False, verify=verify) as browser:
+        page = browser.get(address)
         form = _Form(page)
         values = form.fields | {"username": email, "password": password}
         return browser.post(urljoin(str(page.url), form.action), data=values)

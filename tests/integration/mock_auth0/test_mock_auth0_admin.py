@@ -11,7 +11,8 @@ import pytest
 
 from mock_server.sandbox import Control
 from tests.integration.mock_auth0.provider import provider
-from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, unverified
+from tests.integration.mock_auth0.test_mock_auth0_signing_in import IMPLICIT, in_fragment, sign_in
+from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, refresh, unverified
 
 
 @pytest.fixture
@@ -89,6 +90,20 @@ async def test_users_are_listed_added_changed_and_removed(admin: httpx.AsyncClie
     await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blokced": True}}, 400)
 
 
+async def test_the_sessions_and_tokens_of_a_blocked_or_removed_user_end(admin: httpx.AsyncClient) -> None:
+    async def silent() -> dict[str, str]:
+        return in_fragment(await admin.get("/authorize", params=IMPLICIT | {"prompt": "none"}))
+
+    await sign_in(admin, IMPLICIT)
+    token = (await admin.post("/oauth/token", data=PASSWORD)).json()["refresh_token"]
+    assert "id_token" in await silent()
+    await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blocked": True}})
+    assert (await silent())["error"] == "login_required"
+    assert (await refresh(admin, token)).json()["error_description"] == "user is blocked"
+    await call(admin, "DELETE", "/users/user@example.com")
+    assert (await silent())["error"] == "login_required"
+
+
 async def test_another_tenant_must_exist(admin: httpx.AsyncClient) -> None:
     assert [one["host"] for one in (await call(admin, "GET", "/tenants"))["tenants"]] == [""]
     await call(admin, "POST", "/keys/rotate", {"tenant": "a.localhost"}, 404)
@@ -140,14 +155,16 @@ async def test_a_reset_forgets_users_tokens_and_keys(admin: httpx.AsyncClient) -
 
 async def test_two_runs_with_a_seed_are_identical() -> None:
     async def run() -> tuple[list[Any], Any]:
-        async with provider(seed="a seed", control=Control(admin=True)) as client:
+        same = {"Host": "auth0.test", "User-Agent": "tests"}
+        async with provider(seed="a seed", issuer="https://auth0.test/", control=Control(admin=True)) as client:
             await call(client, "PUT", "/clock", {"set": "2027-01-01T00:00:00Z", "stop": True})
-            answers = [(await client.post("/oauth/token", data=PASSWORD)).json() for _ in range(2)]
-            answers.append((await client.post("/oauth/device/code", data={"client_id": "noetl-cli"})).json())
-            return answers, await call(client, "GET", "/journal?timing=false")
+            forms = [("token", PASSWORD), ("token", PASSWORD), ("device/code", {"client_id": "noetl-cli"})]
+            answers = [(await client.post(f"/oauth/{path}", data=form, headers=same)).json() for path, form in forms]
+            answers.append((await client.get("/.well-known/jwks.json", headers=same)).json())
+            entries = (await call(client, "GET", "/journal?timing=false"))["entries"]
+            return answers, entries
 
     first, second = await run(), await run()
-    # The issuer has the port, and so have the tokens.
-    assert [answer.get("refresh_token") for answer in first[0]] == [answer.get("refresh_token") for answer in second[0]]
-    assert [answer.get("device_code") for answer in first[0]] == [answer.get("device_code") for answer in second[0]]
-    assert len(first[1]["entries"]) == len(second[1]["entries"])
+    assert first == second
+    assert len(first[1]) == 4
+    assert first[0][0]["refresh_token"] != first[0][1]["refresh_token"]

@@ -185,3 +185,13 @@ async def test_a_login_ticket_is_used_once_by_its_client(browser: httpx.AsyncCli
     asked |= {"code_challenge": "a" * 43, "code_challenge_method": "S256"}
     assert "code" in in_query(await browser.get("/authorize", params=asked))
     assert in_query(await browser.get("/authorize", params=asked))["error"] == "access_denied"
+
+
+async def test_the_picture_of_a_user_has_two_letters(browser: httpx.AsyncClient) -> None:
+    tokens = (await browser.post("/oauth/token", data=PASSWORD | {"scope": "openid profile"})).json()
+    address = str(unverified(tokens["id_token"])["picture"])
+    info = await browser.get("/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+    assert info.json()["picture"] == address
+    picture = await browser.get("/u/" + address.partition("/u/")[2])
+    assert (picture.headers["content-type"], ">US<" in picture.text) == ("image/svg+xml", True)
+    assert "<script" not in (await browser.get("/u/picture.svg", params={"name": "<script>"})).text

@@ -144,6 +144,21 @@ async def test_a_body_over_64_kib_is_refused(tenant: httpx.AsyncClient) -> None:
     assert (await tenant.post("/oauth/token", data={"password": "x" * 65_536})).status_code == 413
 
 
+async def test_a_scope_over_4_kib_is_refused(tenant: httpx.AsyncClient) -> None:
+    answer = await tenant.post("/oauth/token", data=PASSWORD | {"scope": "x" * 4_097})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_query_over_8_kib_is_a_page(tenant: httpx.AsyncClient) -> None:
+    assert (await tenant.get("/authorize", params={"state": "x" * 8_192})).status_code == 414
+
+
+async def test_both_names_of_the_metadata_have_the_same_document(tenant: httpx.AsyncClient) -> None:
+    names = ("openid-configuration", "oauth-authorization-server")
+    first, second = [(await tenant.get(f"/.well-known/{name}")).json() for name in names]
+    assert first == second
+
+
 async def test_a_compressed_body_is_refused(tenant: httpx.AsyncClient) -> None:
     answer = await tenant.post("/oauth/token", content=b"abc", headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 415

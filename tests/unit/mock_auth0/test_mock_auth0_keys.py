@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from typing import cast
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
@@ -31,7 +34,16 @@ def test_a_key_from_a_seed_has_its_size_and_signs(bits: int) -> None:
 def test_private_numbers_are_not_shown() -> None:
     key = SigningKey.generate()
     assert str(key.private.private_numbers().d) not in repr(key)
-    assert key.jwk.keys() == {"kty", "n", "e", "use", "alg", "kid"}
+    assert key.jwk.keys() == {"kty", "n", "e", "use", "alg", "kid", "x5t", "x5c"}
+
+
+def test_the_certificate_of_a_key_has_its_public_half() -> None:
+    key = SigningKey.generate()
+    (text,) = cast(list[str], key.jwk["x5c"])
+    certificate = x509.load_der_x509_certificate(base64.b64decode(text))
+    assert certificate.public_key() == key.public
+    digest = certificate.fingerprint(hashes.SHA1())
+    assert key.jwk["x5t"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def test_the_key_that_signs_can_be_removed_from_the_key_set() -> None:
