@@ -16,6 +16,7 @@ from mock_noetl.errors import AccountsError, PlaybookError
 from mock_noetl.server import DIALECTS, build
 from mock_noetl.state import Settings
 from mock_server.clock import Clock
+from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
 from mock_server.randomness import random_source
 from mock_server.recording import Recorder
@@ -84,7 +85,7 @@ class Server:
 def main(host: str, port: int, **given: Any) -> None:
     """Run a sandbox NoETL server until SIGINT or SIGTERM."""
     try:
-        asyncio.run(_serve(_server(**given), host, port))
+        run(_serve(_server(**given), host, port))
     except (PlaybookError, AccountsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
