@@ -138,6 +138,7 @@ class Engine:
         """Forget all executions."""
         for run in self.runs.values():
             self._stop(run)
+        self._steps.forget_late()
         self.runs.clear()
         self._ended.clear()
         self._children.clear()
@@ -147,6 +148,7 @@ class Engine:
         """Stop every execution; the records of those that run stay as they are."""
         for run in self.runs.values():
             self._stop(run)
+        self._steps.forget_late()
         await asyncio.sleep(0)
         await self.callbacks.close()
 
