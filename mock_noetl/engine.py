@@ -16,7 +16,7 @@ from typing import Any
 from mock_noetl.accounts import Accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
-from mock_noetl.code import Runner
+from mock_noetl.code import END_SECONDS, Runner
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import Step
 from mock_noetl.runs import (
@@ -80,6 +80,7 @@ class Engine:
         self._children: dict[int, list[int]] = {}
         self._running = 0
         self._number = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._steps = Steps(self, source or random_source(None), Runner(style), find)
 
     def start(self, entry: Entry, given: Mapping[str, Any], parent: int | None = None) -> Run:
@@ -149,7 +150,8 @@ class Engine:
         for run in self.runs.values():
             self._stop(run)
         self._steps.forget_late()
-        await asyncio.sleep(0)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_SECONDS)
         await self.callbacks.close()
 
     # Steps, from one to the next
@@ -179,7 +181,10 @@ class Engine:
             active.stop.pop(number, None)
             done(outcome)
 
-        active.stop[number] = asyncio.get_running_loop().create_task(run()).cancel
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        active.stop[number] = task.cancel
 
     def _issue(self, run: Run, active: Active, number: int) -> None:
         active.steps += 1
