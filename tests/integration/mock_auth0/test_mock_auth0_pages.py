@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,8 +12,10 @@ import pytest
 
 from mock_auth0.server import Server
 from tests.integration.chromium import Page, chromium_page
+from tests.integration.harness import gateway_running
 from tests.integration.mock_auth0.applications import application
 from tests.integration.mock_auth0.provider import running, settings_of
+from tests.integration.mock_auth0.test_mock_auth0_broken_tokens import Pair
 
 LONG = f"{'a-very-long-name-' * 4}@department.example.com"
 TENANT = f"""
@@ -117,3 +120,12 @@ async def test_no_page_has_a_script_or_a_style_of_its_own(server_of_pages: Serve
             assert "default-src 'none'" in policy, name
             assert "<style" not in answer.text, name
             assert "<script>" not in answer.text, name
+
+
+async def test_the_lines_for_the_gateway_are_a_configuration_that_accepts_logins(tmp_path: Path) -> None:
+    async with running() as server, httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+        (lines,) = re.findall(r"<pre><code>(auth:.*?)</code></pre>", (await client.get("/")).text, re.DOTALL)
+        text = f'upstreams: {{noetl: {{urls: ["http://127.0.0.1:1"]}}}}\n{lines}\n'
+        async with gateway_running(tmp_path, text) as gateway:
+            status, answer = await Pair(server, gateway).login()
+    assert (status, answer["user"]["email"]) == (200, "dev@example.com")
