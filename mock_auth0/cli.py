@@ -8,7 +8,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +17,7 @@ import click
 import structlog
 
 from mock_server.clock import Clock
+from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
 
 from .reload import Files, watch
@@ -128,8 +129,7 @@ def main(
     try:
         settings = start.files.load()
         server = _server(start, settings)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(start, server))
+        run(_serve(start, server))
     except (UsersFileError, TlsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
@@ -179,15 +179,6 @@ def _start(
         reload=reload,
         common=Options(**common),
     )
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what creates a fast event loop; None where there is none."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _server(start: Start, settings: TenantFile) -> Server:

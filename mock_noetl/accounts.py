@@ -5,7 +5,7 @@ As NoETL does, it decodes tokens and does not verify their signature. Everything
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +17,8 @@ import jwt
 import yaml
 
 from mock_noetl.errors import AccountsError
-from mock_noetl.values import now
+from mock_server.clock import Clock
+from mock_server.randomness import random_source
 
 SHIPPED_ACCOUNTS = Path(__file__).with_name("accounts.yaml")
 MAX_SESSIONS = 100_000
@@ -67,7 +68,15 @@ class LoginFailed(Exception):
 class Accounts:
     """The users, their permissions and their sessions."""
 
-    def __init__(self, users: list[User], permissions: list[Permission]) -> None:
+    def __init__(
+        self,
+        users: list[User],
+        permissions: list[Permission],
+        clock: Clock | None = None,
+        source: random.Random | None = None,
+    ) -> None:
+        self.clock = clock or Clock()
+        self._source = source or random_source(None)
         self._users = {user.user_id: user for user in users}
         self._by_email = {user.email: user.user_id for user in users}
         self._permissions = permissions
@@ -75,18 +84,20 @@ class Accounts:
 
     def login(self, token: str, domain: str, hours: int) -> tuple[str, AccountSession, User]:
         """Make a session for the user of a token. Raises LoginFailed."""
-        claims = _claims(token, domain)
+        claims = _claims(token, domain, self.clock)
         user = self._user_of(claims)
         if len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
-        session_token = secrets.token_hex(16)
-        session = self._sessions[session_token] = AccountSession(user.user_id, now() + timedelta(hours=hours))
+        session_token = self._source.randbytes(16).hex()
+        session = self._sessions[session_token] = AccountSession(
+            user.user_id, self.clock.moment() + timedelta(hours=hours)
+        )
         return session_token, session, user
 
     def validate(self, session_token: str) -> tuple[AccountSession, User] | None:
         """Return a valid session with its user; None if there is none."""
         session = self._sessions.get(session_token)
-        if session is None or session.expires_at <= now():
+        if session is None or session.expires_at <= self.clock.moment():
             return None
         user = self._users[session.user_id]
         return (session, user) if user.active else None
@@ -109,14 +120,14 @@ class Accounts:
         return user
 
 
-def _claims(token: str, domain: str) -> Mapping[str, Any]:
+def _claims(token: str, domain: str, clock: Clock) -> Mapping[str, Any]:
     """Return the claims of a token, which is decoded only. Raises LoginFailed."""
     try:
         claims: Mapping[str, Any] = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
     except jwt.PyJWTError:
         raise LoginFailed("Invalid token format") from None
     expires = claims.get("exp")
-    if isinstance(expires, int | float) and expires <= now().timestamp():
+    if isinstance(expires, int | float) and expires <= clock.now():
         raise LoginFailed("Token has expired")
     issuer = str(claims.get("iss", "")).rstrip("/")
     if domain and issuer.partition("://")[2] != domain.rstrip("/"):
@@ -124,20 +135,22 @@ def _claims(token: str, domain: str) -> Mapping[str, Any]:
     return claims
 
 
-def load_accounts(file: Path | None = None) -> Accounts:
+def load_accounts(
+    file: Path | None = None, clock: Clock | None = None, source: random.Random | None = None
+) -> Accounts:
     """Return the accounts of a YAML file; the shipped ones for None. Raises AccountsError."""
-    source = file or SHIPPED_ACCOUNTS
+    path = file or SHIPPED_ACCOUNTS
     try:
-        document = yaml.safe_load(source.read_text(encoding="utf-8"))
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
         users = [_user(item, number) for number, item in enumerate(document.get("users") or (), 1)]
         permissions = [_permission(item) for item in document.get("permissions") or ()]
     except OSError as error:
-        raise AccountsError(f"{source}: {error.strerror}") from None
+        raise AccountsError(f"{path}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise AccountsError(f"{source}: not YAML: {' '.join(str(error).split())[:200]}") from None
+        raise AccountsError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise AccountsError(f"{source}: users and permissions are lists of mappings: {error}") from None
-    return Accounts(users, permissions)
+        raise AccountsError(f"{path}: users and permissions are lists of mappings: {error}") from None
+    return Accounts(users, permissions, clock, source)
 
 
 def _user(item: Mapping[str, Any], number: int) -> User:

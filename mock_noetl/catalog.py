@@ -1,52 +1,67 @@
-"""The catalog: all versions of all playbooks, in memory and bounded."""
+"""The catalog: all versions of all resources, in memory and bounded."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from mock_noetl.errors import ApiError, PlaybookError
-from mock_noetl.playbook import Playbook, parse_playbook
-from mock_noetl.values import IdSource, now
+from mock_noetl.errors import FullError, PlaybookError
+from mock_noetl.playbook import Program, compile_program, load
+from mock_noetl.values import IdSource
+from mock_server.clock import Clock
 
 SHIPPED = Path(__file__).with_name("playbooks")
-MAX_ENTRIES = 10_000
+MAX_ENTRIES = 20_000
+MAX_BYTES = 200_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
-    """One version of one playbook.
+    """One version of a resource.
 
     Args:
         catalog_id: the id of the version.
-        path: the path of the playbook.
+        path: the path of the resource.
         version: the number of the version.
+        kind: the kind, in lower case.
         content: the YAML text.
-        playbook: the parsed playbook.
-        created_at: the time of the registration.
+        document: the parsed YAML.
+        created: the time of the registration.
+        program: the workflow, if the resource has one.
     """
 
     catalog_id: int
     path: str
     version: int
+    kind: str
     content: str
-    playbook: Playbook
-    created_at: datetime
+    document: dict[str, Any]
+    created: float
+    program: Program | None = None
+    blobs: dict[bytes, bytes] = field(default_factory=dict)
+    """What ended executions have returned, so that equal results are kept once."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata of the resource."""
+        found = self.document.get("metadata")
+        return found if isinstance(found, dict) else {}
 
 
 class Catalog:
-    """The playbooks by path and version, and by catalog id."""
+    """The resources by path and version, and by catalog id."""
 
-    def __init__(self, ids: IdSource) -> None:
+    def __init__(self, ids: IdSource, clock: Clock | None = None) -> None:
         self._ids = ids
-        self._by_id: dict[int, Entry] = {}
+        self._clock = clock or Clock()
+        self._bytes = 0
+        self.by_id: dict[int, Entry] = {}
         self._by_path: dict[str, list[Entry]] = {}
 
     def load_folder(self, folder: Path) -> None:
-        """Register every YAML file in `folder`. Raises PlaybookError for the first invalid file."""
+        """Register every YAML file of a folder. Raises PlaybookError for the first invalid file."""
         if not folder.is_dir():
             raise PlaybookError(f"{folder}: no such folder")
         for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
@@ -54,50 +69,44 @@ class Catalog:
                 content = file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
                 raise PlaybookError(f"{file}: cannot be read: {error}") from None
-            self.add(content, str(file))
+            try:
+                document = load(content)
+                metadata = document.get("metadata") or {}
+                path = str(metadata.get("path") or metadata.get("name") or "")
+                if not path or not document.get("workflow"):
+                    raise PlaybookError("metadata.path and workflow are expected")
+                self.add(path, str(document.get("kind", "Playbook")).lower(), content, document)
+            except PlaybookError as error:
+                raise PlaybookError(f"{file}: {error}") from None
 
-    def add(self, content: str, source: str) -> Entry:
-        """Add a playbook as the next version of its path."""
-        playbook = parse_playbook(content, source)
-        if len(self._by_id) >= MAX_ENTRIES:
-            raise ApiError(503, "The catalog is full")
-        versions = self._by_path.setdefault(playbook.path, [])
-        entry = Entry(self._ids.next(), playbook.path, len(versions) + 1, content, playbook, now())
+    def add(self, path: str, kind: str, content: str, document: dict[str, Any]) -> Entry:
+        """Add a resource as the next version of its path. Raises PlaybookError or FullError."""
+        if len(self.by_id) >= MAX_ENTRIES or self._bytes + len(content) > MAX_BYTES:
+            raise FullError("The catalog is full")
+        program = compile_program(document) if document.get("workflow") else None
+        versions = self._by_path.setdefault(path, [])
+        number = len(versions) + 1
+        entry = Entry(self._ids.next(), path, number, kind, content, document, self._clock.now(), program)
         versions.append(entry)
-        self._by_id[entry.catalog_id] = entry
+        self.by_id[entry.catalog_id] = entry
+        self._bytes += len(content)
         return entry
 
-    def register(self, content: str) -> Entry:
-        """Add a playbook, given as YAML or as base64 of YAML. Raises ApiError 400 if it is invalid."""
-        try:
-            return self.add(_decoded(content), "content")
-        except PlaybookError as error:
-            raise ApiError(400, str(error)) from None
-
-    def get(self, catalog_id: int) -> Entry | None:
-        return self._by_id.get(catalog_id)
-
     def find(self, path: str, version: int | None = None) -> Entry | None:
-        """Return a version of a playbook; the latest one for None."""
+        """Return a version of a resource; the latest one for None."""
         versions = self._by_path.get(path, [])
         if version is None:
             return versions[-1] if versions else None
         return versions[version - 1] if 0 < version <= len(versions) else None
 
-    def versions(self, kind: str | None = None, path: str | None = None) -> list[Entry]:
-        """Return all versions of all playbooks, newest first."""
-        newest = reversed(self._by_id.values())
-        return [e for e in newest if kind in (None, e.playbook.kind) and path in (None, e.path)]
+    def versions(self, path: str) -> list[Entry]:
+        """Return all versions of a path, oldest first."""
+        return list(self._by_path.get(path, ()))
 
-    def latest(self, kind: str | None = None, path: str | None = None) -> list[Entry]:
-        """Return the latest version of each playbook, in the order of the paths."""
-        newest = [versions[-1] for _, versions in sorted(self._by_path.items())]
-        wanted = kind.lower() if kind else None
-        return [e for e in newest if wanted in (None, e.playbook.kind) and path in (None, e.path)]
+    def newest_first(self) -> Iterator[Entry]:
+        """Yield all versions of all resources, newest first."""
+        return reversed(self.by_id.values())
 
-
-def _decoded(content: str) -> str:
-    try:
-        return base64.b64decode("".join(content.split()), validate=True).decode()
-    except (binascii.Error, ValueError):
-        return content
+    def paths(self) -> list[str]:
+        """Return the paths in their order."""
+        return sorted(self._by_path)

@@ -1,274 +1,285 @@
-"""The engine, which runs playbooks: one asyncio task and one record per execution, and a limit on their number."""
+"""The engine: runs programs step by step, with timers; only steps that wait for something else have a task.
+
+A step is issued, started, done, and then followed by the next ones. Between done and followed the run waits a moment,
+in which the Python server claims that the execution has ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
-from mock_noetl.accounts import Accounts, access_by_playbook, login_by_playbook, validate_by_playbook
+from mock_noetl.accounts import Accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
-from mock_noetl.errors import ApiError
-from mock_noetl.expressions import Expression, ExpressionError, render
-from mock_noetl.playbook import Callback, Step
-from mock_noetl.values import IdSource, now, parse_duration, plain
+from mock_noetl.code import Runner
+from mock_noetl.errors import FullError
+from mock_noetl.playbook import Step
+from mock_noetl.runs import (
+    BROKEN,
+    CANCELLED,
+    COMPLETED,
+    DONE,
+    FAILED,
+    FINALIZED,
+    INIT,
+    OK,
+    PROCESSED,
+    STARTED,
+    Active,
+    Followed,
+    Outcome,
+    Run,
+    known_value,
+    scope_of,
+)
+from mock_noetl.steps import Steps
+from mock_noetl.templates import holds
+from mock_noetl.values import IdSource
+from mock_server.clock import Clock
+from mock_server.randomness import random_source
 
-_ACCOUNTS = {"login": login_by_playbook, "validate": validate_by_playbook, "check_access": access_by_playbook}
-MAX_KEPT = 10_000
+MAX_KEPT = 1_000_000
+MAX_RUNNING = 20_000
 MAX_STEPS_RUN = 1_000
 BETWEEN_SECONDS = 0.02
-
-
-class Status(Enum):
-    """The state of an execution; both servers use these values."""
-
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event of an execution.
-
-    Args:
-        event_id: the id.
-        event_type: the type. `returned`, `raised` and `failed` are ends of steps, which servers record as several.
-        node_name: the step.
-        status: the state of the step.
-        created_at: the time.
-        data: what is particular to the type: the workload, the value that a step returned, or its error.
-    """
-
-    event_id: int
-    event_type: str
-    node_name: str
-    status: str
-    created_at: datetime
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class Execution:
-    """The record of an execution; only the engine changes it.
-
-    Args:
-        execution_id: the id.
-        entry: the version of the playbook.
-        workload: the variables at the start.
-        parent: the id of the parent execution, or None.
-        started: the time of the start.
-        status: the state.
-        ended: the time of the end, or None.
-        current_step: the name of the step that is running, or None.
-        completed_steps: the names of the completed steps.
-        computed: the variables that steps have set.
-        returned: what each step has returned.
-        has_failed: a step has failed, although the run may go on.
-        between: the run is between two steps.
-        answer: the status and the data that the last `accounts` step gave.
-        error: the error, or None.
-        events: the events so far.
-        task: the task that runs it.
-    """
-
-    execution_id: int
-    entry: Entry
-    workload: Mapping[str, Any]
-    parent: int | None
-    started: datetime
-    status: Status = Status.RUNNING
-    ended: datetime | None = None
-    current_step: str | None = None
-    completed_steps: list[str] = field(default_factory=list)
-    computed: dict[str, Any] = field(default_factory=dict)
-    returned: dict[str, dict[str, Any]] = field(default_factory=dict)
-    has_failed: bool = False
-    between: bool = False
-    answer: tuple[str, dict[str, Any]] = ("error", {"message": "no accounts step has run"})
-    error: str | None = None
-    events: list[Event] = field(default_factory=list)
-    task: asyncio.Task[None] | None = None
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        return {**self.workload, **self.computed}
-
-    @property
-    def seconds(self) -> float:
-        return max(0.0, ((self.ended or now()) - self.started).total_seconds())
-
-
-class StepFailedError(Exception):
-    """A step failed: its playbook defines a failure, or an expression has no value."""
+LATENCY_SECONDS = 0.005
+_log = logging.getLogger("mock_noetl")
 
 
 class Engine:
-    """The executions of one server."""
+    """The executions of one server. `style` says which server's rules hold for what follows a step."""
 
     def __init__(
         self,
+        style: str,
         ids: IdSource,
-        max_kept: int = MAX_KEPT,
-        between: float = BETWEEN_SECONDS,
+        clock: Clock | None = None,
+        source: random.Random | None = None,
         accounts: Accounts | None = None,
         callbacks: Callbacks | None = None,
+        find: Callable[[str], Entry | None] = lambda path: None,
+        max_kept: int = MAX_KEPT,
+        between: float = BETWEEN_SECONDS,
     ) -> None:
         """Keep at most `max_kept` executions, and wait `between` seconds between two steps."""
-        self._ids = ids
+        self.style = style
         self.accounts = accounts or Accounts([], [])
-        self._callbacks = callbacks or Callbacks()
+        self.callbacks = callbacks or Callbacks()
+        self.clock = clock or Clock()
+        self.runs: dict[int, Run] = {}
+        self.started = 0
+        self._ids = ids
         self._max_kept = max_kept
         self._between = between
-        self._executions: dict[int, Execution] = {}
+        self._ended: deque[int] = deque()
+        self._children: dict[int, list[int]] = {}
+        self._running = 0
+        self._number = 0
+        self._steps = Steps(self, source or random_source(None), Runner(style), find)
 
-    def start(self, entry: Entry, workload: Mapping[str, Any], parent: int | None = None) -> Execution:
-        """Start an execution; `workload` overrides the defaults. Raises ApiError 503 if too many are running."""
+    def start(self, entry: Entry, given: Mapping[str, Any], parent: int | None = None) -> Run:
+        """Start an execution; `given` overrides the defaults. Raises FullError if too many are running."""
+        program = entry.program
         self._make_room()
-        merged = {**entry.playbook.workload, **workload}
-        execution = Execution(self._ids.next(), entry, merged, parent, now())
-        self._executions[execution.execution_id] = execution
-        self._record(execution, "playbook.initialized", entry.path, "initialized", workload=merged)
-        self._record(execution, "command.issued", entry.playbook.first.name, "PENDING")
-        execution.task = asyncio.get_running_loop().create_task(self._run(execution))
-        return execution
+        defaults = program.workload if program else {}
+        merged = {**defaults, **given} if given else None
+        now = self.clock.now()
+        run = Run(self._ids.next(), entry, merged, parent, now, [])
+        run.active = Active(given, dict(merged if merged is not None else defaults))
+        run.add(INIT, now, program.first if program else -1)
+        self.runs[run.run_id] = run
+        self.started += 1
+        self._running += 1
+        if parent is not None:
+            self._children.setdefault(parent, []).append(run.run_id)
+        if program is not None:
+            self._issue(run, run.active, program.first)
+        return run
 
-    def get(self, execution_id: int) -> Execution | None:
-        return self._executions.get(execution_id)
+    def newest_first(self) -> Iterator[Run]:
+        """Yield the executions, newest first."""
+        return reversed(self.runs.values())
 
-    def newest_first(self) -> Iterable[Execution]:
-        return reversed(self._executions.values())
+    def with_children(self, run: Run) -> list[Run]:
+        """Return an execution and all its descendants, each once."""
+        family = {run.run_id: run}
+        waiting = [run.run_id]
+        while waiting:
+            for child in self._children.get(waiting.pop(), ()):
+                if child in self.runs and child not in family:
+                    family[child] = self.runs[child]
+                    waiting.append(child)
+        return list(family.values())
 
-    def cancel(self, execution: Execution, reason: str | None = None) -> bool:
-        """Cancel an execution; return False if it is cancelled already. One that has ended is changed, too."""
-        if execution.status is Status.CANCELLED:
-            return False
-        if execution.task is not None:
-            execution.task.cancel()
-        text = reason or "Cancelled by request"
-        execution.between = False
-        self._end(execution, Status.CANCELLED, "execution.cancelled", error=text)
-        return True
+    def cancel(self, run: Run, reason: str | None) -> None:
+        """Cancel an execution. One that has ended is changed, too, as the Python server does."""
+        self._stop(run)
+        now = self.clock.now()
+        run.add(CANCELLED, now, -1, reason)
+        run.cancelled = True
+        run.verdict, run.verdict_at, run.error = "CANCELLED", now, None
+        self._ends(run)
 
-    def with_children(self, execution: Execution) -> list[Execution]:
-        """Return an execution and all its descendants."""
-        family = [execution]
-        for member in family:
-            family.extend(e for e in self._executions.values() if e.parent == member.execution_id)
-        return family
+    def finalize(self, run: Run, status: str, error: str | None) -> None:
+        """End an execution by force."""
+        self._stop(run)
+        now = self.clock.now()
+        run.add(FINALIZED, now, -1, [status, error])
+        run.verdict, run.verdict_at, run.error = status, now, error
+        run.over = True
+        self._ends(run)
+
+    def clear(self) -> None:
+        """Forget all executions."""
+        for run in self.runs.values():
+            self._stop(run)
+        self.runs.clear()
+        self._ended.clear()
+        self._children.clear()
+        self._running = self.started = 0
 
     async def close(self) -> None:
-        """Stop every task; the records of running executions stay unchanged."""
-        tasks = [e.task for e in self._executions.values() if e.task is not None and not e.task.done()]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await self._callbacks.close()
+        """Stop every execution; the records of those that run stay as they are."""
+        for run in self.runs.values():
+            self._stop(run)
+        await asyncio.sleep(0)
+        await self.callbacks.close()
+
+    # Steps, from one to the next
+
+    def after(self, active: Active, seconds: float, call: Callable[[], None]) -> None:
+        """Call something later, unless the execution is stopped before."""
+        self._number += 1
+        number = self._number
+
+        def now() -> None:
+            active.stop.pop(number, None)
+            call()
+
+        active.stop[number] = asyncio.get_running_loop().call_later(seconds, now).cancel
+
+    def spawn(self, active: Active, work: Awaitable[Outcome], done: Callable[[Outcome], None]) -> None:
+        """Run something that waits, and call `done` with its outcome, unless the execution is stopped before."""
+        self._number += 1
+        number = self._number
+
+        async def run() -> None:
+            try:
+                outcome = await work
+            except Exception as error:
+                _log.exception("a step failed")
+                outcome = Outcome(BROKEN, error=type(error).__name__)
+            active.stop.pop(number, None)
+            done(outcome)
+
+        active.stop[number] = asyncio.get_running_loop().create_task(run()).cancel
+
+    def _issue(self, run: Run, active: Active, number: int) -> None:
+        active.steps += 1
+        active.executed += 1
+        self.after(active, LATENCY_SECONDS, lambda: self._begin(run, active, number))
+
+    def _begin(self, run: Run, active: Active, number: int) -> None:
+        program = run.entry.program
+        assert program is not None  # noqa: S101 - a run without a program has no steps
+        run.add(STARTED, self.clock.now(), number)
+        if active.executed > MAX_STEPS_RUN:
+            self._done(run, active, number, Outcome(BROKEN, error=f"more than {MAX_STEPS_RUN} steps"))
+            return
+        self._steps.run(run, active, program.steps[number], lambda found: self._done(run, active, number, found))
+
+    def _done(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
+        now = self.clock.now()
+        active.steps -= 1
+        if outcome.kind == OK:
+            name = run.name(number)
+            known = known_value(outcome.value)
+            if known is not None:
+                active.variables[name] = known[0]
+            if outcome.sets:
+                active.variables.update(outcome.sets)
+        else:
+            run.failed = True
+            if self.style == "python" or outcome.kind == BROKEN:
+                run.verdict, run.verdict_at, run.error = FAILED, now, outcome.error
+        run.add(DONE, now, number, outcome)
+        self.after(active, self._between, lambda: self._follow(run, active, number, outcome))
+
+    def _follow(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
+        program = run.entry.program
+        assert program is not None  # noqa: S101 - as above
+        step = program.steps[number]
+        steps, skipped = self._next(run, active, step, outcome)
+        end = None
+        if not steps and not active.steps and self._is_over(run, active, step, outcome):
+            failed = run.failed if self.style == "python" else outcome.kind == BROKEN
+            end = FAILED if failed else COMPLETED
+        now = self.clock.now()
+        run.add(PROCESSED, now, number, Followed(steps, skipped, end))
+        if end is not None:
+            run.over = True
+            run.verdict, run.verdict_at = end, now
+            run.error = outcome.error if end == FAILED else None
+        for following in steps:
+            self._issue(run, active, following)
+        if not steps and not active.steps:
+            self._ends(run)
+
+    def _next(self, run: Run, active: Active, step: Step, outcome: Outcome) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the steps that follow, and the names of those that do not."""
+        if self.style == "rust" and outcome.kind == BROKEN:
+            return (), ()
+        scope = scope_of(run, active)
+        if outcome.kind != OK:
+            scope = {**scope, "error": outcome.error}
+        found: list[int] = []
+        skipped: list[str] = []
+        for arc in step.arcs:
+            if (found and not step.inclusive) or not (arc.when is None or holds(arc.when, scope)):
+                skipped.append(arc.step)
+            elif arc.target is not None and active.executed <= MAX_STEPS_RUN:
+                found.append(arc.target)
+        return tuple(found), tuple(skipped)
+
+    def _is_over(self, run: Run, active: Active, step: Step, outcome: Outcome) -> bool:
+        """Return whether a run that goes no further has an end that its server records."""
+        if self.style == "python":
+            return active.executed > 1
+        return not step.arcs
+
+    # Ends
+
+    def _ends(self, run: Run) -> None:
+        active = run.active
+        if active is None:
+            run.pack()
+            return
+        self._running -= 1
+        self._ended.append(run.run_id)
+        run.pack()
+        for call in active.on_end:
+            call()
+
+    def _stop(self, run: Run) -> None:
+        if run.active is not None:
+            for stop in run.active.stop.values():
+                stop()
+            run.active.stop.clear()
 
     def _make_room(self) -> None:
-        if len(self._executions) < self._max_kept:
+        if self._running >= MAX_RUNNING:
+            raise FullError("Too many executions are running")
+        if len(self.runs) < self._max_kept:
             return
-        ended = (e for e in self._executions.values() if e.status is not Status.RUNNING)
-        oldest = next(ended, None)
-        if oldest is None:
-            raise ApiError(503, "Too many executions are running")
-        del self._executions[oldest.execution_id]
-
-    async def _run(self, execution: Execution) -> None:
-        step: Step | None = execution.entry.playbook.first
-        try:
-            for _ in range(MAX_STEPS_RUN):
-                if step is None:
-                    break
-                await self._run_step(execution, step)
-                step = _following(execution, step)
-                execution.between = step is not None
-                await asyncio.sleep(self._between)
-                execution.between = False
-                if step is not None:
-                    self._record(execution, "command.issued", step.name, "PENDING")
-                    self._record(execution, "batch.completed", "events.batch", "COMPLETED")
-            else:
-                raise StepFailedError(f"more than {MAX_STEPS_RUN} steps")
-        except (StepFailedError, ExpressionError, ValueError) as error:
-            self._fail(execution, str(error))
-            return
-        if execution.has_failed:
-            self._end(execution, Status.FAILED, "playbook.failed")
-        else:
-            self._end(execution, Status.COMPLETED, "playbook.completed")
-
-    async def _run_step(self, execution: Execution, step: Step) -> None:
-        execution.current_step = step.name
-        self._record(execution, "step.enter", step.name, "RUNNING")
-        action = step.action
-        await asyncio.sleep(parse_duration(render(action.duration, _scope(execution))))
-        if action.fail is not None and (action.fail_if is None or action.fail_if.evaluate(_scope(execution))):
-            raise StepFailedError(render(action.fail, _scope(execution)))
-        if action.raises is not None:
-            execution.has_failed = True
-            self._record(execution, "raised", step.name, "FAILED", error=render(action.raises, _scope(execution)))
-            return
-        result: dict[str, Any] = {}
-        for name, value in action.values:
-            scope = _scope(execution)
-            result[name] = plain(value.evaluate(scope) if isinstance(value, Expression) else value)
-            execution.computed[name] = result[name]
-        if action.accounts is not None:
-            execution.answer = _ACCOUNTS[action.accounts](self.accounts, execution.workload)
-            result["status"] = execution.answer[0]
-        if action.callback is not None:
-            result["callback"] = await self._call_back(execution, action.callback)
-        execution.completed_steps.append(step.name)
-        execution.returned[step.name] = result
-        self._record(execution, "returned", step.name, "COMPLETED", result=result)
-
-    async def _call_back(self, execution: Execution, callback: Callback) -> list[dict[str, Any]]:
-        body: Any = callback.body
-        if body is None and callback.kind == "auth":
-            body = {"status": execution.answer[0], "data": execution.answer[1]}
-        elif body is None and callback.kind == "progress":
-            step = execution.current_step
-            body = {"step": step, "message": callback.message, "progress": callback.progress}
-        elif body is None:
-            identity = str(execution.execution_id)
-            body = {"execution_id": identity, "status": "COMPLETED", "data": dict(execution.computed)}
-        times = range(callback.times)
-        return [await self._callbacks.post(callback.kind, execution.workload, body) for _ in times]
-
-    def _fail(self, execution: Execution, text: str) -> None:
-        execution.error = text
-        step = execution.current_step or execution.entry.path
-        self._record(execution, "failed", step, "FAILED", error=text)
-        self._end(execution, Status.FAILED, "playbook.failed", error=text)
-
-    def _end(self, execution: Execution, status: Status, event_type: str, **data: Any) -> None:
-        execution.status = status
-        execution.ended = now()
-        self._record(execution, event_type, execution.entry.path, status.value, **data)
-        self._record(execution, "batch.completed", "events.batch", "COMPLETED")
-
-    def _record(self, execution: Execution, kind: str, node: str, status: str, **data: Any) -> None:
-        execution.events.append(Event(self._ids.next(), kind, node, status, now(), data))
-
-
-def _scope(execution: Execution) -> dict[str, Any]:
-    known = {"workload": execution.workload, "execution_id": str(execution.execution_id)}
-    return {**known, **execution.variables}
-
-
-def _following(execution: Execution, step: Step) -> Step | None:
-    """Return the first next step whose condition holds; there are no parallel branches."""
-    scope = _scope(execution)
-    for arc in step.arcs:
-        if arc.when is None or arc.when.evaluate(scope):
-            return execution.entry.playbook.step(arc.step)
-    return None
+        if not self._ended:
+            raise FullError("Too many executions are running")
+        oldest = self._ended.popleft()
+        run = self.runs.pop(oldest, None)
+        self._children.pop(oldest, None)
+        if run is not None and run.parent in self._children and oldest in self._children[run.parent]:
+            self._children[run.parent].remove(oldest)

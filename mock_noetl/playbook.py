@@ -1,289 +1,172 @@
-"""The parser of playbooks: from YAML to a valid, immutable model.
+"""Playbooks: from YAML to a program of steps that the engine runs.
 
-Only the `sandbox` tool is executed; a step with another tool succeeds at once, so that playbooks for a real server can
-be registered. Aliases are rejected, because they can make a small document very large.
+`load` reads the YAML as the Python server does, and bounds what aliases can make of it. `compile_program` is lenient
+about the form of a workflow, because each dialect checks it in its own way; it is strict about the tool `sandbox`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from mock_noetl.callbacks import PATHS
 from mock_noetl.errors import PlaybookError
-from mock_noetl.expressions import Expression, ExpressionError, check_template, parse
-from mock_noetl.values import parse_duration, plain
+from mock_noetl.tool import Sandbox, sandbox_tool
+from mock_noetl.values import plain
 
-ACCOUNTS = ("login", "validate", "check_access")
-_SETTINGS = {
-    "kind", "duration", "set", "raise", "fail", "fail_if", "accounts", "callback", "times", "body", "message",
-    "progress",
-}  # fmt: skip
 MAX_STEPS = 200
 MAX_TEXT = 1_000_000
+MAX_NODES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Arc:
-    """A next step, which runs if `when` is absent or true."""
+    """A next step, which follows if `when` is absent or holds. `target` is None if there is no such step."""
 
     step: str
-    when: Expression | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Callback:
-    """A callback to the gateway that has started the playbook.
-
-    Args:
-        kind: `auth` (the answer of the last `accounts` step), `result` (what the steps have computed) or `progress`.
-        times: how often it is posted; 0: never.
-        body: a text that is posted instead, such as a malformed one.
-        message: of a progress callback.
-        progress: of a progress callback, from 0 to 1.
-    """
-
-    kind: str
-    times: int = 1
-    body: str | None = None
-    message: str | None = None
-    progress: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """The settings of the `sandbox` tool: wait, compute values, use the accounts, call back, or fail.
-
-    `fail` ends the run, as a tool that can't be run does; after `raises` it goes on, as after a script that raises.
-    `accounts` is `login`, `validate` or `check_access`.
-    """
-
-    duration: str = "0s"
-    values: tuple[tuple[str, Any], ...] = ()
-    raises: str | None = None
-    fail: str | None = None
-    fail_if: Expression | None = None
-    accounts: str | None = None
-    callback: Callback | None = None
+    target: int | None
+    when: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the workflow."""
+    """One step.
+
+    Args:
+        name: the name.
+        kind: the kind of its tool; `noop` if it has none.
+        tool: the settings of the tool.
+        arcs: the next steps.
+        has_next: whether the step has a next step at all.
+        inclusive: every arc that holds is followed, not only the first one.
+        sets: variables that the step sets when it has ended well, with templates in their texts.
+        sandbox: the settings of the tool `sandbox`.
+    """
 
     name: str
-    action: Sandbox = field(default_factory=Sandbox)
+    kind: str
+    tool: Mapping[str, Any]
     arcs: tuple[Arc, ...] = ()
-    kind: str = "none"
+    has_next: bool = False
+    inclusive: bool = False
+    sets: Mapping[str, Any] | None = None
+    sandbox: Sandbox | None = None
+
+    @property
+    def code(self) -> str:
+        """The code of a Python step."""
+        return str(self.tool.get("code") or "")
 
 
 @dataclass(frozen=True, slots=True)
-class Playbook:
-    """A valid playbook.
+class Program:
+    """The workflow of a playbook: its steps, which of them is first, and the defaults of its variables."""
 
-    Args:
-        path: the path in the catalog.
-        name: the name.
-        kind: the kind, such as `Playbook`.
-        description: the description, or None.
-        workload: the default variables.
-        steps: the steps of the workflow.
-        document: the whole YAML as JSON data.
-    """
-
-    path: str
-    name: str
-    kind: str
-    description: str | None
-    workload: Mapping[str, Any]
     steps: tuple[Step, ...]
-    document: Mapping[str, Any]
-
-    def step(self, name: str) -> Step:
-        return next(step for step in self.steps if step.name == name)
+    first: int
+    workload: Mapping[str, Any]
 
     @property
-    def first(self) -> Step:
-        """The step named `start`; otherwise the first one."""
-        return next((step for step in self.steps if step.name == "start"), self.steps[0])
+    def kinds(self) -> frozenset[str]:
+        """The kinds of the tools of the steps."""
+        return frozenset(step.kind for step in self.steps)
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader without aliases; times are texts."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def parse_playbook(text: str, source: str) -> Playbook:
-    """Return a parsed playbook. Raises PlaybookError; its text is one line that begins with `source`."""
-    try:
-        return _playbook(_load(text))
-    except (ValueError, ExpressionError, PlaybookError) as error:
-        raise PlaybookError(f"{source}: {error}") from None
-
-
-def _load(text: str) -> dict[str, Any]:
+def load(text: str) -> dict[str, Any]:
+    """Return the mapping of a YAML text. Raises PlaybookError, with the place if it is known."""
     if len(text) > MAX_TEXT:
         raise PlaybookError(f"a playbook has at most {MAX_TEXT} characters")
     try:
-        document = plain(yaml.load(text, Loader=_Loader))  # noqa: S506 - a subclass of SafeLoader
+        document = plain(bounded(yaml.load(text, Loader=Loader)))  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise PlaybookError(f"{place}{error.problem or 'not YAML'}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise PlaybookError(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+    except ValueError as error:
+        raise PlaybookError(str(error)) from None
     if not isinstance(document, dict):
         raise PlaybookError("a playbook is a mapping")
     return document
 
 
-def _playbook(document: dict[str, Any]) -> Playbook:
-    if not str(document.get("apiVersion", "")).startswith("noetl.io/"):
-        raise PlaybookError("apiVersion: noetl.io/v2 is expected")
-    metadata = _mapping(document.get("metadata"), "metadata")
-    path = _text(metadata.get("path", metadata.get("name")), "metadata.path")
-    description = metadata.get("description")
-    steps = _steps(document.get("workflow"))
-    return Playbook(
-        path=path,
-        name=_text(metadata.get("name", path), "metadata.name"),
-        kind=_text(document.get("kind"), "kind").lower(),
-        description=None if description is None else str(description),
-        workload=_mapping(document.get("workload") or {}, "workload"),
-        steps=steps,
-        document=document,
+class Loader(yaml.SafeLoader):
+    """A safe YAML loader in which times are texts."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def bounded(value: Any) -> Any:
+    """Return a value that has at most `MAX_NODES` parts, counting aliases as often as they stand. Raises ValueError."""
+    left = MAX_NODES
+    waiting = [(value, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        left -= 1
+        if left < 0 or depth > 64:
+            raise ValueError("a document has too many parts, or is nested too deeply")
+        if isinstance(item, dict):
+            waiting.extend((child, depth + 1) for child in item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend((child, depth + 1) for child in item)
+    return value
+
+
+def compile_program(document: Mapping[str, Any]) -> Program | None:
+    """Return the program of a document; None if its workflow is no list of steps. Raises PlaybookError."""
+    workflow = document.get("workflow")
+    if not isinstance(workflow, list) or not all(isinstance(item, dict) for item in workflow):
+        return None
+    if len(workflow) > MAX_STEPS:
+        raise PlaybookError(f"workflow: at most {MAX_STEPS} steps")
+    names: dict[str, int] = {}
+    for number, item in enumerate(workflow):
+        names.setdefault(str(item.get("step")), number)
+    steps = tuple(_step(item, number, names) for number, item in enumerate(workflow))
+    workload = document.get("workload")
+    defaults = workload if isinstance(workload, dict) else {}
+    return Program(steps, names.get("start", 0), plain(defaults)) if steps else None
+
+
+def _step(item: Mapping[str, Any], number: int, names: Mapping[str, int]) -> Step:
+    tool = item.get("tool")
+    settings: Mapping[str, Any] = tool if isinstance(tool, dict) else {}
+    kind = str(settings.get("kind", "noop")) if not isinstance(tool, list) else "task_sequence"
+    following = item.get("next")
+    spec = following.get("spec") if isinstance(following, dict) else None
+    sets = item.get("set")
+    try:
+        sandbox = sandbox_tool(settings) if kind == "sandbox" else None
+    except ValueError as error:
+        raise PlaybookError(f"workflow.{number}.tool.{error}") from None
+    return Step(
+        name=str(item.get("step")),
+        kind=kind,
+        tool=settings,
+        arcs=_arcs(following, names),
+        has_next=bool(following),
+        inclusive=isinstance(spec, dict) and spec.get("mode") == "inclusive",
+        sets=sets if isinstance(sets, dict) else None,
+        sandbox=sandbox,
     )
 
 
-def _steps(workflow: Any) -> tuple[Step, ...]:
-    if not isinstance(workflow, list) or not workflow:
-        raise PlaybookError("workflow: a list of steps is expected")
-    if len(workflow) > MAX_STEPS:
-        raise PlaybookError(f"workflow: at most {MAX_STEPS} steps")
-    steps = tuple(_step(_mapping(item, f"workflow[{n}]"), f"workflow[{n}]") for n, item in enumerate(workflow))
-    names = [step.name for step in steps]
-    for number, step in enumerate(steps):
-        if step.name in names[:number]:
-            raise PlaybookError(f"workflow[{number}].step: {step.name} is a duplicate")
-        for arc in step.arcs:
-            if arc.step not in names:
-                raise PlaybookError(f"workflow[{number}].next: no step named {arc.step}")
-    return steps
-
-
-def _step(item: dict[str, Any], place: str) -> Step:
-    tool = item.get("tool")
-    action = Sandbox()
-    kind = str(tool.get("kind", "none")) if isinstance(tool, dict) else "none"
-    if isinstance(tool, dict) and kind == "sandbox":
-        action = _sandbox(tool, f"{place}.tool")
-    name = _text(item.get("step"), f"{place}.step")
-    return Step(name=name, action=action, arcs=_arcs(item.get("next"), f"{place}.next"), kind=kind)
-
-
-def _sandbox(tool: dict[str, Any], place: str) -> Sandbox:
-    unknown = sorted(set(tool) - _SETTINGS)
-    if unknown:
-        raise PlaybookError(f"{place}: no setting named {unknown[0]}")
-    duration = str(tool.get("duration", "0s"))
-    values = _mapping(tool.get("set") or {}, f"{place}.set")
-    fail = tool.get("fail", "failed" if "fail_if" in tool else None)
-    fail_if = _expression(tool["fail_if"], f"{place}.fail_if") if "fail_if" in tool else None
-    _check_text(duration, f"{place}.duration")
-    try:
-        if "{{" not in duration:
-            parse_duration(duration)
-    except ValueError as error:
-        raise PlaybookError(f"{place}.duration: {error}") from None
-    if fail is not None:
-        _check_text(_text(fail, f"{place}.fail"), f"{place}.fail")
-    raises = _text(tool["raise"], f"{place}.raise") if "raise" in tool else None
-    computed = tuple((name, _computed(value, f"{place}.set.{name}")) for name, value in values.items())
-    accounts = _one_of(tool["accounts"], ACCOUNTS, f"{place}.accounts") if "accounts" in tool else None
-    return Sandbox(duration, computed, raises, fail, fail_if, accounts, _callback(tool, place))
-
-
-def _callback(tool: dict[str, Any], place: str) -> Callback | None:
-    if "callback" not in tool:
-        extra = next((name for name in ("times", "body", "message", "progress") if name in tool), None)
-        if extra is not None:
-            raise PlaybookError(f"{place}.{extra}: only with callback")
-        return None
-    times, progress = tool.get("times", 1), tool.get("progress")
-    if type(times) is not int or not 0 <= times <= 10:
-        raise PlaybookError(f"{place}.times: a number from 0 to 10 is expected")
-    if progress is not None and (isinstance(progress, bool) or not isinstance(progress, int | float)):
-        raise PlaybookError(f"{place}.progress: a number from 0 to 1 is expected")
-    texts = {name: tool[name] for name in ("body", "message") if name in tool}
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise PlaybookError(f"{place}.{name}: a text is expected")
-    kind = _one_of(tool["callback"], tuple(PATHS), f"{place}.callback")
-    return Callback(kind, times, texts.get("body"), texts.get("message"), progress)
-
-
-def _one_of(value: Any, known: tuple[str, ...], place: str) -> str:
-    if value not in known:
-        raise PlaybookError(f"{place}: one of {', '.join(known)} is expected")
-    return str(value)
-
-
-def _check_text(template: str, place: str) -> None:
-    try:
-        check_template(template)
-    except ExpressionError as error:
-        raise PlaybookError(f"{place}: {error}") from None
-
-
-def _computed(value: Any, place: str) -> Any:
-    return _expression(value, place) if isinstance(value, str) else value
-
-
-def _expression(value: Any, place: str) -> Expression:
-    try:
-        return parse(value if isinstance(value, str) else str(value))
-    except ExpressionError as error:
-        raise PlaybookError(f"{place}: {error}") from None
-
-
-def _arcs(following: Any, place: str) -> tuple[Arc, ...]:
+def _arcs(following: Any, names: Mapping[str, int]) -> tuple[Arc, ...]:
+    """Return the arcs of a router, and those of the short forms that the Rust server takes too."""
     if isinstance(following, dict) and "arcs" in following:
         following = following["arcs"]
-    if following is None:
-        return ()
-    items = following if isinstance(following, list) else [following]
-    return tuple(_arc(item, place) for item in items)
-
-
-def _arc(item: Any, place: str) -> Arc:
-    if isinstance(item, str):
-        return Arc(item)
-    arc = _mapping(item, place)
-    when = _expression(arc["when"], f"{place}.when") if "when" in arc else None
-    return Arc(_text(arc.get("step"), f"{place}.step"), when)
-
-
-def _mapping(value: Any, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise PlaybookError(f"{place}: a mapping is expected")
-    return value
-
-
-def _text(value: Any, place: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise PlaybookError(f"{place}: a text is expected")
-    return value
+    items = following if isinstance(following, list) else [following] if following else []
+    found = []
+    for item in items:
+        name = item if isinstance(item, str) else item.get("step") if isinstance(item, dict) else None
+        when = item.get("when") if isinstance(item, dict) else None
+        if name is not None:
+            found.append(Arc(str(name), names.get(str(name)), None if when is None else str(when)))
+    return tuple(found)

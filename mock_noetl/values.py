@@ -1,30 +1,27 @@
-"""Values for all modules: bounded JSON data, durations, times and ids.
-
-The only I/O is reading the clock.
-"""
+"""Values for all modules: bounded JSON data, ids and times."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
-import secrets
-import time
+import random
 from datetime import UTC, datetime
 from typing import Any
 
+from mock_server.clock import Clock
+
 MAX_DEPTH = 64
 MAX_INT_BITS = 1024
-MAX_DURATION = 3600.0
+SPAN = 1 << 22
+"""Ids of one execution and of its events are in a span of this size."""
 
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m)?")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_ID_EPOCH_MS = 1_704_067_200_000
-_ID_SPAN_MS = 150_000_000_000
+_EPOCH_MS = 1_704_067_200_000
+_SPAN_MS = 150_000_000_000
+_FIRST = 10**17
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Return a deep copy of `value`. Raises ValueError for types other than those of JSON, or if it is too deep."""
+    """Return a deep copy of a value as JSON data. Raises ValueError for other types, or if it is nested too deeply."""
     if depth > MAX_DEPTH:
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
     if value is None or isinstance(value, bool | str):
@@ -52,43 +49,35 @@ def _key(key: Any) -> str:
     raise ValueError("a key is not a string")
 
 
-def to_json(value: Any) -> bytes:
-    """Return `value` as compact UTF-8 JSON; lone surrogates, which UTF-8 can't encode, are escaped."""
-    try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+def iso(instant: float, end: str = "+00:00") -> str:
+    """Return an instant in seconds as text of RFC 3339, with the given spelling of UTC."""
+    text = datetime.fromtimestamp(instant, UTC).replace(tzinfo=None).isoformat()
+    return f"{text}{end}"
 
 
-def parse_duration(value: Any) -> float:
-    """Return seconds for `200ms`, `1.5s`, `2m` or a number of seconds. Raises ValueError for other values."""
-    match = _DURATION.fullmatch(str(value).strip()) if not isinstance(value, bool) else None
-    if match is None:
-        raise ValueError("a duration is a number with ms, s or m behind it, such as 200ms")
-    seconds = float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
-    if seconds > MAX_DURATION:
-        raise ValueError(f"a duration is at most {MAX_DURATION:.0f} seconds")
-    return seconds
-
-
-def now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
-
-
-def rfc3339(instant: datetime | None) -> str | None:
-    """Return a time as RFC 3339 text; None for None."""
-    return instant.isoformat() if instant is not None else None
+def is_id(value: str) -> bool:
+    """Return whether a text is a decimal number that has 63 bits at most."""
+    return value.isascii() and value.isdigit() and len(value) <= 19 and int(value) < 2**63
 
 
 class IdSource:
-    """A source of unique, increasing 18-digit integers above 2**53, which a client must not parse as doubles."""
+    """A source of unique, increasing integers of 18 digits, above what JavaScript can count exactly.
 
-    def __init__(self) -> None:
+    Ids of different things are at least `SPAN` apart. With a seeded source they do not depend on the time.
+    """
+
+    def __init__(self, clock: Clock | None = None, source: random.Random | None = None) -> None:
+        self._clock = clock or Clock()
+        seeded = source is not None and not isinstance(source, random.SystemRandom)
         self._last = 0
+        self._timed = not seeded
+        if source is not None and seeded:
+            self._last = _FIRST + source.randrange(1, 10**11) * SPAN
 
     def next(self) -> int:
-        milliseconds = (time.time_ns() // 1_000_000 - _ID_EPOCH_MS) % _ID_SPAN_MS
-        fresh = 10**17 + ((milliseconds << 22) | secrets.randbits(22))
-        self._last = max(self._last + 1, fresh)
+        """Return a new id."""
+        self._last += SPAN
+        if self._timed:
+            milliseconds = (int(self._clock.now() * 1000) - _EPOCH_MS) % _SPAN_MS
+            self._last = max(self._last, _FIRST + milliseconds * SPAN)
         return self._last

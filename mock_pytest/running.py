@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
+from mock_server.loop import new_loop
+
 from .embedded import sandbox
 
 START_SECONDS = 30.0
@@ -25,7 +27,7 @@ class StartError(Exception):
 @contextmanager
 def in_process(program: str, arguments: Sequence[str]) -> Iterator[str]:
     """Run `mock_auth0` or `mock_noetl` in a thread until the context ends; yields its base URL."""
-    loop = asyncio.new_event_loop()
+    loop = new_loop()
     thread = threading.Thread(target=loop.run_forever, name=program, daemon=True)
     thread.start()
     try:

@@ -134,12 +134,16 @@ class Response:
 Handler = Callable[[Request], Response | Awaitable[Response]]
 
 
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_escaped = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def to_json(value: Any) -> bytes:
     """Return a value as compact UTF-8 JSON; lone surrogates, which UTF-8 can't encode, are escaped."""
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+        return _compact(value).encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return _escaped(value).encode()
 
 
 def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:

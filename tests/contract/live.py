@@ -55,8 +55,8 @@ def callback_playbook(server: Server) -> Text:
     """Return a playbook whose last step calls the gateway back."""
     path = "contract/callback"
     if server.sandbox:
-        values = {name: repr(value) if isinstance(value, str) else value for name, value in CALLED_BACK.items()}
-        first = {"step": "start", "tool": {"kind": "sandbox", "set": values}, "next": ["call_back"]}
+        following = {"arcs": [{"step": "call_back"}]}
+        first = {"step": "start", "tool": {"kind": "sandbox", "set": CALLED_BACK}, "next": following}
         return Text(path, [first, {"step": "call_back", "tool": {"kind": "sandbox", "callback": "result"}}])
     return Text(path, [python_step("start", _CODE, _NAMES)], dict.fromkeys(_NAMES, ""))
 

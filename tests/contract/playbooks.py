@@ -85,7 +85,7 @@ def _sandbox(step: Step) -> dict[str, Any]:
     elif step.fails:
         tool["raise"] = step.fails
     elif step.returns:
-        tool["set"] = {name: repr(value) if isinstance(value, str) else value for name, value in step.returns.items()}
+        tool["set"] = step.returns
     return tool
 
 

@@ -13,12 +13,13 @@ import sys
 import time
 
 from tests.contract import accounts, bridge, cli, live, surface, truth
+from tests.contract.answers.run import check_at
 from tests.contract.programs import Failed, Missing
 from tests.contract.report import Column, table, wrong
 from tests.contract.server import connected
 from tests.contract.servers import KINDS, running
 
-PARTS = ("surface", "truth", "bridge", "cli", "live", "accounts")
+PARTS = ("surface", "truth", "bridge", "cli", "live", "accounts", "answers")
 Columns = dict[str, Column]
 
 
@@ -41,6 +42,17 @@ async def check(name: str, url: str, tables: dict[str, Columns], options: argpar
             tables["accounts"][name] = await accounts.check(server, name)
 
 
+def check_answers(name: str, tables: dict[str, Columns], options: argparse.Namespace) -> None:
+    """Hold one server to the recorded answers: one of its own, without the playbooks of the other parts."""
+    if options.url:
+        result = check_at(name.rstrip("/"))
+    else:
+        with running(name, empty=True) as url:
+            result = check_at(url)
+    print(f"{name}: answers: {result}", flush=True)
+    tables["answers"][name] = result.column()
+
+
 HEADINGS = {
     "surface": ("case", "user", "expected"),
     "summary": ("surface",),
@@ -50,6 +62,7 @@ HEADINGS = {
     "cli": (f"the command line {cli.RELEASE}",),
     "live": ("a start with clientId",),
     "accounts": ("provider: playbook",),
+    "answers": ("the recorded answers of the real server",),
 }
 
 
@@ -77,7 +90,7 @@ def main() -> int:
     parser.add_argument("--url", default="", help="the address of a NoETL server for tests")
     parser.add_argument("--servers", default=",".join(KINDS), help="which to start, if no url is given")
     parser.add_argument(
-        "--parts", default=",".join(PARTS), help="which of surface, truth, bridge, cli, live and accounts"
+        "--parts", default=",".join(PARTS), help="which of surface, truth, bridge, cli, live, accounts and answers"
     )
     parser.add_argument("--runs", type=int, default=20, help="polled runs of each kind of playbook")
     options = parser.parse_args()
@@ -93,6 +106,8 @@ def main() -> int:
             else:
                 with running(name) as url:
                     asyncio.run(check(name, url, tables, options))
+            if "answers" in options.parts:
+                check_answers(name, tables, options)
         except (Missing, Failed) as error:
             skipped.append(f"{name}: {error}")
             print(f"{name}: skipped: {error}", flush=True)

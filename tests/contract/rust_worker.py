@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from typing import Any
 
 PAUSE_SECONDS = 0.05
@@ -84,7 +85,7 @@ class Worker:
             self._emit(execution_id, step, "command.completed", status, {**about, "status": status})
 
     def _emit(self, execution_id: Any, step: str, kind: str, status: str, context: dict[str, Any]) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = datetime.now(UTC).isoformat()
         event = {"execution_id": execution_id, "step": step, "event_type": kind, "status": status, "context": context}
         self._call(
             "POST", "/api/events", {**event, "worker_id": "contract", "created_at": now, "meta": {"attempts": 1}}

@@ -19,7 +19,7 @@ _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A NoETL server. `sandbox`: it is mock_noetl, which runs no Python."""
+    """A NoETL server. `sandbox`: it is mock_noetl."""
 
     url: str
     sandbox: bool

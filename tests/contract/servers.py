@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.contract.database import Database
 from tests.contract.programs import FOLDER, Missing, Program, answers, contains, find, run
@@ -44,12 +45,15 @@ DATABASES: dict[str, Database] = {}
 
 
 @contextmanager
-def running(kind: str) -> Iterator[str]:
-    """Run a server until the context ends, and yield its address. Raises Missing or Failed."""
+def running(kind: str, *, empty: bool = False) -> Iterator[str]:
+    """Run a server until the context ends, and yield its address. Raises Missing or Failed.
+
+    `empty`: a sandbox starts without the playbooks that it ships, as a real server does.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     starter = {"python": _python, "rust": _rust}.get(kind)
     with ExitStack() as stack:
-        yield starter(stack) if starter is not None else _sandbox(stack, kind.removeprefix("mock-"))
+        yield starter(stack) if starter is not None else _sandbox(stack, kind.removeprefix("mock-"), empty)
 
 
 def _settings(text: str, **values: object) -> dict[str, str]:
@@ -63,9 +67,11 @@ def _start(stack: ExitStack, program: Program) -> None:
     program.start()
 
 
-def _sandbox(stack: ExitStack, dialect: str) -> str:
+def _sandbox(stack: ExitStack, dialect: str, empty: bool) -> str:
     port = free_port()
-    command = (sys.executable, "-m", "mock_noetl", "--port", str(port), "--dialect", dialect)
+    command = [sys.executable, "-m", "mock_noetl", "--port", str(port), "--dialect", dialect]
+    if empty:
+        command += ["--playbooks", stack.enter_context(TemporaryDirectory(prefix="noetl-edge-contract-"))]
     environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     url = f"http://127.0.0.1:{port}"
     log = FOLDER / f"mock-{dialect}.log"

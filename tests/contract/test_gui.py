@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mock_noetl.server import build_api, serve
+from mock_noetl.server import build, serve
 from tests.contract import bridge
 from tests.contract.gui import RULES, fits, javascript, members, rounded, table
 from tests.contract.report import wrong
@@ -16,7 +16,7 @@ from tests.contract.server import connected
 @pytest.mark.slow
 @pytest.mark.parametrize("dialect", ["python", "rust"])
 async def test_gui_gets_every_member_that_it_reads(dialect: str) -> None:
-    async with serve(build_api(dialect)) as listener, connected(listener.url) as server:
+    async with serve(build(dialect)) as listener, connected(listener.url) as server:
         column = await bridge.check(server)
     assert wrong({dialect: column}) == []
     assert {(read.request, read.member, read.rule) for read in table()} <= column.keys()

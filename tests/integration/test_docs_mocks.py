@@ -14,7 +14,7 @@ import yaml
 from load.scenario import load_scenario
 from load.thresholds import COUNTERS, DURATIONS, OF_KINDS, OF_OPERATIONS, OF_PROCESSES
 from mock_auth0.reload import Files
-from mock_noetl.playbook import parse_playbook
+from mock_noetl import playbook
 from mock_server.faults import KINDS
 from mock_server.options import load_rules
 from mock_server.rules import Rule
@@ -94,7 +94,7 @@ def test_yaml_example_is_read_by_what_it_is_for(tmp_path: Path, language: str, t
     elif "acl" in data:
         assert data["acl"]["roles"]
     elif "apiVersion" in data:
-        assert parse_playbook(text, "example")
+        assert playbook.compile_program(playbook.load(text))
     else:
         assert Files(path, None, None).load().users or "tenants" in data
 

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from mock_noetl.server import build_api, serve
+from mock_noetl.server import build, serve
+from mock_noetl.state import Settings
 
 Json = Any
 
@@ -44,11 +45,11 @@ class Sandbox:
 
 
 @pytest.fixture
-async def sandboxes() -> AsyncIterator[Callable[[str], Any]]:
+async def sandboxes() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
-        async def start(dialect: str) -> Sandbox:
-            listener = await stack.enter_async_context(serve(build_api(dialect)))
+        async def start(dialect: str, settings: Settings | None = None) -> Sandbox:
+            listener = await stack.enter_async_context(serve(build(dialect, settings)))
             client = httpx.AsyncClient(base_url=listener.url, trust_env=False)
             return Sandbox(await stack.enter_async_context(client))
 
@@ -56,15 +57,15 @@ async def sandboxes() -> AsyncIterator[Callable[[str], Any]]:
 
 
 @pytest.fixture
-async def python_sandbox(sandboxes: Callable[[str], Any]) -> Sandbox:
+async def python_sandbox(sandboxes: Callable[..., Any]) -> Sandbox:
     return await sandboxes("python")
 
 
 @pytest.fixture
-async def rust_sandbox(sandboxes: Callable[[str], Any]) -> Sandbox:
+async def rust_sandbox(sandboxes: Callable[..., Any]) -> Sandbox:
     return await sandboxes("rust")
 
 
 @pytest.fixture(params=["python", "rust"])
-async def sandbox(request: pytest.FixtureRequest, sandboxes: Callable[[str], Any]) -> Sandbox:
+async def sandbox(request: pytest.FixtureRequest, sandboxes: Callable[..., Any]) -> Sandbox:
     return await sandboxes(request.param)

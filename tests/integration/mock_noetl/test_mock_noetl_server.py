@@ -1,10 +1,15 @@
-"""What the sandbox does alike in both dialects: the catalog, helpers, limits and the socket."""
+"""What the sandbox adds to the real servers in both dialects, and its limits. The rest: `tests/contract/answers`."""
 
 import base64
 import hashlib
 import json
 
+import httpx
 import pytest
+
+from mock_noetl.server import build, serve
+from mock_noetl.state import Settings
+from mock_server.randomness import random_source
 
 CONTENT = """
 apiVersion: noetl.io/v2
@@ -13,76 +18,49 @@ metadata: {name: double, path: mine/double}
 workload: {x: 2}
 workflow:
 - step: start
-  tool: {kind: sandbox, duration: 10ms, set: {y: x * 2}}
+  tool: {kind: sandbox, duration: 10ms, set: {y: "{{ x * 2 }}"}}
+  next: {arcs: [{step: end}]}
+- step: end
+  tool: {kind: sandbox}
 """
 
 
 @pytest.mark.parametrize("content", [CONTENT, base64.b64encode(CONTENT.encode()).decode()])
-async def test_a_registered_playbook_can_be_executed(sandbox, content):
-    entry = await sandbox.post("/api/catalog/register", {"content": content})
-    assert (entry["path"], entry["version"], entry["kind"]) == ("mine/double", 1, "playbook")
+async def test_registered_playbook_can_be_executed(sandbox, content):
+    entry = await sandbox.post("/api/catalog/register", {"content": content, "resource_type": "Playbook"})
+    assert (entry["path"], str(entry["version"]), entry["kind"].lower()) == ("mine/double", "1", "playbook")
     answer = await sandbox.post("/api/execute", {"catalog_id": int(entry["catalog_id"]), "workload": {"x": 21}})
     detail = await sandbox.ended(answer["execution_id"])
-    (done,) = [event for event in detail["events"] if event["event_type"] == "call.done"]
-    assert '"y": 42' in json.dumps(done["result"])
+    done = [event for event in detail["events"] if event["event_type"] == "call.done"]
+    assert '"y": 42' in json.dumps(done)
 
 
-async def test_registering_a_path_again_makes_the_next_version(sandbox):
-    await sandbox.post("/api/catalog/register", {"content": CONTENT})
-    assert (await sandbox.post("/api/catalog/register", {"content": CONTENT}))["version"] == 2
-    assert (await sandbox.post("/api/catalog/resource", {"path": "mine/double"}))["version"] == 2
+async def test_wrong_tool_is_refused_with_its_place(sandbox):
+    content = CONTENT.replace("duration: 10ms", "duration: 10x")
+    response = await sandbox.client.post(
+        "/api/catalog/register", json={"content": content, "resource_type": "Playbook"}
+    )
+    assert response.status_code == 422
+    assert "workflow.0.tool.duration: a duration is a number with ms, s, m or h behind it" in response.text
 
 
-async def test_a_playbook_that_cannot_be_used_is_400_and_says_where(sandbox):
-    response = await sandbox.client.post("/api/catalog/register", json={"content": CONTENT + "  next: [z]"})
-    assert response.status_code == 400
-    assert "content: workflow[0].next: no step named z" in response.text
+@pytest.mark.parametrize("dialect", ["python", "rust"])
+async def test_python_steps_can_be_refused(sandboxes, dialect):
+    sandbox = await sandboxes(dialect, Settings(python_steps=False))
+    content = CONTENT.replace("kind: sandbox, duration: 10ms, set", "kind: python, code: pass, input")
+    response = await sandbox.client.post(
+        "/api/catalog/register", json={"content": content, "resource_type": "Playbook"}
+    )
+    assert response.status_code == 422
+    assert "python" in response.text
 
 
-async def test_the_catalog_lists_entries_with_their_payload(sandbox):
-    entries = (await sandbox.post("/api/catalog/list", {"resource_type": "playbook"}))["entries"]
-    entry = next(item for item in entries if item["path"] == "my_playbook")
-    assert entry["payload"].get("workload", entry["payload"]) == {"name": "world", "numbers": [1, 2, 3]}
-    assert entry["layout"] is None
-    assert "apiVersion" in entry["content"]
-
-
-async def test_a_missing_catalog_entry_is_404(sandbox):
-    response = await sandbox.client.post("/api/catalog/resource", json={"path": "none"})
-    assert response.status_code == 404
-    assert "Catalog entry not found" in response.text
-
-
-async def test_the_database_answers_a_query(sandbox):
-    answer = await sandbox.post("/api/postgres/execute", {"query": "select 1 as one", "schema": "s"})
-    assert answer == {"status": "ok", "result": [{"one": 1}], "error": None}
-
-
-async def test_the_database_reaches_no_file(sandbox, tmp_path):
+async def test_database_reaches_no_file(sandbox, tmp_path):
     target = tmp_path / "x.db"
-    answer = await sandbox.post("/api/postgres/execute", {"query": f"attach '{target}' as x"})
-    assert answer["status"] == "error"
-    assert not target.exists()
-
-
-async def test_saved_credential_shows_data_only_on_request(sandbox):
-    await sandbox.post("/api/credentials", {"name": "pg main", "type": "postgres", "data": {"password": "p"}})
-    assert "data" not in await sandbox.get("/api/credentials/pg%20main")
-    assert (await sandbox.get("/api/credentials/pg%20main?include_data=true"))["data"] == {"password": "p"}
-    assert [item["name"] for item in (await sandbox.get("/api/credentials"))["items"]] == ["pg main"]
-
-
-async def test_the_dashboard_counts_executions(sandbox):
-    await sandbox.start("examples/slow")
-    stats = (await sandbox.get("/api/dashboard/stats"))["stats"]
-    assert (stats["total_executions"], stats["active_workflows"], stats["total_playbooks"]) == (1, 1, 11)
-
-
-async def test_cleanup_cancels_what_runs_for_too_long(sandbox):
-    run = await sandbox.start("examples/slow")
-    answer = await sandbox.post("/api/executions/cleanup", {"older_than_minutes": 0})
-    assert answer["cancelled_count"] == 1
-    assert (await sandbox.get(f"/api/executions/{run}"))["status"] == "CANCELLED"
+    for query in (f"attach '{target}' as x", f"vacuum into '{target}'", "select load_extension('x')"):
+        answer = await sandbox.client.post("/api/postgres/execute", json={"query": query})
+        assert answer.status_code == 500 or answer.json()["status"] == "error"
+        assert not target.exists()
 
 
 async def test_echo_says_what_arrived(sandbox):
@@ -97,17 +75,32 @@ async def test_bytes_are_deterministic(sandbox):
     assert body == bytes(i % 251 for i in range(100_000))
 
 
-async def test_the_sink_takes_more_than_other_endpoints(sandbox):
+async def test_sink_takes_more_than_other_endpoints(sandbox):
     body = b"x" * (11 * 1024 * 1024)
     seen = (await sandbox.client.post("/api/sink", content=body)).json()
     assert seen == {"length": len(body), "sha256": hashlib.sha256(body).hexdigest()}
 
 
-async def test_a_body_over_the_limit_is_413(sandbox):
+async def test_body_over_the_limit_is_413(sandbox):
     response = await sandbox.client.post("/api/execute", content=b"x" * (10 * 1024 * 1024 + 1))
     assert response.status_code == 413
 
 
-async def test_a_known_path_with_another_method_is_405(sandbox):
-    response = await sandbox.client.delete("/api/credentials")
-    assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+@pytest.mark.parametrize(("name", "error"), [("examples/failing", "printing failed: no ink")])
+async def test_shipped_playbook_fails_with_its_reason(sandbox, name, error):
+    detail = await sandbox.ended(await sandbox.start(name, reason="no ink"))
+    assert detail["status"] == "FAILED"
+    assert error in json.dumps(detail)
+    assert (await sandbox.ended(await sandbox.start(name, fail=False)))["status"] == "COMPLETED"
+
+
+async def told(seed: str) -> tuple[str, str]:
+    async with serve(build("python", source=random_source(seed))) as listener:
+        async with httpx.AsyncClient(base_url=listener.url, trust_env=False) as client:
+            entry = await client.post("/api/catalog/resource", json={"path": "my_playbook"})
+            run = await client.post("/api/execute", json={"path": "my_playbook"})
+    return entry.json()["catalog_id"], run.json()["execution_id"]
+
+
+async def test_ids_follow_from_the_seed():
+    assert await told("a") == await told("a") != await told("b")

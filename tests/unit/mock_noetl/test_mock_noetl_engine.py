@@ -1,63 +1,206 @@
-"""The engine's bounds: how much it keeps, and how far a run may go."""
+"""The engine: how much it keeps, how far a run may go, and what its steps do."""
+
+from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+import tracemalloc
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 
 from mock_noetl.catalog import Catalog, Entry
-from mock_noetl.engine import MAX_STEPS_RUN, Engine, Status
-from mock_noetl.errors import ApiError
+from mock_noetl.engine import MAX_STEPS_RUN, Engine
+from mock_noetl.errors import FullError
+from mock_noetl.playbook import load
+from mock_noetl.runs import BROKEN, DONE, OK, RAISED, SOFT, Outcome, Run
 from mock_noetl.values import IdSource
 
-PLAYBOOK = """
-apiVersion: noetl.io/v2
-kind: Playbook
-metadata: {{name: n, path: n}}
-workflow:
-- step: a
-  tool: {{kind: sandbox, duration: {duration}}}
-  next: {following}
-"""
+_WANTED = "a duration is a number with ms, s, m or h behind it, such as 200ms"
+HEAD = "kind: Playbook\nmetadata: {name: n, path: n}\nworkload: {n: 20, items: [1, 2]}\nworkflow:\n"
 
 
-def playbook(duration: str, following: str = "[]") -> Entry:
-    return Catalog(IdSource()).add(PLAYBOOK.format(duration=duration, following=following), "test")
+def playbook(workflow: str, path: str = "n") -> Entry:
+    return Catalog(IdSource()).add(path, "playbook", workflow, load(HEAD + workflow))
 
 
-@pytest.fixture
-async def engine() -> AsyncIterator[Engine]:
-    engine = Engine(IdSource(), max_kept=2, between=0)
+def one(tool: str) -> Entry:
+    return playbook(f"- step: start\n  tool: {tool}\n")
+
+
+def engine_of(
+    style: str = "python", entries: Mapping[str, Entry] | None = None, seed: int = 1, kept: int = 100
+) -> Engine:
+    known = entries or {}
+    return Engine(style, IdSource(), source=random.Random(seed), find=known.get, max_kept=kept, between=0)
+
+
+@pytest.fixture(params=["python", "rust"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    engine = engine_of(request.param)
     yield engine
     await engine.close()
 
 
-async def test_the_oldest_ended_execution_makes_room(engine: Engine) -> None:
-    running = engine.start(playbook("1m"), {})
-    ended = engine.start(playbook("1m"), {})
-    engine.cancel(ended)
-    engine.start(playbook("1m"), {})
-    assert engine.get(ended.execution_id) is None
-    assert engine.get(running.execution_id) is running
+async def ended(run: Run) -> Run:
+    if run.active is not None:
+        event = asyncio.Event()
+        run.active.on_end.append(event.set)
+        await asyncio.wait_for(event.wait(), 20)
+    return run
 
 
-async def test_there_is_no_room_while_all_are_running(engine: Engine) -> None:
-    for _ in range(2):
-        engine.start(playbook("1m"), {})
-    with pytest.raises(ApiError, match="Too many executions"):
-        engine.start(playbook("1m"), {})
+def outcomes(run: Run) -> list[Outcome]:
+    return [moment.data for moment in run.moments if moment.code == DONE]
 
 
-async def test_a_run_that_goes_in_circles_fails(engine: Engine) -> None:
-    execution = engine.start(playbook("0s", "[a]"), {})
-    assert execution.task is not None
-    await asyncio.wait_for(execution.task, 10)
-    assert execution.status is Status.FAILED
-    assert execution.error == f"more than {MAX_STEPS_RUN} steps"
+async def test_oldest_ended_execution_makes_room() -> None:
+    engine = engine_of(kept=2)
+    slow = one("{kind: sandbox, duration: 1m}")
+    running, cancelled = engine.start(slow, {}), engine.start(slow, {})
+    engine.cancel(cancelled, None)
+    engine.start(slow, {})
+    assert next(iter(engine.runs.values())) is running
+    assert cancelled.run_id not in engine.runs
+    with pytest.raises(FullError, match="Too many executions"):
+        engine.start(slow, {})
+    await engine.close()
 
 
-async def test_a_condition_without_a_value_fails_the_run(engine: Engine) -> None:
-    execution = engine.start(playbook("0s", "[{step: a, when: missing}]"), {})
-    assert execution.task is not None
-    await asyncio.wait_for(execution.task, 10)
-    assert execution.error == "no variable named missing in `missing`"
+async def test_run_that_goes_in_circles_ends(engine: Engine) -> None:
+    circle = playbook("- step: start\n  next: {arcs: [{step: start}]}\n  tool: {kind: sandbox}")
+    run = await ended(engine.start(circle, {}))
+    assert outcomes(run)[-1].error == f"more than {MAX_STEPS_RUN} steps"
+    assert len(outcomes(run)) == MAX_STEPS_RUN + 1
+
+
+async def test_values_are_computed_from_the_variables(engine: Engine) -> None:
+    entry = playbook(
+        "- step: start\n  tool: {kind: sandbox, set: {double: '{{ n * 2 }}', deep: ['{{ items | length }}']}}\n"
+        "  next: {arcs: [{step: other, when: '{{ double > 50 }}'}, {step: end, when: '{{ double == 40 }}'}]}\n"
+        "- step: other\n- step: end\n  tool: {kind: sandbox, set: {seen: '{{ start.deep[0] }} {{ double }}'}}\n"
+    )
+    run = await ended(engine.start(entry, {}))
+    assert [found.value for found in outcomes(run)] == [{"double": 40, "deep": [2]}, {"seen": "2 40"}]
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "error"),
+    [
+        ("{kind: sandbox, fail: 'no {{ n }}'}", BROKEN, "no 20"),
+        ("{kind: sandbox, raise: 'no {{ n }}'}", RAISED, "no 20"),
+        ("{kind: sandbox, fail_if: n > 10}", BROKEN, "failed"),
+        ("{kind: sandbox, fail_if: n > 30}", OK, None),
+        ("{kind: sandbox, fail_probability: 0}", OK, None),
+        ("{kind: sandbox, set: {x: '{{ missing }}'}}", BROKEN, "'missing' is undefined"),
+        ("{kind: sandbox, duration: '{{ items }}'}", BROKEN, _WANTED),
+        ("{kind: playbook, path: none}", BROKEN, "Playbook not found: none"),
+    ],
+)  # fmt: skip
+async def test_end_of_a_step(engine: Engine, tool: str, kind: str, error: str | None) -> None:
+    (found,) = outcomes(await ended(engine.start(one(tool), {})))
+    assert (found.kind, found.error) == (kind, error)
+
+
+@pytest.mark.parametrize("kind", ["http", "postgres", "duckdb", "invented"])
+async def test_step_that_is_not_run_says_so(engine: Engine, kind: str) -> None:
+    (found,) = outcomes(await ended(engine.start(one(f"{{kind: {kind}}}"), {})))
+    assert found.value["status"] == "not_run"
+    assert kind in found.value["message"]
+
+
+async def test_failures_follow_from_the_seed() -> None:
+    entry = one("{kind: sandbox, fail_probability: 0.5, duration: {uniform: [0, 1ms]}}")
+
+    async def failures(seed: int) -> list[str]:
+        engine = engine_of(seed=seed)
+        return [outcomes(await ended(engine.start(entry, {})))[0].kind for _ in range(40)]
+
+    first, again, other = await failures(1), await failures(1), await failures(2)
+    assert first == again != other
+    assert {OK, BROKEN} == set(first)
+
+
+async def test_child_execution(engine: Engine) -> None:
+    child = one("{kind: sandbox, set: {got: '{{ n }}'}}")
+    engine = engine_of(engine.style, {"child": child, "bad": one("{kind: sandbox, fail: oh}")})
+    run = await ended(engine.start(one("{kind: playbook, path: child, input: {n: '{{ n + 1 }}'}}"), {}))
+    (found,) = outcomes(run)
+    started = engine.runs[int(found.value["execution_id"])]
+    assert (started.parent, started.given["n"], outcomes(started)[0].value) == (run.run_id, 21, {"got": 21})
+    assert engine.with_children(run) == [run, started]
+    (failed,) = outcomes(await ended(engine.start(one("{kind: playbook, path: bad}"), {})))
+    assert (failed.kind, failed.error) == (BROKEN, "oh")
+
+
+async def test_execution_that_starts_itself_is_bounded() -> None:
+    known: dict[str, Entry] = {}
+    known["self"] = one("{kind: playbook, path: self}")
+    engine = engine_of(entries=known, kept=30)
+    run = await ended(engine.start(known["self"], {}))
+    assert (run.verdict, outcomes(run)[0].error) == ("FAILED", "Too many executions are running")
+    assert len(engine.runs) <= 30
+
+
+async def test_ended_executions_are_small_and_tell_the_same() -> None:
+    entry = playbook("".join(
+        f"- step: {name}\n  tool: {{kind: sandbox, set: {{a: 1, b: [1, 2], c: '{{{{ n }}}}'}}}}\n"
+        f"  next: {{arcs: [{{step: {following}}}]}}\n"
+        for name, following in (("start", "b"), ("b", "c"), ("c", "end"))
+    ) + "- step: end\n")  # fmt: skip
+    engine = engine_of(kept=10_000)
+    before = await ended(engine.start(entry, {}))
+    told = before.moments
+    tracemalloc.start()
+    runs = [engine.start(entry, {}) for _ in range(2_000)]
+    for run in runs:
+        await ended(run)
+    runs.clear()
+    size = tracemalloc.get_traced_memory()[0] / 2_000
+    tracemalloc.stop()
+    assert size < 1_000
+    again = next(engine.newest_first()).moments
+    assert [moment[2:] for moment in again] == [moment[2:] for moment in told]
+
+
+def _code(code: str, rest: str = "") -> Entry:
+    body = "".join(f"      {line}\n" for line in code.splitlines())
+    return playbook(f"- step: start\n  tool:\n    kind: python\n{rest}    code: |\n{body}")
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("result = {'n': n + 1}", {"n": 21}),
+        ("import json\nresult = json.loads('[1, 2]')", [1, 2]),
+        ("result = sorted(items, reverse=True)", [2, 1]),
+    ],
+)
+async def test_python_runs_for_real(engine: Engine, code: str, value: object) -> None:
+    names = "    input: {n: '{{ n }}', items: '{{ items }}'}\n"
+    (found,) = outcomes(await ended(engine.start(_code(code, names), {})))
+    assert (found.kind, found.value) == (OK, value)
+
+
+async def test_python_calls_main_and_sees_failed_results() -> None:
+    engine = engine_of("python")
+    (found,) = outcomes(await ended(engine.start(_code("def main(n, k=3):\n    return n * k"), {})))
+    assert (found.kind, found.value) == (OK, 60)
+    (found,) = outcomes(await ended(engine.start(_code("result = {'status': 'error', 'error': 'lost'}"), {})))
+    assert (found.kind, found.error) == (SOFT, "lost")
+
+
+@pytest.mark.parametrize("code", ["raise ValueError('bad')", "result = 1 / 0", "import sys\nsys.exit(3)", "def x(:"])
+async def test_python_that_raises_fails_the_step(engine: Engine, code: str) -> None:
+    (found,) = outcomes(await ended(engine.start(_code(code), {})))
+    assert (found.kind, bool(found.error)) == (RAISED, True)
+
+
+async def test_cancelled_run_does_nothing_more(engine: Engine) -> None:
+    run: Any = engine.start(_code("import time\ntime.sleep(30)"), {})
+    await asyncio.sleep(0.3)
+    engine.cancel(run, "enough")
+    before = len(run.moments)
+    await asyncio.sleep(0.1)
+    assert (run.verdict, len(run.moments)) == ("CANCELLED", before)

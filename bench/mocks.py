@@ -1,0 +1,191 @@
+"""How many requests the sandboxes answer per second of their own CPU, beside the gateway, and what they remember.
+
+    python -m bench.mocks                   # speed
+    python -m bench.mocks --memory 1000000  # memory of that many ended executions
+
+A load test must not measure its sandboxes: each of their endpoints should answer 1.5 times as many requests for each
+second of CPU as the gateway does of the requests that lead to it. Both are measured in the same run, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from tabulate import tabulate
+
+from bench.programs import BenchError, find_program
+from load.processes import Programs, StackError, prepare
+from load.scenario import Stack
+
+ROUNDS, SECONDS, CONNECTIONS = 3, 4, 16
+GOAL = 1.5
+MEMORY_LIMIT = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A request that is sent again and again.
+
+    Args:
+        name: its name in the table.
+        pid: of the program that answers.
+        url: the URL.
+        headers: the header fields.
+        body: the body; empty: it is a GET.
+    """
+
+    name: str
+    pid: int
+    url: str
+    headers: Mapping[str, str]
+    body: str = ""
+
+
+def measure(endpoint: Endpoint, folder: Path) -> float:
+    """Return the requests per second of the program's own CPU. Raises BenchError if one failed."""
+    script = folder / "request.lua"
+    fields = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in endpoint.headers.items())
+    body = f'wrk.method = "POST"\nwrk.body = {json.dumps(endpoint.body)}\n' if endpoint.body else ""
+    script.write_text(fields + body, "utf-8")
+    process = psutil.Process(endpoint.pid)
+    before = _cpu(process)
+    command = [find_program("wrk", "wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), endpoint.url]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    used = _cpu(process) - before
+    if "Non-2xx" in output or "Socket errors" in output:
+        raise BenchError(f"{endpoint.name}: {output}")
+    count = next(int(line.split()[0]) for line in output.splitlines() if "requests in" in line)
+    return count / used
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def endpoints(programs: Programs) -> list[tuple[Endpoint, Endpoint]]:
+    """Return pairs: an endpoint of a sandbox, and the gateway's that leads to it."""
+    gateway, auth0, noetl = programs.gateways[0], programs.auth0, programs.noetl
+    form = {
+        "grant_type": "password",
+        "client_id": "noetl-gateway",
+        "username": "dev@example.com",
+        "password": "password",
+    }
+    tokens = httpx.post(f"{auth0.url}/oauth/token", json=form, timeout=10).raise_for_status().json()
+    login = json.dumps({"auth0_token": tokens["id_token"]})
+    content = {"content-type": "application/json"}
+    answer = httpx.post(f"{gateway.url}/api/auth/login", content=login, headers=content, timeout=10).raise_for_status()
+    session = {"authorization": f"Bearer {answer.json()['session_token']}"}
+    start = json.dumps({"path": "my_playbook", "workload": {"n": 1}})
+    execution = httpx.post(f"{noetl.url}/api/execute", content=start, headers=content, timeout=10).json()[
+        "execution_id"
+    ]
+    pids = {program.name: program.pid or 0 for program in programs.all}
+    worker = psutil.Process(pids["gateway-1"]).children() or [psutil.Process(pids["gateway-1"])]
+
+    def of_gateway(name: str, path: str, headers: Mapping[str, str], body: str = "") -> Endpoint:
+        return Endpoint(f"gateway: {name}", worker[0].pid, gateway.url + path, headers, body)
+
+    status = of_gateway("status", f"/noetl/executions/{execution}/status", session)
+    execute = of_gateway("execute", "/noetl/execute", {**session, **content}, start)
+    sign_in = of_gateway("login", "/api/auth/login", content, login)
+    return [
+        (Endpoint("mock_noetl: status", pids["noetl"], f"{noetl.url}/api/executions/{execution}/status", {}), status),
+        (Endpoint("mock_noetl: execute", pids["noetl"], f"{noetl.url}/api/execute", content, start), execute),
+        (Endpoint("mock_auth0: JWKS", pids["auth0"], f"{auth0.url}/.well-known/jwks.json", {}), sign_in),
+        (Endpoint("mock_auth0: token", pids["auth0"], f"{auth0.url}/oauth/token", content, json.dumps(form)), sign_in),
+    ]
+
+
+def speed(folder: Path) -> bool:
+    """Measure all pairs, print the table, and return whether each reaches the goal."""
+    rows, good = [], True
+    programs = _started(folder)
+    try:
+        for pair in endpoints(programs):
+            rounds = [[measure(endpoint, folder) for endpoint in pair] for _ in range(ROUNDS)]
+            mock, gateway = (statistics.median(column) for column in zip(*rounds, strict=True))
+            good = good and mock / gateway >= GOAL
+            rows.append([pair[0].name, f"{mock:,.0f}", pair[1].name, f"{gateway:,.0f}", f"{mock / gateway:.2f}"])
+    finally:
+        programs.stop()
+    headers = ["endpoint", "per second of CPU", "beside", "per second of CPU", f"ratio (goal {GOAL})"]
+    print(tabulate(rows, headers, disable_numparse=True))
+    return good
+
+
+def memory(folder: Path, count: int) -> bool:
+    """Start executions until the sandbox remembers `count` of them; print what they take, and check the limit."""
+    programs = _started(folder)
+    try:
+        noetl = programs.noetl
+        process = psutil.Process(noetl.pid or 0)
+        before, begun = process.memory_info().rss, time.monotonic()
+        body = json.dumps({"path": "my_playbook", "workload": {"n": 1}})
+        endpoint = Endpoint(
+            "execute", noetl.pid or 0, f"{noetl.url}/api/execute", {"content-type": "application/json"}, body
+        )
+        started = 0.0
+        while started < count:
+            used = _cpu(process)
+            started += measure(endpoint, folder) * (_cpu(process) - used)
+            _wait_for_end(noetl.url)
+        after = process.memory_info().rss
+    finally:
+        programs.stop()
+    print(
+        f"{started:,.0f} executions in {time.monotonic() - begun:.0f} s: "
+        f"memory {before / 2**20:.0f} -> {after / 2**20:.0f} MiB, {(after - before) / started:.0f} bytes for each"
+    )
+    return after < MEMORY_LIMIT
+
+
+def _wait_for_end(url: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        newest: list[dict[str, Any]] = httpx.get(f"{url}/api/executions?page_size=10&limit=10", timeout=60).json()
+        if all(item["status"] != "RUNNING" for item in newest):
+            return
+        time.sleep(0.2)
+    raise BenchError("the executions do not end")
+
+
+def _started(folder: Path) -> Programs:
+    programs = prepare(Stack(store="file"), 1000, folder)
+    try:
+        programs.start()
+    except StackError as error:
+        programs.stop()
+        raise BenchError(str(error)) from None
+    return programs
+
+
+def main() -> int:
+    """Measure what is wanted."""
+    parser = argparse.ArgumentParser(prog="python -m bench.mocks", description=__doc__)
+    parser.add_argument("--memory", type=int, help="remember that many executions, instead of measuring the speed")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="noetl-edge-bench-") as name:
+        try:
+            good = memory(Path(name), options.memory) if options.memory else speed(Path(name))
+            return 0 if good else 1
+        except BenchError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

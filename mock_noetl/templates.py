@@ -1,0 +1,138 @@
+"""Templates over the variables of a run: Jinja2's sandbox, without loops, so that a template ends soon.
+
+A text that is one expression, such as `{{ workload.n + 1 }}`, keeps the type of its value; another one is a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+MAX_TEXT = 10_000
+MAX_PRODUCT = 1_000_000
+MAX_RANGE = 1_000
+_ALLOWED = (nodes.If, nodes.Output, nodes.Expr, nodes.Assign)
+
+Scope = Mapping[str, Any]
+Template = Callable[[Scope], Any]
+
+
+class TemplateFailed(Exception):
+    """A template is malformed, or has no value. The text is one line."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja2's sandbox, with limits on what one operator can make."""
+
+    intercepted_binops = frozenset(("*", "**"))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" and not (_is_number(left, 1e6) and _is_number(right, 100)):
+            raise TemplateFailed("a power is too large")
+        sizes = [len(value) for value in (left, right) if isinstance(value, str | bytes | list | tuple)]
+        counts = [value for value in (left, right) if isinstance(value, int)]
+        if sizes and counts and sizes[0] * max(counts) > MAX_PRODUCT:
+            raise TemplateFailed("a product is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, int | float) and abs(value) <= most
+
+
+def _range(*bounds: int) -> range:
+    found = range(*bounds)
+    if len(found) > MAX_RANGE:
+        raise TemplateFailed(f"a range has at most {MAX_RANGE} numbers")
+    return found
+
+
+_environment = _Environment(undefined=StrictUndefined, autoescape=False)
+_environment.globals = {"range": _range, "dict": dict}
+
+
+@lru_cache(maxsize=4096)
+def compiled(text: str) -> Template:
+    """Return what evaluates a text. Raises TemplateFailed if it is malformed or too long."""
+    if len(text) > MAX_TEXT:
+        raise TemplateFailed(f"a template has at most {MAX_TEXT} characters")
+    if "{{" not in text and "{%" not in text:
+        return lambda scope: text
+    try:
+        tree = _environment.parse(text)
+        for node in tree.find_all(nodes.Stmt):
+            if not isinstance(node, _ALLOWED):
+                raise TemplateFailed(f"{type(node).__name__} is not supported in a template")
+        whole = _expression(text, tree)
+        if whole is not None:
+            evaluate = _environment.compile_expression(whole, undefined_to_none=False)
+            return lambda scope: _safely(lambda: _defined(evaluate(**_names(scope))))
+        template = _environment.from_string(text)
+    except (TemplateError, RecursionError) as error:
+        raise TemplateFailed(" ".join(str(error).split()) or "malformed") from None
+    return lambda scope: _safely(lambda: template.render(**_names(scope)))
+
+
+def _names(scope: Scope) -> dict[str, Any]:
+    return {name: value for name, value in scope.items() if name.isidentifier()}
+
+
+def _expression(text: str, tree: nodes.Template) -> str | None:
+    """Return the expression that a text consists of; None if it is more."""
+    stripped = text.strip()
+    if not (stripped.startswith("{{") and stripped.endswith("}}")) or len(tree.body) != 1:
+        return None
+    output = tree.body[0]
+    parts = [part for part in output.nodes if not _is_blank(part)] if isinstance(output, nodes.Output) else []
+    return stripped[2:-2].strip("-+ \n\t") if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData) else None
+
+
+def _is_blank(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.TemplateData) and not node.data.strip()
+
+
+def _defined(value: Any) -> Any:
+    if isinstance(value, StrictUndefined):
+        str(value)  # raises UndefinedError, which names it
+    return value
+
+
+def _safely(evaluate: Callable[[], Any]) -> Any:
+    try:
+        return evaluate()
+    except TemplateFailed:
+        raise
+    except Exception as error:  # a template can raise anything
+        raise TemplateFailed(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def rendered(value: Any, scope: Scope) -> Any:
+    """Return JSON data with the templates in its texts evaluated; a text without a value becomes empty."""
+    if isinstance(value, str):
+        try:
+            return compiled(value)(scope)
+        except TemplateFailed:
+            return ""
+    if isinstance(value, dict):
+        return {key: rendered(item, scope) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rendered(item, scope) for item in value]
+    return value
+
+
+def holds(text: str, scope: Scope) -> bool:
+    """Return whether a condition holds; one without a value does not."""
+    try:
+        found = compiled(text if "{{" in text else f"{{{{ {text} }}}}")(scope)
+    except TemplateFailed:
+        return False
+    return found.strip().lower() not in ("", "false", "none", "0") if isinstance(found, str) else bool(found)
