@@ -166,7 +166,7 @@ def prepare(stack: Stack, users: int, folder: Path) -> Programs:
     )  # fmt: skip
     noetl = Process(
         "noetl",
-        (*python, "mock_noetl", "--port", str(noetl_port), "--dialect", stack.dialect),
+        (*python, "mock_noetl", "--port", str(noetl_port), "--admin", "--dialect", stack.dialect),
         f"http://127.0.0.1:{noetl_port}",
         "/api/health",
         folder / "noetl.log",

@@ -1,11 +1,12 @@
 """Runs on the sandbox as the Python server: what a client sees of them from beginning to end."""
 
 import asyncio
+from typing import Any
 
 _TRIES = 20
 
 
-async def recorded(sandbox, run):
+async def recorded(sandbox: Any, run: str) -> Any:
     """Return the events of a run once its end is among them, newest first; some follow the end."""
     path = f"/api/executions/{run}?page_size=500"
     await sandbox.until(path, lambda body: any(e["event_type"] == "playbook.completed" for e in body["events"]))
