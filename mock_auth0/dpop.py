@@ -46,7 +46,7 @@ class Nonces:
 
 
 class Proofs:
-    """The verifier of proofs, which remembers each proof so that it is used once."""
+    """The verifier of proofs; each proof is accepted once."""
 
     def __init__(self, issuer: str, clock: Clock, source: random.Random) -> None:
         self._issuer = issuer
