@@ -56,7 +56,9 @@ class Server:
         Raises:
             OSError: the address is not available.
         """
-        await self.sandbox.start(host, port)
+        await self.sandbox.start(host, port, self._prepare)
+
+    async def _prepare(self) -> None:
         scheme, bound = "https" if self.sandbox.tls else "http", self.sandbox.listener.port
         self.url = f"{scheme}://localhost:{bound}/"
         await asyncio.to_thread(self.program.bind, scheme, bound)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -38,18 +38,32 @@ class Listener:
         host, port = self._address
         return f"{self.service.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen on a port; the system selects one for port 0. Raises OSError if the address is not available."""
-        self._bind(host, port)
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 0, prepare: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Listen on a port; the system selects one for port 0.
+
+        Args:
+            host: the address.
+            port: the port.
+            prepare: runs once the port is known, and before the first connection is accepted.
+
+        Raises:
+            OSError: the address is not available.
+        """
+        listening = self._bind(host, port)
+        if prepare is not None:
+            await prepare()
+        self._accepting = self._spawn(self._accept(listening))
         self._spawn(self._tick())
 
-    def _bind(self, host: str, port: int) -> None:
+    def _bind(self, host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
         listening.setblocking(False)
         self._socket = listening
         self._address = (host, listening.getsockname()[1])
-        self._accepting = self._spawn(self._accept(listening))
+        return listening
 
     async def stop(self, seconds: float = 1.0) -> None:
         """Stop accepting connections, give current requests a moment, then close."""
@@ -70,7 +84,7 @@ class Listener:
         await self._unbind()
         await self._end_connections()
         await asyncio.sleep(seconds)
-        self._bind(*self._address)
+        self._accepting = self._spawn(self._accept(self._bind(*self._address)))
 
     def reset_connections(self) -> int:
         """Reset every open connection, and return their number."""

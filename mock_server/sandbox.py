@@ -124,13 +124,15 @@ class Sandbox:
         """The base URL, without a slash at its end."""
         return self.listener.url
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen. Raises OSError if the address is not available."""
+    async def start(
+        self, host: str = "127.0.0.1", port: int = 0, prepare: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Listen; `prepare` runs once the port is known, before a request. Raises OSError for a bad address."""
         if self.control.admin:
             from .admin import Admin  # the page and the document are only read if they are served
 
             self._admin = Admin(self).respond
-        await self.listener.start(host, port)
+        await self.listener.start(host, port, prepare)
 
     async def stop(self) -> None:
         """Finish the current requests, and stop."""

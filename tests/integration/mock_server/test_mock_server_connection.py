@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import json
 
+import httpx
 import pytest
 
-from mock_server.sandbox import Control
+from mock_server.sandbox import Control, Sandbox
 
 from .conftest import BODY, Client, Echo, Start
 
@@ -160,3 +161,21 @@ async def test_stop_lets_a_response_on_its_way_finish(start: Start) -> None:
     program.release.set()
     assert b'{"waited":true}' in await waiting
     await stopping
+
+
+async def test_no_request_is_answered_before_the_program_is_prepared() -> None:
+    program = Echo()
+    sandbox = program.sandbox = Sandbox(program)
+    seen: list[int] = []
+
+    async def prepare() -> None:
+        early = asyncio.create_task(Client.raw(Client(sandbox, httpx.AsyncClient()), path="/x"))
+        await asyncio.sleep(0.1)
+        seen.append(program.count)
+        waiting.append(early)
+
+    waiting: list[asyncio.Task[bytes]] = []
+    await sandbox.start(prepare=prepare)
+    assert (await waiting[0]).startswith(b"HTTP/1.1 200")
+    assert (seen, program.count) == ([0], 1)
+    await sandbox.stop()
