@@ -22,6 +22,8 @@ from load.scenario import Stack
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+KEPT = "5000"
+"""How many executions the sandbox NoETL remembers, so that its memory settles within minutes."""
 _FOREIGN = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NOETL_", "ROUTER_")
 
 
@@ -166,7 +168,7 @@ def prepare(stack: Stack, users: int, folder: Path) -> Programs:
     )  # fmt: skip
     noetl = Process(
         "noetl",
-        (*python, "mock_noetl", "--port", str(noetl_port), "--admin", "--dialect", stack.dialect),
+        (*python, "mock_noetl", "--port", str(noetl_port), "--admin", "--dialect", stack.dialect, "--keep", KEPT),
         f"http://127.0.0.1:{noetl_port}",
         "/api/health",
         folder / "noetl.log",

@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 
 import click
 
+from mock_noetl.engine import MAX_KEPT
 from mock_noetl.errors import AccountsError, PlaybookError
 from mock_noetl.server import DIALECTS, build
 from mock_noetl.state import Settings
 from mock_server.clock import Clock
+from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
 from mock_server.randomness import random_source
 from mock_server.recording import Recorder
@@ -80,11 +82,18 @@ class Server:
     show_default=True,
     help="Run the code of Python steps, in processes with limits; otherwise registration refuses it.",
 )
+@click.option(
+    "--keep",
+    type=click.IntRange(1, MAX_KEPT),
+    default=MAX_KEPT,
+    show_default=True,
+    help="Number of executions to remember; the oldest ended ones go first.",
+)
 @common_options
 def main(host: str, port: int, **given: Any) -> None:
     """Run a sandbox NoETL server until SIGINT or SIGTERM."""
     try:
-        asyncio.run(_serve(_server(**given), host, port))
+        run(_serve(_server(**given), host, port))
     except (PlaybookError, AccountsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
@@ -111,9 +120,11 @@ def _server(
     accounts: Path | None,
     internal_token: str,
     python_steps: bool,
+    keep: int,
     **common: Any,
 ) -> Server:
-    return Server(dialect, Settings(playbooks, accounts, internal_token, python_steps), Options(**common))
+    settings = Settings(playbooks, accounts, internal_token, python_steps, keep)
+    return Server(dialect, settings, Options(**common))
 
 
 async def _serve(server: Server, host: str, port: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mock_noetl.accounts import Accounts, load_accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import SHIPPED, Catalog
-from mock_noetl.engine import Engine
+from mock_noetl.engine import MAX_KEPT, Engine
 from mock_noetl.errors import FullError
 from mock_noetl.postgres import Database
 from mock_noetl.values import IdSource
@@ -59,12 +59,14 @@ class Settings:
         accounts: a YAML file with users and permissions; None: the shipped one.
         internal_token: what callbacks to the gateway carry, if it wants one.
         python_steps: code of Python steps is run; otherwise it is refused at registration.
+        keep: how many executions are remembered; the oldest ended ones go first.
     """
 
     playbooks: Path | None = None
     accounts: Path | None = None
     internal_token: str = ""
     python_steps: bool = True
+    keep: int = MAX_KEPT
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +101,7 @@ class State:
             self.accounts,
             callbacks,
             lambda path: self.catalog.find(path),
+            max_kept=self.settings.keep,
         )
 
     def _new_catalog(self) -> Catalog:
