@@ -46,7 +46,7 @@ class Nonces:
 
 
 class Proofs:
-    """The verifier of proofs, which remembers each proof so that it is used once."""
+    """The verifier of proofs; each proof is accepted once."""
 
     def __init__(self, issuer: str, clock: Clock, source: random.Random) -> None:
         self._issuer = issuer
@@ -71,7 +71,7 @@ class Proofs:
         resource = access_token is not None
         try:
             claims, jkt = self._verified(proof)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise _error(resource, "invalid_dpop_proof", "Invalid DPoP proof") from None
         if claims.get("htm") != request.method or not self._names(claims.get("htu"), request):
             raise _error(resource, "invalid_dpop_proof", "The DPoP proof is for another request")
@@ -103,7 +103,7 @@ class Proofs:
             raise ValueError("too large")
         header = jwt.get_unverified_header(proof)
         key = header["jwk"]
-        if header.get("typ") != "dpop+jwt" or "d" in key or "k" in key:
+        if header.get("typ") != "dpop+jwt" or not isinstance(key, dict) or "d" in key or "k" in key:
             raise ValueError("not a proof with a public key")
         options: Any = {"verify_aud": False, "verify_iat": False, "verify_exp": False, "verify_nbf": False}
         claims = jwt.decode(proof, jwt.PyJWK.from_dict(key, header["alg"]), algorithms=ALGORITHMS, options=options)

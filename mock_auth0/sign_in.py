@@ -91,13 +91,13 @@ def decide(tenant: Tenant, request: Request) -> Response:
     accepted = parameters.get("action") == "accept"
     if isinstance(decision.request, DeviceGrant):
         return _decide_on_device(decision.request, session if accepted else None)
-    asked = decision.request
+    wanted = decision.request
     if not accepted:
-        return refuse(asked, "access_denied", "User did not authorize the request")
-    name = _consent_name(asked, session)
-    allowed = (tenant.consents.get(name) or frozenset()) | frozenset(asked.scope)
+        return refuse(wanted, "access_denied", "User did not authorize the request")
+    name = _consent_name(wanted, session)
+    allowed = (tenant.consents.get(name) or frozenset()) | frozenset(wanted.scope)
     tenant.consents.put(name, allowed, tenant.directory.lifetimes.refresh_token)
-    return complete(tenant, asked, session)
+    return complete(tenant, wanted, session)
 
 
 def _decide_on_device(grant: DeviceGrant, session: Session | None) -> Response:
@@ -164,17 +164,17 @@ def _api_name(directory: Directory, audience: str | None) -> str | None:
 
 
 def _decision_page(tenant: Tenant, decision: Decision) -> Response:
-    asked = decision.request
+    wanted = decision.request
     user = tenant.directory.user(decision.session.subject)
     if user is None:
         raise PageError("The user no longer exists. Sign in again.")
     return page(
         "consent.html",
-        form_action=_form_targets(asked),
-        application=asked.client.name,
+        form_action=_form_targets(wanted),
+        application=wanted.client.name,
         email=user.email,
-        scopes=[(scope, SCOPES.get(scope, "")) for scope in asked.scope],
-        audience=_api_name(tenant.directory, asked.audience),
-        user_code=asked.user_code if isinstance(asked, DeviceGrant) else None,
+        scopes=[(scope, SCOPES.get(scope, "")) for scope in wanted.scope],
+        audience=_api_name(tenant.directory, wanted.audience),
+        user_code=wanted.user_code if isinstance(wanted, DeviceGrant) else None,
         state=tenant.decisions.add(decision, tenant.directory.lifetimes.login),
     )

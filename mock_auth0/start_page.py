@@ -39,7 +39,7 @@ def _login_address(tenant: Tenant, client_id: str) -> str:
     client = tenant.directory.clients.get(client_id)
     if client is None or not client.accepts_redirect(tenant.issuer):
         return "/activate"
-    asked = {
+    parameters = {
         "response_type": "id_token",
         "client_id": client_id,
         "redirect_uri": tenant.issuer,
@@ -47,4 +47,4 @@ def _login_address(tenant: Tenant, client_id: str) -> str:
         "nonce": "start",
         "prompt": "login",
     }
-    return f"/authorize?{urlencode(asked)}"
+    return f"/authorize?{urlencode(parameters)}"

@@ -163,7 +163,7 @@ class Tenant:
         self.directory.remove(user)
 
     def reset(self) -> None:
-        """Forget all logins, codes, sessions and tokens; keys and users stay."""
+        """Remove all logins, codes, sessions and tokens; keys and users stay."""
         for table in (self.transactions, self.decisions, self.consents, self.sessions, self.codes, self.spent_codes):
             table.clear()
         for more in (self.devices, self.user_codes, self.login_tickets):

@@ -101,7 +101,7 @@ admin@example.com (admin); the password is "password". Try, in another terminal:
   # end all sessions of the user at the sandbox Auth0 (in a browser: {auth0}/u/logout-everywhere)
   curl -s {auth0}/u/logout-everywhere -d email=user@example.com
 
-  # or in a browser: {gateway}/graphql (headers: {{"authorization": "Bearer …"}})
+  # or in a browser: {gateway}/graphql (headers: {{"authorization": "Bearer …"}}), and {auth0}/ for the sandbox Auth0
 
 ctrl-C stops all three.
 """

@@ -27,8 +27,10 @@ class ScriptError(Exception):
 
 @dataclass(slots=True)
 class Page:
-    """A page of the browser."""
+    """A page of the browser; `targets` is the address that lists all of them."""
 
+    http: aiohttp.ClientSession
+    targets: str
     socket: aiohttp.ClientWebSocketResponse
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -46,7 +48,9 @@ class Page:
 
     async def run(self, script: str) -> Any:
         """Return the value of a script, awaited. Raises ScriptError."""
-        found = await self.command("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        found = await self.command(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True, userGesture=True
+        )
         if "exceptionDetails" in found:
             raise ScriptError(json.dumps(found["exceptionDetails"])[:2000])
         return found["result"].get("value")
@@ -78,6 +82,22 @@ class Page:
         await self.until(f"!!{found}")
         await self.run(f"{found}.click()")
 
+    @asynccontextmanager
+    async def popup(self, beginning: str) -> AsyncIterator[Page]:
+        """Wait for another page whose url begins like this, and yield it."""
+        async with asyncio.timeout(PATIENCE):
+            address = await self._address(beginning)
+        async with self.http.ws_connect(address, max_msg_size=0) as socket:
+            yield Page(self.http, self.targets, socket)
+
+    async def _address(self, beginning: str) -> str:
+        while True:
+            async with self.http.get(self.targets) as response:
+                for target in await response.json():
+                    if target["type"] == "page" and target["url"].startswith(beginning):
+                        return str(target["webSocketDebuggerUrl"])
+            await asyncio.sleep(POLL)
+
     async def look(self, *, width: int, height: int = 900, dark: bool = False) -> None:
         """Set the size of the page, and its colours."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -105,12 +125,12 @@ async def chromium_page(folder: Path, *options: str) -> AsyncIterator[Page]:
     )  # fmt: skip
     try:
         async with aiohttp.ClientSession() as http:
-            port = await _port(folder)
-            async with http.get(f"http://127.0.0.1:{port}/json/list") as response:
-                targets = await response.json()
-            address = next(target["webSocketDebuggerUrl"] for target in targets if target["type"] == "page")
+            targets = f"http://127.0.0.1:{await _port(folder)}/json/list"
+            async with http.get(targets) as response:
+                listed = await response.json()
+            address = next(target["webSocketDebuggerUrl"] for target in listed if target["type"] == "page")
             async with http.ws_connect(address, max_msg_size=0) as socket:
-                yield Page(socket)
+                yield Page(http, targets, socket)
     finally:
         with suppress(ProcessLookupError):
             browser.terminate()

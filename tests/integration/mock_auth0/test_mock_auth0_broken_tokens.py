@@ -74,3 +74,20 @@ async def test_an_unusual_token_is_accepted(pair: Pair, name: str) -> None:
 async def test_an_email_that_does_not_count_gives_no_role(pair: Pair, name: str) -> None:
     _, answer = await pair.login(broken=name)
     assert answer["user"]["roles"] == []
+
+
+async def log_out(pair: Pair, **fields: Any) -> int:
+    """Send a logout token to the gateway; return the status of the response."""
+    wanted = {"user": "dev@example.com", "client_id": "noetl-gateway", "kind": "logout_token", **fields}
+    form = {"logout_token": pair.auth0.program.default.mint(wanted)["token"]}
+    async with pair.gateway.client.post(f"{pair.gateway.url}/api/auth/backchannel-logout", data=form) as response:
+        return response.status
+
+
+async def test_a_good_logout_token_is_accepted(pair: Pair) -> None:
+    assert await log_out(pair) == 200
+
+
+@pytest.mark.parametrize("name", [name for name in BROKEN if name not in {"logout-token", "access-token"}])
+async def test_a_broken_logout_token_is_refused(pair: Pair, name: str) -> None:
+    assert await log_out(pair, broken=name) == 400

@@ -59,6 +59,22 @@ async def test_a_user_signs_in_silently_again_and_out(tmp_path: Path) -> None:
         assert await page.run("failed(() => auth0.getTokenSilently())") == "login_required"
 
 
+async def test_a_user_signs_in_in_a_popup(tmp_path: Path) -> None:
+    async with (
+        running(settings_of(tmp_path, TENANT)) as server,
+        application("spa.mjs") as origin,
+        chromium_page(tmp_path / "browser") as page,
+    ):
+        await page.open(origin, "window.ready")
+        given = {"domain": server.url.rstrip("/"), "clientId": "spa"}
+        await page.run(f"begin({json.dumps(given)})")
+        await page.run("(window.login = auth0.loginWithPopup().then(() => 'done', String), null)")
+        async with page.popup(f"{server.url}authorize") as popup:
+            await popup.click(f'form:has(input[value="{EMAIL}"]) button')
+        assert await page.run("window.login") == "done"
+        assert (await page.run("auth0.getUser()"))["email"] == EMAIL
+
+
 async def test_refresh_tokens_are_rotated(tmp_path: Path) -> None:
     options = {"useRefreshTokens": True, "authorizationParams": {"audience": "https://api.example"}}
     async with signed_in(tmp_path, **options) as (page, _, _):
