@@ -7,7 +7,7 @@ SECONDS ?= 600
 CONFIGS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: load soak help setup pages redis-server noetl-cli dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
+.PHONY: load soak help setup pages redis-server noetl-cli chromium dev test test-fast attack transports crash scaling fuzz fuzz-one e2e contract lint format bench bench-graphql bench-workers bench-idle bench-sessions bench-redis bench-bridge bench-live profile docs lock wheel sbom audit clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,11 +31,14 @@ node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
 dev: setup  ## run the gateway and both sandboxes until ctrl-C, and print commands to try
 	@$(BIN)/noetl-edge dev
 
-test: setup redis-server noetl-cli  ## run all tests
+test: setup redis-server noetl-cli chromium  ## run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) -q
 
 noetl-cli: setup  ## install NoETL's command line in var/, which tests run
 	@$(BIN)/python -c "from tests.contract.cli import set_up; set_up()" || echo "without it, the tests of NoETL's command line fail" >&2
+
+chromium:  # tests of pages and of clients for browsers are left out without it
+	@scripts/need.sh chromium:chromium || echo "the tests in a browser are left out" >&2
 
 redis-server:  # the tests of the redis store use Valkey, from a package of Python, if Redis can't be installed
 	@scripts/need.sh redis-server:redis-server || echo "the tests of the redis store use Valkey instead" >&2

@@ -72,6 +72,12 @@ def receive(client_id: str, data: dict[str, Any], **_: Any) -> None:
     _COLLECTED.merge(data.get("edge", {}))
 
 
+def started(environment: Environment, **_: Any) -> None:
+    """Tell the runner that the first users start, so that its schedule begins at the same moment."""
+    if isinstance(environment.runner, LocalRunner | MasterRunner) and SETTINGS.output:
+        Path(SETTINGS.output).with_suffix(".started").touch()
+
+
 def write(environment: Environment, **_: Any) -> None:
     """Write everything to the file that the runner reads."""
     if not isinstance(environment.runner, LocalRunner | MasterRunner) or not SETTINGS.output:
@@ -85,6 +91,7 @@ for _hook, _listener in (
     (events.init, begin),
     (events.report_to_master, report),
     (events.worker_report, receive),
+    (events.test_start, started),
     (events.quitting, write),
 ):
     _hook.add_listener(_listener)  # type: ignore[no-untyped-call]

@@ -124,17 +124,14 @@ def run(options: Options) -> int:
         cleanup.callback(sampler.stop)
         plan = schedule(scenario, programs) if programs else Schedule([])
         cleanup.callback(plan.stop)
-        began = time.time()
-        _locust(options, settings, plan)
+        began = _locust(options, settings, plan)
         plan.stop()
         sampler.stop()
         measured = json.loads(Path(settings.output).read_text("utf-8"))
     windows = Windows()
     windows.merge(measured)
     users = [(at, count) for at, count in measured["users"]]
-    results = Results(
-        scenario, users[0][0] if users else began, windows, sampler.samples, users, plan.faults, plan.failures
-    )
+    results = Results(scenario, began, windows, sampler.samples, users, plan.faults, plan.failures)
     return _conclude(results, options.folder)
 
 
@@ -154,8 +151,8 @@ def _sampler(programs: Programs | None, settings: Settings) -> Sampler:
     return Sampler({program.name: program for program in programs.all}, settings.gateways, admins)
 
 
-def _locust(options: Options, settings: Settings, plan: Schedule) -> None:
-    """Run Locust until its end, with the schedule beside it."""
+def _locust(options: Options, settings: Settings, plan: Schedule) -> float:
+    """Run Locust until its end, with the schedule beside it; return when the first users started."""
     port = free_port()
     locust = (sys.executable, "-m", "locust", "-f", "load/locustfile.py", "--loglevel", "WARNING")
     command = [*locust, "--html", str(options.folder / "locust.html"), "--only-summary"]
@@ -177,6 +174,7 @@ def _locust(options: Options, settings: Settings, plan: Schedule) -> None:
     if options.master:
         _say(f"waiting for {options.expect} workers: start each with the same options and --worker-of {options.master}")
     try:
+        began = _begin(process, Path(settings.output).with_suffix(".started"))
         plan.start(_say)
         _wait(process, options.scenario.duration)
     finally:
@@ -190,6 +188,14 @@ def _locust(options: Options, settings: Settings, plan: Schedule) -> None:
         log.close()
     if not Path(settings.output).exists():
         raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
+    return began
+
+
+def _begin(process: subprocess.Popen[bytes], mark: Path) -> float:
+    """Wait until the first users start; return the time. With workers on other machines that may take long."""
+    while process.poll() is None and not mark.exists():
+        time.sleep(0.05)
+    return time.time()
 
 
 def _work(options: Options) -> int:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_SECONDS = 60.0
+END_SECONDS = 2.0
 MAX_CPU_SECONDS = 20
 MAX_MEMORY = 512 * 1024 * 1024
 MAX_FILE = 16 * 1024 * 1024
@@ -87,7 +88,7 @@ class Runner:
         except TimeoutError:
             return _ended(f"the step took longer than {self._seconds:g} s", start)
         finally:
-            _kill(process)
+            await _end(process)
         taken = int((asyncio.get_running_loop().time() - start) * 1000)
         head, _, rest = out.rpartition(b"\0")
         try:
@@ -122,10 +123,16 @@ def _ended(text: str, start: float) -> Ran:
     return Ran(None, text, 1, "", f"{text}\n", taken)
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End the process and its children, and close its pipes."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            for stream in (process.stdout, process.stderr):
+                while stream is not None and await stream.read(65_536):
+                    pass
+            await process.wait()
 
 
 def _text(data: bytes) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from mock_noetl.accounts import Accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
-from mock_noetl.code import Runner
+from mock_noetl.code import END_SECONDS, Runner
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import Step
 from mock_noetl.runs import (
@@ -44,7 +44,7 @@ from mock_server.clock import Clock
 from mock_server.randomness import random_source
 
 MAX_KEPT = 1_000_000
-MAX_RUNNING = 20_000
+MAX_RUNNING = 100_000
 MAX_STEPS_RUN = 1_000
 BETWEEN_SECONDS = 0.02
 LATENCY_SECONDS = 0.005
@@ -80,6 +80,7 @@ class Engine:
         self._children: dict[int, list[int]] = {}
         self._running = 0
         self._number = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._steps = Steps(self, source or random_source(None), Runner(style), find)
 
     def start(self, entry: Entry, given: Mapping[str, Any], parent: int | None = None) -> Run:
@@ -138,6 +139,7 @@ class Engine:
         """Forget all executions."""
         for run in self.runs.values():
             self._stop(run)
+        self._steps.forget_late()
         self.runs.clear()
         self._ended.clear()
         self._children.clear()
@@ -147,7 +149,9 @@ class Engine:
         """Stop every execution; the records of those that run stay as they are."""
         for run in self.runs.values():
             self._stop(run)
-        await asyncio.sleep(0)
+        self._steps.forget_late()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_SECONDS)
         await self.callbacks.close()
 
     # Steps, from one to the next
@@ -177,7 +181,10 @@ class Engine:
             active.stop.pop(number, None)
             done(outcome)
 
-        active.stop[number] = asyncio.get_running_loop().create_task(run()).cancel
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        active.stop[number] = task.cancel
 
     def _issue(self, run: Run, active: Active, number: int) -> None:
         active.steps += 1

@@ -1,4 +1,4 @@
-"""A table of routes: exact paths, patterns with variable segments, and paths with a tail."""
+"""A table of routes: exact paths, and patterns with variable segments."""
 
 from __future__ import annotations
 
@@ -9,6 +9,26 @@ from mock_server.messages import Request, Response
 
 Names = Mapping[str, str]
 Handler = Callable[[Request, Names], Response | Awaitable[Response]]
+_KEY = 2
+"""The segment by which patterns are found: `executions` of `/api/executions/{id}`."""
+
+
+@dataclass(slots=True)
+class _Pattern:
+    """A pattern: its segments, and of those the fixed ones and the variable ones by their places."""
+
+    segments: tuple[str, ...]
+    fixed: tuple[tuple[int, str], ...]
+    variable: tuple[tuple[int, str], ...]
+    methods: dict[str, Handler] = field(default_factory=dict)
+
+    def match(self, segments: Sequence[str]) -> Names | None:
+        """Return the variable parts; None if a path does not belong here."""
+        for place, wanted in self.fixed:
+            if segments[place] != wanted:
+                return None
+        names = {name: segments[place] for place, name in self.variable}
+        return names if all(names.values()) else None
 
 
 @dataclass(slots=True)
@@ -16,20 +36,22 @@ class Routes:
     """Routes by path. A pattern has segments such as `{id}`; several methods of one path are added one by one."""
 
     exact: dict[str, dict[str, Handler]] = field(default_factory=dict)
-    patterns: dict[int, list[tuple[tuple[str, ...], dict[str, Handler]]]] = field(default_factory=dict)
+    patterns: dict[tuple[int, str], list[_Pattern]] = field(default_factory=dict)
 
     def add(self, method: str, path: str, handler: Handler) -> None:
-        """Add a route."""
+        """Add a route. The first segments of a pattern are fixed."""
         if "{" not in path:
             self.exact.setdefault(path, {})[method] = handler
             return
         segments = tuple(path.split("/"))
-        known = self.patterns.setdefault(len(segments), [])
-        methods = next((found for pattern, found in known if pattern == segments), None)
-        if methods is None:
-            methods = {}
-            known.append((segments, methods))
-        methods[method] = handler
+        known = self.patterns.setdefault((len(segments), segments[_KEY]), [])
+        pattern = next((found for found in known if found.segments == segments), None)
+        if pattern is None:
+            fixed = tuple((place, part) for place, part in enumerate(segments) if not part.startswith("{"))
+            variable = tuple((place, part[1:-1]) for place, part in enumerate(segments) if part.startswith("{"))
+            pattern = _Pattern(segments, fixed, variable)
+            known.append(pattern)
+        pattern.methods[method] = handler
 
     def find(self, path: str, segments: Sequence[str]) -> list[tuple[dict[str, Handler], Names]]:
         """Return the methods and the variable parts of each route that a path belongs to, exact ones first."""
@@ -37,20 +59,9 @@ class Routes:
         exact = self.exact.get(path)
         if exact is not None:
             found.append((exact, {}))
-        for pattern, methods in self.patterns.get(len(segments), ()):
-            names = _match(pattern, segments)
-            if names is not None:
-                found.append((methods, names))
+        if len(segments) > _KEY:
+            for pattern in self.patterns.get((len(segments), segments[_KEY]), ()):
+                names = pattern.match(segments)
+                if names is not None:
+                    found.append((pattern.methods, names))
         return found
-
-
-def _match(pattern: tuple[str, ...], segments: Sequence[str]) -> Names | None:
-    names = {}
-    for wanted, segment in zip(pattern, segments, strict=True):
-        if wanted.startswith("{"):
-            if not segment:
-                return None
-            names[wanted[1:-1]] = segment
-        elif wanted != segment:
-            return None
-    return names

@@ -14,12 +14,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mock_noetl.catalog import Entry
+from mock_server.messages import Response
 
 INIT, STARTED, DONE, PROCESSED, CANCELLED, FINALIZED = range(6)
 OK, RAISED, SOFT, BROKEN = "ok", "raised", "soft", "broken"
 RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
 MAX_BLOBS = 256
 MAX_SHARED = 65_536
+MAX_KEPT = 4_096
+MAX_KEPT_BYTES = 16_384
 
 
 class Moment(NamedTuple):
@@ -173,6 +176,26 @@ class Run:
         if known is None and len(blobs) < MAX_BLOBS and len(rest) <= MAX_SHARED:
             blobs[rest] = known = rest
         self.log = (times, known or rest)
+
+
+class Kept:
+    """Responses about ended executions, of which a limited number is kept; one that changes is made anew."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[object, Response]] = {}
+
+    def get(self, run: Run) -> Response | None:
+        """Return the response; None if there is none, or if the execution has changed since."""
+        found = self._found.get(run.run_id)
+        return found[1] if found is not None and found[0] is run.log else None
+
+    def put(self, run: Run, response: Response) -> None:
+        """Keep a response, unless the execution runs, or it is large."""
+        if run.active is not None or len(response.body) > MAX_KEPT_BYTES:
+            return
+        if len(self._found) >= MAX_KEPT:
+            self._found.clear()
+        self._found[run.run_id] = (run.log, response)
 
 
 def _times(data: bytes) -> Iterator[float]:

@@ -61,6 +61,11 @@ class Steps:
         else:
             done(Outcome(OK, not_run(step.kind)))
 
+    def forget_late(self) -> None:
+        """Drop the callbacks that are held back."""
+        for task in self._late:
+            task.cancel()
+
     # The tool `sandbox`
 
     def _sandbox(self, run: Run, active: Active, tool: Sandbox, done: Done) -> None:

@@ -252,6 +252,5 @@ class ControlOperations:
 def _shown(active: ActiveRule) -> dict[str, Any]:
     rule = active.rule.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"delay"})
     if active.rule.delay is not None:
-        delay = active.rule.delay
-        rule["delay"] = {"distribution": delay.kind, "first": delay.first, "second": delay.second, "max": delay.most}
+        rule["delay"] = active.rule.delay.data()
     return {"name": active.rule.name, **rule, "seen": active.seen, "applied": active.applied}

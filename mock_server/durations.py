@@ -46,17 +46,32 @@ class Duration:
             return self.first
         return min(max(0.0, _DRAW[self.kind](self, source)), self.most)
 
+    def data(self) -> Any:
+        """Return the duration as `parse_duration` reads it."""
+        first = f"{self.first:g}s"
+        if self.kind == "fixed":
+            return first
+        if self.kind == "uniform":
+            return {"uniform": [first, f"{self.second:g}s"]}
+        name, second = _NAMES[self.kind]
+        settings: dict[str, Any] = {name: first}
+        if second:
+            settings[second] = f"{self.second:g}s" if second == "deviation" else self.second
+        if self.most != MAX_SECONDS:
+            settings["max"] = f"{self.most:g}s"
+        return {self.kind: settings}
 
+
+_NAMES: Mapping[str, tuple[str, str]] = {
+    "normal": ("mean", "deviation"),
+    "lognormal": ("median", "sigma"),
+    "exponential": ("mean", ""),
+}
 _DRAW: Mapping[str, Callable[[Duration, random.Random], float]] = {
     "uniform": lambda duration, source: source.uniform(duration.first, duration.second),
     "normal": lambda duration, source: source.gauss(duration.first, duration.second),
     "lognormal": lambda duration, source: source.lognormvariate(math.log(duration.first), duration.second),
     "exponential": lambda duration, source: source.expovariate(1 / duration.first),
-}
-_SETTINGS: Mapping[str, set[str]] = {
-    "normal": {"mean", "deviation"},
-    "lognormal": {"median", "sigma"},
-    "exponential": {"mean"},
 }
 
 
@@ -80,7 +95,7 @@ def parse_duration(value: Any) -> Duration:
     settings = value[kind]
     if kind == "uniform":
         return _uniform(settings)
-    needed = _SETTINGS[kind]
+    needed = {name for name in _NAMES[kind] if name}
     if not isinstance(settings, Mapping) or not needed <= set(settings) <= needed | {"max"}:
         raise ValueError(f"{kind} has {' and '.join(sorted(needed))}, and may have max")
     most = seconds(settings.get("max", f"{MAX_SECONDS}s"))

@@ -22,7 +22,7 @@ from mock_noetl.python.web import (
     answer,
 )
 from mock_noetl.routes import Names
-from mock_noetl.runs import CANCELLED, DONE, OK, PROCESSED, RUNNING, Moment, Outcome, Run, known_value
+from mock_noetl.runs import CANCELLED, DONE, OK, PROCESSED, RUNNING, Kept, Moment, Outcome, Run, known_value
 from mock_noetl.state import State
 from mock_noetl.values import iso
 from mock_server.messages import Request, Response
@@ -42,6 +42,7 @@ class Executions:
     def __init__(self, state: State) -> None:
         self._state = state
         self._engine = state.engine
+        self._kept = Kept()
 
     # Starts
 
@@ -89,7 +90,14 @@ class Executions:
         run = self._run(names["id"])
         if run is None:
             raise Refused(404, "Execution not found")
-        return answer(self._status(run))
+        known = self._kept.get(run)
+        if known is not None:
+            return known
+        body = self._status(run)
+        response = answer(body)
+        if body["end_time"] is not None:
+            self._kept.put(run, response)
+        return response
 
     def _run(self, text: str) -> Run | None:
         """Return an execution, by a text that Python can read as a number. Raises Refused."""

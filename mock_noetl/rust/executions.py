@@ -9,7 +9,7 @@ from typing import Any
 from mock_noetl.catalog import Entry
 from mock_noetl.errors import FullError
 from mock_noetl.routes import Names
-from mock_noetl.runs import FINALIZED, Run
+from mock_noetl.runs import FINALIZED, Kept, Run
 from mock_noetl.rust import shapes
 from mock_noetl.rust.documents import check_playbook
 from mock_noetl.rust.events import MAX_EVENTS, Recorded, detail_status, ended_at, listed_status, recorded, shown
@@ -32,6 +32,7 @@ class Executions:
     def __init__(self, state: State) -> None:
         self._state = state
         self._engine = state.engine
+        self._kept = Kept()
         self._keys: OrderedDict[tuple[int, str], tuple[float, int]] = OrderedDict()
         self._checked: set[int] = set()
 
@@ -111,7 +112,11 @@ class Executions:
     def status(self, request: Request, names: Names) -> Response:
         """Return the status, with counts of steps."""
         run = self._run(names)
-        return answer(self._status(run, recorded(run)))
+        known = self._kept.get(run)
+        if known is None:
+            known = answer(self._status(run, recorded(run)))
+            self._kept.put(run, known)
+        return known
 
     def _status(self, run: Run, found: Recorded) -> dict[str, Any]:
         total = found.count("step.enter", statuses=("ENTERED",))

@@ -43,6 +43,10 @@ class Shape:
         """Read a value. Raises DataError."""
         raise NotImplementedError
 
+    def take(self, value: Any) -> Any:
+        """Return the value that `read` makes of JSON data. Raises DataError if it does not fit, without a reason."""
+        raise NotImplementedError
+
     def missing(self, name: str) -> Any:
         """Return the value of a field that is not there. Raises DataError."""
         raise DataError(f"missing field `{name}`")
@@ -54,6 +58,9 @@ class Anything(Shape):
 
     def read(self, reader: Reader) -> Any:
         return reader.anything()
+
+    def take(self, value: Any) -> Any:
+        return value
 
 
 class Reader:

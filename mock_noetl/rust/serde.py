@@ -5,11 +5,53 @@ A shape is a type of a field: `Text()`, `Optional(Integer())`, `Struct(…)`. Re
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from mock_noetl.rust.reader import Anything, DataError, Reader, Shape
+
+_MAX_BRACKETS = 100
+_MAX_DIGITS = 18
+
+
+def parsed(data: bytes, shape: Shape) -> Any:
+    """Return the value of a JSON text. Raises DataError.
+
+    Text that is clearly right is read by the standard library, which is faster; `Reader` reads the rest.
+    """
+    if data.count(b"[") + data.count(b"{") < _MAX_BRACKETS and b"\\u" not in data:
+        try:
+            return shape.take(_decoder.decode(data.decode()))
+        except (ValueError, DataError):
+            pass
+    return Reader(data).document(shape)
+
+
+def misfit() -> NoReturn:
+    """Raise the error for a value that does not fit."""
+    raise DataError("misfit")
+
+
+def _integer(text: str) -> int:
+    return int(text) if len(text) <= _MAX_DIGITS else misfit()
+
+
+def _float(text: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else misfit()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else misfit()
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_int=_integer, parse_constant=lambda text: misfit()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +65,9 @@ class Text(Shape):
             raise reader.unexpected(self.expected)
         return reader.string()
 
+    def take(self, value: Any) -> str:
+        return value if isinstance(value, str) else misfit()
+
 
 @dataclass(frozen=True, slots=True)
 class Boolean(Shape):
@@ -35,6 +80,9 @@ class Boolean(Shape):
         if first not in (ord("t"), ord("f")):
             raise reader.unexpected(self.expected)
         return bool(reader.literal())
+
+    def take(self, value: Any) -> bool:
+        return value if isinstance(value, bool) else misfit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +103,9 @@ class Integer(Shape):
             raise reader.fixed(DataError(f"invalid value: integer `{number}`, expected {self.expected}"))
         return number
 
+    def take(self, value: Any) -> int:
+        return value if type(value) is int and self.least <= value <= self.most else misfit()
+
 
 @dataclass(frozen=True, slots=True)
 class Identity(Shape):
@@ -73,6 +124,9 @@ class Identity(Shape):
             raise reader.fixed(DataError(f"invalid type: floating point `{number!r}`, expected {self.expected}"))
         return str(number)
 
+    def take(self, value: Any) -> str:
+        return value if isinstance(value, str) else str(value) if type(value) is int else misfit()
+
 
 @dataclass(frozen=True, slots=True)
 class Ignored(Shape):
@@ -85,6 +139,9 @@ class Ignored(Shape):
             error.path = ""
             raise
 
+    def take(self, value: Any) -> None:
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Optional(Shape):
@@ -96,6 +153,9 @@ class Optional(Shape):
         if reader.peek() == ord("n"):
             return reader.literal()
         return self.inner.read(reader)
+
+    def take(self, value: Any) -> Any:
+        return None if value is None else self.inner.take(value)
 
     def missing(self, name: str) -> Any:
         return None
@@ -110,6 +170,9 @@ class Default(Shape):
 
     def read(self, reader: Reader) -> Any:
         return self.inner.read(reader)
+
+    def take(self, value: Any) -> Any:
+        return self.inner.take(value)
 
     def missing(self, name: str) -> Any:
         return self.value()
@@ -126,6 +189,9 @@ class Sequence(Shape):
             raise reader.unexpected("a sequence")
         return reader.sequence(lambda number: self.inner)[0]
 
+    def take(self, value: Any) -> list[Any]:
+        return [self.inner.take(item) for item in value] if isinstance(value, list) else misfit()
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping(Shape):
@@ -135,6 +201,9 @@ class Mapping(Shape):
         if reader.peek() != ord("{"):
             raise reader.unexpected("a map")
         return reader.mapping(lambda key: Anything())
+
+    def take(self, value: Any) -> dict[str, Any]:
+        return value if isinstance(value, dict) else misfit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +223,27 @@ class Struct(Shape):
         found: dict[str, Any] = {}
 
         def known(key: str) -> Shape:
-            name = self.aliases.get(key, key)
+            name = self.aliases.get(str(key), str(key))
             if name in found:
                 raise DataError(f"duplicate field `{name}`")
             found[name] = None
             return self.fields.get(name, Ignored())
 
         return reader.mapping(known, self._complete)
+
+    def take(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            misfit()
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            name = self.aliases.get(str(key), str(key))
+            shape = self.fields.get(name)
+            if shape is None:
+                continue
+            if name in found:
+                misfit()
+            found[name] = shape.take(item)
+        return {name: found[name] if name in found else shape.missing(name) for name, shape in self.fields.items()}
 
     def _complete(self, given: dict[str, Any]) -> dict[str, Any]:
         named = {self.aliases.get(key, key): value for key, value in given.items()}

@@ -6,7 +6,8 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from mock_noetl.rust.reader import DataError, Reader, Shape, SyntaxFailed
+from mock_noetl.rust.reader import DataError, Shape, SyntaxFailed
+from mock_noetl.rust.serde import parsed
 from mock_server.messages import Request, Response, to_json
 
 _TEXT = "text/plain; charset=utf-8"
@@ -64,7 +65,7 @@ def body(request: Request, shape: Shape) -> Any:
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise Rejected(415, "Expected request with `Content-Type: application/json`")
     try:
-        return Reader(request.body).document(shape)
+        return parsed(request.body, shape)
     except SyntaxFailed as error:
         raise Rejected(400, f"Failed to parse the request body as JSON: {error}") from None
     except DataError as error:

@@ -103,7 +103,7 @@ def main() -> int:
         try:
             if options.url:
                 asyncio.run(check(name, name.rstrip("/"), tables, options))
-            else:
+            elif options.parts != ["answers"]:
                 with running(name) as url:
                     asyncio.run(check(name, url, tables, options))
             if "answers" in options.parts:

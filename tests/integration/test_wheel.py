@@ -17,6 +17,7 @@ DATA = {
     "proxy/graphql/schema.graphql",
     "proxy/graphql/assets/graphiql.min.js",
     "mock_auth0/users.yaml",
+    "mock_noetl/accounts.yaml",
     "mock_noetl/playbooks/my_playbook.yaml",
     "mock_server/pages/admin.html",
     "mock_server/pages/admin.js",

@@ -95,7 +95,7 @@ def check_at(url: str) -> Result:
 
 def dialect_of(url: str) -> str:
     """Return the dialect of a server, by its answer to an unknown path."""
-    return "python" if "detail" in httpx.get(f"{url}/api/nothing", trust_env=False).json() else "rust"
+    return "python" if "detail" in httpx.get(f"{url}/api/nothing", trust_env=False).text else "rust"
 
 
 def report(server: str, result: Result, *, shown: int) -> None:

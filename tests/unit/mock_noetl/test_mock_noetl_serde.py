@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_noetl.rust.reader import Anything, DataError, Reader
-from mock_noetl.rust.serde import Default, Integer, Optional, Sequence, Struct, Text
+from mock_noetl.rust.reader import Anything, DataError, Reader, Shape
+from mock_noetl.rust.serde import Default, Integer, Optional, Sequence, Struct, Text, parsed
 
 SHAPE = Struct("Thing", {"name": Text(), "size": Optional(Integer()), "tags": Default(Sequence(Text()), list)})
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -32,6 +33,25 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         Reader(data).document(Anything())
     with contextlib.suppress(DataError):
         Reader(data).document(SHAPE)
+
+
+def outcome(read: Callable[[], Any]) -> Any:
+    """Return what is read, or the error."""
+    try:
+        return read()
+    except DataError as error:
+        return str(error), type(error)
+
+
+TEXTS = JSON.map(json.dumps) | st.text(alphabet='{}[],:"\\ u0-1.eEtrufalsnamgizN', max_size=30)
+THINGS = st.dictionaries(st.sampled_from(["name", "size", "tags", "other"]), JSON).map(json.dumps)
+
+
+@given(TEXTS | THINGS, st.sampled_from([SHAPE, Anything()]))
+def test_quick_way_makes_no_difference(text: str, shape: Shape) -> None:
+    data = text.encode()
+    quick, thorough = outcome(lambda: parsed(data, shape)), outcome(lambda: Reader(data).document(shape))
+    assert repr(quick) == repr(thorough)
 
 
 @pytest.mark.parametrize(

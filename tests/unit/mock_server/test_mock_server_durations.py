@@ -27,6 +27,7 @@ from mock_server.randomness import handle, random_source
 )
 def test_duration_is_parsed(value: Any, expected: Duration) -> None:
     assert parse_duration(value) == expected
+    assert parse_duration(expected.data()) == expected
 
 
 @pytest.mark.parametrize(
