@@ -16,7 +16,7 @@ from load.thresholds import COUNTERS, DURATIONS, OF_KINDS, OF_OPERATIONS, OF_PRO
 from mock_auth0.reload import Files
 from mock_noetl import playbook
 from mock_server.faults import KINDS
-from mock_server.options import load_rules
+from mock_server.options import load_faults
 from mock_server.rules import Rule
 from tests.e2e.processes import ROOT, clean_environment, free_port
 from tests.integration.mock_server.conftest import running
@@ -89,8 +89,8 @@ def test_yaml_example_is_read_by_what_it_is_for(tmp_path: Path, language: str, t
     data = yaml.safe_load(text)
     if "thresholds" in data:
         assert load_scenario(str(path)).description
-    elif "rules" in data:
-        assert load_rules(path)
+    elif set(data) & {"rules", "listener"}:
+        assert load_faults(path)
     elif "acl" in data:
         assert data["acl"]["roles"]
     elif "apiVersion" in data:
