@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from mock_server.connection import Errors
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.service import Errors
 
 from . import account, auth0_api, device, everywhere, logout, rendering, sign_in, start_page, token_endpoint
 from .admin import ProviderOperations

@@ -24,11 +24,16 @@ _CAST = re.compile(r"('(?:[^']|'')*')|::\s*[a-z_][a-z0-9_]*(?:\(\d+\))?(?:\[\])?
 _TRUTH = re.compile(r"('(?:[^']|'')*')|\b(true|false)\b(\s+as\s+)(\"[^\"]+\"|[a-z_][a-z0-9_]*)", re.IGNORECASE)
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NOT_FIRST = re.compile(r"(?:select|insert|update|delete|with|create|drop|alter|values|begin|commit|explain)\b", re.I)
+_TOKEN = re.compile(r"\"[^\"]*\"|'[^']*'|[\w$]+|\S")
+_NAME = re.compile(r"\"[^\"]+\"|'[^']*'|[\w$]+")
+MAX_SHOWN = 60
+MIN_RIGHT = 10
 _ERRORS = (
     (re.compile(r'near "([^"]*)": syntax error'), 'syntax error at or near "{}"'),
     (re.compile(r"no such column: (.*)"), 'column "{}" does not exist'),
     (re.compile(r"no such table: (.*)"), 'relation "{}" does not exist'),
     (re.compile(r"no such function: (.*)"), "function {}() does not exist"),
+    (re.compile(r'unrecognized token: "(\'.*)"', re.DOTALL), 'unterminated quoted string at or near "{}"'),
     (re.compile(r"incomplete input()"), "syntax error at end of input"),
 )
 
@@ -48,9 +53,19 @@ class SqlError:
             return self.text
         line = self.query.count("\n", 0, place)
         start = self.query.rfind("\n", 0, place) + 1
+        shown, mark = _cut(self.query[start:].partition("\n")[0], place - start)
         head = f"LINE {line + 1}: "
-        shown = self.query[start:].partition("\n")[0]
-        return f"{self.text}\n{head}{shown}\n{' ' * (len(head) + place - start)}^"
+        return f"{self.text}\n{head}{shown}\n{' ' * (len(head) + mark)}^"
+
+
+def _cut(line: str, mark: int) -> tuple[str, int]:
+    """Return as much of a line as the client shows, and where the mark is in it."""
+    begin, end = 0, len(line)
+    if end > MAX_SHOWN:
+        end = MAX_SHOWN if mark + MIN_RIGHT <= MAX_SHOWN else min(end, mark + MIN_RIGHT)
+        begin = max(0, end - MAX_SHOWN)
+    before = "..." if begin else ""
+    return f"{before}{line[begin:end]}{'...' if end < len(line) else ''}", len(before) + mark - begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,30 @@ class Database:
         """Close the database."""
         with self._lock:
             self._connection.close()
+
+
+def schema_error(schema: str | None) -> str | None:
+    """Return why `SET search_path TO` a schema is refused; None if it is not."""
+    if schema is None:
+        return None
+    problem = null_error(schema)
+    if problem is not None:
+        return problem
+    parts = _TOKEN.findall(schema)
+    for number, part in enumerate(parts):
+        if (part == ",") != bool(number % 2) or not (_NAME.fullmatch(part) or part == ","):
+            word = parts[number + 1] if part == ";" and number + 1 < len(parts) else part
+            return f'syntax error at or near "{word}"' if word != ";" else None
+    return None if len(parts) % 2 else "syntax error at end of input"
+
+
+def null_error(query: str) -> str | None:
+    """Return why a query with a null character is refused by the protocol; None if it has none."""
+    if "\0" not in query:
+        return None
+    rest = query.encode().partition(b"\0")[2] + b"\0\0\0"
+    short = len(rest) - 2 < 4 * int.from_bytes(rest[:2])
+    return "insufficient data left in message" if short else "invalid message format"
 
 
 def _statements(query: str) -> list[str]:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from .connection import Connection, Service
+from .connection import Connection
+from .service import Service
 
 BACKLOG = 1024
 TICK_SECONDS = 5.0

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .clock import Clock
-from .connection import Errors, Limits, Service, never
 from .filler import filler
 from .journal import Entry, Journal
 from .listener import Listener
@@ -25,6 +24,7 @@ from .operations import Operation
 from .randomness import random_source
 from .rules import Rule, Scripted
 from .selection import Rules
+from .service import Errors, Limits, Service, never
 
 ADMIN = "/__admin"
 

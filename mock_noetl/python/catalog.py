@@ -15,7 +15,7 @@ from mock_noetl.playbook import MAX_TEXT, bounded
 from mock_noetl.python import models
 from mock_noetl.python.executions import bigint
 from mock_noetl.python.playbook_models import problem
-from mock_noetl.python.web import Problems, Refused, Unhandled, answer
+from mock_noetl.python.web import NO_NULLS, Problems, Refused, Unhandled, answer, stored
 from mock_noetl.routes import Names
 from mock_noetl.state import State
 from mock_noetl.ui_schema import fields_of
@@ -56,8 +56,10 @@ class CatalogEndpoints:
             kind, path = _kind_and_path(document, wanted.resource_type)
             if kind in ("playbook", "agent"):
                 self._check(document, kind, path)
-            stored = _with_end(document) if kind in ("playbook", "agent") else document
-            entry = self._state.catalog.add(path, kind, wanted.content, _jsonable(stored))
+            whole = _with_end(document) if kind in ("playbook", "agent") else document
+            if "\0" in path:
+                raise ValueError(NO_NULLS)
+            entry = self._state.catalog.add(path, kind, wanted.content, _jsonable(whole))
         except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
             raise Refused(500, f"Error registering resource: {error}.") from None
         except PlaybookError as error:
@@ -89,6 +91,7 @@ class CatalogEndpoints:
         problems.check()
         capabilities = _capabilities(wanted)
         kind = wanted.resource_type.lower() if wanted.resource_type else None
+        stored("Error listing resources: ", kind, wanted.path, *capabilities)
         entries = [
             shown(entry)
             for entry in self._entries(wanted.path)
@@ -103,6 +106,7 @@ class CatalogEndpoints:
         wanted = problems.body(request, models.AGENTS, models.Agents())
         problems.check()
         capabilities = _capabilities(wanted)
+        stored("Error listing agent resources: ", wanted.path, *capabilities)
         entries = [shown(entry) for entry in self._entries(wanted.path) if _is_agent(entry, capabilities)]
         return answer({"entries": entries})
 
@@ -118,6 +122,8 @@ class CatalogEndpoints:
             version = None if wanted.version in (None, "latest") else int(wanted.version)
         except ValueError as error:
             raise Unhandled(str(error)) from None
+        if wanted.path is not None and not wanted.catalog_id and "\0" in wanted.path:
+            raise Unhandled(NO_NULLS)
         entry = self._cached(wanted.catalog_id, wanted.path, version)
         if entry is None:
             raise Refused(404, "Catalog entry not found")
@@ -162,6 +168,8 @@ class CatalogEndpoints:
 
     def _found(self, path: str, version: Any) -> Entry:
         wanted = "latest" if version in (None, "", "latest") else version
+        if "\0" in path:
+            raise Refused(503, "catalog service unavailable")
         try:
             number = None if wanted == "latest" else int(wanted)
         except ValueError:

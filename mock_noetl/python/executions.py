@@ -12,6 +12,7 @@ from mock_noetl.python.events import events_of
 from mock_noetl.python.web import (
     BOOL,
     INT,
+    NO_NULLS,
     OPTIONAL_INT,
     PAGE,
     PAGE_SIZE,
@@ -20,6 +21,7 @@ from mock_noetl.python.web import (
     Refused,
     Unhandled,
     answer,
+    stored,
 )
 from mock_noetl.routes import Names
 from mock_noetl.runs import CANCELLED, DONE, OK, PROCESSED, RUNNING, Kept, Moment, Outcome, Run, known_value
@@ -70,6 +72,7 @@ class Executions:
                 raise Refused(404, f"Executable catalog entry not found: catalog_id={wanted.catalog_id}")
             return entry
         path = str(wanted.path)
+        stored("", path)
         try:
             path.encode()
         except UnicodeEncodeError as error:
@@ -394,6 +397,8 @@ def human(seconds: float) -> str:
 
 def bigint(text: str) -> int:
     """Return the number that PostgreSQL reads. Raises Unhandled with its error."""
+    if "\0" in text:
+        raise Unhandled(NO_NULLS)
     digits = text.strip().removeprefix("-").removeprefix("+")
     context = "\nCONTEXT:  unnamed portal parameter $1 = '...'"
     if not (digits.isascii() and digits.isdigit()) or len(text.strip()) - len(digits) > 1:

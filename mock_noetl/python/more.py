@@ -11,7 +11,7 @@ from mock_noetl.accounts import validate_in_process
 from mock_noetl.errors import FullError
 from mock_noetl.python import models
 from mock_noetl.python.events import WORKERS
-from mock_noetl.python.web import BOOL, OPTIONAL_INT, Problems, Refused, answer
+from mock_noetl.python.web import BOOL, OPTIONAL_INT, Problems, Refused, answer, stored
 from mock_noetl.routes import Names
 from mock_noetl.state import Credential, State, Variable
 from mock_noetl.values import iso
@@ -66,6 +66,7 @@ class MoreEndpoints:
             raise Refused(400, "Request body must contain 'variables' dict with at least one variable")
         if wanted.var_type not in _VAR_TYPES:
             raise Refused(400, f"Invalid var_type '{wanted.var_type}'. Must be one of: {', '.join(_VAR_TYPES)}")
+        stored("Failed to set variables: ", *wanted.variables)
         for name, value in wanted.variables.items():
             self._state.set_variable(run_id, name, wanted.var_type, value, wanted.source_step)
         found = list(wanted.variables)
@@ -87,6 +88,7 @@ class MoreEndpoints:
     def credentials(self, request: Request, names: Names) -> Response:
         """Return the credentials, without what is secret."""
         kind, text = request.query.get("type"), request.query.get("q")
+        stored("", kind, text)
         items = [
             _credential(item, self._state)
             for item in sorted(self._state.credentials.values(), key=lambda item: item.name)
@@ -100,6 +102,7 @@ class MoreEndpoints:
         problems = Problems()
         wanted = problems.body(request, models.SAVE_CREDENTIAL)
         problems.check()
+        stored("Database error: ", wanted.name, wanted.type, wanted.description, *(wanted.tags or ()))
         try:
             saved = self._state.save(
                 wanted.name, wanted.type, wanted.data, wanted.meta, wanted.tags, wanted.description
@@ -115,6 +118,7 @@ class MoreEndpoints:
         for name in ("catalog_id", "execution_id", "parent_execution_id"):
             problems.query(request, name, OPTIONAL_INT, None)
         problems.check()
+        stored("", names["name"])
         found = self._state.credential(names["name"])
         if found is None:
             raise Refused(404, "Credential not found")
@@ -122,6 +126,7 @@ class MoreEndpoints:
 
     def delete_credential(self, request: Request, names: Names) -> Response:
         """Delete a credential."""
+        stored("", names["name"])
         found = self._state.credential(names["name"])
         if found is None:
             raise Refused(404, "Credential not found")
@@ -170,7 +175,7 @@ class MoreEndpoints:
             raise Refused(400, "query or procedure is required")
         if wanted.credential and self._state.credential(wanted.credential) is None:
             raise Refused(404, "Credential not found")
-        found = await asyncio.to_thread(self._state.database.execute, wanted.query or wanted.procedure)
+        found = await asyncio.to_thread(self._state.database.execute, _until_null(wanted))
         if found.error is not None:
             return answer({"status": "error", "result": None, "error": found.error.explained()})
         return answer({"status": "ok", "result": found.rows, "error": None})
@@ -210,6 +215,7 @@ class MoreEndpoints:
         problems = Problems()
         wanted = problems.body(request, models.WORKER_POOL)
         problems.check()
+        stored("Database error: ", wanted.name)
         about = {"name": wanted.name, "runtime_id": str(self._state.ids.next()), "kind": "worker_pool"}
         return answer({"status": "ok", **about, "runtime": wanted.runtime})
 
@@ -291,3 +297,8 @@ def _credential(item: Credential, state: State) -> dict[str, Any]:
         "id": str(item.credential_id), "name": item.name, "type": item.kind, "meta": item.meta, "tags": item.tags,
         "description": item.description, "created_at": iso(item.created), "updated_at": iso(item.updated), "data": None,
     }  # fmt: skip
+
+
+def _until_null(wanted: models.Postgres) -> str:
+    """Return the SQL of a request, which ends for the driver at a null character."""
+    return str(wanted.query or wanted.procedure).partition("\0")[0]

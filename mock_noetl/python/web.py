@@ -27,6 +27,7 @@ BOOL: TypeAdapter[Any] = TypeAdapter(bool)
 PAGE: TypeAdapter[Any] = TypeAdapter(Annotated[int, Field(ge=1)])
 PAGE_SIZE: TypeAdapter[Any] = TypeAdapter(Annotated[int, Field(ge=10, le=500)])
 TEXT: TypeAdapter[Any] = TypeAdapter(str)
+NO_NULLS = "PostgreSQL text fields cannot contain NUL (0x00) bytes"
 
 
 class Refused(Exception):
@@ -121,6 +122,12 @@ def _parsed(request: Request) -> Any:
         raise Refused(422, [{**problem, "ctx": {"error": error.msg}}]) from None
     except (ValueError, RecursionError):
         raise Refused(400, "There was an error parsing the body") from None
+
+
+def stored(prefix: str, *texts: Any) -> None:
+    """Raise Refused for a text that PostgreSQL can't hold."""
+    if any(isinstance(text, str) and "\0" in text for text in texts):
+        raise Refused(500, f"{prefix}{NO_NULLS}")
 
 
 # Responses

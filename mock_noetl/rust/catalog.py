@@ -10,7 +10,7 @@ from mock_noetl.errors import FullError, PlaybookError
 from mock_noetl.routes import Names
 from mock_noetl.rust import shapes
 from mock_noetl.rust.documents import check_subscription, decoded, loaded, member, path_of
-from mock_noetl.rust.web import Query, Refused, answer, body, database, invalid, not_found, path_id, path_text
+from mock_noetl.rust.web import Query, Refused, answer, body, database, invalid, not_found, path_id, path_text, stored
 from mock_noetl.state import State
 from mock_noetl.ui_schema import fields_of
 from mock_noetl.values import iso
@@ -72,6 +72,7 @@ class CatalogEndpoints:
         if kind not in _KINDS:
             raise database('insert or update on table "catalog" violates foreign key constraint "catalog_kind_fkey"')
         self._check_steps(document)
+        stored(path)
         try:
             entry = self._state.catalog.add(path, kind, content, document)
         except (PlaybookError, FullError) as error:
@@ -91,6 +92,7 @@ class CatalogEndpoints:
     def listed(self, request: Request, names: Names) -> Response:
         """Return the entries of a kind, newest first."""
         kind = body(request, shapes.CATALOG_LIST)["resource_type"]
+        stored(kind)
         entries = self._state.catalog.newest_first()
         return answer({"entries": [shown(entry) for entry in entries if kind in (None, entry.kind)]})
 
@@ -116,6 +118,7 @@ class CatalogEndpoints:
             number = _integer(str(version), MAX_VERSION + 1)
             if number is None:
                 raise invalid("Invalid version number")
+        stored(path)
         entry = self._state.catalog.find(path, number)
         if entry is None:
             which = f" version {number}" if number is not None else ""

@@ -71,6 +71,9 @@ def loaded(content: str) -> Any:
         return plain(bounded(yaml.load(content, Loader=_Loader)))  # noqa: S506 - a subclass of a safe loader
     except yaml.MarkedYAMLError as error:
         raise invalid(f"Invalid YAML: {_explained(error)}") from None
+    except yaml.reader.ReaderError as error:
+        place = f" at position {error.position}" if error.position else ""
+        raise invalid(f"Invalid YAML: control characters are not allowed{place}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise invalid(f"Invalid YAML: {error}") from None
 

@@ -13,7 +13,19 @@ from mock_noetl.runs import FINALIZED, Kept, Run
 from mock_noetl.rust import shapes
 from mock_noetl.rust.documents import check_playbook
 from mock_noetl.rust.events import MAX_EVENTS, Recorded, detail_status, ended_at, listed_status, recorded, shown
-from mock_noetl.rust.web import I32, Query, Refused, answer, body, database, invalid, not_found, path_id
+from mock_noetl.rust.web import (
+    I32,
+    Query,
+    Refused,
+    answer,
+    body,
+    database,
+    invalid,
+    not_found,
+    path_id,
+    stored,
+    stored_json,
+)
 from mock_noetl.state import State
 from mock_noetl.values import iso
 from mock_server.messages import Request, Response
@@ -78,6 +90,8 @@ class Executions:
         if entry.catalog_id not in self._checked:
             check_playbook(entry.document)
             self._checked.add(entry.catalog_id)
+        if wanted["payload"]:
+            stored_json(wanted["payload"])
         try:
             run = self._engine.start(entry, wanted["payload"], wanted["parent_execution_id"])
         except FullError as error:
@@ -95,6 +109,7 @@ class Executions:
             if entry is None:
                 raise not_found(f"Catalog entry not found: {catalog_id}")
             return entry
+        stored(path)
         entry = self._state.catalog.find(path)
         if entry is None:
             raise not_found(f"Playbook not found: {path}")
@@ -168,6 +183,7 @@ class Executions:
         query = Query(request, ("catalog_id", "path", "status", "limit", "offset"))
         catalog_id, limit = query.integer("catalog_id"), query.integer("limit", I32)
         offset, status, path = query.integer("offset", I32), query.text("status"), query.text("path")
+        stored(status)
         limit, offset = min(MAX_LIMIT, 50 if limit is None else limit), offset or 0
         wanted = limit + offset
         if wanted < 0:

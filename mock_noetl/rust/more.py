@@ -9,9 +9,22 @@ from typing import Any
 
 from mock_noetl.accounts import check_access, login_in_process, validate_in_process
 from mock_noetl.errors import FullError
+from mock_noetl.postgres import null_error, schema_error
 from mock_noetl.routes import Names
 from mock_noetl.rust import shapes
-from mock_noetl.rust.web import Query, Refused, answer, body, database, invalid, not_found, path_id, path_text
+from mock_noetl.rust.web import (
+    Query,
+    Refused,
+    answer,
+    body,
+    database,
+    invalid,
+    not_found,
+    path_id,
+    path_text,
+    stored,
+    stored_json,
+)
 from mock_noetl.state import Credential, State, Variable
 from mock_noetl.values import iso
 from mock_server.messages import Request, Response
@@ -95,6 +108,7 @@ class MoreEndpoints:
         """Return the credentials, the newest first, without what is secret."""
         query = Query(request, ("type", "q"))
         kind, wanted = query.text("type"), query.text("q")
+        stored(kind, wanted)
         items = [
             _credential(item)
             for item in reversed(self._by_creation())
@@ -110,6 +124,8 @@ class MoreEndpoints:
     def save_credential(self, request: Request, names: Names) -> Response:
         """Save a credential."""
         wanted = body(request, shapes.SAVE_CREDENTIAL)
+        stored(wanted["name"], wanted["type"], wanted["description"], *(wanted["tags"] or ()))
+        stored_json(wanted["meta"])
         try:
             saved = self._state.save(
                 wanted["name"], wanted["type"], wanted["data"], wanted["meta"], wanted["tags"], wanted["description"]
@@ -135,6 +151,7 @@ class MoreEndpoints:
         return answer({"message": "Credential deleted successfully", "id": str(found.credential_id)})
 
     def _found(self, identifier: str) -> Credential:
+        stored(identifier)
         found = self._state.credential(identifier)
         if found is None:
             raise not_found(f"Credential '{identifier}' not found")
@@ -166,6 +183,9 @@ class MoreEndpoints:
         query = _query(wanted)
         if query is None:
             raise invalid("Either 'query' or 'procedure' must be provided")
+        problem = schema_error(wanted["db_schema"]) or null_error(query)
+        if problem is not None:
+            raise database(problem)
         found = await asyncio.to_thread(self._state.database.execute, query.strip())
         if found.error is not None:
             raise database(found.error.text)
@@ -201,6 +221,7 @@ class MoreEndpoints:
         wanted = body(request, shapes.WORKER_POOL)
         if wanted["kind"] not in ("worker_pool", "server_api", "broker"):
             raise invalid(f"Invalid runtime kind: {wanted['kind']}")
+        stored(wanted["name"])
         now = iso(self._state.clock.now(), "Z")
         about = {name: wanted[name] for name in ("name", "kind", "uri", "status", "labels", "capabilities", "capacity")}
         times = {"heartbeat": now, "created_at": now, "updated_at": now}
@@ -308,12 +329,20 @@ def _query(wanted: dict[str, Any]) -> str | None:
             raise invalid(f"Invalid base64: Invalid symbol {ord(character)}, offset {place}.")
     try:
         return base64.b64decode(encoded, validate=True).decode()
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":
+            problem = f"incomplete utf-8 byte sequence from index {error.start}"
+        else:
+            problem = f"invalid utf-8 sequence of {error.end - error.start} bytes from index {error.start}"
+        raise invalid(f"Invalid UTF-8 in query: {problem}") from None
     except ValueError:
         raise invalid("Invalid base64: Invalid padding") from None
 
 
 def _variable_key(names: Names) -> tuple[int, str]:
-    return path_id("execution_id", names["execution_id"], 0), path_text("var_name", names["name"])
+    key = path_id("execution_id", names["execution_id"], 0), path_text("var_name", names["name"])
+    stored(key[1])
+    return key
 
 
 def _no_variable(names: Names) -> Refused:

@@ -6,12 +6,13 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 MAX_DEPTH = 128
 _SPACE = b" \t\n\r"
 _DIGITS = b"0123456789"
 _ESCAPES = {34: '"', 92: "\\", 47: "/", 98: "\b", 102: "\f", 110: "\n", 114: "\r", 116: "\t"}
+_SHOWN = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 _LITERALS = {ord("n"): (b"ull", None), ord("t"): (b"rue", True), ord("f"): (b"alse", False)}
 
 
@@ -287,6 +288,12 @@ class Reader:
         self._end_of_sequence()
         return values, None
 
+    def refused_within(self, error: DataError) -> NoReturn:
+        """Raise an error that comes up once a list or a map has begun."""
+        end = self._end_of_mapping if self.peek() == ord("{") else self._end_of_sequence
+        self._enter()
+        self._leave(end, error)
+
     def _has_element(self, first: bool) -> bool:
         found = self._skip()
         if found == ord("]"):
@@ -386,7 +393,7 @@ class Reader:
             error.path = f"{place}{between}{error.path}"
             raise
 
-    def _leave(self, end: Callable[[], None], error: DataError) -> None:
+    def _leave(self, end: Callable[[], None], error: DataError) -> NoReturn:
         """Read the end after an error, as far as it is there, and raise the error."""
         self._depth += 1
         if not error.place[0]:
@@ -398,7 +405,4 @@ class Reader:
 
 def _quoted(text: str) -> str:
     """Return a text as Rust's `{:?}` shows it."""
-    shown = (
-        text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-    )
-    return f'"{shown}"'
+    return '"' + "".join(_SHOWN.get(c) or (c if c.isprintable() else f"\\u{{{ord(c):x}}}") for c in text) + '"'

@@ -117,6 +117,9 @@ class Identity(Shape):
         first = reader.peek()
         if first == ord('"'):
             return reader.string()
+        if first in b"[{":
+            what = "sequence" if first == ord("[") else "map"
+            reader.refused_within(DataError(f"invalid type: {what}, expected {self.expected}"))
         if first not in b"-0123456789":
             raise reader.unexpected(self.expected)
         number = reader.number()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -54,6 +55,18 @@ def invalid(text: str) -> Refused:
 def database(text: str) -> Refused:
     """Return the error for something that the database refuses."""
     return Refused(500, f"Database error: error returned from database: {text}")
+
+
+def stored(*texts: str | None) -> None:
+    """Raise Refused for a text that PostgreSQL can't hold."""
+    if any(text is not None and "\0" in text for text in texts):
+        raise database('invalid byte sequence for encoding "UTF8": 0x00')
+
+
+def stored_json(value: Any) -> None:
+    """Raise Refused for JSON data that PostgreSQL can't hold."""
+    if value is not None and "\\u0000" in json.dumps(value):
+        raise database("unsupported Unicode escape sequence")
 
 
 # Extractors
