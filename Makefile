@@ -26,7 +26,7 @@ pages: node_modules/.ready  ## copy the assets of GraphiQL from the npm packages
 
 node_modules/.ready: package.json package-lock.json scripts/copy_pages.py
 	@scripts/need.sh node:nodejs npm:npm && npm ci --silent --no-audit --no-fund && $(PYTHON) scripts/copy_pages.py && touch $@ || \
-	  echo "without the npm packages, the GraphiQL page shows how to install them, and the audits of GraphQL over HTTP and the clients of subscriptions can't run" >&2
+	  echo "without the npm packages, the GraphiQL page shows how to install them, and the audits of GraphQL over HTTP and the clients of subscriptions and of Auth0 can't run" >&2
 
 dev: setup  ## run the gateway and both sandboxes until ctrl-C, and print commands to try
 	@$(BIN)/noetl-edge dev
@@ -35,7 +35,7 @@ test: setup redis-server noetl-cli chromium  ## run all tests
 	@$(BIN)/python -m pytest -n $(JOBS) -q
 
 noetl-cli: setup  ## install NoETL's command line in var/, which tests run
-	@$(BIN)/python -c "from tests.contract.cli import set_up; set_up()"
+	@$(BIN)/python -c "from tests.contract.cli import set_up; set_up()" || echo "without it, the tests of NoETL's command line fail" >&2
 
 chromium:  # tests of pages and of clients for browsers are left out without it
 	@scripts/need.sh chromium:chromium || echo "the tests in a browser are left out" >&2

@@ -85,11 +85,13 @@ class KeyRing:
 
     Args:
         source: the random source that new keys come from; None: the system's.
+        first: the key that signs at first; None: a new one.
     """
 
-    def __init__(self, source: random.Random | None = None) -> None:
+    def __init__(self, source: random.Random | None = None, first: SigningKey | None = None) -> None:
         self._source = source
-        self._current = SigningKey.generate(source)
+        self.first = first or SigningKey.generate(source)
+        self._current = self.first
         self._published = [self._current]
         self._announced: SigningKey | None = None
         self._stranger: SigningKey | None = None

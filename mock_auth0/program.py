@@ -16,14 +16,15 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from mock_server.connection import Errors
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.service import Errors
 
 from . import account, auth0_api, device, everywhere, logout, rendering, sign_in, start_page, token_endpoint
 from .admin import ProviderOperations
 from .broken import MintError
 from .directory import Directory
+from .keys import SigningKey
 from .messages import OAuthError, PageError, error_response, with_headers
 from .rendering import error_page
 from .settings import TenantFile
@@ -98,6 +99,7 @@ class IdentityProvider:
         seed: the seed of the keys; None: they are random.
         issuer: the issuer of the default tenant, in place of the one of the file.
         logout_uri: a `backchannel_logout_uri`, in place of those of the file.
+        key: the first key of the default tenant; None: a new one.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class IdentityProvider:
         seed: str | None = None,
         issuer: str | None = None,
         logout_uri: str | None = None,
+        key: SigningKey | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -116,6 +119,7 @@ class IdentityProvider:
         self._seed = seed
         self._issuer = issuer
         self._logout_uri = logout_uri
+        self._keys = {"": key} if key is not None else {}
         self._origin = ("http", 0)
         self._tenants: dict[str, Tenant] = {}
         self._default: Tenant | None = None
@@ -168,7 +172,8 @@ class IdentityProvider:
             issuer = self._issuer_of(host, entry.issuer)
             tenant = self._tenants.get(host)
             if tenant is None or tenant.issuer != issuer:
-                tenant = Tenant.seeded(directory, issuer, self._clock, self._source, seed=self._seed, name=host)
+                key, clock, source = self._keys.get(host), self._clock, self._source
+                tenant = Tenant.seeded(directory, issuer, clock, source, seed=self._seed, name=host, key=key)
             else:
                 tenant.replace_directory(directory)
             tenant.discovery = account.discovery_document(issuer)
@@ -210,6 +215,8 @@ class IdentityProvider:
 
     async def reset(self) -> None:
         """Return to the state at the start: without logins, sessions, tokens and added users, with the first keys."""
+        if self._seed is None:  # else the same keys follow from the seed again
+            self._keys = {host: tenant.ring.first for host, tenant in self._tenants.items()}
         self._tenants = {}
         await asyncio.to_thread(self.use, self._settings)
 

@@ -12,6 +12,7 @@ from mock_server.randomness import random_source
 from mock_server.recording import Player, Recorder
 from mock_server.sandbox import Control, Sandbox
 
+from .keys import SigningKey
 from .program import IdentityProvider
 from .settings import TenantFile
 
@@ -26,6 +27,7 @@ class Server:
         issuer: the issuer of the default tenant, in place of its address.
         logout_uri: a `backchannel_logout_uri`, in place of those of the file.
         tls: the certificate; None: plain HTTP.
+        key: the first key of the default tenant; None: a new one.
         control: what of the control plane is on.
         backend: makes what answers in place of the program, from the program's own handler.
     """
@@ -39,12 +41,15 @@ class Server:
         issuer: str | None = None,
         logout_uri: str | None = None,
         tls: ssl.SSLContext | None = None,
+        key: SigningKey | None = None,
         control: Control | None = None,
         backend: Callable[[Handler], Recorder | Player | None] = lambda handler: None,
     ) -> None:
         source = random_source(seed)
         clock = clock or Clock()
-        self.program = IdentityProvider(settings, clock, source, seed=seed, issuer=issuer, logout_uri=logout_uri)
+        self.program = IdentityProvider(
+            settings, clock, source, seed=seed, issuer=issuer, logout_uri=logout_uri, key=key
+        )
         self._backend = backend(self.program.respond)
         respond = self._backend.respond if self._backend is not None else None
         self.sandbox = Sandbox(self.program, control or Control(), clock, source, seed, tls, respond)

@@ -13,7 +13,9 @@ from pydantic_core import ErrorDetails
 from .settings import ClientEntry, TenantEntry, TenantFile, UserEntry, UsersFile
 
 DEFAULT_FILE = Path(__file__).with_name("users.yaml")
-MAX_SIZE = 64 * 1024 * 1024
+MAX_SIZE = 32 * 1024 * 1024
+MAX_NODES = 2_000_000
+MAX_DEPTH = 50
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -77,7 +79,7 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
     loader = _LOADER(text)
     try:
         node: yaml.Node | None = loader.get_single_node()
-        _check_keys(path, node, 0)
+        _check_keys(path, node)
         return node, loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -91,21 +93,30 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node | None, Any]:
         loader.dispose()
 
 
-def _check_keys(path: Path, node: yaml.Node | None, depth: int) -> None:
-    """Raise UsersFileError for a key that stands twice in a mapping."""
-    if depth > 50:
-        raise UsersFileError(f"{path}: is nested too deeply, or refers to itself")
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_keys(path, item, depth + 1)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[object] = set()
-    for key, value in node.value:
-        if key.value in seen if isinstance(key, yaml.ScalarNode) else False:
+def _check_keys(path: Path, root: yaml.Node | None) -> None:
+    """Raise UsersFileError for a key that stands twice in a mapping, and for aliases that multiply the content."""
+    waiting: list[tuple[yaml.Node | None, int]] = [(root, 0)]
+    count = 0
+    while waiting:
+        node, depth = waiting.pop()
+        count += 1
+        if depth > MAX_DEPTH or count > MAX_NODES:
+            raise UsersFileError(f"{path}: is nested too deeply, or refers to itself")
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(item, depth + 1) for item in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            _check_mapping(path, node)
+            waiting += [(value, depth + 1) for _, value in node.value]
+
+
+def _check_mapping(path: Path, node: yaml.MappingNode) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        if key.value in seen:
             raise UsersFileError(f"{path}: line {key.start_mark.line + 1}: {key.value}: is there twice; remove one")
-        seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        _check_keys(path, value, depth + 1)
+        seen.add(key.value)
 
 
 def _mistake(path: Path, node: yaml.Node | None, error: ErrorDetails, model: type[BaseModel]) -> UsersFileError:

@@ -11,7 +11,7 @@ from mock_server.randomness import handle
 
 from .directory import Client, Directory, Grant, User
 from .dpop import Proofs
-from .keys import KeyRing, key_source
+from .keys import KeyRing, SigningKey, key_source
 from .messages import OAuthError
 from .minting import mint
 from .state import Authorization, Clock, Code, RefreshTokens, Session, Table
@@ -135,10 +135,18 @@ class Tenant:
 
     @classmethod
     def seeded(
-        cls, directory: Directory, issuer: str, clock: Clock, source: random.Random, *, seed: str | None, name: str = ""
+        cls,
+        directory: Directory,
+        issuer: str,
+        clock: Clock,
+        source: random.Random,
+        *,
+        seed: str | None,
+        name: str = "",
+        key: SigningKey | None = None,
     ) -> Tenant:
-        """Return a tenant whose keys come from a seed; without one they are random."""
-        return cls(directory, issuer, clock, source, KeyRing(key_source(seed, name)))
+        """Return a tenant whose keys, but a given first one, come from a seed; without one they are random."""
+        return cls(directory, issuer, clock, source, KeyRing(key_source(seed, name), key))
 
     def replace_directory(self, directory: Directory) -> None:
         """Use another content; sessions, codes, tokens and the users that were added at run time stay."""

@@ -9,21 +9,27 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from .connection import Connection, Service
+from .connection import Connection
+from .service import Service
 
 BACKLOG = 1024
 TICK_SECONDS = 5.0
+RETRY_SECONDS = 0.1
+REBIND_SECONDS = 60.0
+ACCEPTED_AT_ONCE = 64
 
 
 class Listener:
     """A listener: `start` binds the port, `stop` finishes the current requests and closes everything."""
+
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, service: Service, tls: ssl.SSLContext | None = None) -> None:
         self.service = service
         self._tls = tls
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting: asyncio.Task[None] | None = None
+        self._paused: asyncio.TimerHandle | None = None
         self._address: tuple[str, int] = ("", 0)
         self.accept_seconds = 0.0
 
@@ -51,23 +57,23 @@ class Listener:
         Raises:
             OSError: the address is not available.
         """
-        listening = self._bind(host, port)
+        self._loop = asyncio.get_running_loop()
+        self._bind(host, port)
         if prepare is not None:
             await prepare()
-        self._accepting = self._spawn(self._accept(listening))
+        self._watch()
         self._spawn(self._tick())
 
-    def _bind(self, host: str, port: int) -> socket.socket:
+    def _bind(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
         listening.setblocking(False)
         self._socket = listening
         self._address = (host, listening.getsockname()[1])
-        return listening
 
     async def stop(self, seconds: float = 1.0) -> None:
         """Stop accepting connections, give current requests a moment, then close."""
-        await self._unbind()
+        self._unbind()
         self.service.closing = True
         at_work = [connection.task for connection in self.service.open if connection.task is not None]
         if at_work:
@@ -80,11 +86,23 @@ class Listener:
                 await task
 
     async def restart(self, seconds: float) -> None:
-        """Close the port and reset every connection, and listen again after some seconds."""
-        await self._unbind()
+        """Close the port and reset every connection, and listen again after some seconds.
+
+        Raises:
+            OSError: another program has taken the port, and keeps it.
+        """
+        self._unbind()
         await self._end_connections()
         await asyncio.sleep(seconds)
-        self._accepting = self._spawn(self._accept(self._bind(*self._address)))
+        deadline = self._loop.time() + REBIND_SECONDS
+        while self._socket is None:
+            try:
+                self._bind(*self._address)
+            except OSError:
+                if self._loop.time() > deadline:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+        self._watch()
 
     def reset_connections(self) -> int:
         """Reset every open connection, and return their number."""
@@ -93,12 +111,11 @@ class Listener:
             connection.reset()
         return len(found)
 
-    async def _unbind(self) -> None:
-        if self._accepting is not None:  # before the socket is closed, or the loop goes on to watch its number
-            self._accepting.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._accepting
+    def _unbind(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
         if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
@@ -111,17 +128,41 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            if self.accept_seconds:
-                await asyncio.sleep(self.accept_seconds)
-            try:
-                connection, _ = await loop.sock_accept(listening)
-            except OSError:  # too many open files: wait for some to be closed
-                await asyncio.sleep(0.1)
-                continue
-            self._spawn(self._connect(loop, connection))
+    def _watch(self) -> None:
+        if self._socket is not None:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def _pause(self, seconds: float, then: Callable[[], None]) -> None:
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._paused = self._loop.call_later(seconds, then)
+
+    def _readable(self) -> None:
+        if self.accept_seconds:
+            self._pause(self.accept_seconds, self._accept_one)
+            return
+        for _ in range(ACCEPTED_AT_ONCE):
+            if not self._accept():
+                return
+
+    def _accept_one(self) -> None:
+        self._watch()
+        self._accept()
+
+    def _accept(self) -> bool:
+        """Accept a connection; return whether there may be another one."""
+        if self._socket is None:
+            return False
+        try:
+            connection, _ = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError:  # too many open files: wait for some to be closed
+            self._pause(RETRY_SECONDS, self._watch)
+            return False
+        connection.setblocking(False)
+        self._spawn(self._connect(self._loop, connection))
+        return True
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
         with suppress(OSError, ssl.SSLError, ConnectionError, TimeoutError):

@@ -22,9 +22,9 @@ from mock_noetl.python.web import (
 )
 from mock_noetl.routes import Handler, Names, Routes
 from mock_noetl.state import State
-from mock_server.connection import ERRORS, Errors
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.service import ERRORS, Errors
 
 _CATALOG, _UI = "/api/catalog/", "/ui_schema"
 _MCP, _DISCOVER, _LIFECYCLE = "/api/mcp/", "/discover", "/lifecycle/"

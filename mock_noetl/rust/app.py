@@ -11,9 +11,9 @@ from mock_noetl.rust.executions import Executions
 from mock_noetl.rust.more import MoreEndpoints
 from mock_noetl.rust.web import Refused, Rejected, empty, of_error, preflight
 from mock_noetl.state import State
-from mock_server.connection import ERRORS, Errors
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.service import ERRORS, Errors
 
 _CATALOG = "/api/catalog/"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from mock_auth0.keys import SigningKey
 from mock_auth0.server import Server
 from mock_auth0.settings import TenantFile
 from mock_auth0.settings_file import DEFAULT_FILE, load_file
@@ -23,10 +25,17 @@ def settings_of(folder: Path, text: str) -> TenantFile:
     return load_file(file)
 
 
+@functools.cache
+def first_key() -> SigningKey:
+    """Return a key for all providers of this process, as to generate one takes a while."""
+    return SigningKey.generate()
+
+
 @asynccontextmanager
 async def running(settings: TenantFile | None = None, **options: Any) -> AsyncIterator[Server]:
-    """A provider on a free port."""
-    server = Server(settings or load_file(DEFAULT_FILE), **options)
+    """A provider on a free port, with a key that other providers have too, unless it has a seed."""
+    key = None if "seed" in options else first_key()
+    server = Server(settings or load_file(DEFAULT_FILE), key=key, **options)
     await server.start()
     try:
         yield server

@@ -145,12 +145,22 @@ async def test_a_moved_clock_ends_lifetimes(admin: httpx.AsyncClient) -> None:
     assert (await admin.get("/userinfo", headers=bearer)).status_code == 401
 
 
-async def test_a_reset_forgets_users_tokens_and_keys(admin: httpx.AsyncClient) -> None:
+async def test_a_reset_removes_added_users_and_returns_to_the_first_key(admin: httpx.AsyncClient) -> None:
     before = await kids(admin)
+    await call(admin, "POST", "/keys/rotate", {})
     await call(admin, "POST", "/users", {"user": {"email": "new@example.com", "password": "secret"}})
     await call(admin, "POST", "/reset", {})
     assert (await call(admin, "GET", "/users?search=new@"))["users"] == []
-    assert await kids(admin) != before, "without a seed, there are new keys"
+    assert await kids(admin) == before
+    token = (await admin.post("/oauth/token", data=PASSWORD)).json()["id_token"]
+    assert jwt.get_unverified_header(token)["kid"] == before[0]
+
+
+async def test_after_a_reset_a_seed_gives_the_same_keys_again() -> None:
+    async with provider(seed="a seed", control=Control(admin=True)) as client:
+        first = [await kids(client), (await call(client, "POST", "/keys/rotate", {}))["kid"]]
+        await call(client, "POST", "/reset", {})
+        assert [await kids(client), (await call(client, "POST", "/keys/rotate", {}))["kid"]] == first
 
 
 async def test_two_runs_with_a_seed_are_identical() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from mock_server.connection import ERRORS, Errors
 from mock_server.messages import Request, Response, json_response
 from mock_server.operations import Operation
 from mock_server.randomness import handle, random_source
 from mock_server.sandbox import Control, Sandbox
+from mock_server.service import ERRORS, Errors
 
 BODY = {"hello": "world", "list": list(range(40))}
 

@@ -9,6 +9,7 @@ import pytest
 from mock_auth0.directory import load, uri_matches
 from mock_auth0.settings_file import DEFAULT_FILE, UsersFileError
 
+LAUGHS = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]" for n in range(9))
 USER = "{email: a@example.com, password: secret}"
 
 
@@ -50,6 +51,8 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
         ("lifetimes: {code: 0}", "lifetimes.code: input should be greater than or equal to 1"),
         ("generate_users: -1", "generate_users: input should be greater"),
         ("a: &a [*a]", "is nested too deeply, or refers to itself"),
+        (LAUGHS, "is nested too deeply, or refers to itself"),
+        ("users: [{email: a@b, password: x, claims: {? [a] : b}}]", "line 1"),
         ("clients: [{client_id: a}, {client_id: b}, {client_id: a}]", "clients[2]: a is a duplicate"),
         (f"users: [{USER}, {USER}]\nclients: []", "users[1]: a@example.com is a duplicate"),
         ("users: [{email: a@b, password: x, claims: {sub: y}}]\nclients: []", "users[0].claims.sub: this claim"),
