@@ -2,10 +2,12 @@
 
 import re
 
+import click
 import pytest
 import yaml
 
 from mock_noetl import cli, tool
+from mock_server.options import common_options
 from tests.contract.answers.table import DIALECTS, load
 from tests.e2e.processes import ROOT
 
@@ -40,19 +42,9 @@ async def test_orders_of_the_page_end_as_it_says(sandboxes, dialect, workload, s
 
 
 def test_every_option_and_setting_is_on_the_page():
-    options = {name for parameter in cli.main.params for name in parameter.opts}
-    common = {
-        "--admin",
-        "--admin-remote",
-        "--fault",
-        "--faults",
-        "--seed",
-        "--clock",
-        "--record",
-        "--recording",
-        "--replay",
-    }
-    assert {name for name in options - common - {"--python-steps"} if f"`{name}" not in PAGE} == set()
+    common = {name for parameter in common_options(click.Command("none")).params for name in parameter.opts}
+    options = {name for parameter in cli.main.params for name in parameter.opts} - common
+    assert {name for name in options - {"--python-steps"} if f"`{name}" not in PAGE} == set()
     assert "`--no-python-steps`" in PAGE
     assert {name for name in tool.SETTINGS - {"kind"} if f"`{name}`" not in PAGE} == set()
 
