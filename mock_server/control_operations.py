@@ -239,7 +239,7 @@ class ControlOperations:
         sandbox, what = self._sandbox, call.body.what
         if "rules" in what:
             sandbox.rules.reset()
-            sandbox.listener.accept_seconds = 0.0
+            sandbox.listener.accept_seconds = sandbox.control.listener.accept
         if "journal" in what:
             sandbox.journal.clear()
         if "clock" in what:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from .admin import explain
 from .clock import Clock
+from .listener_faults import ListenerFaults
 from .messages import Handler
 from .recording import Player, Recorder, RecordingError
 from .rules import Rule
@@ -35,6 +36,7 @@ class Options:
     admin_remote: bool = False
     faults: Path | None = None
     fault: tuple[str, ...] = ()
+    listener_faults: str | None = None
     seed: str | None = None
     clock: str | None = None
     record: str | None = None
@@ -44,9 +46,13 @@ class Options:
     def control(self) -> Control:
         """Return what of the control plane is on. Raises OptionsError."""
         rules = [parse_rule(text, f"--fault {number}") for number, text in enumerate(self.fault, 1)]
+        listener = ListenerFaults()
         if self.faults is not None:
-            rules += load_rules(self.faults)
-        return Control(self.admin or self.admin_remote, self.admin_remote, tuple(rules))
+            found, listener = load_faults(self.faults)
+            rules += found
+        if self.listener_faults is not None:
+            listener = _listener(self.listener_faults)
+        return Control(self.admin or self.admin_remote, self.admin_remote, tuple(rules), listener)
 
     def set_clock(self, clock: Clock) -> None:
         """Set the clock: `2027-01-01T00:00:00Z`, with `stopped:` in front of it if it stands still."""
@@ -97,6 +103,7 @@ _OPTIONS: Sequence[Callable[[Command], Command]] = (
     click.option("--admin-remote", is_flag=True, help="Serve the control plane to every address."),
     click.option("--faults", type=click.Path(path_type=Path), help="YAML file with a list of rules."),
     click.option("--fault", multiple=True, metavar="RULE", help="A rule, as YAML; may be given several times."),
+    click.option("--listener-faults", metavar="FAULTS", help="As YAML: {accept: 200ms, restart: {at: 30s, down: 3s}}."),
     click.option("--seed", help="Make two runs identical: ids, tokens, keys and random choices follow from it."),
     click.option("--clock", metavar="INSTANT", help="Start the clock there; stopped:INSTANT lets it stand still."),
     click.option("--record", metavar="URL", help="Forward requests to a real server, and record its responses."),
@@ -117,25 +124,47 @@ def parse_rule(text: str, place: str) -> Rule:
         raise OptionsError(f"{place}: nested too deeply") from None
 
 
-def load_rules(path: Path) -> list[Rule]:
-    """Return the rules of a YAML file. Raises OptionsError, which names the file and the rule."""
+def _listener(text: str) -> ListenerFaults:
+    try:
+        return ListenerFaults.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise OptionsError(f"--listener-faults: not YAML: {str(error).splitlines()[0]}") from None
+    except ValidationError as error:
+        raise OptionsError(f"--listener-faults: {explain(error)}") from None
+
+
+def load_faults(path: Path) -> tuple[list[Rule], ListenerFaults]:
+    """Return the rules of a YAML file, and the faults of the listener. Raises OptionsError, which names the place."""
+    document = _read(path)
+    if isinstance(document, list):
+        document = {"rules": document}
+    if not isinstance(document, dict) or not document or not set(document) <= {"rules", "listener"}:
+        raise OptionsError(f"{path}: a list of rules is expected, or a mapping with rules and listener")
+    rules = document.get("rules", [])
+    if not isinstance(rules, list):
+        raise OptionsError(f"{path}: rules: a list is expected")
+    try:
+        listener = ListenerFaults.model_validate(document.get("listener", {}))
+    except ValidationError as error:
+        raise OptionsError(f"{path}: listener: {explain(error)}") from None
+    return [_rule(rule, f"{path}: rule {number}") for number, rule in enumerate(rules, 1)], listener
+
+
+def _rule(data: Any, place: str) -> Rule:
+    try:
+        return Rule.model_validate(data)
+    except ValidationError as error:
+        raise OptionsError(f"{place}: {explain(error)}") from None
+
+
+def _read(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_RULES_FILE:
             raise OptionsError(f"{path}: a file of rules is at most {MAX_RULES_FILE} bytes")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OptionsError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
         raise OptionsError(f"{path}{place}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
-    rules = document.get("rules") if isinstance(document, dict) and set(document) == {"rules"} else document
-    if not isinstance(rules, list):
-        raise OptionsError(f"{path}: a list of rules is expected, or a mapping with rules")
-    found = []
-    for number, rule in enumerate(rules, 1):
-        try:
-            found.append(Rule.model_validate(rule))
-        except ValidationError as error:
-            raise OptionsError(f"{path}: rule {number}: {explain(error)}") from None
-    return found

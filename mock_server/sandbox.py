@@ -19,6 +19,7 @@ from .clock import Clock
 from .filler import filler
 from .journal import Entry, Journal
 from .listener import Listener
+from .listener_faults import ListenerFaults
 from .messages import Handler, Request, Response, to_json
 from .operations import Operation
 from .randomness import random_source
@@ -69,12 +70,14 @@ class Control:
         admin: `/__admin` is served.
         remote: also to addresses other than loopback.
         rules: the rules at the start.
+        listener: the faults of the listening socket.
         journal: the size of the journal; 0: none.
     """
 
     admin: bool = False
     remote: bool = False
     rules: tuple[Rule, ...] = ()
+    listener: ListenerFaults = field(default_factory=ListenerFaults)
     journal: int = 10_000
 
 
@@ -102,6 +105,7 @@ class Sandbox:
     rules: Rules = field(init=False)
     journal: Journal = field(init=False)
     listener: Listener = field(init=False)
+    _faults: asyncio.Task[None] | None = field(init=False, default=None)
     _admin: Callable[[Request], Awaitable[Response]] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -132,10 +136,14 @@ class Sandbox:
             from .admin import Admin  # the page and the document are only read if they are served
 
             self._admin = Admin(self).respond
+        self.listener.accept_seconds = self.control.listener.accept
         await self.listener.start(host, port, prepare)
+        self._faults = asyncio.create_task(self.control.listener.restart_by_schedule(self.listener))
 
     async def stop(self) -> None:
         """Finish the current requests, and stop."""
+        if self._faults is not None:
+            self._faults.cancel()
         await self.listener.stop()
         await self.program.close()
 

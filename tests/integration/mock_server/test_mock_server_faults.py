@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 
 from mock_server.faults import KINDS
 from mock_server.messages import to_json
+from mock_server.options import Options, OptionsError
 from mock_server.sandbox import Control
 
 from .conftest import BODY, Client, Start
@@ -261,3 +263,30 @@ def test_scripted_bodies() -> None:
     assert Scripted.model_validate({"base64": "AAH/"}).body == b"\x00\x01\xff"
     assert Scripted.model_validate({}).body == b""
     assert json.loads(Scripted.model_validate({"text": '{"a":1}'}).body) == {"a": 1}
+
+
+async def test_listener_faults_of_the_start_slow_accepts_and_restart_by_schedule(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "faults.yaml"
+    path.write_text("listener: {accept: 100ms, restart: {at: 300ms, down: 200ms, every: 1s}}\n")
+    client = await start(Options(faults=path, admin=True).control())
+    assert client.sandbox.listener.accept_seconds == 0.1
+    refused = 0
+    async with asyncio.timeout(10):
+        while refused < 2:
+            try:
+                await client.raw(path="/x")
+            except (ConnectionRefusedError, ConnectionResetError):
+                refused += 1
+                assert (await _until_open(client)).endswith((DATA, b"RESET"))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("{accept: soon}", "accept: a duration"), ("{restart: {down: 1s}}", "restart.at: Field required"),
+     ("{", "not YAML"), ("{restart: {at: 1s, every: 0s}}", "restart.every: Input should be greater than 0"),
+     ("3", "value: Input")],
+)  # fmt: skip
+def test_wrong_listener_faults_are_refused(text: str, problem: str) -> None:
+    with pytest.raises(OptionsError, match="--listener-faults: ") as caught:
+        Options(listener_faults=text).control()
+    assert problem in str(caught.value)
