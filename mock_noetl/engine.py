@@ -80,6 +80,7 @@ class Engine:
         self._children: dict[int, list[int]] = {}
         self._running = 0
         self._number = 0
+        self._loop: asyncio.AbstractEventLoop
         self._tasks: set[asyncio.Task[None]] = set()
         self._steps = Steps(self, source or random_source(None), Runner(style), find)
 
@@ -87,6 +88,7 @@ class Engine:
         """Start an execution; `given` overrides the defaults. Raises FullError if too many are running."""
         program = entry.program
         self._make_room()
+        self._loop = asyncio.get_running_loop()
         defaults = program.workload if program else {}
         merged = {**defaults, **given} if given else None
         now = self.clock.now()
@@ -165,7 +167,7 @@ class Engine:
             active.stop.pop(number, None)
             call()
 
-        active.stop[number] = asyncio.get_running_loop().call_later(seconds, now).cancel
+        active.stop[number] = self._loop.call_later(seconds, now).cancel
 
     def spawn(self, active: Active, work: Awaitable[Outcome], done: Callable[[Outcome], None]) -> None:
         """Run something that waits, and call `done` with its outcome, unless the execution is stopped before."""
@@ -241,9 +243,11 @@ class Engine:
         """Return the steps that follow, and the names of those that do not."""
         if self.style == "rust" and outcome.kind == BROKEN:
             return (), ()
-        scope = scope_of(run, active)
-        if outcome.kind != OK:
-            scope = {**scope, "error": outcome.error}
+        scope: dict[str, Any] = {}
+        if any(arc.when is not None for arc in step.arcs):
+            scope = scope_of(run, active)
+            if outcome.kind != OK:
+                scope["error"] = outcome.error
         found: list[int] = []
         skipped: list[str] = []
         for arc in step.arcs:

@@ -23,6 +23,7 @@ MAX_BLOBS = 256
 MAX_SHARED = 65_536
 MAX_KEPT = 4_096
 MAX_KEPT_BYTES = 16_384
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Moment(NamedTuple):
@@ -166,11 +167,11 @@ class Run:
         """Keep the record in little memory: nothing more will happen, but for a cancel."""
         self.active = None
         if isinstance(self.workload, dict):
-            self.workload = json.dumps(self.workload, separators=(",", ":")).encode() if self.workload else None
+            self.workload = _to_json(self.workload).encode() if self.workload else None
         if not isinstance(self.log, list):
             return
         times = array("d", (moment.at for moment in self.log)).tobytes()
-        rest = json.dumps([(m.code, m.step, m.data) for m in self.log], separators=(",", ":")).encode()
+        rest = _to_json([(m.code, m.step, m.data) for m in self.log]).encode()
         blobs = self.entry.blobs
         known = blobs.get(rest)
         if known is None and len(blobs) < MAX_BLOBS and len(rest) <= MAX_SHARED:

@@ -18,7 +18,7 @@ from mock_noetl.runs import BROKEN, OK, RAISED, SOFT, Active, Outcome, Run, scop
 from mock_noetl.templates import Scope, TemplateFailed, compiled, holds, rendered
 from mock_noetl.tool import Callback, Sandbox
 from mock_noetl.values import plain
-from mock_server.durations import Duration, seconds
+from mock_server.durations import seconds
 
 if TYPE_CHECKING:
     from mock_noetl.engine import Engine
@@ -70,7 +70,10 @@ class Steps:
 
     def _sandbox(self, run: Run, active: Active, tool: Sandbox, done: Done) -> None:
         try:
-            duration = self._seconds(tool.duration, scope_of(run, active))
+            if isinstance(tool.duration, str):
+                duration = seconds(compiled(tool.duration)(scope_of(run, active)))
+            else:
+                duration = tool.duration.draw(self._source)
         except (TemplateFailed, ValueError) as error:
             done(Outcome(BROKEN, error=str(error)))
             return
@@ -78,9 +81,6 @@ class Steps:
             self._engine.after(active, duration, lambda: self._acts(run, active, tool, done))
         else:
             self._acts(run, active, tool, done)
-
-    def _seconds(self, duration: Duration | str, scope: Scope) -> float:
-        return seconds(compiled(duration)(scope)) if isinstance(duration, str) else duration.draw(self._source)
 
     def _acts(self, run: Run, active: Active, tool: Sandbox, done: Done) -> None:
         """Fail, or compute the values, use the accounts and call back."""

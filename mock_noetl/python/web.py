@@ -27,6 +27,7 @@ BOOL: TypeAdapter[Any] = TypeAdapter(bool)
 PAGE: TypeAdapter[Any] = TypeAdapter(Annotated[int, Field(ge=1)])
 PAGE_SIZE: TypeAdapter[Any] = TypeAdapter(Annotated[int, Field(ge=10, le=500)])
 TEXT: TypeAdapter[Any] = TypeAdapter(str)
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 NO_NULLS = "PostgreSQL text fields cannot contain NUL (0x00) bytes"
 
 
@@ -136,7 +137,7 @@ def stored(prefix: str, *texts: Any) -> None:
 def answer(value: Any, status: int = 200, headers: Headers = ()) -> Response:
     """Return a response with JSON. Raises Unhandled for numbers that JSON does not have."""
     try:
-        body = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        body = _encode(value).encode()
     except UnicodeEncodeError:
         body = to_json(value)
     except ValueError:
