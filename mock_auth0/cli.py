@@ -20,7 +20,7 @@ from mock_server.clock import Clock
 from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
 
-from .reload import Files, watch
+from .reload import Files, Stamp, watch
 from .server import Server
 from .settings import MAX_GENERATED, TenantFile, issuer
 from .settings_file import DEFAULT_FILE, UsersFileError, tenant_entries
@@ -127,9 +127,10 @@ def main(
     start = _start(**given)
     _configure_logs(given["log_level"])
     try:
+        since = start.files.stamp()
         settings = start.files.load()
         server = _server(start, settings)
-        run(_serve(start, server))
+        run(_serve(start, server, since))
     except (UsersFileError, TlsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
@@ -207,14 +208,14 @@ def _certificate(start: Start, settings: TenantFile) -> ssl.SSLContext | None:
     return own_authority(start.tls_ca, names_of(entries, issuers))
 
 
-async def _serve(start: Start, server: Server) -> None:
+async def _serve(start: Start, server: Server, since: Stamp) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     await server.start(start.host, start.port)
     _announce(start, server)
-    watching = asyncio.create_task(watch(start.files, server.program)) if start.reload else None
+    watching = asyncio.create_task(watch(start.files, server.program, since)) if start.reload else None
     await stopping.wait()
     if watching is not None:
         watching.cancel()

@@ -46,9 +46,16 @@ class Files:
         return tuple(_stamp(path) for path in (self.config, self.users) if path is not None)
 
 
-async def watch(files: Files, program: IdentityProvider, done: Callable[[], None] = lambda: None) -> None:
-    """Use the content of the files whenever they change, until cancelled; call `done` after each attempt."""
-    last = await asyncio.to_thread(files.stamp)
+async def watch(files: Files, program: IdentityProvider, since: Stamp, done: Callable[[], None] = lambda: None) -> None:
+    """Use the content of the files whenever they change, until cancelled.
+
+    Args:
+        files: the files.
+        program: the program that uses them.
+        since: their stamp before they were loaded, so that no change is missed.
+        done: called after each attempt.
+    """
+    last = since
     while True:
         await asyncio.sleep(POLL_SECONDS)
         stamp = await asyncio.to_thread(files.stamp)

@@ -49,9 +49,9 @@ async def edited(tmp_path: Path) -> AsyncIterator[Edited]:
     files.config.write_text(TEXT)
     noticed = asyncio.Semaphore(0)
     with structlog.testing.capture_logs() as log:
+        since = files.stamp()
         async with running(files.load()) as server, client_of(server) as browser:
-            watching = asyncio.create_task(watch(files, server.program, noticed.release))
-            await asyncio.sleep(0)
+            watching = asyncio.create_task(watch(files, server.program, since, noticed.release))
             yield Edited(files.config, server, browser, noticed, log)
             watching.cancel()
             with suppress(asyncio.CancelledError):
