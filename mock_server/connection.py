@@ -25,6 +25,8 @@ from .wire import CONTINUE, LAST_CHUNK, chunk, encode_head, framing, has_body
 
 MAX_PIPELINED = 64
 LINGER_SECONDS = 2.0
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_LENGTHS = frozenset({len(b"expect"), *map(len, _FRAMING)})
 
 _log = logging.getLogger("mock_server")
 
@@ -136,13 +138,19 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Send `100 Continue` if the client waits for it, and start programs that read the body themselves."""
         self._in_head = False
-        request = self._request(b"")
-        if self._service.streamed is not never and self._service.streamed(request):
-            self._stream = BodyStream(self._hold)
-            self._accept(replace(request, stream=self._stream))
+        has_body = waits = False
         for name, value in self._fields:
-            if len(name) == 6 and name.lower() == b"expect" and value.lower() == b"100-continue":
-                self._transport.write(CONTINUE)
+            if len(name) in _LENGTHS:
+                lower = name.lower()
+                has_body = has_body or lower in _FRAMING
+                waits = waits or (lower == b"expect" and value.lower() == b"100-continue")
+        if has_body and self._service.streamed is not never:
+            request = self._request(b"")
+            if self._service.streamed(request):
+                self._stream = BodyStream(self._hold)
+                self._accept(replace(request, stream=self._stream))
+        if waits:
+            self._transport.write(CONTINUE)
 
     def on_body(self, part: bytes) -> None:
         """Receive a part of the body."""

@@ -17,7 +17,7 @@ from .messages import Request, Response
 MAX_ENTRIES = 10_000
 MAX_BYTES = 64 * 1024 * 1024
 MAX_BODY_SHOWN = 16 * 1024
-_ENTRY_BYTES = 1_000
+_ENTRY_BYTES, _FIELD_BYTES = 1_000, 200
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +31,7 @@ class Entry:
         rule: the name of the rule that applied, or empty.
         response: the response, once there is one.
         seconds: how long that took.
+        size: about how many bytes of memory the entry takes.
     """
 
     number: int
@@ -39,12 +40,7 @@ class Entry:
     rule: str = ""
     response: Response | None = None
     seconds: float = 0.0
-
-    @property
-    def size(self) -> int:
-        """About how many bytes of memory the entry takes."""
-        request = self.request
-        return _ENTRY_BYTES + len(request.body) + len(request.target) + sum(len(n) + len(v) for n, v in request.fields)
+    size: int = 0
 
     def data(self, timing: bool = True) -> dict[str, Any]:
         """Return the entry as JSON data, with credentials masked; without `timing` equal runs have equal entries."""
@@ -122,9 +118,10 @@ class Journal:
     def add(self, time: float, request: Request, rule: str = "") -> Entry:
         """Add a request; its response is set later."""
         self.total += 1
-        entry = Entry(self.total, time, request, rule)
+        size = _ENTRY_BYTES + _FIELD_BYTES * len(request.fields) + len(request.body) + len(request.target)
+        entry = Entry(self.total, time, request, rule, size=size)
         self._entries.append(entry)
-        self._bytes += entry.size
+        self._bytes += size
         while len(self._entries) > self._limit or self._bytes > self._limit_bytes:
             self._bytes -= self._entries.popleft().size
         return entry

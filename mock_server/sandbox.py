@@ -153,7 +153,8 @@ class Sandbox:
         rule = self.rules.select(request) if self.rules else None
         entry = None
         if self.control.admin and self.control.journal:
-            entry = self.journal.add(self.clock.now(), replace(request, stream=None), rule.name if rule else "")
+            kept = request if request.stream is None else replace(request, stream=None)
+            entry = self.journal.add(self.clock.now(), kept, rule.name if rule else "")
         if rule is None and entry is None:
             return self._program(request)
         if rule is not None:

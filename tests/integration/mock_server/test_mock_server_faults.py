@@ -20,6 +20,8 @@ from mock_server.sandbox import Control
 from .conftest import BODY, Client, Start
 
 DATA = to_json(BODY)
+GONE = (ConnectionRefusedError, ConnectionResetError)
+"""What a client sees that connects to a port that is closed, or that closes at this moment."""
 
 
 def _length(found: bytes) -> int:
@@ -154,7 +156,7 @@ async def _until_open(client: Client) -> bytes:
         while True:
             try:
                 return await client.raw(path="/x")
-            except ConnectionRefusedError:
+            except GONE:
                 await asyncio.sleep(0.02)
 
 
@@ -170,7 +172,7 @@ async def test_restart_closes_the_port_and_all_connections_for_a_while(start: St
             try:
                 await client.raw(path="/x")
                 await asyncio.sleep(0.01)
-            except ConnectionRefusedError:
+            except GONE:
                 refused = True
     found = await _until_open(client)
     assert found.endswith(DATA)
@@ -275,7 +277,7 @@ async def test_listener_faults_of_the_start_slow_accepts_and_restart_by_schedule
         while refused < 2:
             try:
                 await client.raw(path="/x")
-            except (ConnectionRefusedError, ConnectionResetError):
+            except GONE:
                 refused += 1
                 assert (await _until_open(client)).endswith((DATA, b"RESET"))
 
