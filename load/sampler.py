@@ -91,7 +91,7 @@ class Sampler:
                     used = float(times.user + times.system)
                     cpu += used - self._cpu.get(process.pid, used)
                     self._cpu[process.pid] = used
-                    memory += process.memory_info().rss
+                    memory += _memory(process)
                     descriptors += process.num_fds()
         except psutil.Error:
             return None
@@ -128,6 +128,12 @@ class Sampler:
             if self._overhead and (p99 := _quantile(self._overhead, overhead, 0.99)) is not None:
                 sample.metrics["overhead_p99"] = p99
             self._overhead = overhead
+
+
+def _memory(process: psutil.Process) -> int:
+    """Return the memory of a process, on Linux without the pages of files such as the session store's."""
+    info = process.memory_info()
+    return int(info.rss - getattr(info, "shared", 0))
 
 
 def _quantile(before: Mapping[float, float], now: Mapping[float, float], share: float) -> float | None:

@@ -29,7 +29,8 @@ class Entry:
         time: when it came, in seconds since 1970 by the sandbox's clock.
         request: the request.
         rule: the name of the rule that applied, or empty.
-        response: the response, once there is one.
+        status: the status of the response, once there is one.
+        digest: the SHA-256 of its body, unless the body was streamed.
         seconds: how long that took.
         size: about how many bytes of memory the entry takes.
     """
@@ -38,13 +39,19 @@ class Entry:
     time: float
     request: Request
     rule: str = ""
-    response: Response | None = None
+    status: int | None = None
+    digest: bytes = b""
     seconds: float = 0.0
     size: int = 0
 
+    def answer(self, response: Response, seconds: float = 0.0) -> None:
+        """Note the response; its body, which may be large, is not kept."""
+        self.status, self.seconds = response.status, seconds
+        self.digest = hashlib.sha256(response.body).digest() if response.stream is None else b""
+
     def data(self, timing: bool = True) -> dict[str, Any]:
         """Return the entry as JSON data, with credentials masked; without `timing` equal runs have equal entries."""
-        request, response = self.request, self.response
+        request = self.request
         shown: dict[str, Any] = {
             "number": self.number,
             "time": self.time,
@@ -55,8 +62,8 @@ class Entry:
             "body": masked_body(request.body[:MAX_BODY_SHOWN], request.content_type),
             "body_length": len(request.body),
             "rule": self.rule or None,
-            "status": response.status if response is not None else None,
-            "response_sha256": hashlib.sha256(response.body).hexdigest() if response is not None else None,
+            "status": self.status,
+            "response_sha256": self.digest.hex() or None,
             "milliseconds": round(self.seconds * 1000, 3),
         }
         if not timing:
@@ -78,7 +85,7 @@ class Filter(BaseModel):
         """Return whether an entry is meant."""
         if entry.number <= self.after or (self.rule is not None and entry.rule != self.rule):
             return False
-        if self.status is not None and (entry.response is None or entry.response.status != self.status):
+        if self.status is not None and entry.status != self.status:
             return False
         return self.match.matches(entry.request)
 
@@ -139,7 +146,7 @@ class Journal:
         """Return how many entries there are by method, path and status, the most frequent first."""
         found: dict[str, int] = {}
         for entry in self._entries:
-            status = entry.response.status if entry.response is not None else "open"
+            status = entry.status if entry.status is not None else "open"
             key = f"{entry.request.method} {entry.request.path[:200]} {status}"
             found[key] = found.get(key, 0) + 1
         return dict(sorted(found.items(), key=lambda item: -item[1])[:200])

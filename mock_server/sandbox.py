@@ -169,12 +169,12 @@ class Sandbox:
             answer = self._program(request)
         except Exception:
             if entry is not None:
-                entry.response = self.program.errors.failed
+                entry.answer(self.program.errors.failed)
             raise
         if not isinstance(answer, Response):
             return self._noted(answer, entry)
         if entry is not None:
-            entry.response = answer
+            entry.answer(answer)
         return answer
 
     async def _noted(self, answer: Awaitable[Response], entry: Entry | None) -> Response:
@@ -184,7 +184,7 @@ class Sandbox:
             response = await answer
         finally:
             if entry is not None:
-                entry.response, entry.seconds = response, time.monotonic() - started
+                entry.answer(response, time.monotonic() - started)
         return response
 
     async def _by_rule(self, rule: Rule, request: Request) -> Response:
