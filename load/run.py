@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from load.processes import ROOT, Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
@@ -119,6 +121,8 @@ def run(options: Options) -> int:
             cleanup.callback(programs.stop)
             programs.start()
         settings = _settings(options, programs)
+        if programs is None:
+            _check(settings)
         sampler = _sampler(programs, settings)
         sampler.start()
         cleanup.callback(sampler.stop)
@@ -133,6 +137,15 @@ def run(options: Options) -> int:
     users = [(at, count) for at, count in measured["users"]]
     results = Results(scenario, began, windows, sampler.samples, users, plan.faults, plan.failures)
     return _conclude(results, options.folder)
+
+
+def _check(settings: Settings) -> None:
+    """Raise StackError if a gateway or the identity provider can't be reached."""
+    for url in (*(f"{gateway}/health" for gateway in settings.gateways), f"{settings.auth0}/.well-known/jwks.json"):
+        try:
+            httpx.get(url, timeout=10, trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            raise StackError(f"{url} does not answer ({type(error).__name__}): is it running?") from None
 
 
 def _settings(options: Options, programs: Programs | None) -> Settings:

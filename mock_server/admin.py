@@ -8,7 +8,6 @@ send to other origins only after a preflight request that is never allowed.
 from __future__ import annotations
 
 import inspect
-import ipaddress
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from .assets import page, page_file
 from .control_operations import ControlOperations
+from .foreign import is_local_name, is_loopback
 from .messages import Request, Response, json_response
 from .openapi import document
 from .operations import AdminError, Call, Operation
@@ -53,9 +53,9 @@ class Admin:
             raise AdminError(403, "pages of other origins must not use the control plane")
         if self._remote:
             return
-        if not _is_loopback(request.peer):
+        if not is_loopback(request.peer):
             raise AdminError(403, "the control plane is served to this machine only; --admin-remote opens it to others")
-        if not _is_local_name(request.host):
+        if not is_local_name(request.host):
             raise AdminError(403, "the control plane is served at localhost or 127.0.0.1 only")
 
     async def _run(self, request: Request) -> Response:
@@ -132,18 +132,3 @@ def explain(error: ValidationError) -> str:
     return "; ".join(
         f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg'].removeprefix('Value error, ')}" for e in found
     )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
-
-
-def _is_local_name(host: str) -> bool:
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
-    name = name.strip("[]").lower()
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)

@@ -14,6 +14,7 @@ class Clock:
     def __init__(self) -> None:
         self._offset = 0.0
         self._stopped: float | None = None
+        self._start: tuple[float, float | None] = (0.0, None)
 
     def now(self) -> float:
         """Return the time in seconds since 1970. Lifetimes are counted with it too, so moving the clock ends them."""
@@ -56,6 +57,10 @@ class Clock:
             instant, self._stopped = self._stopped, None
             self.set(instant)
 
+    def is_the_start(self) -> None:
+        """Let `reset` return to the clock as it is now."""
+        self._start = (self._offset, self._stopped)
+
     def reset(self) -> None:
-        """Return to the system's clock."""
-        self._offset, self._stopped = 0.0, None
+        """Return to the system's clock, or to the one of the start."""
+        self._offset, self._stopped = self._start

@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
         self._service = service
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._pending: deque[tuple[Request, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -81,6 +81,12 @@ class Connection(asyncio.Protocol):
             self._stream.end(broken=True)
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ConnectionResetError("the connection is closed"))
+        self._body, self._fields = [], []
+        # The parser holds this object and is not seen by the garbage collector: it would keep both for ever.
+        self._loop.call_soon(self._forget_parser)
+
+    def _forget_parser(self) -> None:
+        self._parser = None
 
     def data_received(self, data: bytes) -> None:
         """Parse the bytes; each complete request is answered or queued from within the parser."""
@@ -104,7 +110,7 @@ class Connection(asyncio.Protocol):
         if self._stream is not None:
             self._stream.end(broken=True)
         self._close_after = True
-        return self._task is not None
+        return self._task is not None and self._service.scheme == "http"
 
     def pause_writing(self) -> None:
         """Make writers wait: the client reads too slowly."""

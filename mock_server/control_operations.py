@@ -212,10 +212,15 @@ class ControlOperations:
         return {"delay_seconds": call.body.delay}
 
     def reset_connections(self, call: Call) -> Any:
-        """Reset connections, after the response to this call is sent."""
-        count = len(self._sandbox.listener.service.open)
-        asyncio.get_running_loop().call_later(0.05, self._sandbox.listener.reset_connections)
-        return {"reset": count}
+        """Reset the connections that are open now, after the response to this call is sent."""
+        found = list(self._sandbox.listener.service.open)
+
+        def reset() -> None:
+            for connection in found:
+                connection.reset()
+
+        asyncio.get_running_loop().call_later(0.05, reset)
+        return {"reset": len(found)}
 
     def restart(self, call: Call) -> Any:
         """Restart the listener, after the response to this call is sent."""

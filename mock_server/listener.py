@@ -104,13 +104,6 @@ class Listener:
                 await asyncio.sleep(RETRY_SECONDS)
         self._watch()
 
-    def reset_connections(self) -> int:
-        """Reset every open connection, and return their number."""
-        found = list(self.service.open)
-        for connection in found:
-            connection.reset()
-        return len(found)
-
     def _unbind(self) -> None:
         if self._paused is not None:
             self._paused.cancel()

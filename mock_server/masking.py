@@ -13,15 +13,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from .matching import body_members
-from .messages import Request
+from .messages import Request, to_json
 
-HEADERS = frozenset({"authorization", "cookie", "set-cookie", "proxy-authorization", "x-session-token", "dpop"})
-MEMBERS = frozenset({
-    "password", "client_secret", "code", "code_verifier", "refresh_token", "access_token", "id_token", "token",
-    "session_token", "auth0_token", "device_code", "client_assertion", "subject_token", "login_ticket", "id_token_hint",
-    "logout_token",
+EXACT = frozenset({"code", "code_verifier", "key", "sig", "dpop", "otp", "client_assertion", "login_ticket"})
+PARTS = (
+    "authorization", "cookie", "token", "secret", "passw", "apikey", "api_key", "api-key", "signature", "credential",
+)  # fmt: skip
+IN_RESPONSES = frozenset({
+    "password", "client_secret", "refresh_token", "access_token", "id_token", "session_token", "auth0_token",
+    "device_code", "api_key", "apikey", "secret",
 })  # fmt: skip
-IN_RESPONSES = MEMBERS - {"code", "token"}
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 MAX_DEPTH = 32
 MIN_CREDENTIAL = 8
@@ -50,7 +51,7 @@ def credentials(request: Request) -> set[str]:
     found = {
         v.decode("latin-1").rpartition(" ")[2] for n, v in request.fields if _is_secret(n.decode("latin-1").lower())
     }
-    found |= {value for name, value in request.query_pairs if name.lower() in MEMBERS}
+    found |= {value for name, value in request.query_pairs if _is_secret(name.lower())}
     found |= set(_secret_values(body_members(request)))
     return {value for value in found if len(value) >= MIN_CREDENTIAL}
 
@@ -59,15 +60,18 @@ def _secret_values(value: Any, depth: int = 0) -> Iterator[str]:
     if depth > MAX_DEPTH:
         return
     for name, item in value.items() if isinstance(value, dict) else ():
-        if isinstance(item, str) and name.lower() in MEMBERS:
+        if isinstance(item, str) and _is_secret(name.lower()):
             yield item
         yield from _secret_values(item, depth + 1)
     for item in value if isinstance(value, list) else ():
         yield from _secret_values(item, depth + 1)
 
 
-def _is_secret(name: str) -> bool:
-    return name in HEADERS or "token" in name or "secret" in name
+def _is_secret(name: str, members: frozenset[str] | None = None) -> bool:
+    """Return whether a name in lower case is that of a credential: one of a set, or, for requests, a likely one."""
+    if members is not None:
+        return name in members
+    return name in EXACT or (name != "token_type" and any(part in name for part in PARTS))
 
 
 def masked_query(query: str) -> str:
@@ -75,32 +79,40 @@ def masked_query(query: str) -> str:
     if not query:
         return ""
     pairs = parse_qsl(query, keep_blank_values=True)
-    if not any(name.lower() in MEMBERS for name, _ in pairs):
+    if not any(_is_secret(name.lower()) for name, _ in pairs):
         return query
-    return urlencode([(n, masked(v) if n.lower() in MEMBERS else v) for n, v in pairs], safe="<>:")
+    return urlencode([(n, masked(v) if _is_secret(n.lower()) else v) for n, v in pairs], safe="<>:")
 
 
-def masked_body(body: bytes, content_type: str, members: frozenset[str] = MEMBERS) -> str:
+def masked_body(body: bytes, content_type: str, members: frozenset[str] | None = None) -> str:
     """Return a body as text, with the credentials in JSON members, form parameters and texts masked."""
     if content_type == "application/x-www-form-urlencoded":
         return masked_query(body.decode("utf-8", "replace"))
     try:
         parsed = json.loads(body)
-        body = json.dumps(_masked_value(parsed, members), ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "replace"
-        )
     except (ValueError, RecursionError):
-        pass
+        if members is None and _unreadable_secret(body):
+            return masked(body)
+    else:
+        changed = _masked_value(parsed, members)
+        if changed != parsed:  # otherwise the bytes stay as they are
+            body = to_json(changed)
     return _TOKEN.sub(lambda found: masked(found[0]).encode(), body).decode("utf-8", "replace")
 
 
-def _masked_value(value: Any, members: frozenset[str], depth: int = 0) -> Any:
+def _unreadable_secret(body: bytes) -> bool:
+    """Return whether a body that is neither JSON nor a form may contain a credential."""
+    lower = body.lower()
+    return any(part.encode() in lower for part in PARTS)
+
+
+def _masked_value(value: Any, members: frozenset[str] | None, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         return "…"
     if isinstance(value, dict):
         return {
             name: masked(item)
-            if name.lower() in members and isinstance(item, str)
+            if isinstance(item, str) and _is_secret(name.lower(), members)
             else _masked_value(item, members, depth + 1)
             for name, item in value.items()
         }

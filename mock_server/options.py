@@ -66,6 +66,7 @@ class Options:
             clock.set((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp())
         except ValueError:
             raise OptionsError(f"--clock {self.clock}: an instant such as 2027-01-01T00:00:00Z is expected") from None
+        clock.is_the_start()
 
     def backend(self, program: Handler) -> Recorder | Player | None:
         """Return what answers in place of the program. Raises OptionsError."""

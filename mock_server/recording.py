@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from .messages import Handler, Request, Response, json_response, to_json
 MAX_RECORDED_BODY = 10 * 1024 * 1024
 MAX_FILE = 256 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
+_log = logging.getLogger("mock_server")
 _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
     "host", "date", "server", "accept-encoding", "content-encoding",
@@ -73,6 +75,8 @@ class Recorder:
         if len(response.body) <= MAX_RECORDED_BODY:
             async with self._lock:
                 await asyncio.to_thread(self._write, request, response)
+        else:
+            _log.warning("not recorded, as the body is over %d bytes: %s", MAX_RECORDED_BODY, request.path)
         return response
 
     def _write(self, request: Request, response: Response) -> None:
@@ -87,7 +91,8 @@ class Recorder:
 
 def _line(request: Request, response: Response) -> dict[str, Any]:
     method, target, body = key(request)
-    headers = [(n, v) for n, v in response.headers if n.lower() != "set-cookie"]
+    headers = [(n, _masked_location(v) if n.lower() == "location" else v) for n, v in response.headers]
+    headers = [(n, v) for n, v in headers if n.lower() != "set-cookie"]
     line: dict[str, Any] = {"method": method, "target": target, "request": body, "status": response.status}
     line |= {"content_type": response.content_type, "headers": headers}
     try:
@@ -98,6 +103,12 @@ def _line(request: Request, response: Response) -> dict[str, Any]:
     for value in credentials(request):
         text = text.replace(value, masked(value))
     return {**line, "body": text}
+
+
+def _masked_location(url: str) -> str:
+    before, mark, fragment = url.partition("#")
+    path, question, query = before.partition("?")
+    return f"{path}{question}{masked_query(query)}{mark}{masked_query(fragment)}"
 
 
 class Player:

@@ -65,6 +65,8 @@ class Scripted(BaseModel):
         for name, value in self.headers.items():
             if not name.isascii() or any(c in "\r\n\0 :" for c in name) or any(c in "\r\n\0" for c in value):
                 raise ValueError("a header field has a name of letters and a value of one line")
+            if name.lower() in {"content-length", "transfer-encoding"}:
+                raise ValueError("the framing follows from the body; the fault wrong_length sends another length")
         if self.base64 is not None:
             base64.b64decode(self.base64, validate=True)
         return self

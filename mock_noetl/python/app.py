@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
+from mock_noetl.foreign_pages import refusal
 from mock_noetl.probes import is_streamed, probe
 from mock_noetl.python.catalog import CatalogEndpoints
 from mock_noetl.python.executions import Executions
@@ -62,6 +63,8 @@ class PythonServer:
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Return the response to a request."""
+        if (foreign := refusal(request, self.state.settings)) is not None:
+            return foreign
         early = preflight(request) if request.method == "OPTIONS" else probe(request)
         if early is not None:
             return early

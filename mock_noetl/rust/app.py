@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
+from mock_noetl.foreign_pages import refusal
 from mock_noetl.probes import is_streamed, probe
 from mock_noetl.routes import Handler, Names, Routes
 from mock_noetl.rust.catalog import CatalogEndpoints
@@ -49,6 +50,8 @@ class RustServer:
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Return the response to a request."""
+        if (foreign := refusal(request, self.state.settings)) is not None:
+            return foreign
         found = probe(request)
         if found is not None:
             return found

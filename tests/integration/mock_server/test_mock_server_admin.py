@@ -139,6 +139,7 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
         ({"delay": "1s", "from": "2s", "until": "1s"}, "until must be after from"),
         ({"delay": "1s", "every": {"period": "1s", "for": "2s"}}, "every: for must be above 0, and not longer than"),
         ({"delay": "1s", "probability": 2}, "probability: Input should be less than or equal to 1"),
+        ({"response": {"headers": {"Content-Length": "3"}}}, "response: the framing follows from the body"),
         ({"response": {}, "merge": {}}, "merge and overrides change the program's response"),
     ],
 )  # fmt: skip

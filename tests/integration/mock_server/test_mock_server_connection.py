@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 
 import httpx
+import psutil
 import pytest
 
 from mock_server.sandbox import Control, Sandbox
@@ -179,3 +181,13 @@ async def test_no_request_is_answered_before_the_program_is_prepared() -> None:
     assert (await waiting[0]).startswith(b"HTTP/1.1 200")
     assert (seen, program.count) == ([0], 1)
     await sandbox.stop()
+
+
+async def test_memory_of_a_request_is_free_once_its_connection_is_closed(start: Start) -> None:
+    client = await start(Control())
+    before = psutil.Process().memory_info().rss
+    body = b"POST /x HTTP/1.1\r\nconnection: close\r\ncontent-length: 2000000\r\n\r\n" + b"a" * 2_000_000
+    for _ in range(40):
+        assert (await client.raw(body)).startswith(b"HTTP/1.1 200")
+    gc.collect()
+    assert psutil.Process().memory_info().rss - before < 40_000_000

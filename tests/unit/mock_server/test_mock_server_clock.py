@@ -41,3 +41,14 @@ def test_instant_that_no_date_has_is_refused(instant: float) -> None:
         clock.set(instant)
     with pytest.raises(ValueError, match="years 1970 to 9999"):
         clock.move(instant - clock.now() if instant < 0 else instant)
+
+
+def test_reset_returns_to_the_clock_of_the_start() -> None:
+    clock = Clock()
+    clock.stop()
+    clock.set(1_000_000_000)
+    clock.is_the_start()
+    clock.move(60)
+    clock.go_on()
+    clock.reset()
+    assert (clock.now(), clock.stopped) == (1_000_000_000, True)
