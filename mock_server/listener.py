@@ -158,13 +158,20 @@ class Listener:
         return True
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
-        with suppress(OSError, ssl.SSLError, ConnectionError, TimeoutError):
+        made = False
+        try:
             await loop.connect_accepted_socket(
                 lambda: Connection(self.service, loop),
                 connection,
                 ssl=self._tls,
                 ssl_handshake_timeout=10.0 if self._tls else None,
             )
+            made = True
+        except (OSError, ssl.SSLError, TimeoutError):
+            return
+        finally:
+            if not made:
+                connection.close()
 
     async def _tick(self) -> None:
         while True:

@@ -16,8 +16,8 @@ async def recorded(sandbox: Any, run: str) -> Any:
 
 async def test_run_is_completed_with_computed_variables(python_sandbox):
     run = await python_sandbox.start("my_playbook", name="Ada")
-    await python_sandbox.ended(run)
-    body = await python_sandbox.get(f"/api/executions/{run}/status")
+    done = f"/api/executions/{run}/status"
+    body = await python_sandbox.until(done, lambda body: body["completed"] and not body["completion_inferred"])
     assert (body["execution_id"], body["completed"], body["completion_inferred"]) == (run, True, False)
     variables = body["variables"]
     assert (variables["name"], variables["greeting"], variables["total"]) == ("Ada", "Hello, Ada!", 6)
