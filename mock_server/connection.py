@@ -317,7 +317,8 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the client has reset the connection
+                self._transport.write_eof()
             self._loop.call_later(LINGER_SECONDS, self._transport.close)
         else:
             self._transport.close()

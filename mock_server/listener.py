@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from .connection import Connection
 from .service import Service
@@ -17,6 +16,9 @@ TICK_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 REBIND_SECONDS = 60.0
 ACCEPTED_AT_ONCE = 64
+HANDSHAKE_SECONDS = 10.0
+
+_log = logging.getLogger("mock_server")
 
 
 class Listener:
@@ -28,7 +30,8 @@ class Listener:
         self.service = service
         self._tls = tls
         self._socket: socket.socket | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticks: asyncio.Task[None] | None = None
+        self._accepted: dict[asyncio.Task[None], socket.socket] = {}
         self._paused: asyncio.TimerHandle | None = None
         self._address: tuple[str, int] = ("", 0)
         self.accept_seconds = 0.0
@@ -62,7 +65,7 @@ class Listener:
         if prepare is not None:
             await prepare()
         self._watch()
-        self._spawn(self._tick())
+        self._ticks = self._loop.create_task(self._tick())
 
     def _bind(self, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -79,11 +82,9 @@ class Listener:
         if at_work:
             await asyncio.wait(at_work, timeout=seconds)
         await self._end_connections()
-        for task in list(self._tasks):
-            task.cancel()
-        for task in list(self._tasks):
-            with suppress(asyncio.CancelledError):
-                await task
+        if self._ticks is not None:
+            self._ticks.cancel()
+            await asyncio.wait([self._ticks])
 
     async def restart(self, seconds: float) -> None:
         """Close the port and reset every connection, and listen again after some seconds.
@@ -113,13 +114,12 @@ class Listener:
             self._socket = None
 
     async def _end_connections(self) -> None:
+        """End every connection, also those that were accepted a moment ago and are not served yet."""
+        if self._accepted:
+            for task in self._accepted:
+                task.cancel()
+            await asyncio.wait(list(self._accepted))
         await asyncio.gather(*(connection.end() for connection in list(self.service.open)))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def _watch(self) -> None:
         if self._socket is not None:
@@ -154,24 +154,28 @@ class Listener:
             self._pause(RETRY_SECONDS, self._watch)
             return False
         connection.setblocking(False)
-        self._spawn(self._connect(self._loop, connection))
+        task = self._loop.create_task(self._connect(connection))
+        self._accepted[task] = connection
+        task.add_done_callback(self._connected)
         return True
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
-        made = False
-        try:
-            await loop.connect_accepted_socket(
-                lambda: Connection(self.service, loop),
-                connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=10.0 if self._tls else None,
-            )
-            made = True
-        except (OSError, ssl.SSLError, TimeoutError):
-            return
-        finally:
-            if not made:
-                connection.close()
+    async def _connect(self, connection: socket.socket) -> None:
+        await self._loop.connect_accepted_socket(
+            lambda: Connection(self.service, self._loop),
+            connection,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
+        )
+
+    def _connected(self, task: asyncio.Task[None]) -> None:
+        """Close a connection that could not be served: its handshake failed, or the listener stopped before."""
+        connection = self._accepted.pop(task)
+        if task.cancelled():
+            connection.close()
+        elif (error := task.exception()) is not None:
+            connection.close()
+            if not isinstance(error, OSError):
+                _log.error("a connection could not be served", exc_info=error)
 
     async def _tick(self) -> None:
         while True:

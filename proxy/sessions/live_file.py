@@ -37,6 +37,7 @@ class FileLive:
         self._environment = environment
         self._records = records
         self._written: dict[str, int] = {}
+        self._in_background: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def open_client(self, client_id: str, user_id: int, now: float) -> int:
@@ -83,17 +84,21 @@ class FileLive:
         client: StoredClient | None = self._environment.read(lambda txn: self._records.client(txn, client_id))
         if client is None:
             return 0, 0
-        return client.last, max(client.written, self._written.get(client_id, 0))
+        return client.last, max(client.written, self._read_mark(client_id))
 
     def wrote(self, client_id: str, number: int) -> None:
         self._written[client_id] = max(number, self._written.get(client_id, 0))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WROTE_DELAY, self._write_marks)
 
+    def _read_mark(self, client_id: str) -> int:
+        return self._written.get(client_id) or self._in_background.get(client_id, 0)
+
     def _write_marks(self) -> None:
-        """Write the numbers of the written events together; until then they are read from memory."""
+        """Write the numbers of the written events together; until that is done, they are read from memory."""
         self._timer = None
-        written, self._written = self._written, {}
+        written = self._in_background = self._written
+        self._written = {}
         now = time.time()
 
         def note(txn: Any) -> None:
@@ -107,7 +112,13 @@ class FileLive:
         await self._environment.write(lambda txn: self._records.open_stream(txn, client_id, process))
 
     def close_stream(self, client_id: str, process: str, now: float) -> None:
-        self._environment.write_in_background(lambda txn: self._records.close_stream(txn, client_id, process, now))
+        number = self._read_mark(client_id)  # the client may come back at once, to another process
+
+        def note(txn: Any) -> None:
+            self._records.wrote(txn, client_id, number, now)
+            self._records.close_stream(txn, client_id, process, now)
+
+        self._environment.write_in_background(note)
 
     async def forget_streams(self, process: str) -> None:
         await self._environment.write(lambda txn: self._records.forget_streams(txn, process))

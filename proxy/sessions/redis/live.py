@@ -178,8 +178,11 @@ class RedisLive:
 
     def close_stream(self, client_id: str, process: str, now: float) -> None:
         self._open.discard(client_id)
+        number = self._written.get(client_id)  # the client may come back at once, to another process
 
         async def close() -> None:
+            if number is not None:
+                await self._run("wrote", repr(now), client_id, str(number))
             if client_id not in self._open:
                 await self._run("close_stream", client_id, process, repr(now))
             if client_id in self._open:  # it was opened again in this moment

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import hashlib
 import json
+import socket
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -13,7 +15,7 @@ import pytest
 
 from mock_server.sandbox import Control, Sandbox
 
-from .conftest import BODY, Client, Echo, Start
+from .conftest import BODY, Client, Echo, Start, running
 
 
 def parsed(data: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -191,3 +193,19 @@ async def test_memory_of_a_request_is_free_once_its_connection_is_closed(start: 
         assert (await client.raw(body)).startswith(b"HTTP/1.1 200")
     gc.collect()
     assert psutil.Process().memory_info().rss - before < 40_000_000
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("end", ["stop", "restart"])
+async def test_connections_that_were_just_accepted_end_with_the_listener(end: str, turns: int) -> None:
+    async with running() as sandbox:
+        clients = [socket.create_connection(("127.0.0.1", sandbox.listener.port), timeout=0.5) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await (sandbox.listener.stop() if end == "stop" else sandbox.listener.restart(0.01))
+        gc.collect()  # a socket that nobody closed is a warning, which fails the test
+        await asyncio.sleep(0.05)
+        for client in clients:
+            with client, suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        assert not sandbox.listener.service.open
