@@ -39,9 +39,10 @@ from mock_noetl.runs import (
 )
 from mock_noetl.steps import Steps
 from mock_noetl.templates import holds
+from mock_noetl.timers import Timers
 from mock_noetl.values import IdSource
 from mock_server.clock import Clock
-from mock_server.randomness import random_source
+from mock_server.randomness import branch, random_source
 
 MAX_KEPT = 1_000_000
 MAX_RUNNING = 100_000
@@ -79,21 +80,22 @@ class Engine:
         self._ended: deque[int] = deque()
         self._children: dict[int, list[int]] = {}
         self._running = 0
-        self._number = 0
-        self._loop: asyncio.AbstractEventLoop
+        self.timers = Timers()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._steps = Steps(self, source or random_source(None), Runner(style), find)
+        self._source = branch(source or random_source(None))
+        self._steps = Steps(self, Runner(style), find)
 
     def start(self, entry: Entry, given: Mapping[str, Any], parent: int | None = None) -> Run:
         """Start an execution; `given` overrides the defaults. Raises FullError if too many are running."""
         program = entry.program
         self._make_room()
-        self._loop = asyncio.get_running_loop()
         defaults = program.workload if program else {}
         merged = {**defaults, **given} if given else None
         now = self.clock.now()
         run = Run(self._ids.next(), entry, merged, parent, now, [])
-        run.active = Active(given, dict(merged if merged is not None else defaults))
+        before = self.runs.get(parent) if parent is not None else None
+        source = before.active.source if before is not None and before.active is not None else self._source
+        run.active = Active(given, dict(merged if merged is not None else defaults), branch(source))
         run.add(INIT, now, program.first if program else -1)
         self.runs[run.run_id] = run
         self.started += 1
@@ -142,6 +144,7 @@ class Engine:
         for run in self.runs.values():
             self._stop(run)
         self._steps.forget_late()
+        self.timers.clear()
         self.runs.clear()
         self._ended.clear()
         self._children.clear()
@@ -152,27 +155,15 @@ class Engine:
         for run in self.runs.values():
             self._stop(run)
         self._steps.forget_late()
+        self.timers.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=END_SECONDS)
         await self.callbacks.close()
 
     # Steps, from one to the next
 
-    def after(self, active: Active, seconds: float, call: Callable[[], None]) -> None:
-        """Call something later, unless the execution is stopped before."""
-        self._number += 1
-        number = self._number
-
-        def now() -> None:
-            active.stop.pop(number, None)
-            call()
-
-        active.stop[number] = self._loop.call_later(seconds, now).cancel
-
     def spawn(self, active: Active, work: Awaitable[Outcome], done: Callable[[Outcome], None]) -> None:
         """Run something that waits, and call `done` with its outcome, unless the execution is stopped before."""
-        self._number += 1
-        number = self._number
 
         async def run() -> None:
             try:
@@ -180,18 +171,18 @@ class Engine:
             except Exception as error:
                 _log.exception("a step failed")
                 outcome = Outcome(BROKEN, error=type(error).__name__)
-            active.stop.pop(number, None)
+            active.tasks.discard(task)
             done(outcome)
 
         task = asyncio.get_running_loop().create_task(run())
+        active.tasks.add(task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        active.stop[number] = task.cancel
 
     def _issue(self, run: Run, active: Active, number: int) -> None:
         active.steps += 1
         active.executed += 1
-        self.after(active, LATENCY_SECONDS, lambda: self._begin(run, active, number))
+        self.timers.after(active, LATENCY_SECONDS, self._begin, run, active, number)
 
     def _begin(self, run: Run, active: Active, number: int) -> None:
         program = run.entry.program
@@ -217,7 +208,7 @@ class Engine:
             if self.style == "python" or outcome.kind == BROKEN:
                 run.verdict, run.verdict_at, run.error = FAILED, now, outcome.error
         run.add(DONE, now, number, outcome)
-        self.after(active, self._between, lambda: self._follow(run, active, number, outcome))
+        self.timers.after(active, self._between, self._follow, run, active, number, outcome)
 
     def _follow(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
         program = run.entry.program
@@ -277,10 +268,12 @@ class Engine:
             call()
 
     def _stop(self, run: Run) -> None:
-        if run.active is not None:
-            for stop in run.active.stop.values():
-                stop()
-            run.active.stop.clear()
+        active = run.active
+        if active is not None and not active.stopped:
+            active.stopped = True
+            self.timers.stopped(active)
+            for task in active.tasks:
+                task.cancel()
 
     def _make_room(self) -> None:
         if self._running >= MAX_RUNNING:

@@ -6,7 +6,8 @@ JSON, of which equal ones of one playbook are kept once. So each of a million re
 
 from __future__ import annotations
 
-import json
+import asyncio
+import random
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mock_noetl.catalog import Entry
+from mock_noetl.values import packed, unpacked
 from mock_server.messages import Response
 
 INIT, STARTED, DONE, PROCESSED, CANCELLED, FINALIZED = range(6)
@@ -23,7 +25,6 @@ MAX_BLOBS = 256
 MAX_SHARED = 65_536
 MAX_KEPT = 4_096
 MAX_KEPT_BYTES = 16_384
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Moment(NamedTuple):
@@ -79,19 +80,25 @@ class Active:
     Args:
         request: the variables that the start has given.
         variables: the variables now.
+        source: its own random source, so that with a seed the order of other executions does not matter.
         steps: how many of its steps are issued and not done yet.
         executed: how many steps were issued.
         answer: the status and the data that the last `accounts` step gave.
-        stop: what ends the timers and tasks that wait, by their number.
+        timers: how many of its timers wait.
+        tasks: the tasks of its steps that wait for something else.
+        stopped: whether it was stopped: its timers and tasks do nothing more.
         on_end: what is called when it ends.
     """
 
     request: Mapping[str, Any]
     variables: dict[str, Any]
+    source: random.Random
     steps: int = 0
     executed: int = 0
     answer: tuple[str, dict[str, Any]] = ("error", {"message": "no accounts step has run"})
-    stop: dict[int, Callable[[], Any]] = field(default_factory=dict)
+    timers: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    stopped: bool = False
     on_end: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -134,7 +141,7 @@ class Run:
         """The variables at the start."""
         if self.workload is None:
             return self.entry.program.workload if self.entry.program else {}
-        found: Mapping[str, Any] = json.loads(self.workload) if isinstance(self.workload, bytes) else self.workload
+        found: Mapping[str, Any] = unpacked(self.workload) if isinstance(self.workload, bytes) else self.workload
         return found
 
     @property
@@ -167,11 +174,11 @@ class Run:
         """Keep the record in little memory: nothing more will happen, but for a cancel."""
         self.active = None
         if isinstance(self.workload, dict):
-            self.workload = _to_json(self.workload).encode() if self.workload else None
+            self.workload = packed(self.workload) if self.workload else None
         if not isinstance(self.log, list):
             return
         times = array("d", (moment.at for moment in self.log)).tobytes()
-        rest = _to_json([(m.code, m.step, m.data) for m in self.log]).encode()
+        rest = packed([(m.code, m.step, m.data) for m in self.log])
         blobs = self.entry.blobs
         known = blobs.get(rest)
         if known is None and len(blobs) < MAX_BLOBS and len(rest) <= MAX_SHARED:
@@ -208,7 +215,7 @@ def _times(data: bytes) -> Iterator[float]:
 @lru_cache(maxsize=2048)
 def _parsed(data: bytes) -> tuple[tuple[int, int, Any], ...]:
     """Return the rest of packed moments. It is shared: nobody may change it."""
-    return tuple((code, step, _restored(code, found)) for code, step, found in json.loads(data))
+    return tuple((code, step, _restored(code, found)) for code, step, found in unpacked(data))
 
 
 def _restored(code: int, data: Any) -> Any:

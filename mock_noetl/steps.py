@@ -36,11 +36,8 @@ _log = logging.getLogger("mock_noetl")
 class Steps:
     """Runs steps, each by its kind."""
 
-    def __init__(
-        self, engine: Engine, source: random.Random, runner: Runner, find: Callable[[str], Entry | None]
-    ) -> None:
+    def __init__(self, engine: Engine, runner: Runner, find: Callable[[str], Entry | None]) -> None:
         self._engine = engine
-        self._source = source
         self._runner = runner
         self._find = find
         self._late: set[asyncio.Task[None]] = set()
@@ -73,12 +70,12 @@ class Steps:
             if isinstance(tool.duration, str):
                 duration = seconds(compiled(tool.duration)(scope_of(run, active)))
             else:
-                duration = tool.duration.draw(self._source)
+                duration = tool.duration.draw(active.source)
         except (TemplateFailed, ValueError) as error:
             done(Outcome(BROKEN, error=str(error)))
             return
         if duration:
-            self._engine.after(active, duration, lambda: self._acts(run, active, tool, done))
+            self._engine.timers.after(active, duration, self._acts, run, active, tool, done)
         else:
             self._acts(run, active, tool, done)
 
@@ -86,7 +83,7 @@ class Steps:
         """Fail, or compute the values, use the accounts and call back."""
         try:
             scope = scope_of(run, active)
-            if tool.fails is not None and self._fails(tool, scope):
+            if tool.fails is not None and _fails(tool, scope, active.source):
                 text = str(compiled(tool.fails)(scope))
                 done(Outcome(BROKEN, error=text) if tool.broken else _raised(text))
                 return
@@ -103,17 +100,12 @@ class Steps:
         else:
             self._engine.spawn(active, self._call_back(run, active, tool.callback, result, values), done)
 
-    def _fails(self, tool: Sandbox, scope: Scope) -> bool:
-        if tool.fail_if is not None and not holds(tool.fail_if, scope):
-            return False
-        return tool.probability >= 1 or self._source.random() < tool.probability
-
     async def _call_back(
         self, run: Run, active: Active, callback: Callback, result: dict[str, Any], values: Mapping[str, Any]
     ) -> Outcome:
         body = _body(run, active, callback)
         if callback.late is not None:
-            wait = callback.late.draw(self._source)
+            wait = callback.late.draw(active.source)
             self._later(wait, lambda: self._post(run.given, callback, body))
             return Outcome(OK, {**result, "callback": {"sent": False, "in_seconds": wait}}, sets=values or None)
         sent = await self._post(run.given, callback, body)
@@ -205,6 +197,12 @@ def not_run(kind: str) -> dict[str, Any]:
     """Return the result of a step whose tool this server does not have."""
     message = f"mock_noetl does not run steps of kind {kind}: nothing was done"
     return {"status": "not_run", "tool": kind, "message": message}
+
+
+def _fails(tool: Sandbox, scope: Scope, source: random.Random) -> bool:
+    if tool.fail_if is not None and not holds(tool.fail_if, scope):
+        return False
+    return tool.probability >= 1 or source.random() < tool.probability
 
 
 def _raised(text: str) -> Outcome:

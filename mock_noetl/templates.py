@@ -5,11 +5,14 @@ A text that is one expression, such as `{{ workload.n + 1 }}`, keeps the type of
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2 import Template as CompiledTemplate
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_TEXT = 10_000
@@ -56,8 +59,24 @@ def _range(*bounds: int) -> range:
     return found
 
 
+class _Context(Context):
+    """Jinja2's context of a template without blocks, for the cost of a few assignments."""
+
+    def __init__(self, names: dict[str, Any], template: str | None) -> None:
+        self.parent = names
+        self.vars = {}
+        self.environment = _environment
+        self.eval_ctx = _EVALUATION
+        self.exported_vars = set()
+        self.name = template
+        self.globals_keys = set()
+        self.blocks = {}
+
+
 _environment = _Environment(undefined=StrictUndefined, autoescape=False)
-_environment.globals = {"range": _range, "dict": dict}
+_EVALUATION = nodes.EvalContext(_environment)
+_GLOBALS: Scope = {"range": _range, "dict": dict}
+_environment.globals = {}
 
 
 @lru_cache(maxsize=4096)
@@ -72,47 +91,58 @@ def compiled(text: str) -> Template:
         for node in tree.find_all(nodes.Stmt):
             if not isinstance(node, _ALLOWED):
                 raise TemplateFailed(f"{type(node).__name__} is not supported in a template")
-        whole = _expression(text, tree)
+        whole = _expression(tree)
         if whole is not None:
-            evaluate = _environment.compile_expression(whole, undefined_to_none=False)
-            return lambda scope: _safely(lambda: _defined(evaluate(**_names(scope))))
-        template = _environment.from_string(text)
+            result = nodes.Assign(nodes.Name("result", "store", lineno=1), whole, lineno=1)
+            return _value_of(_environment.from_string(nodes.Template([result], lineno=1)))
+        return _text_of(_environment.from_string(tree))
     except (TemplateError, RecursionError) as error:
         raise TemplateFailed(" ".join(str(error).split()) or "malformed") from None
-    return lambda scope: _safely(lambda: template.render(**_names(scope)))
 
 
-def _names(scope: Scope) -> dict[str, Any]:
-    return {name: value for name, value in scope.items() if name.isidentifier()}
+def _value_of(template: CompiledTemplate) -> Template:
+    """Return what evaluates a template that sets `result`; it is not rendered, so that the value keeps its type."""
+
+    def evaluate(scope: Scope) -> Any:
+        context = _context(template, scope)
+        deque(template.root_render_func(context), maxlen=0)
+        value = context.vars["result"]
+        if isinstance(value, StrictUndefined):
+            str(value)  # raises UndefinedError, which names it
+        return value
+
+    return _safely(evaluate)
 
 
-def _expression(text: str, tree: nodes.Template) -> str | None:
-    """Return the expression that a text consists of; None if it is more."""
-    stripped = text.strip()
-    if not (stripped.startswith("{{") and stripped.endswith("}}")) or len(tree.body) != 1:
-        return None
-    output = tree.body[0]
+def _text_of(template: CompiledTemplate) -> Template:
+    return _safely(lambda scope: "".join(template.root_render_func(_context(template, scope))))
+
+
+def _context(template: CompiledTemplate, scope: Scope) -> Context:
+    return _Context({**_GLOBALS, **scope}, template.name)
+
+
+def _safely(evaluate: Template) -> Template:
+    def safe(scope: Scope) -> Any:
+        try:
+            return evaluate(scope)
+        except TemplateFailed:
+            raise
+        except Exception as error:  # a template can raise anything
+            raise TemplateFailed(" ".join(str(error).split()) or type(error).__name__) from None
+
+    return safe
+
+
+def _expression(tree: nodes.Template) -> nodes.Expr | None:
+    """Return the expression that a template consists of; None if it is more."""
+    output = tree.body[0] if len(tree.body) == 1 else None
     parts = [part for part in output.nodes if not _is_blank(part)] if isinstance(output, nodes.Output) else []
-    return stripped[2:-2].strip("-+ \n\t") if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData) else None
+    return parts[0] if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData) else None
 
 
 def _is_blank(node: nodes.Node) -> bool:
     return isinstance(node, nodes.TemplateData) and not node.data.strip()
-
-
-def _defined(value: Any) -> Any:
-    if isinstance(value, StrictUndefined):
-        str(value)  # raises UndefinedError, which names it
-    return value
-
-
-def _safely(evaluate: Callable[[], Any]) -> Any:
-    try:
-        return evaluate()
-    except TemplateFailed:
-        raise
-    except Exception as error:  # a template can raise anything
-        raise TemplateFailed(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def rendered(value: Any, scope: Scope) -> Any:

@@ -8,6 +8,8 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from mock_server.clock import Clock
 
 MAX_DEPTH = 64
@@ -47,6 +49,22 @@ def _key(key: Any) -> str:
     if isinstance(key, bool | int | float) or key is None:
         return json.dumps(key)
     raise ValueError("a key is not a string")
+
+
+def packed(value: Any) -> bytes:
+    """Return JSON data as JSON without spaces."""
+    try:
+        return to_json(value)
+    except ValueError:  # a lone surrogate
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def unpacked(data: bytes) -> Any:
+    """Return the JSON data that `packed` has made a text of."""
+    try:
+        return from_json(data)
+    except ValueError:
+        return json.loads(data)
 
 
 def iso(instant: float, end: str = "+00:00") -> str:

@@ -11,6 +11,11 @@ def random_source(seed: int | str | None) -> random.Random:
     return random.SystemRandom() if seed is None else random.Random(f"mock_server {seed}")  # noqa: S311
 
 
+def branch(source: random.Random) -> random.Random:
+    """Return a source of its own, so that what others draw makes no difference; the system's source is its own."""
+    return source if isinstance(source, random.SystemRandom) else random.Random(source.getrandbits(64))  # noqa: S311
+
+
 def handle(source: random.Random, size: int = 32) -> str:
     """Return `size` random bytes as base64url text without padding."""
     return base64.urlsafe_b64encode(source.randbytes(size)).rstrip(b"=").decode("ascii")

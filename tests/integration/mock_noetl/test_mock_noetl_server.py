@@ -1,5 +1,6 @@
 """What the sandbox adds to the real servers in both dialects, and its limits. The rest: `tests/contract/answers`."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -10,6 +11,7 @@ import pytest
 from mock_noetl.server import build, serve
 from mock_noetl.state import Settings
 from mock_server.randomness import random_source
+from mock_server.sandbox import Control
 
 CONTENT = """
 apiVersion: noetl.io/v2
@@ -104,3 +106,48 @@ async def told(seed: str) -> tuple[str, str]:
 
 async def test_ids_follow_from_the_seed():
     assert await told("a") == await told("a") != await told("b")
+
+
+RANDOM = """
+apiVersion: noetl.io/v2
+kind: Playbook
+metadata: {name: random, path: mine/random}
+workload: {n: 0}
+workflow:
+- step: start
+  tool: {kind: sandbox, duration: {uniform: [0, 40ms]}, fail_probability: 0.4}
+  next: {arcs: [{step: middle}]}
+- step: middle
+  tool: {kind: sandbox, duration: {lognormal: {median: 10ms, sigma: 1}}}
+  next: {arcs: [{step: end}]}
+- step: end
+  tool: {kind: sandbox, fail_probability: 0.5}
+"""
+
+
+async def journal_of(dialect: str, seed: str) -> tuple[bytes, set[str]]:
+    """Run twenty executions at the same time; return the journal, and how they have ended."""
+    server = build(dialect, source=random_source(seed))
+    async with serve(server, control=Control(admin=True)) as listener:
+        async with httpx.AsyncClient(base_url=listener.url, headers={"host": "localhost"}, trust_env=False) as client:
+            await client.put("/__admin/clock", json={"stop": True, "set": "2030-01-01T00:00:00Z"})
+            document = {"content": RANDOM, "resource_type": "Playbook"}
+            (await client.post("/api/catalog/register", json=document)).raise_for_status()
+            ids = []
+            for number in range(20):
+                body = {"path": "mine/random", "workload": {"n": number}}
+                ids.append(str((await client.post("/api/execute", json=body)).json()["execution_id"]))
+            async with asyncio.timeout(20):
+                while any(run.active is not None for run in server.state.engine.runs.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            found = [(await client.get(f"/api/executions/{each}")).json() for each in ids]
+            journal = (await client.get("/__admin/journal?timing=false")).content
+            return journal, {str(each["status"]) for each in found}
+
+
+@pytest.mark.parametrize("dialect", ["python", "rust"])
+async def test_executions_that_overlap_have_the_same_journal_with_one_seed(dialect):
+    first, endings = await journal_of(dialect, "a")
+    assert len(endings) == 2
+    assert first == (await journal_of(dialect, "a"))[0]
+    assert first != (await journal_of(dialect, "b"))[0]
