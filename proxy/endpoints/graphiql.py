@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+from functools import cache
 from importlib.resources import files
 
 from proxy.http.request import RequestFields
@@ -29,8 +30,9 @@ _MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Graphi
 or install noetl-edge from a wheel, which carries them. Queries by POST work without it.</p></html>"""
 
 
+@cache
 def load_page() -> Page:
-    """Read the assets and build the page; where they are missing the page says how to get them."""
+    """Read the assets and build the page, once; where they are missing the page says how to get them."""
     folder = files("proxy.graphql").joinpath("assets")
     try:
         scripts = [folder.joinpath(name).read_text("utf-8") for name in _SCRIPTS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
@@ -10,8 +11,9 @@ from graphql import GraphQLObjectType, GraphQLSchema, build_schema
 from proxy.graphql.resolvers import MUTATION, NESTED, QUERY, SUBSCRIPTION
 
 
+@cache
 def make_schema() -> GraphQLSchema:
-    """Build the schema.
+    """Build the schema, once: it is the same for every configuration.
 
     Raises:
         KeyError: a root field has no resolver, or a resolver has no field.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from proxy.http.header_plan import HeaderEdits, RequestPlan, ResponsePlan
+from proxy.http.header_plan import HeaderEdits, PlannedHead, RequestPlan, ResponsePlan
 from proxy.http.identity_headers import identity_lines
 from proxy.http.location import Locations
 from proxy.http.request import RequestFields
@@ -74,11 +74,22 @@ BREAKS: dict[str, Break] = {
 }
 
 
+FOUND_BY = {
+    "rate limits do not count": 9,
+    "header edits do not set fields": 2,
+    "locations are not translated": 11,
+    "only the first cookie is tried": 10,
+}
+"""The seed of a configuration that finds it; only to be quick: the others are tried next."""
+
+
 def _unplanned(
-    _: object, status: int, reason: bytes, fields: list[tuple[bytes, bytes]], **__: bool
-) -> tuple[bytes, bool]:
-    kept = [field for field in fields if field[0] not in (b"connection", b"transfer-encoding", b"content-length")]
-    return b"HTTP/1.1 %d %b\r\n" % (status, reason) + b"".join(b"%b: %b\r\n" % field for field in kept), True
+    _: object, status: int, reason: bytes, fields: list[tuple[bytes, bytes]], *, chunked: bool, **__: bool
+) -> PlannedHead:
+    dropped = {b"connection", b"transfer-encoding"} | ({b"content-length"} if chunked or status == 204 else set())
+    kept = [field for field in fields if field[0] not in dropped]
+    lines = b"HTTP/1.1 %d %b\r\n" % (status, reason) + b"".join(b"%b: %b\r\n" % field for field in kept)
+    return PlannedHead(lines, dated=True)
 
 
 def _without_roles(user: Any, address: str, scheme: str, host: str) -> bytes:
@@ -100,7 +111,8 @@ def broken(name: str) -> Callable[[], AbstractContextManager[None]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BREAKS)
 def test_rule_that_is_broken_on_one_transport_is_found(name: str) -> None:
-    for seed in range(CONFIGURATIONS):
+    known = FOUND_BY.get(name, 0)
+    for seed in (known, *(seed for seed in range(CONFIGURATIONS) if seed != known)):
         found, _ = asyncio.run(compared(seed, REQUESTS, broken=broken(name)))
         if found is not None:
             return

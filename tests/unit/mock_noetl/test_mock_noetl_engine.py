@@ -69,7 +69,8 @@ async def test_oldest_ended_execution_makes_room() -> None:
 
 
 @pytest.mark.slow
-async def test_run_that_goes_in_circles_ends(engine: Engine) -> None:
+async def test_run_that_goes_in_circles_ends(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mock_noetl.engine.LATENCY_SECONDS", 0.0)
     circle = playbook("- step: start\n  next: {arcs: [{step: start}]}\n  tool: {kind: sandbox}")
     run = await ended(engine.start(circle, {}))
     assert outcomes(run)[-1].error == f"more than {MAX_STEPS_RUN} steps"

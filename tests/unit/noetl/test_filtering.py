@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -85,21 +87,32 @@ async def test_large_list_is_filtered_without_stopping_the_event_loop() -> None:
         {**entry, "execution_id": str(n), "path": f"open/{n}" if n % 2 else "b"} for n in range(20_000)
     ]
     data = json.dumps(entries).encode()
-    longest, last = 0.0, asyncio.get_running_loop().time()
+    stalls = []
+    for _ in range(3):  # other processes stop this one, too, but hardly each time
+        kept, stall = await _watched(reduced(EXECUTIONS, data))
+        assert json.loads(kept) == [each for each in entries if each["path"] != "b" or each["execution_id"] == "3"]
+        stalls.append(stall)
+        if stall < 0.5:
+            return
+    pytest.fail(f"stalls of {stalls} s")
+
+
+async def _watched(work: Awaitable[bytes]) -> tuple[bytes, float]:
+    """Return what something returns, and the longest time for which it has stopped the event loop, in seconds."""
+    longest, last = 0.0, time.monotonic()
 
     async def watch() -> None:
         nonlocal longest, last
         while True:
             await asyncio.sleep(0.001)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             longest, last = max(longest, now - last), now
 
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0.01)
-    kept = json.loads(await reduced(EXECUTIONS, data))
+    found = await work
     watching.cancel()
-    assert kept == [each for each in entries if each["path"] != "b" or each["execution_id"] == "3"]
-    assert longest < 0.5
+    return found, longest
 
 
 def test_request_for_a_filtered_list_asks_for_all_of_it_as_it_is() -> None:
