@@ -1,7 +1,8 @@
 # Commands for development; `make help` lists them. Each target sets up what it needs.
 PYTHON ?= python3.11
 BIN := .venv/bin
-JOBS ?= 2
+# Processes of `make test`. Tests wait for a third of their time, so three keep two cores busy.
+JOBS ?= 3
 ROUNDS ?= 200
 SECONDS ?= 600
 CONFIGS ?= 500
