@@ -23,7 +23,7 @@ from load.processes import ROOT, Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
 from load.sampler import Sampler
-from load.scenario import Scenario, ScenarioError, load_scenario, names
+from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import Schedule, schedule
 from load.settings import Settings
 from load.windows import Windows
@@ -80,14 +80,8 @@ def _options() -> Options:
     given = parser.parse_args()
     try:
         scenario = load_scenario(given.scenario)
-        changes = {"users": given.users, "duration": given.duration}
-        data = scenario.model_dump(by_alias=True) | {
-            name: value for name, value in changes.items() if value is not None
-        }
-        if given.url:
-            data["faults"] = ()
-        scenario = Scenario.model_validate(data)
-    except (ScenarioError, ValueError) as error:
+        scenario = changed(scenario, given.users, given.duration, with_faults=not given.url)
+    except ScenarioError as error:
         parser.error(str(error))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = (given.output or ROOT / "var" / "load" / f"{scenario.name}-{stamp}").resolve()

@@ -19,11 +19,12 @@ import structlog
 from mock_server.clock import Clock
 from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
+from mock_server.yaml_file import YamlFileError
 
 from .reload import Files, Stamp, watch
 from .server import Server
 from .settings import MAX_GENERATED, TenantFile, issuer
-from .settings_file import DEFAULT_FILE, UsersFileError, tenant_entries
+from .settings_file import DEFAULT_FILE, tenant_entries
 from .tls import TlsError, given_certificate, names_of, own_authority
 from .token_command import broken, token
 
@@ -131,7 +132,7 @@ def main(
         settings = start.files.load()
         server = _server(start, settings)
         run(_serve(start, server, since))
-    except (UsersFileError, TlsError, OptionsError) as error:
+    except (YamlFileError, TlsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
@@ -143,7 +144,7 @@ def server_of(arguments: Sequence[str]) -> Server:
 
     Raises:
         click.ClickException: an argument is wrong.
-        UsersFileError, TlsError, OptionsError: a file or an option is wrong.
+        YamlFileError, TlsError, OptionsError: a file or an option is wrong.
     """
     start = _start(**main.make_context("mock_auth0", list(arguments)).params)
     return _server(start, start.files.load())

@@ -18,6 +18,7 @@ from .assets import page, page_file
 from .control_operations import ControlOperations
 from .foreign import is_local_name, is_loopback
 from .messages import Request, Response, json_response
+from .mistakes import explain
 from .openapi import document
 from .operations import AdminError, Call, Operation
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 PREFIX = "/__admin"
-MAX_ERRORS = 5
 
 
 class Admin:
@@ -123,12 +123,4 @@ def _parsed(model: type[BaseModel], data: Any) -> BaseModel:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise AdminError(400, explain(error)) from None
-
-
-def explain(error: ValidationError) -> str:
-    """Return what is wrong with data, with the place of each mistake."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg'].removeprefix('Value error, ')}" for e in found
-    )
+        raise AdminError(400, explain(error, model)) from None

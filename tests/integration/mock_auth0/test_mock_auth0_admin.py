@@ -87,7 +87,22 @@ async def test_users_are_listed_added_changed_and_removed(admin: httpx.AsyncClie
     assert unverified(tokens.json()["id_token"])["a"] == 1
     await call(admin, "DELETE", "/users/newer@example.com")
     await call(admin, "DELETE", "/users/newer@example.com", status=404)
-    await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blokced": True}}, 400)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"blokced": True}, "changes.blokced: unknown key (known: access_token_claims, blocked, "),
+        ({"blocked": "yes"}, "changes.blocked: must be true or false"),
+        ({"email": "x"}, "changes.email: must be an email address"),
+        ({"claims": {"iss": "x"}}, "changes.claims.iss: this claim is set by the server"),
+    ],
+)
+async def test_wrong_change_of_a_user_is_refused_with_its_place(
+    admin: httpx.AsyncClient, changes: dict[str, Any], text: str
+) -> None:
+    answer = await call(admin, "PATCH", "/users/user@example.com", {"changes": changes}, 400)
+    assert answer["error"].startswith(text)
 
 
 async def test_the_sessions_and_tokens_of_a_blocked_or_removed_user_end(admin: httpx.AsyncClient) -> None:

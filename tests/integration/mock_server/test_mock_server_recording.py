@@ -110,10 +110,14 @@ def test_wrong_options_are_refused(options: dict[str, Any], text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("- {delay: soon}", "rule 1: delay: a duration"),
-        ("- {delay: 1s}\n- {fault: x}", "rule 2: fault"),
-        ("a: [", ":1:5: not YAML"),
-        ("a: 1", "a list of rules is expected"),
+        ("- {delay: soon}", r"line 1: \[0\].delay: a duration"),
+        (
+            "rules:\n- {delay: 1s}\n- fault: {kind: hang, were: before}",
+            r'line 3: rules\[1\].fault.were: unknown key \(known: kind, max, where; did you mean "where"',
+        ),
+        ("a: [", ": line 2, column 1: not YAML: did not find"),
+        ("a: 1", r"line 1: a: unknown key \(known: listener, rules\)"),
+        ("7", "a list of rules is expected"),
         ("5", "a list of rules is expected"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from load.processes import Process, Programs
-from load.scenario import Scenario, ScenarioError, load_scenario, names
+from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import schedule
 from load.settings import Settings
 from load.shapes import SHAPES, users_at
@@ -45,17 +45,20 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("description: d\n", "thresholds: Field required"),
-        (BASE + "user: 5\n", "user: Extra inputs are not permitted"),
+        ("description: d\n", "line 1: thresholds: is missing"),
+        (BASE + "user: 5\n", 'thresholds, users; did you mean "users"?)'),
         (BASE + "shape: zigzag\n", "zigzag is not one of steady, ramp, spike, monday-morning"),
         (BASE + "mix: {Robot: 1}\n", "Robot: the kinds of users are BrowserPolls"),
-        (BASE + "duration: long\n", "duration: Value error, a duration is a number"),
+        (BASE + "duration: long\n", "line 3: duration: a duration is a number"),
         ("description: d\nthresholds: [fast]\n", "a threshold is like"),
-        (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "faults.0.target: String should match"),
+        (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "target: unknown target mars (known: a"),
         (BASE + "faults: [{name: x, at: 1s, target: gateway-2, process: kill}]\n", "gateway-2 does not run"),
         (BASE + "faults: [{name: x, at: 1s, target: redis, process: kill}]\n", "stack.store is not redis"),
         (BASE + "faults: [{name: x, at: 1s, target: noetl}]\n", "a fault has one of rule, call and process"),
-        (BASE + "faults: [{name: x, at: 1s, target: noetl, rule: {fault: no}}]\n", "faults.0.rule"),
+        (
+            BASE + "faults: [{name: x, at: 1s, target: noetl, rule: {fault: x}}]\n",
+            "line 3: faults[0].rule.fault: unknown kind x (known: ",
+        ),
         (BASE + "faults: [{name: x, at: 1s, target: gateway-1, rule: {fault: empty}}]\n", "other targets have process"),
         ("a: [", "not YAML"),
     ],
@@ -70,7 +73,7 @@ def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: s
 
 
 def test_unknown_scenario_lists_those_there_are() -> None:
-    with pytest.raises(ScenarioError, match="there is no scenario nope: there are gateway-dies, key-rotation"):
+    with pytest.raises(ScenarioError, match=r"there is no scenario nope \(known: gateway-dies"):
         load_scenario("nope")
 
 
@@ -95,3 +98,14 @@ def test_settings_pass_through_the_environment(monkeypatch: pytest.MonkeyPatch) 
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings.from_environment() == settings
+
+
+@pytest.mark.parametrize(
+    ("users", "duration", "problem"),
+    [(0, None, "--users: must be at least 1"), (5, "long", "--duration: a duration is a number with ms, s, m or h")],
+)
+def test_wrong_option_of_a_run_is_one_plain_line(users: int, duration: str | None, problem: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        changed(load_scenario("soak"), users, duration)
+    assert str(caught.value).startswith(problem)
+    assert "\n" not in str(caught.value)
