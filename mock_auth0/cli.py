@@ -21,6 +21,7 @@ from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
 from mock_server.yaml_file import YamlFileError
 
+from .overrides import OVERRIDES
 from .reload import Files, Stamp, watch
 from .server import Server
 from .settings import MAX_GENERATED, TenantFile, issuer
@@ -194,7 +195,7 @@ def _server(start: Start, settings: TenantFile) -> Server:
         issuer=start.issuer,
         logout_uri=start.logout_uri,
         tls=_certificate(start, settings),
-        control=start.common.control(),
+        control=start.common.control(OVERRIDES),
         backend=start.common.backend,
     )
 
@@ -230,7 +231,7 @@ def _announce(start: Start, server: Server) -> None:
             click.echo(f"  issuer {tenant.issuer}" + (f" for the host {host}" if host else ""))
     if start.tls and start.certificate is None:
         click.echo(f"  certificate authority: {start.tls_ca.resolve()}")
-    if start.common.control().admin:
+    if server.sandbox.control.admin:
         click.echo(f"  control plane: {server.url}__admin")
     sys.stdout.flush()
 

@@ -18,6 +18,7 @@ import structlog
 
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.overrides import Overrides
 from mock_server.service import Errors
 
 from . import account, auth0_api, device, everywhere, logout, rendering, sign_in, start_page, token_endpoint
@@ -26,6 +27,7 @@ from .broken import MintError
 from .directory import Directory
 from .keys import SigningKey
 from .messages import OAuthError, PageError, error_response, with_headers
+from .overrides import OVERRIDES
 from .rendering import error_page
 from .settings import TenantFile
 from .settings_file import tenant_entries
@@ -138,6 +140,11 @@ class IdentityProvider:
     def errors(self) -> Errors:
         """The responses to requests that are malformed or too large."""
         return _ERRORS
+
+    @property
+    def overrides(self) -> Overrides:
+        """The overrides of rules that this program understands."""
+        return OVERRIDES
 
     @property
     def operations(self) -> list[Operation]:

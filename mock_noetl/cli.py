@@ -16,7 +16,7 @@ import click
 from mock_noetl.engine import MAX_KEPT
 from mock_noetl.errors import AccountsError, PlaybookError
 from mock_noetl.server import DIALECTS, build
-from mock_noetl.state import Settings
+from mock_noetl.state import OVERRIDES, Settings
 from mock_server.clock import Clock
 from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, dialect: str, settings: Settings, options: Options) -> None:
         self.dialect = dialect
-        self.control = options.control()
+        self.control = options.control(OVERRIDES)
         clock, source = Clock(), random_source(options.seed)
         options.set_clock(clock)
         program = build(dialect, settings, clock, source)

@@ -13,6 +13,7 @@ import click
 from .clock import Clock
 from .listener_faults import ListenerFaults
 from .messages import Handler
+from .overrides import Overrides
 from .recording import Player, Recorder, RecordingError
 from .rules_file import RulesError, load_faults, parse_listener, parse_rule
 from .sandbox import Control
@@ -39,18 +40,18 @@ class Options:
     recording: Path | None = None
     replay: Path | None = None
 
-    def control(self) -> Control:
-        """Return what of the control plane is on. Raises OptionsError."""
+    def control(self, overrides: Overrides) -> Control:
+        """Return what of the control plane is on, for a program with these overrides. Raises OptionsError."""
         try:
-            return self._control()
+            return self._control(overrides)
         except RulesError as error:
             raise OptionsError(str(error)) from None
 
-    def _control(self) -> Control:
-        rules = [parse_rule(text, f"--fault {number}") for number, text in enumerate(self.fault, 1)]
+    def _control(self, overrides: Overrides) -> Control:
+        rules = [parse_rule(text, f"--fault {number}", overrides) for number, text in enumerate(self.fault, 1)]
         listener = ListenerFaults()
         if self.faults is not None:
-            found, listener = load_faults(self.faults)
+            found, listener = load_faults(self.faults, overrides)
             rules += found
         if self.listener_faults is not None:
             listener = parse_listener(self.listener_faults, "--listener-faults")

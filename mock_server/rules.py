@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from .durations import Duration, parse_duration
 from .faults import Fault, Seconds, parse_fault
 from .matching import Match
 from .messages import to_json
+from .overrides import Overrides
 
 MAX_SIZE = 10 * 1024**3
 
@@ -94,7 +95,7 @@ Delay = Annotated[Duration, BeforeValidator(_duration, json_schema_input_type=st
 
 
 class Rule(BaseModel):
-    """A rule."""
+    """A rule. With `Overrides` as the context of a validation, its overrides are those of that program."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
 
@@ -126,4 +127,10 @@ class Rule(BaseModel):
             raise ValueError("until must be after from")
         if self.response is not None and (self.merge is not None or self.overrides):
             raise ValueError("merge and overrides change the program's response: a rule with response has none")
+        return self
+
+    @model_validator(mode="after")
+    def _overrides_are_known(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, Overrides):
+            info.context.check(self.overrides, self.match)
         return self

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .listener_faults import ListenerFaults
 from .mistakes import Mistake, explain, mistakes
+from .overrides import Overrides
 from .rules import Rule
 from .yaml_file import YamlFile, YamlFileError
 
@@ -30,9 +31,9 @@ class FaultsFile(BaseModel):
     listener: ListenerFaults = Field(ListenerFaults(), description="The faults of the listening socket.")
 
 
-def parse_rule(text: str, place: str) -> Rule:
+def parse_rule(text: str, place: str, overrides: Overrides | None = None) -> Rule:
     """Return a rule from YAML text. Raises RulesError, which names the place."""
-    return _parse(text, place, Rule)
+    return _parse(text, place, Rule, overrides)
 
 
 def parse_listener(text: str, place: str) -> ListenerFaults:
@@ -40,9 +41,9 @@ def parse_listener(text: str, place: str) -> ListenerFaults:
     return _parse(text, place, ListenerFaults)
 
 
-def _parse(text: str, place: str, model: type[Model]) -> Model:
+def _parse(text: str, place: str, model: type[Model], context: Overrides | None = None) -> Model:
     try:
-        return model.model_validate(yaml.safe_load(text))
+        return model.model_validate(yaml.safe_load(text), context=context)
     except yaml.YAMLError as error:
         raise RulesError(f"{place}: not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
@@ -51,7 +52,7 @@ def _parse(text: str, place: str, model: type[Model]) -> Model:
         raise RulesError(f"{place}: nested too deeply") from None
 
 
-def load_faults(path: Path) -> tuple[list[Rule], ListenerFaults]:
+def load_faults(path: Path, overrides: Overrides | None = None) -> tuple[list[Rule], ListenerFaults]:
     """Return the rules of a YAML file, and the faults of the listener.
 
     Raises:
@@ -65,7 +66,7 @@ def load_faults(path: Path) -> tuple[list[Rule], ListenerFaults]:
     if not file.data or not isinstance(file.data, list | dict):
         raise RulesError(f"{path}: a list of rules is expected, or a mapping with rules and listener")
     try:
-        found = FaultsFile.model_validate({"rules": file.data} if is_list else file.data)
+        found = FaultsFile.model_validate({"rules": file.data} if is_list else file.data, context=overrides)
     except ValidationError as error:
         places = mistakes(error, FaultsFile)
         if is_list:

@@ -105,7 +105,7 @@ def test_claims_and_header_of_a_token_are_given(run: Any) -> None:
     [
         (("--user", "nobody@example.com"), "user: there is no user nobody@example.com"),
         (("--client", "nobody"), "client_id: there is no client nobody; known: noetl-gateway"),
-        (("--broken", "magic"), "broken: unknown: magic; known: alg-none"),
+        (("--broken", "magic"), "broken: unknown: magic (known: access-token"),
         (("--claim", "name"), "--claim name: must be NAME=JSON"),
         (("--issuer", "localhost"), "must be an http or https URI"),
         (("--config", "missing.yaml"), "missing.yaml: No such file or directory"),

@@ -140,6 +140,9 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
         ({"delay": "1s", "every": {"period": "1s", "for": "2s"}}, "every: for must be above 0, and not longer than"),
         ({"delay": "1s", "probability": 2}, "probability: must be at most 1"),
         ({"response": {"headers": {"Content-Length": "3"}}}, "response: the framing follows from the body"),
+        ({"overrides": {"lifetme": 5}}, "overrides.lifetme: unknown key (known: lifetime; did you mean"),
+        ({"overrides": {"lifetime": "x"}}, "overrides.lifetime: must be a whole number"),
+        ({"match": {"path": "/x"}, "overrides": {"lifetime": 1}}, "match.path: echo has overrides for /echo only"),
         ({"response": {}, "merge": {}}, "merge and overrides change the program's response"),
     ],
 )  # fmt: skip

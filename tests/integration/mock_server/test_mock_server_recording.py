@@ -11,6 +11,7 @@ import pytest
 from mock_server.clock import Clock
 from mock_server.messages import Request, Response
 from mock_server.options import Options, OptionsError
+from mock_server.overrides import Overrides
 from mock_server.recording import Player, Recorder, RecordingError
 from mock_server.sandbox import Control
 
@@ -118,6 +119,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], text: str) -> None:
         ("a: [", ": line 2, column 1: not YAML: did not find"),
         ("a: 1", r"line 1: a: unknown key \(known: listener, rules\)"),
         ("7", "a list of rules is expected"),
+        ("- delay: 1s\n- overrides: {lifetime: 5}", r"line 2: \[1\].overrides: echo has none; response and merge"),
         ("5", "a list of rules is expected"),
     ],
 )
@@ -125,18 +127,18 @@ def test_wrong_file_of_rules_is_refused_with_its_place(tmp_path: Path, text: str
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(OptionsError, match=place) as caught:
-        Options(faults=path).control()
+        Options(faults=path).control(Overrides("echo"))
     assert str(path) in str(caught.value)
 
 
 def test_rules_come_from_flags_and_a_file_and_turn_nothing_else_on(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules:\n- {name: second, delay: {uniform: [1ms, 2ms]}}\n")
-    control = Options(faults=path, fault=("{name: first, fault: empty}",)).control()
+    control = Options(faults=path, fault=("{name: first, fault: empty}",)).control(Overrides("echo"))
     assert [rule.name for rule in control.rules] == ["first", "second"]
     assert control.admin is False
     with pytest.raises(OptionsError, match="--fault 1: not YAML"):
-        Options(fault=("{",)).control()
+        Options(fault=("{",)).control(Overrides("echo"))
     options, clock = Options(clock="soon"), Clock()
     with pytest.raises(OptionsError, match="--clock soon: an instant"):
         options.set_clock(clock)
