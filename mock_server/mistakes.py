@@ -19,6 +19,7 @@ Location = tuple[int | str, ...]
 _PLAIN = {
     "missing": "is missing",
     "string_type": "must be a text",
+    "string_unicode": "must be Unicode text; a lone surrogate can't be sent",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "int_type": "must be a whole number",
@@ -111,6 +112,8 @@ def _problem(error: ErrorDetails, location: Location, beside: list[type[BaseMode
     kind, context = error["type"], error.get("ctx", {})
     if kind in _PLAIN:
         return _PLAIN[kind]
+    if kind in {"too_short", "too_long"} and isinstance(error["input"], str):
+        kind = f"string_{kind}"
     if kind == "string_too_short" and context["min_length"] == 1:
         return "must not be empty"
     if kind in _LIMITS:

@@ -17,6 +17,7 @@ from .overrides import Overrides
 from .recording import Player, Recorder, RecordingError
 from .rules_file import RulesError, load_faults, parse_listener, parse_rule
 from .sandbox import Control
+from .selection import unreachable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,6 +56,8 @@ class Options:
             rules += found
         if self.listener_faults is not None:
             listener = parse_listener(self.listener_faults, "--listener-faults")
+        if not self.admin and not self.admin_remote and (problem := unreachable(rules)):
+            raise OptionsError(f"{problem}; with --admin, states can be set")
         return Control(self.admin or self.admin_remote, self.admin_remote, tuple(rules), listener)
 
     def set_clock(self, clock: Clock) -> None:

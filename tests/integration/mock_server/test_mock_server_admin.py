@@ -135,11 +135,22 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
         ({"delay": "1s", "match": {"paths": "/x"}}, "match.paths: unknown key (known: body, body_contains, headers"),
         ({"response": {"json": {}, "text": ""}}, "response: a response has one body: give one of text, json"),
         ({"response": {"status": 99}}, "response.status: must be at least 200"),
-        ({"response": {"headers": {"a": "b\r\nc: d"}}}, "response: a header field has a name of letters"),
+        ({"response": {"headers": {"a": "b\r\nc: d"}}}, "response.headers.a: must be one line of Latin-1 characters"),
         ({"delay": "1s", "from": "2s", "until": "1s"}, "until must be after from"),
         ({"delay": "1s", "every": {"period": "1s", "for": "2s"}}, "every: for must be above 0, and not longer than"),
         ({"delay": "1s", "probability": 2}, "probability: must be at most 1"),
         ({"response": {"headers": {"Content-Length": "3"}}}, "response: the framing follows from the body"),
+        ({"delay": "1s", "match": {"path": "api/x"}}, "match.path: must begin with a slash, or with **"),
+        ({"delay": "1s", "match": {"path": "*.json"}}, "match.path: must begin with a slash, or with **"),
+        ({"delay": "1s", "match": {"path": "/x?a=1"}}, "match.path: must be a path only; query is for parameters"),
+        ({"delay": "1s", "match": {"path": "/ä b"}}, "match.path: must be a path as it is sent"),
+        ({"delay": "1s", "match": {"method": "PSOT"}}, "match.method[0]: unknown method PSOT (known: CONNECT, DELETE"),
+        ({"delay": "1s", "match": {"headers": {"a b": "x"}}}, "match.headers.a b: must be a name of a header field"),
+        ({"delay": "1s", "match": {"body_contains": "\ud800"}}, "match.body_contains: must be Unicode text"),
+        ({"response": {"text": "\ud800"}}, "response.text: must be Unicode text; a lone surrogate can't be sent"),
+        ({"response": {"headers": {"a": "1 \u20ac"}}}, "response.headers.a: must be one line of Latin-1 characters"),
+        ({"response": {"headers": {"": "1"}}}, "response.headers.: must be a name of a header field"),
+        ({"response": {"base64": "x"}}, "response.base64: must be bytes in base64"),
         ({"overrides": {"lifetme": 5}}, "overrides.lifetme: unknown key (known: lifetime; did you mean"),
         ({"overrides": {"lifetime": "x"}}, "overrides.lifetime: must be a whole number"),
         ({"match": {"path": "/x"}, "overrides": {"lifetime": 1}}, "match.path: echo has overrides for /echo only"),
@@ -148,7 +159,8 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
 )  # fmt: skip
 async def test_wrong_rule_is_refused_with_its_place(start: Start, rule: dict[str, Any], text: str) -> None:
     client = await start()
-    response = await client.http.post("/__admin/rules", json=rule)
+    headers = {"content-type": "application/json"}
+    response = await client.http.post("/__admin/rules", content=json.dumps(rule), headers=headers)
     assert response.status_code == 400
     assert text in response.json()["error"]
     assert (await client.admin("GET", "/rules")) == {"rules": []}
@@ -164,6 +176,9 @@ async def test_wrong_rule_is_refused_with_its_place(start: Start, rule: dict[str
         ("POST", "/rules", b"3", 400, "must be a mapping"),
         ("DELETE", "/rules/no", b"", 404, "there is no rule of this name"),
         ("GET", "/journal?limit=x", b"", 400, "limit: must be a whole number"),
+        ("GET", "/journal?path=oauth/*", b"", 400, "path: must begin with a slash"),
+        ("GET", "/journal?method=GTE", b"", 400, "method: unknown method GTE"),
+        ("PUT", "/scenarios/no", b'{"state": "start"}', 404, "no rule has the scenario no"),
         ("GET", "/journal?limits=1", b"", 400, "limits: unknown key (known: after, limit, method"),
     ],
 )

@@ -131,6 +131,13 @@ def test_wrong_file_of_rules_is_refused_with_its_place(tmp_path: Path, text: str
     assert str(path) in str(caught.value)
 
 
+def test_state_that_no_rule_leads_to_is_refused_unless_it_can_be_set() -> None:
+    rules = ("{scenario: {name: s, next: down}}", "{fault: empty, scenario: {name: s, state: donw}}")
+    with pytest.raises(OptionsError, match=r"scenario s: no rule leads to the state donw .*did you mean \"down\""):
+        Options(fault=rules).control(Overrides("echo"))
+    assert len(Options(fault=rules, admin=True).control(Overrides("echo")).rules) == 2
+
+
 def test_rules_come_from_flags_and_a_file_and_turn_nothing_else_on(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules:\n- {name: second, delay: {uniform: [1ms, 2ms]}}\n")
