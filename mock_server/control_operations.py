@@ -163,9 +163,10 @@ class ControlOperations:
         query: JournalQuery = call.query
         match = Match(method=query.method or [], path=query.path)
         wanted = Filter(match=match, status=query.status, rule=query.rule, after=query.after)
-        found = list(self._sandbox.journal.find(wanted))
-        entries = [entry.data(query.timing) for entry in found[: query.limit]]
-        return {"entries": entries, "matched": len(found), "total": self._sandbox.journal.total}
+        journal = self._sandbox.journal
+        found = list(journal.find(wanted))
+        entries = [entry.data(journal.masks, query.timing) for entry in found[: query.limit]]
+        return {"entries": entries, "matched": len(found), "total": journal.total}
 
     def counts(self, call: Call) -> Any:
         """Return counts of requests."""

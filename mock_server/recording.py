@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import httpx
 
-from .masking import IN_RESPONSES, credentials, masked, masked_body, masked_query
+from .masking import IN_RESPONSES, Masks, credentials
 from .messages import Handler, Request, Response, json_response, to_json
 
 MAX_RECORDED_BODY = 10 * 1024 * 1024
@@ -33,14 +33,17 @@ class RecordingError(Exception):
     """A recording can't be read; the text names the file and the line."""
 
 
+_SAME = Masks(None)
+
+
 def key(request: Request) -> tuple[str, str, str]:
-    """Return what two requests that get the same response have in common."""
-    query = masked_query(request.query_string)
+    """Return what two requests that get the same response have in common: all but their headers and credentials."""
+    query = _SAME.query(request.query_string)
     return request.method, f"{request.path}?{query}" if query else request.path, _canonical(request)
 
 
 def _canonical(request: Request) -> str:
-    text = masked_body(request.body, request.content_type)
+    text = _SAME.body(request.body, request.content_type)
     try:
         return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
@@ -56,6 +59,7 @@ class Recorder:
         self._file = file
         self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, transport=transport)
         self._lock = asyncio.Lock()
+        self._masks = Masks.of_seed(None)
 
     async def respond(self, request: Request) -> Response:
         """Forward a request. The response is 502 if the real server can't be reached."""
@@ -80,7 +84,7 @@ class Recorder:
         return response
 
     def _write(self, request: Request, response: Response) -> None:
-        self._file.write(json.dumps(_line(request, response), ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(_line(request, response, self._masks), ensure_ascii=False) + "\n")
         self._file.flush()
 
     async def close(self) -> None:
@@ -89,9 +93,9 @@ class Recorder:
         self._file.close()
 
 
-def _line(request: Request, response: Response) -> dict[str, Any]:
+def _line(request: Request, response: Response, masks: Masks) -> dict[str, Any]:
     method, target, body = key(request)
-    headers = [(n, _masked_location(v) if n.lower() == "location" else v) for n, v in response.headers]
+    headers = [(n, _masked_location(v, masks) if n.lower() == "location" else v) for n, v in response.headers]
     headers = [(n, v) for n, v in headers if n.lower() != "set-cookie"]
     line: dict[str, Any] = {"method": method, "target": target, "request": body, "status": response.status}
     line |= {"content_type": response.content_type, "headers": headers}
@@ -99,16 +103,16 @@ def _line(request: Request, response: Response) -> dict[str, Any]:
         text = response.body.decode()
     except UnicodeDecodeError:
         return {**line, "base64": base64.b64encode(response.body).decode()}
-    text = masked_body(text.encode(), response.content_type or "", IN_RESPONSES) if text else ""
+    text = masks.body(text.encode(), response.content_type or "", IN_RESPONSES) if text else ""
     for value in credentials(request):
-        text = text.replace(value, masked(value))
+        text = text.replace(value, masks.mask(value))
     return {**line, "body": text}
 
 
-def _masked_location(url: str) -> str:
+def _masked_location(url: str, masks: Masks) -> str:
     before, mark, fragment = url.partition("#")
     path, question, query = before.partition("?")
-    return f"{path}{question}{masked_query(query)}{mark}{masked_query(fragment)}"
+    return f"{path}{question}{masks.query(query)}{mark}{masks.query(fragment)}"
 
 
 class Player:

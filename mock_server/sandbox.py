@@ -115,7 +115,7 @@ class Sandbox:
 
     def __post_init__(self) -> None:
         self.rules = Rules(self.source, self.control.rules)
-        self.journal = Journal(self.control.journal)
+        self.journal = Journal(self.control.journal, seed=self.seed)
         plain = not self.control.admin and not self.control.rules
         service = Service(
             (self.backend or self.program.respond) if plain else self._respond,
