@@ -78,6 +78,8 @@ class Options:
         """Return what answers in place of the program. Raises OptionsError."""
         if self.record is not None and self.replay is not None:
             raise OptionsError("--record and --replay exclude each other")
+        if self.recording is not None and self.record is None:
+            raise OptionsError("--recording needs --record URL; to answer from a recording, use --replay FILE")
         if self.record is not None:
             return self._recorder(self.record)
         if self.replay is None:

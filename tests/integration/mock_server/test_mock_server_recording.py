@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +83,80 @@ async def test_server_that_is_away_is_502_and_not_recorded(start: Start, tmp_pat
     assert path.read_text() == ""
 
 
+def _with_headers(request: Request) -> Response:
+    cookies = (("set-cookie", f"a={TOKEN}; Path=/; HttpOnly"), ("set-cookie", "b=; Max-Age=0"))
+    if request.path == "/cookies":
+        return Response(200, b"{}", headers=cookies)
+    if request.path == "/sent":
+        return Response(200, request.headers.get("cookie", "none").encode(), "text/plain")
+    body = b'{"access_token": "%b", "n": 1}' % TOKEN.encode()
+    coding = "br" if request.path == "/unknown" else "gzip"
+    if coding in request.headers.get("accept-encoding", "") or coding == "br":
+        return Response(200, gzip.compress(body), headers=(("content-encoding", coding), ("vary", "accept-encoding")))
+    return Response(200, body)
+
+
+@pytest.fixture
+async def real(start: Start, tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Path]]:
+    """A client of a recorder before a server with cookies and codings, and the file of the recording."""
+    path = tmp_path / "recording.jsonl"
+    server = await start(Control(), backend=_with_headers)
+    recorder = Recorder(server.sandbox.url, path.open("a"))
+    yield (await start(Control(), backend=recorder.respond)).http, path
+    await recorder.close()
+
+
+async def test_every_cookie_is_replayed_with_its_value_masked(
+    start: Start, real: tuple[httpx.AsyncClient, Path]
+) -> None:
+    recording, path = real
+    assert f"a={TOKEN}; Path=/; HttpOnly" in (await recording.get("/cookies")).headers.get_list("set-cookie")
+    assert TOKEN not in path.read_text()
+    client = await start(backend=Player(path).respond)
+    first, second = (await client.http.get("/cookies")).headers.get_list("set-cookie")
+    assert re.fullmatch(r"a=<masked:\w+>; Path=/; HttpOnly", first)
+    assert second == "b=; Max-Age=0"
+
+
+async def test_cookie_of_one_client_is_not_sent_for_another(real: tuple[httpx.AsyncClient, Path]) -> None:
+    recording, _ = real
+    await recording.get("/cookies")
+    recording.cookies.clear()
+    assert (await recording.get("/sent")).text == "none"
+
+
+async def test_coded_body_is_masked_and_replayed_with_its_coding_if_that_is_accepted(
+    start: Start, real: tuple[httpx.AsyncClient, Path]
+) -> None:
+    recording, path = real
+    got = await recording.get("/x", headers={"accept-encoding": "br, gzip"})
+    assert (got.headers["content-encoding"], got.json()["access_token"]) == ("gzip", TOKEN)
+    assert TOKEN not in path.read_text()
+    client = await start(backend=Player(path).respond)
+    for accepted, coding in (("gzip", "gzip"), ("identity", None), ("gzip;q=0", None)):
+        replayed = await client.http.get("/x", headers={"accept-encoding": accepted})
+        assert (replayed.headers.get("content-encoding"), replayed.json()["n"]) == (coding, 1)
+
+
+async def test_body_of_an_unknown_coding_is_passed_on_and_not_recorded(real: tuple[httpx.AsyncClient, Path]) -> None:
+    recording, path = real
+    async with recording.stream("GET", "/unknown") as response:
+        assert response.headers["content-encoding"] == "br"
+        assert gzip.decompress(b"".join([part async for part in response.aiter_raw()])).startswith(b"{")
+    assert path.read_text() == ""
+
+
+async def test_length_of_a_response_to_head_is_recorded_and_replayed(
+    start: Start, real: tuple[httpx.AsyncClient, Path]
+) -> None:
+    recording, path = real
+    headers = {"accept-encoding": "identity"}
+    length = (await recording.head("/x", headers=headers)).headers["content-length"]
+    client = await start(backend=Player(path).respond)
+    for _ in range(2):
+        assert (await client.http.head("/x", headers=headers)).headers["content-length"] == length != "0"
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [("{", ":1: not a line"), ('{"method":"GET"}\n', ":1: not a line"), ("[]", ":1: not a line"),
@@ -99,6 +176,8 @@ def test_malformed_recording_is_refused_with_its_line(tmp_path: Path, text: str,
         ({"record": "127.0.0.1:80"}, "the base URL of a server is expected"),
         ({"record": "http://127.0.0.1:80"}, "--record needs --recording FILE"),
         ({"record": "http://127.0.0.1:80", "replay": Path("x")}, "exclude each other"),
+        ({"recording": Path("x.jsonl")}, "--recording needs --record URL"),
+        ({"recording": Path("x"), "replay": Path("y")}, "to answer from a recording, use --replay FILE"),
         ({"replay": Path("missing.jsonl")}, "--replay: missing.jsonl: No such file"),
         ({"record": "http://127.0.0.1:80", "recording": Path("no/such/folder")}, "--recording no/such/folder: No such"),
     ],
