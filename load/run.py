@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 
+from load.checks import is_late
 from load.processes import ROOT, Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
@@ -78,6 +79,9 @@ def _options() -> Options:
     parser.add_argument("--web", action="store_true", help="serve Locust's page with charts while it runs")
     parser.add_argument("--output", type=Path, help="folder of the reports; default: var/load/…")
     given = parser.parse_args()
+    for name, least in (("workers", 0), ("expect", 1)):
+        if getattr(given, name) < least:
+            parser.error(f"--{name}: must be at least {least}")
     try:
         scenario = load_scenario(given.scenario)
         scenario = changed(scenario, given.users, given.duration, with_faults=not given.url)
@@ -108,6 +112,9 @@ def run(options: Options) -> int:
     if options.worker_of:
         return _work(options)
     _say(f"{scenario.name}: {scenario.description}")
+    for fault in scenario.faults:
+        if is_late(scenario, fault):
+            _say(f"the fault {fault.name} is left out: it begins at {fault.at:g} s, after the end")
     with ExitStack() as cleanup:
         programs = None
         if not options.url:

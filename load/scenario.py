@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from load import checks
 from load.shapes import SHAPES
 from load.thresholds import parse
 from mock_server.durations import seconds
@@ -18,7 +19,7 @@ FOLDER = Path(__file__).with_name("scenarios")
 MAX_HOURS = 24
 MAX_FILE = 1024 * 1024
 TARGETS = frozenset({"noetl", "auth0", "redis", *(f"gateway-{number}" for number in range(1, 10))})
-KINDS = ("BrowserPolls", "BrowserListens", "CommandLine", "Service", "Attacker", "SlowClient")
+KINDS = tuple(checks.OPERATIONS)
 
 
 class ScenarioError(Exception):
@@ -183,9 +184,12 @@ def load_scenario(name: str) -> Scenario:
         raise ScenarioError(str(error)) from None
     data = file.data
     try:
-        return Scenario.model_validate({"name": path.stem, **data} if isinstance(data, dict) else data)
+        found = Scenario.model_validate({"name": path.stem, **data} if isinstance(data, dict) else data)
     except ValidationError as error:
         raise ScenarioError(str(file.error(*mistakes(error, Scenario)))) from None
+    if problems := list(checks.mistakes(found)):
+        raise ScenarioError(str(file.error(*problems)))
+    return found
 
 
 def changed(scenario: Scenario, users: int | None, duration: str | None, with_faults: bool = True) -> Scenario:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from load.checks import OPERATIONS
 from load.processes import Process, Programs
 from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import schedule
@@ -16,6 +18,7 @@ TEN = {
     "monday-morning", "noisy-neighbour", "upstream-brown-out", "upstream-restart", "key-rotation", "key-set-outage",
     "slow-clients", "reconnect-storm", "gateway-dies", "redis-outage",
 }  # fmt: skip
+ROOT = Path(__file__).parents[3]
 BASE = "description: d\nthresholds: [lost_results == 0]\n"
 
 
@@ -60,6 +63,16 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
             "line 3: faults[0].rule.fault: unknown kind x (known: ",
         ),
         (BASE + "faults: [{name: x, at: 1s, target: gateway-1, rule: {fault: empty}}]\n", "other targets have process"),
+        ("description: d\nthresholds:\n- p99(logn) < 1s\n", "line 3: thresholds[0]: p99(logn) < 1s: no user of this"),
+        ("description: d\nthresholds: [p99(logn) < 1s]\n", 'validate; did you mean "login"?)'),
+        ("description: d\nthresholds: [count(attack) > 1]\n", "no user of this scenario has the operation attack"),
+        ("description: d\nthresholds: [cpu(gatway) < 1]\n", "there is no program gatway (known: auth0, gateway,"),
+        ("description: d\nthresholds: [memory(redis) < 1MiB]\n", "there is no program redis"),
+        ("description: d\nthresholds: [errors(5xx) == 0 during faults]\n", "the scenario has no faults"),
+        (
+            BASE + "faults: [{name: x, at: 60s, target: noetl, rule: {fault: empty}}]\n",
+            "line 3: faults[0].at: fault x begins after the end of the run, at 60 s",
+        ),
         ("a: [", "not YAML"),
     ],
 )
@@ -98,6 +111,32 @@ def test_settings_pass_through_the_environment(monkeypatch: pytest.MonkeyPatch) 
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings.from_environment() == settings
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_known_operations_are_those_of_the_users(kind: str) -> None:
+    """Users can't be imported without Locust: their operations are the texts in their classes."""
+    bases = {"EdgeUser"} if kind != "SlowClient" else set()
+    found: set[str] = set()
+    for path in (ROOT / "load" / "users").glob("*.py"):
+        for item in ast.parse(path.read_text()).body:
+            if isinstance(item, ast.ClassDef) and item.name in {kind, *bases}:
+                found |= {operation for call in ast.walk(item) for operation in _operations(call)}
+    assert found == set(OPERATIONS[kind])
+
+
+def _operations(call: ast.AST) -> set[str]:
+    """Return the operations that a call counts: the argument at the place of each method."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return set()
+    place = {"call": 2, "send": 2, "graphql": 2, "note": 0, "add": 1}.get(call.func.attr)
+    if place is None or len(call.args) <= place:
+        return set()
+    argument = call.args[place]
+    if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
+        return set()
+    found = argument.value
+    return {found, f"{found}: answer"} if call.func.attr == "graphql" else {found}
 
 
 @pytest.mark.parametrize(
