@@ -105,7 +105,7 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Path(path_type=Path),
     default=CA_FILE,
     show_default=True,
-    help="File to write the certificate of that authority to.",
+    help="File to write the certificate of that authority to; its folder must exist.",
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate for --tls, instead of a new one.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Key of --tls-cert.")
