@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import httptools
 
-from .body_stream import BodyStream
+from .body_stream import BodyStream, BrokenBodyError
 from .delivery import Steps, perform, reset
 from .messages import Request, Response
 from .service import Service, never
@@ -81,6 +81,7 @@ class Connection(asyncio.Protocol):
             self._stream.end(broken=True)
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ConnectionResetError("the connection is closed"))
+            self._writable.exception()  # without a writer that waits, nobody else would see it
         self._body, self._fields = [], []
         # The parser holds this object and is not seen by the garbage collector: it would keep both for ever.
         self._loop.call_soon(self._forget_parser)
@@ -244,6 +245,9 @@ class Connection(asyncio.Protocol):
     async def _finish(self, request: Request, answer: Response | Awaitable[Response], close: bool) -> None:
         try:
             response = answer if isinstance(answer, Response) else await answer
+        except BrokenBodyError as error:
+            _log.debug("%s", error)
+            response, close = self._service.errors.malformed, True
         except Exception:
             response = self._failed()
         close = close or self._close_after or self._service.closing

@@ -20,6 +20,7 @@ from mock_server.randomness import handle, random_source
 from mock_server.sandbox import Control, Sandbox
 from mock_server.service import ERRORS, Errors
 
+LARGE = 20_000_000
 BODY = {"hello": "world", "list": list(range(40))}
 
 
@@ -52,6 +53,8 @@ class Echo:
             return self._sum(request)
         if request.path == "/parts":
             return Response(200, content_type="text/plain", stream=self._parts())
+        if request.path == "/large":
+            return Response(200, b"a" * LARGE, "text/plain")
         if request.path == "/fail":
             raise RuntimeError("a mistake")
         if request.path == "/random":
