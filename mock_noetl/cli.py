@@ -15,6 +15,7 @@ import click
 
 from mock_noetl.engine import MAX_KEPT
 from mock_noetl.errors import AccountsError, PlaybookError
+from mock_noetl.playbook_checks import warnings
 from mock_noetl.server import DIALECTS, build
 from mock_noetl.state import OVERRIDES, Settings
 from mock_server.clock import Clock
@@ -36,7 +37,10 @@ class Server:
         self.control = options.control(OVERRIDES)
         clock, source = Clock(), random_source(options.seed)
         options.set_clock(clock)
+        self.warnings: list[str] = []
         program = build(dialect, settings, clock, source)
+        if settings.playbooks is not None:
+            self.warnings = warnings(settings.playbooks)
         self._backend = options.backend(program.respond)
         respond = self._backend.respond if self._backend is not None else None
         self._sandbox = Sandbox(program, self.control, clock, source, options.seed, backend=respond)
@@ -137,6 +141,8 @@ async def _serve(server: Server, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     await server.start(host, port)
+    for warning in server.warnings:
+        click.echo(f"mock_noetl: warning: {warning}", err=True)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     click.echo(f"mock_noetl ({server.dialect} dialect) listening on {server.url}")
