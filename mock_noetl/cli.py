@@ -95,7 +95,7 @@ class Server:
     type=click.IntRange(1, MAX_KEPT),
     default=MAX_KEPT,
     show_default=True,
-    help="Number of executions to remember; the oldest ended ones go first.",
+    help="Number of executions to remember; the oldest ended ones go first. No more can run at once.",
 )
 @common_options
 def main(host: str, port: int, **given: Any) -> None:
