@@ -104,3 +104,11 @@ async def told(seed: str) -> tuple[str, str]:
 
 async def test_ids_follow_from_the_seed():
     assert await told("a") == await told("a") != await told("b")
+
+
+async def test_agent_of_an_mcp_server_beyond_the_limit_of_executions_is_503(sandboxes):
+    sandbox = await sandboxes("python", Settings(keep=1))
+    mcp = "kind: Mcp\nmetadata: {name: m, path: m}\nspec: {lifecycle: {deploy: examples/slow}}\n"
+    await sandbox.post("/api/catalog/register", {"content": mcp, "resource_type": "mcp"})
+    found = [(await sandbox.client.post("/api/mcp/m/lifecycle/deploy", json={})).status_code for _ in range(2)]
+    assert found == [200, 503]
