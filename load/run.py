@@ -19,11 +19,12 @@ from pathlib import Path
 
 import httpx
 
+from load.checks import is_late
 from load.processes import ROOT, Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
 from load.sampler import Sampler
-from load.scenario import Scenario, ScenarioError, load_scenario, names
+from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import Schedule, schedule
 from load.settings import Settings
 from load.windows import Windows
@@ -78,16 +79,13 @@ def _options() -> Options:
     parser.add_argument("--web", action="store_true", help="serve Locust's page with charts while it runs")
     parser.add_argument("--output", type=Path, help="folder of the reports; default: var/load/…")
     given = parser.parse_args()
+    for name, least in (("workers", 0), ("expect", 1)):
+        if getattr(given, name) < least:
+            parser.error(f"--{name}: must be at least {least}")
     try:
         scenario = load_scenario(given.scenario)
-        changes = {"users": given.users, "duration": given.duration}
-        data = scenario.model_dump(by_alias=True) | {
-            name: value for name, value in changes.items() if value is not None
-        }
-        if given.url:
-            data["faults"] = ()
-        scenario = Scenario.model_validate(data)
-    except (ScenarioError, ValueError) as error:
+        scenario = changed(scenario, given.users, given.duration, with_faults=not given.url)
+    except ScenarioError as error:
         parser.error(str(error))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = (given.output or ROOT / "var" / "load" / f"{scenario.name}-{stamp}").resolve()
@@ -114,6 +112,9 @@ def run(options: Options) -> int:
     if options.worker_of:
         return _work(options)
     _say(f"{scenario.name}: {scenario.description}")
+    for fault in scenario.faults:
+        if is_late(scenario, fault):
+            _say(f"the fault {fault.name} is left out: it begins at {fault.at:g} s, after the end")
     with ExitStack() as cleanup:
         programs = None
         if not options.url:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from load import checks
 from load.shapes import SHAPES
 from load.thresholds import parse
 from mock_server.durations import seconds
+from mock_server.mistakes import PlacedError, explain, mistakes, suggest
 from mock_server.rules import Rule
+from mock_server.yaml_file import YamlFile, YamlFileError
 
 FOLDER = Path(__file__).with_name("scenarios")
 MAX_HOURS = 24
-KINDS = ("BrowserPolls", "BrowserListens", "CommandLine", "Service", "Attacker", "SlowClient")
+MAX_FILE = 1024 * 1024
+TARGETS = frozenset({"noetl", "auth0", "redis", *(f"gateway-{number}" for number in range(1, 10))})
+KINDS = tuple(checks.OPERATIONS)
 
 
 class ScenarioError(Exception):
@@ -54,16 +58,27 @@ class Fault(_Model):
     at: Seconds
     lasts: Seconds = Field(0.0, alias="for")
     every: Seconds | None = None
-    target: str = Field(pattern=r"^(noetl|auth0|redis|gateway-[1-9])$")
+    target: str
     rule: dict[str, Any] | None = None
     call: dict[str, Any] | None = None
     process: Literal["stop", "kill", "pause"] | None = None
+
+    @field_validator("target")
+    @classmethod
+    def _target_is_known(cls, value: str) -> str:
+        if value not in TARGETS:
+            raise ValueError(f"unknown target {value} (known: auth0, gateway-1 to gateway-9, noetl, redis)")
+        return value
 
     @field_validator("rule")
     @classmethod
     def _rule_is_one(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if value is not None:
-            Rule.model_validate(value)
+            try:
+                Rule.model_validate(value)
+            except ValidationError as error:
+                first = mistakes(error, Rule)[0]
+                raise PlacedError(first.location, first.problem) from None
         return value
 
     @model_validator(mode="after")
@@ -162,12 +177,28 @@ def load_scenario(name: str) -> Scenario:
     """Return a committed scenario by its name, or one from a file. Raises ScenarioError."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.exists():
-        raise ScenarioError(f"there is no scenario {name}: there are {', '.join(names())}, or give a YAML file")
+        raise ScenarioError(f"there is no scenario {name}{suggest(name, names())}, or give a YAML file")
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-        return Scenario.model_validate({"name": path.stem, **data} if isinstance(data, dict) else data)
-    except yaml.YAMLError as error:
-        raise ScenarioError(f"{path}: not YAML: {error}") from None
+        file = YamlFile.read(path, MAX_FILE)
+    except YamlFileError as error:
+        raise ScenarioError(str(error)) from None
+    data = file.data
+    try:
+        found = Scenario.model_validate({"name": path.stem, **data} if isinstance(data, dict) else data)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)]
-        raise ScenarioError(f"{path}: {'; '.join(problems)}") from None
+        raise ScenarioError(str(file.error(*mistakes(error, Scenario)))) from None
+    if problems := list(checks.mistakes(found)):
+        raise ScenarioError(str(file.error(*problems)))
+    return found
+
+
+def changed(scenario: Scenario, users: int | None, duration: str | None, with_faults: bool = True) -> Scenario:
+    """Return a scenario with another number of users or duration, or without its faults. Raises ScenarioError."""
+    changes = {name: value for name, value in (("users", users), ("duration", duration)) if value is not None}
+    data: dict[str, Any] = scenario.model_dump(by_alias=True) | changes
+    if not with_faults:
+        data["faults"] = ()
+    try:
+        return Scenario.model_validate(data)
+    except ValidationError as error:
+        raise ScenarioError(f"--{explain(error, Scenario)}") from None

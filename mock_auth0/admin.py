@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mock_server.mistakes import mistakes
 from mock_server.operations import AdminError, Call, Operation
 
 from .broken import BROKEN, UNUSUAL, MintError
@@ -186,8 +187,8 @@ class ProviderOperations:
         known["id"] = user.subject.partition("|")[2]
         try:
             entry = UserEntry.model_validate({**known, **call.body.changes})
-        except ValueError as error:
-            raise AdminError(400, " ".join(str(error).split())) from None
+        except ValidationError as error:
+            raise AdminError(400, "; ".join(f"changes.{each}" for each in mistakes(error, UserEntry))) from None
         if entry.email.lower() != user.email.lower():
             tenant.remove_user(user)
         return self._put(tenant, entry)

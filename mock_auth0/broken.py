@@ -15,6 +15,8 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from mock_server.mistakes import suggest
+
 from .jws import LOGOUT_EVENT, encode, to_json
 from .keys import KeyRing, SigningKey, b64url
 
@@ -326,5 +328,5 @@ def variant_named(name: str) -> Variant:
     """Return a broken or unusual kind of token. Raises MintError."""
     found = BROKEN.get(name) or UNUSUAL.get(name)
     if found is None:
-        raise MintError(f"broken: unknown: {name}; known: {', '.join([*BROKEN, *UNUSUAL])}")
+        raise MintError(f"broken: unknown: {name}{suggest(name, [*BROKEN, *UNUSUAL])}")
     return found

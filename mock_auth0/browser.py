@@ -1,14 +1,17 @@
-"""The session of a browser: its cookie."""
+"""The session of a browser: its cookie, and which pages may post its forms."""
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from mock_server.messages import Request, Response
 
-from .messages import with_headers
+from .messages import PageError, with_headers
 from .state import Session
 from .tenant import Tenant
 
 COOKIE = "auth0"
+_PORTS = {"http": 80, "https": 443}
 
 
 def session_of(tenant: Tenant, request: Request) -> Session | None:
@@ -33,3 +36,36 @@ def _cookie(tenant: Tenant, value: str, max_age: int) -> tuple[str, str]:
     # A page of another site may check for a session in an iframe, which needs SameSite=None, which needs TLS.
     site = "SameSite=None; Secure" if tenant.issuer.startswith("https:") else "SameSite=Lax"
     return "Set-Cookie", f"{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; {site}"
+
+
+def check_origin(tenant: Tenant, request: Request) -> None:
+    """Refuse a form that a page of another origin posts, which could sign a user in or out unnoticed.
+
+    The own origins are that of the issuer, and the one by which the request came. A program has no origin.
+
+    Raises:
+        PageError: the `Origin` field is another one, or `null`.
+    """
+    origin = request.headers.get("origin")
+    if origin is None:
+        return
+    found = _origin(origin)
+    if found is None or found not in {_origin(tenant.issuer), _origin(f"{request.scheme}://{request.host}")}:
+        raise PageError(
+            f"This form was posted by a page of another origin ({origin[:200]}), which is not allowed. Open the page "
+            f"at {tenant.issuer} and send the form there. If that is not the address by which browsers reach this "
+            "server, start it with --issuer.",
+            403,
+        )
+
+
+def _origin(text: str) -> tuple[str, str, int] | None:
+    """Return the scheme, the host and the port of an origin (RFC 6454, 4), or None for another scheme."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]

@@ -19,11 +19,13 @@ import structlog
 from mock_server.clock import Clock
 from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
+from mock_server.yaml_file import YamlFileError
 
+from .overrides import OVERRIDES
 from .reload import Files, Stamp, watch
 from .server import Server
 from .settings import MAX_GENERATED, TenantFile, issuer
-from .settings_file import DEFAULT_FILE, UsersFileError, tenant_entries
+from .settings_file import DEFAULT_FILE, tenant_entries
 from .tls import TlsError, given_certificate, names_of, own_authority
 from .token_command import broken, token
 
@@ -103,7 +105,7 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Path(path_type=Path),
     default=CA_FILE,
     show_default=True,
-    help="File to write the certificate of that authority to.",
+    help="File to write the certificate of that authority to; its folder must exist.",
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate for --tls, instead of a new one.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Key of --tls-cert.")
@@ -131,7 +133,7 @@ def main(
         settings = start.files.load()
         server = _server(start, settings)
         run(_serve(start, server, since))
-    except (UsersFileError, TlsError, OptionsError) as error:
+    except (YamlFileError, TlsError, OptionsError) as error:
         _give_up(str(error))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
@@ -143,7 +145,7 @@ def server_of(arguments: Sequence[str]) -> Server:
 
     Raises:
         click.ClickException: an argument is wrong.
-        UsersFileError, TlsError, OptionsError: a file or an option is wrong.
+        YamlFileError, TlsError, OptionsError: a file or an option is wrong.
     """
     start = _start(**main.make_context("mock_auth0", list(arguments)).params)
     return _server(start, start.files.load())
@@ -193,7 +195,7 @@ def _server(start: Start, settings: TenantFile) -> Server:
         issuer=start.issuer,
         logout_uri=start.logout_uri,
         tls=_certificate(start, settings),
-        control=start.common.control(),
+        control=start.common.control(OVERRIDES),
         backend=start.common.backend,
     )
 
@@ -229,7 +231,7 @@ def _announce(start: Start, server: Server) -> None:
             click.echo(f"  issuer {tenant.issuer}" + (f" for the host {host}" if host else ""))
     if start.tls and start.certificate is None:
         click.echo(f"  certificate authority: {start.tls_ca.resolve()}")
-    if start.common.control().admin:
+    if server.sandbox.control.admin:
         click.echo(f"  control plane: {server.url}__admin")
     sys.stdout.flush()
 

@@ -338,7 +338,7 @@ class Directory:
 
 
 def load(path: Path) -> Directory:
-    """Return the default tenant of a file. Raises UsersFileError."""
+    """Return the default tenant of a file. Raises YamlFileError."""
     return Directory.of_entry(tenant_entries(load_file(path))[""])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mock_server.mistakes import suggest
+
 from .broken import BROKEN, Material, MintError, variant_named
 from .directory import Directory, User
 from .jws import encode
@@ -14,6 +16,7 @@ from .tokens import Claims, Minter
 
 KINDS = ("id_token", "access_token", "logout_token")
 DEFAULT_SCOPE = "openid profile email"
+MAX_SECONDS = 10**12
 FIELDS: Mapping[str, str] = {
     "user": "the e-mail address of the user; default: the first one",
     "client_id": "the client; default: the first one",
@@ -45,7 +48,7 @@ def mint(directory: Directory, minter: Minter, clock: Clock, fields: Mapping[str
     """
     unknown = sorted(fields.keys() - FIELDS.keys())
     if unknown:
-        raise MintError(f"{unknown[0]}: unknown field (known: {', '.join(FIELDS)})")
+        raise MintError(f"{unknown[0]}: unknown field{suggest(unknown[0], FIELDS)}")
     now = _integer(fields, "issued_at", int(clock.now()))
     header, claims = _content(directory, minter, fields, now)
     material = Material(header, claims, minter.ring, int(clock.now()))
@@ -68,7 +71,7 @@ def _content(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     kind = _text(fields, "kind", "id_token")
     if kind not in KINDS:
-        raise MintError(f"kind: unknown: {kind}; known: {', '.join(KINDS)}")
+        raise MintError(f"kind: unknown: {kind}{suggest(kind, KINDS)}")
     user, client_id = _user(directory, fields), _client(directory, fields)
     grant = Authorization(
         client_id=client_id,
@@ -134,6 +137,6 @@ def _text(fields: Mapping[str, Any], name: str, default: str) -> str:
 
 def _integer(fields: Mapping[str, Any], name: str, default: int) -> int:
     value = fields.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 10**12:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_SECONDS:
         raise MintError(f"{name}: must be a whole number of seconds")
     return value

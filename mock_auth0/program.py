@@ -18,14 +18,17 @@ import structlog
 
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.overrides import Overrides
 from mock_server.service import Errors
 
 from . import account, auth0_api, device, everywhere, logout, rendering, sign_in, start_page, token_endpoint
 from .admin import ProviderOperations
 from .broken import MintError
+from .browser import check_origin
 from .directory import Directory
 from .keys import SigningKey
 from .messages import OAuthError, PageError, error_response, with_headers
+from .overrides import OVERRIDES
 from .rendering import error_page
 from .settings import TenantFile
 from .settings_file import tenant_entries
@@ -48,10 +51,17 @@ _log = structlog.get_logger("mock_auth0")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path: its handler per method, and whether pages of other origins may call it."""
+    """One path.
+
+    Args:
+        methods: its handler per method.
+        cors: pages of other origins may call it.
+        form: POST is a form of a page of this server, which no page of another origin may post.
+    """
 
     methods: Mapping[str, Handler]
     cors: bool = False
+    form: bool = False
 
     @property
     def allowed(self) -> str:
@@ -70,19 +80,19 @@ ROUTES: Mapping[str, Route] = {
     "/.well-known/oauth-authorization-server": Route({"GET": account.discovery}, cors=True),
     "/.well-known/jwks.json": Route({"GET": account.jwks}, cors=True),
     "/authorize": Route({"GET": sign_in.authorize}),
-    "/u/login": Route({"POST": sign_in.login}),
-    "/u/consent": Route({"POST": sign_in.decide}),
+    "/u/login": Route({"POST": sign_in.login}, form=True),
+    "/u/consent": Route({"POST": sign_in.decide}, form=True),
     "/oauth/token": Route({"POST": token_endpoint.token}, cors=True),
     "/oauth/revoke": Route({"POST": token_endpoint.revoke}, cors=True),
     "/oauth/device/code": Route({"POST": device.begin}, cors=True),
-    "/activate": Route({"GET": device.show, "POST": device.activate}),
+    "/activate": Route({"GET": device.show, "POST": device.activate}, form=True),
     "/userinfo": Route({"GET": account.userinfo, "POST": account.userinfo}, cors=True),
     "/v2/logout": Route({"GET": logout.logout}),
     "/oidc/logout": Route({"GET": logout.oidc_logout, "POST": logout.oidc_logout}),
     "/dbconnections/signup": Route({"POST": auth0_api.sign_up}, cors=True),
     "/dbconnections/change_password": Route({"POST": auth0_api.change_password}, cors=True),
     "/co/authenticate": Route({"POST": auth0_api.authenticate}, cors=True),
-    everywhere.PATH: Route({"GET": everywhere.show, "POST": everywhere.log_out}),
+    everywhere.PATH: Route({"GET": everywhere.show, "POST": everywhere.log_out}, form=True),
     "/health": Route({"GET": health}),
     "/u/picture.svg": Route({"GET": rendering.picture}, cors=True),
     **{path: Route({"GET": rendering.asset}) for path in rendering.ASSETS},
@@ -138,6 +148,11 @@ class IdentityProvider:
     def errors(self) -> Errors:
         """The responses to requests that are malformed or too large."""
         return _ERRORS
+
+    @property
+    def overrides(self) -> Overrides:
+        """The overrides of rules that this program understands."""
+        return OVERRIDES
 
     @property
     def operations(self) -> list[Operation]:
@@ -253,6 +268,8 @@ def _answer(tenant: Tenant, route: Route | None, request: Request) -> Response |
         return error_response(OAuthError(404, "not_found", "Not found."))
     handler = route.methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is not None:
+        if route.form and request.method == "POST":
+            check_origin(tenant, request)
         return handler(tenant, request)
     if request.method == "OPTIONS":
         return Response(204, b"", None, (("Allow", route.allowed),))

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import structlog
 
+from mock_server.yaml_file import YamlFileError
+
 from .program import IdentityProvider
 from .settings import TenantFile
-from .settings_file import UsersFileError, load_file, load_users, with_users
+from .settings_file import load_file, load_users, with_users
 
 POLL_SECONDS = 0.5
 _log = structlog.get_logger("mock_auth0")
@@ -33,7 +35,7 @@ class Files:
     generate: int | None = None
 
     def load(self) -> TenantFile:
-        """Return their content. Raises UsersFileError."""
+        """Return their content. Raises YamlFileError."""
         settings = load_file(self.config)
         if self.users is not None:
             settings = with_users(settings, load_users(self.users))
@@ -65,7 +67,7 @@ async def watch(files: Files, program: IdentityProvider, since: Stamp, done: Cal
         try:
             settings = await asyncio.to_thread(files.load)
             await asyncio.to_thread(program.use, settings)
-        except UsersFileError as error:
+        except YamlFileError as error:
             _log.error("reload refused, the old content stays in force", problem=str(error))
         else:
             _log.warning("reloaded", users=program.default.directory.user_count, tenants=len(program.tenants))

@@ -70,7 +70,8 @@ def page(
         *NO_STORE,
         ("Content-Security-Policy", "; ".join(f"{name} {value}" for name, value in policy.items())),
         ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
+        # With no-referrer, browsers would post the forms of a page with `Origin: null`.
+        ("Referrer-Policy", "same-origin"),
     )
     text = templates.get_template(template).render(values)
     return Response(status, text.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)

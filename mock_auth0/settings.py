@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from mock_server.mistakes import PlacedError
+
 RESERVED_CLAIMS = frozenset(
     {
         *("iss", "sub", "aud", "iat", "exp", "nbf", "jti", "azp", "nonce", "sid", "auth_time", "at_hash", "c_hash"),
@@ -62,11 +64,11 @@ def issuer(text: str) -> str:
 def _claims(claims: dict[str, Any]) -> dict[str, Any]:
     for name, value in claims.items():
         if name in RESERVED_CLAIMS:
-            raise ValueError(f"{name}: this claim is set by the server")
+            raise PlacedError((name,), "this claim is set by the server")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise ValueError(f"{name}: must be a JSON value (quote dates)") from None
+            raise PlacedError((name,), "must be a JSON value (quote dates)") from None
     return claims
 
 
@@ -137,7 +139,7 @@ class ClientEntry(_Entry):
     def _credentials_have_a_secret(self) -> ClientEntry:
         public = self.client_secret is None and self.public_key is None
         if public and "client_credentials" in (self.grants or ()):
-            raise ValueError("grants: client_credentials needs a client_secret or a public_key")
+            raise PlacedError(("grants",), "client_credentials needs a client_secret or a public_key")
         return self
 
 

@@ -35,8 +35,9 @@ def own_authority(file: Path, names: tuple[str, ...]) -> ssl.SSLContext:
     authority = trustme.CA(organization_name="mock_auth0 of noetl-edge")
     context = _context()
     authority.issue_cert(*map(_name, names)).configure_cert(context)
+    if not file.parent.is_dir():
+        raise TlsError(f"--tls-ca {file}: there is no folder {file.parent}: create it first")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         authority.cert_pem.write_to_path(str(file))
     except OSError as error:
         raise TlsError(f"--tls-ca {file}: {error.strerror}") from None

@@ -15,7 +15,7 @@ from .broken import BROKEN, UNUSUAL, MintError
 from .directory import Directory
 from .minting import KINDS
 from .settings import issuer as as_issuer
-from .settings_file import DEFAULT_FILE, UsersFileError, load_file, tenant_entries
+from .settings_file import DEFAULT_FILE, load_file, tenant_entries
 from .tenant import Tenant
 
 DEFAULT_SEED = "noetl-edge"
@@ -67,7 +67,7 @@ def token(
         source = random_source(None)
         tenant = Tenant.seeded(directory, as_issuer(issuer), Clock(), source, seed=seed)
         minted = tenant.mint(fields)
-    except (MintError, UsersFileError, ValueError) as error:
+    except (MintError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(json.dumps(minted, indent=2) if as_json else minted["token"])
 

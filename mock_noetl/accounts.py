@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import yaml
 
-from mock_noetl.errors import AccountsError
+from mock_noetl.accounts_file import PermissionEntry, UserEntry, read_accounts
 from mock_server.clock import Clock
 from mock_server.randomness import random_source
 
@@ -24,7 +23,6 @@ SHIPPED_ACCOUNTS = Path(__file__).with_name("accounts.yaml")
 MAX_SESSIONS = 100_000
 MAX_USERS = 100_000
 DEFAULT_HOURS = 8
-_ACTIONS = ("execute", "view", "modify", "delete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,32 +137,19 @@ def load_accounts(
     file: Path | None = None, clock: Clock | None = None, source: random.Random | None = None
 ) -> Accounts:
     """Return the accounts of a YAML file; the shipped ones for None. Raises AccountsError."""
-    path = file or SHIPPED_ACCOUNTS
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        users = [_user(item, number) for number, item in enumerate(document.get("users") or (), 1)]
-        permissions = [_permission(item) for item in document.get("permissions") or ()]
-    except OSError as error:
-        raise AccountsError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise AccountsError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise AccountsError(f"{path}: users and permissions are lists of mappings: {error}") from None
-    return Accounts(users, permissions, clock, source)
+    found = read_accounts(file or SHIPPED_ACCOUNTS)
+    users = [_user(entry, number) for number, entry in enumerate(found.users, 1)]
+    return Accounts(users, list(map(_permission, found.permissions)), clock, source)
 
 
-def _user(item: Mapping[str, Any], number: int) -> User:
-    email = str(item["email"]).lower()
-    roles = tuple(map(str, item.get("roles") or ()))
-    name = str(item.get("display_name") or email)
-    return User(int(item.get("user_id", number)), email, name, roles, bool(item.get("active", True)))
+def _user(entry: UserEntry, number: int) -> User:
+    email = entry.email.lower()
+    user_id = number if entry.user_id is None else entry.user_id
+    return User(user_id, email, entry.display_name or email, tuple(entry.roles), entry.active)
 
 
-def _permission(item: Mapping[str, Any]) -> Permission:
-    actions = frozenset(map(str, item["allow"]))
-    if not actions <= set(_ACTIONS):
-        raise ValueError(f"allow has {', '.join(_ACTIONS)}")
-    return Permission(str(item["role"]), actions, tuple(map(str, item["playbooks"])), tuple(item.get("except") or ()))
+def _permission(entry: PermissionEntry) -> Permission:
+    return Permission(entry.role, frozenset(entry.allow), tuple(entry.playbooks), tuple(entry.exceptions))
 
 
 # The answers, as the auth playbooks send them to the gateway, and as the Rust server gives them itself.

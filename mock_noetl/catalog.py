@@ -13,6 +13,7 @@ from mock_noetl.values import IdSource
 from mock_server.clock import Clock
 
 SHIPPED = Path(__file__).with_name("playbooks")
+KINDS = frozenset({"playbook", "agent", "mcp", "memory", "credential", "subscription"})
 MAX_ENTRIES = 20_000
 MAX_BYTES = 200_000_000
 
@@ -50,6 +51,13 @@ class Entry:
         return found if isinstance(found, dict) else {}
 
 
+def files_of(folder: Path) -> list[Path]:
+    """Return the YAML files of a folder and the folders in it. Raises PlaybookError if there is no such folder."""
+    if not folder.is_dir():
+        raise PlaybookError(f"{folder}: no such folder")
+    return sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")])
+
+
 class Catalog:
     """The resources by path and version, and by catalog id."""
 
@@ -62,9 +70,7 @@ class Catalog:
 
     def load_folder(self, folder: Path) -> None:
         """Register every YAML file of a folder. Raises PlaybookError for the first invalid file."""
-        if not folder.is_dir():
-            raise PlaybookError(f"{folder}: no such folder")
-        for file in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
+        for file in files_of(folder):
             try:
                 content = file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:

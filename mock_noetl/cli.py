@@ -15,8 +15,9 @@ import click
 
 from mock_noetl.engine import MAX_KEPT
 from mock_noetl.errors import AccountsError, PlaybookError
+from mock_noetl.playbook_checks import warnings
 from mock_noetl.server import DIALECTS, build
-from mock_noetl.state import Settings
+from mock_noetl.state import OVERRIDES, Settings
 from mock_server.clock import Clock
 from mock_server.loop import run
 from mock_server.options import Options, OptionsError, common_options
@@ -33,10 +34,13 @@ class Server:
 
     def __init__(self, dialect: str, settings: Settings, options: Options) -> None:
         self.dialect = dialect
-        self.control = options.control()
+        self.control = options.control(OVERRIDES)
         clock, source = Clock(), random_source(options.seed)
         options.set_clock(clock)
+        self.warnings: list[str] = []
         program = build(dialect, settings, clock, source)
+        if settings.playbooks is not None:
+            self.warnings = warnings(settings.playbooks)
         self._backend = options.backend(program.respond)
         respond = self._backend.respond if self._backend is not None else None
         self._sandbox = Sandbox(program, self.control, clock, source, options.seed, backend=respond)
@@ -91,7 +95,7 @@ class Server:
     type=click.IntRange(1, MAX_KEPT),
     default=MAX_KEPT,
     show_default=True,
-    help="Number of executions to remember; the oldest ended ones go first.",
+    help="Number of executions to remember; the oldest ended ones go first. No more can run at once.",
 )
 @common_options
 def main(host: str, port: int, **given: Any) -> None:
@@ -137,6 +141,8 @@ async def _serve(server: Server, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     await server.start(host, port)
+    for warning in server.warnings:
+        click.echo(f"mock_noetl: warning: {warning}", err=True)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     click.echo(f"mock_noetl ({server.dialect} dialect) listening on {server.url}")

@@ -14,7 +14,7 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,55 +67,92 @@ class Runner:
 
     async def _run(self, job: bytes, folder: str) -> Ran:
         start = asyncio.get_running_loop().time()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            _CHILD,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=folder,
-            env={"PATH": os.defpath, "LANG": "C.UTF-8"},
-            start_new_session=True,
-            preexec_fn=_limits,
-            limit=MAX_OUTPUT,
-        )
-        try:
-            async with asyncio.timeout(self._seconds):
-                out, err = await _exchange(process, job)
-                code = await process.wait()
-        except TimeoutError:
-            return _ended(f"the step took longer than {self._seconds:g} s", start)
-        finally:
-            await _end(process)
+        async with _Output.opened() as out, _Output.opened() as err:
+            process = await _started(folder, out, err)
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await _send(process, job)
+                    code = await process.wait()
+            except TimeoutError:
+                return _ended(f"the step took longer than {self._seconds:g} s", start)
+            finally:
+                await _end(process, out, err)
         taken = int((asyncio.get_running_loop().time() - start) * 1000)
-        head, _, rest = out.rpartition(b"\0")
+        head, _, rest = bytes(out.kept).rpartition(b"\0")
         try:
             found = json.loads(rest)
         except ValueError:
-            text = "the step returned more than can be kept" if len(out) >= MAX_OUTPUT else "the step ended its process"
-            return Ran(None, text, code or 1, _text(out), _text(err), taken)
-        return Ran(found["value"], found["error"], found["exit_code"], _text(head), _text(err), taken)
+            full = len(out.kept) >= MAX_OUTPUT
+            text = "the step returned more than can be kept" if full else "the step ended its process"
+            return Ran(None, text, code or 1, _text(out.kept), _text(err.kept), taken)
+        return Ran(found["value"], found["error"], found["exit_code"], _text(head), _text(err.kept), taken)
 
 
-async def _exchange(process: asyncio.subprocess.Process, job: bytes) -> tuple[bytes, bytes]:
-    """Send the job, and return the beginnings of both outputs; the rest is read and dropped."""
-    if process.stdin is None or process.stdout is None or process.stderr is None:
-        raise RuntimeError("the process has no pipes")
+class _Output(asyncio.Protocol):
+    """One output of a process: its beginning is kept, the rest is read and dropped.
+
+    It is no pipe of asyncio's, which waits for the processes that the code has started and that hold the pipe, too.
+    """
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+        self.closed = asyncio.Event()
+        self.write = -1
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls) -> AsyncIterator[_Output]:
+        """Open a pipe; it is closed with the context."""
+        read, write = os.pipe()
+        transport, output = await asyncio.get_running_loop().connect_read_pipe(cls, os.fdopen(read, "rb", 0))
+        output.write = write
+        try:
+            yield output
+        finally:
+            output.close_write()
+            transport.close()
+
+    def close_write(self) -> None:
+        """Close this process's side, so that the pipe ends with the processes that have it."""
+        if self.write >= 0:
+            os.close(self.write)
+            self.write = -1
+
+    def data_received(self, data: bytes) -> None:
+        """Keep the beginning."""
+        self.kept += data[: MAX_OUTPUT - len(self.kept)]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        self.closed.set()
+
+
+async def _started(folder: str, out: _Output, err: _Output) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        _CHILD,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=out.write,
+        stderr=err.write,
+        cwd=folder,
+        env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+        start_new_session=True,
+        preexec_fn=_limits,
+    )
+    out.close_write()
+    err.close_write()
+    return process
+
+
+async def _send(process: asyncio.subprocess.Process, job: bytes) -> None:
+    if process.stdin is None:
+        raise RuntimeError("the process has no input")
     process.stdin.write(job)
     with contextlib.suppress(ConnectionError):
         await process.stdin.drain()
     process.stdin.close()
-    out, err = await asyncio.gather(_read(process.stdout), _read(process.stderr))
-    return out, err
-
-
-async def _read(stream: asyncio.StreamReader) -> bytes:
-    kept = bytearray()
-    while part := await stream.read(65_536):
-        kept += part[: MAX_OUTPUT - len(kept)]
-    return bytes(kept)
 
 
 def _ended(text: str, start: float) -> Ran:
@@ -123,19 +160,18 @@ def _ended(text: str, start: float) -> Ran:
     return Ran(None, text, 1, "", f"{text}\n", taken)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the process and its children, and close its pipes."""
+async def _end(process: asyncio.subprocess.Process, out: _Output, err: _Output) -> None:
+    """End the process and what it has started, and read what is left in its pipes."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(END_SECONDS):
-            for stream in (process.stdout, process.stderr):
-                while stream is not None and await stream.read(65_536):
-                    pass
             await process.wait()
+            await out.closed.wait()
+            await err.closed.wait()
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes | bytearray) -> str:
     return data.decode("utf-8", "replace")
 
 

@@ -277,11 +277,11 @@ class Engine:
 
     def _make_room(self) -> None:
         if self._running >= MAX_RUNNING:
-            raise FullError("Too many executions are running")
+            raise FullError(f"Too many executions are running: {MAX_RUNNING}")
         if len(self.runs) < self._max_kept:
             return
         if not self._ended:
-            raise FullError("Too many executions are running")
+            raise FullError(f"All {self._max_kept} executions that --keep allows are running")
         oldest = self._ended.popleft()
         run = self.runs.pop(oldest, None)
         self._children.pop(oldest, None)

@@ -16,8 +16,10 @@ from mock_noetl.errors import FullError
 from mock_noetl.postgres import Database
 from mock_noetl.values import IdSource
 from mock_server.clock import Clock
+from mock_server.overrides import Overrides
 from mock_server.randomness import random_source
 
+OVERRIDES = Overrides("mock_noetl")
 MAX_CREDENTIALS = 1_000
 MAX_VARIABLES = 10_000
 

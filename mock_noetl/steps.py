@@ -15,7 +15,8 @@ from mock_noetl.code import Runner
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import Step
 from mock_noetl.runs import BROKEN, OK, RAISED, SOFT, Active, Outcome, Run, scope_of
-from mock_noetl.templates import Scope, TemplateFailed, compiled, holds, rendered
+from mock_noetl.template_limits import TemplateFailed
+from mock_noetl.templates import Scope, compiled, holds, rendered
 from mock_noetl.tool import Callback, Sandbox
 from mock_noetl.values import plain
 from mock_server.durations import seconds

@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes
-from jinja2.defaults import DEFAULT_FILTERS
+from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -95,13 +95,15 @@ class Environment(ImmutableSandboxedEnvironment):
             return obj[attribute]
         return super().getattr(obj, attribute)
 
-    def call(self, context: Any, obj: Any, *values: Any, **named: Any) -> Any:  # noqa: PLR0911 - one for each kind
+    def call(self, context: Any, obj: Any, *values: Any, **named: Any) -> Any:
         """Call a function of the template's names, or a method that is known to make no more than it is given."""
         if obj in (GLOBALS["range"], dict):
             return obj(*values, **named)
         owner, name = getattr(obj, "__self__", None), getattr(obj, "__name__", "")
-        if isinstance(owner, str) and name in ("join", "replace"):
-            return joined(*values, owner) if name == "join" else replaced(owner, *values)
+        if isinstance(owner, str) and name == "join":
+            return joined(values[0] if values else (), owner)
+        if isinstance(owner, str) and name == "replace":
+            return replaced(owner, *values)
         allowed = next((names for kind, names in _METHODS.items() if isinstance(owner, kind)), frozenset())
         if name in allowed:
             return checked(obj(*values, **named))
@@ -170,11 +172,11 @@ def joined(values: Any, between: str = "", attribute: str | None = None) -> str:
 
 def replaced(text: Any, old: Any, new: Any, count: int | None = None) -> str:
     """Replace a part of a text. Raises TemplateFailed if the result is too long."""
-    text, old, new = str(checked(text)), str(checked(old)), str(checked(new))
-    times = text.count(old) if count is None or count < 0 else min(count, text.count(old))
-    if len(text) + times * len(new) > MAX_CHARACTERS:
+    before, former, latter = str(checked(text)), str(checked(old)), str(checked(new))
+    times = before.count(former) if count is None or count < 0 else min(count, before.count(former))
+    if len(before) + times * len(latter) > MAX_CHARACTERS:
         raise TemplateFailed(f"a text has at most {MAX_CHARACTERS} characters")
-    return text.replace(old, new, times)
+    return before.replace(former, latter, times)
 
 
 def _round(value: float, precision: int = 0, method: str = "common") -> float:
@@ -222,13 +224,13 @@ def _evaluation() -> nodes.EvalContext:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     **{name: _limited(DEFAULT_FILTERS[name]) for name in _FILTERS},
-    **{
-        name: _limited(call)
-        for name, call in {
-            "checked": checked, "join": joined, "replace": replaced, "round": _round, "sum": _sum, "tojson": _to_json,
-        }.items()
-    },
-}  # fmt: skip
+    "checked": checked,
+    "join": _limited(joined),
+    "replace": _limited(replaced),
+    "round": _limited(_round),
+    "sum": _limited(_sum),
+    "tojson": _limited(_to_json),
+}
 GLOBALS: Mapping[str, Any] = {"range": _range, "dict": dict}
 ENVIRONMENT = Environment()
 
@@ -242,7 +244,7 @@ class _Limiter(NodeTransformer):
 
     def visit_Assign(self, node: nodes.Assign) -> nodes.Node:
         self.generic_visit(node)
-        node.node = _filter(node.node, "checked")
+        node.node = _filter(cast(nodes.Expr, node.node), "checked")
         return node
 
 

@@ -13,50 +13,15 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateError, nodes
 from jinja2 import Template as CompiledTemplate
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mock_noetl.template_limits import ENVIRONMENT, GLOBALS, MAX_CHARACTERS, TemplateFailed, checked, limited
 
 MAX_TEXT = 10_000
-MAX_PRODUCT = 1_000_000
-MAX_RANGE = 1_000
 _ALLOWED = (nodes.If, nodes.Output, nodes.Expr, nodes.Assign)
+_EVALUATION = nodes.EvalContext(ENVIRONMENT)
 
 Scope = Mapping[str, Any]
 Template = Callable[[Scope], Any]
-
-
-class TemplateFailed(Exception):
-    """A template is malformed, or has no value. The text is one line."""
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja2's sandbox, with limits on what one operator can make."""
-
-    intercepted_binops = frozenset(("*", "**"))
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**" and not (_is_number(left, 1e6) and _is_number(right, 100)):
-            raise TemplateFailed("a power is too large")
-        sizes = [len(value) for value in (left, right) if isinstance(value, str | bytes | list | tuple)]
-        counts = [value for value in (left, right) if isinstance(value, int)]
-        if sizes and counts and sizes[0] * max(counts) > MAX_PRODUCT:
-            raise TemplateFailed("a product is too large")
-        return super().call_binop(context, operator, left, right)
-
-
-def _is_number(value: Any, most: float) -> bool:
-    return isinstance(value, int | float) and abs(value) <= most
-
-
-def _range(*bounds: int) -> range:
-    found = range(*bounds)
-    if len(found) > MAX_RANGE:
-        raise TemplateFailed(f"a range has at most {MAX_RANGE} numbers")
-    return found
 
 
 class _Context(Context):
@@ -65,18 +30,12 @@ class _Context(Context):
     def __init__(self, names: dict[str, Any], template: str | None) -> None:
         self.parent = names
         self.vars = {}
-        self.environment = _environment
+        self.environment = ENVIRONMENT
         self.eval_ctx = _EVALUATION
         self.exported_vars = set()
         self.name = template
         self.globals_keys = set()
         self.blocks = {}
-
-
-_environment = _Environment(undefined=StrictUndefined, autoescape=False)
-_EVALUATION = nodes.EvalContext(_environment)
-_GLOBALS: Scope = {"range": _range, "dict": dict}
-_environment.globals = {}
 
 
 @lru_cache(maxsize=4096)
@@ -87,16 +46,16 @@ def compiled(text: str) -> Template:
     if "{{" not in text and "{%" not in text:
         return lambda scope: text
     try:
-        tree = _environment.parse(text)
+        tree = ENVIRONMENT.parse(text)
         for node in tree.find_all(nodes.Stmt):
             if not isinstance(node, _ALLOWED):
                 raise TemplateFailed(f"{type(node).__name__} is not supported in a template")
-        whole = _expression(tree)
+        whole = _expression(limited(tree))
         if whole is not None:
             result = nodes.Assign(nodes.Name("result", "store", lineno=1), whole, lineno=1)
-            return _value_of(_environment.from_string(nodes.Template([result], lineno=1)))
-        return _text_of(_environment.from_string(tree))
-    except (TemplateError, RecursionError) as error:
+            return _value_of(ENVIRONMENT.from_string(nodes.Template([result], lineno=1)))
+        return _text_of(ENVIRONMENT.from_string(tree))
+    except (TemplateError, RecursionError, SyntaxError, MemoryError) as error:  # the last ones: nested too deeply
         raise TemplateFailed(" ".join(str(error).split()) or "malformed") from None
 
 
@@ -109,17 +68,26 @@ def _value_of(template: CompiledTemplate) -> Template:
         value = context.vars["result"]
         if isinstance(value, StrictUndefined):
             str(value)  # raises UndefinedError, which names it
-        return value
+        return checked(value)
 
     return _safely(evaluate)
 
 
 def _text_of(template: CompiledTemplate) -> Template:
-    return _safely(lambda scope: "".join(template.root_render_func(_context(template, scope))))
+    def evaluate(scope: Scope) -> str:
+        parts, length = [], 0
+        for part in template.root_render_func(_context(template, scope)):
+            parts.append(part)
+            length += len(part)
+            if length > MAX_CHARACTERS:
+                raise TemplateFailed(f"a text has at most {MAX_CHARACTERS} characters")
+        return "".join(parts)
+
+    return _safely(evaluate)
 
 
 def _context(template: CompiledTemplate, scope: Scope) -> Context:
-    return _Context({**_GLOBALS, **scope}, template.name)
+    return _Context({**GLOBALS, **scope}, template.name)
 
 
 def _safely(evaluate: Template) -> Template:

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mock_noetl.callbacks import PATHS
-from mock_noetl.templates import TemplateFailed, compiled
+from mock_noetl.template_limits import TemplateFailed
+from mock_noetl.templates import compiled
 from mock_server.durations import Duration, parse_duration
 
 ACCOUNTS = ("login", "validate", "check_access")

@@ -18,6 +18,7 @@ from .assets import page, page_file
 from .control_operations import ControlOperations
 from .foreign import is_local_name, is_loopback
 from .messages import Request, Response, json_response
+from .mistakes import explain
 from .openapi import document
 from .operations import AdminError, Call, Operation
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 PREFIX = "/__admin"
-MAX_ERRORS = 5
 
 
 class Admin:
@@ -67,11 +67,22 @@ class Admin:
         if path == "/openapi.json" and request.method in {"GET", "HEAD"}:
             return json_response(document(self._sandbox.program.name, self._sandbox.url + PREFIX, self.operations))
         operation, names = self._find(path, request.method)
-        call = Call(names, _body(request, operation), _query(request, operation))
+        call = Call(names, self._body(request, operation), _query(request, operation))
         result = operation.run(call)
         if inspect.isawaitable(result):
             result = await result
         return result if isinstance(result, Response) else json_response(result)
+
+    def _body(self, request: Request, operation: Operation) -> Any:
+        if operation.body is None:
+            return None
+        if request.body and request.content_type != "application/json":
+            raise AdminError(415, "send the body as application/json")
+        try:
+            data = json.loads(request.body or b"{}")
+        except (ValueError, RecursionError):
+            raise AdminError(400, "the body is not JSON") from None
+        return _parsed(operation.body, data, self._sandbox.program.overrides)
 
     def _find(self, path: str, method: str) -> tuple[Operation, dict[str, str]]:
         segments = _segments(path)
@@ -101,34 +112,14 @@ def _match(route: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str] 
     return names
 
 
-def _body(request: Request, operation: Operation) -> Any:
-    if operation.body is None:
-        return None
-    if request.body and request.content_type != "application/json":
-        raise AdminError(415, "send the body as application/json")
-    try:
-        data = json.loads(request.body or b"{}")
-    except (ValueError, RecursionError):
-        raise AdminError(400, "the body is not JSON") from None
-    return _parsed(operation.body, data)
-
-
 def _query(request: Request, operation: Operation) -> Any:
     if operation.query is None:
         return None
     return _parsed(operation.query, dict(request.query))
 
 
-def _parsed(model: type[BaseModel], data: Any) -> BaseModel:
+def _parsed(model: type[BaseModel], data: Any, context: object = None) -> BaseModel:
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
-        raise AdminError(400, explain(error)) from None
-
-
-def explain(error: ValidationError) -> str:
-    """Return what is wrong with data, with the place of each mistake."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg'].removeprefix('Value error, ')}" for e in found
-    )
+        raise AdminError(400, explain(error, model)) from None

@@ -9,8 +9,12 @@ from collections.abc import Callable
 MAX_WAITING = 256 * 1024
 
 
+class BrokenBodyError(ConnectionResetError):
+    """The client has left within a body."""
+
+
 class BodyStream:
-    """An asynchronous iterator over the parts of a body; a connection that ends early raises ConnectionResetError."""
+    """An asynchronous iterator over the parts of a body; a connection that ends early raises BrokenBodyError."""
 
     def __init__(self, hold: Callable[[bool], None]) -> None:
         """`hold` pauses reading from the connection for True, and resumes it for False."""
@@ -41,7 +45,7 @@ class BodyStream:
     async def __anext__(self) -> bytes:
         while not self._parts:
             if self._broken:
-                raise ConnectionResetError("the client closed the connection within the body")
+                raise BrokenBodyError("the client closed the connection within the body")
             if self._ended:
                 raise StopAsyncIteration
             self._wake.clear()

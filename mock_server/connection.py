@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import httptools
 
-from .body_stream import BodyStream
+from .body_stream import BodyStream, BrokenBodyError
 from .delivery import Steps, perform, reset
 from .messages import Request, Response
 from .service import Service, never
@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_close_after", "_draining", "_fields", "_head_size", "_in_head", "_loop", "_parser",
-        "_pending", "_service", "_size", "_stream", "_target", "_task", "_transport", "_writable",
+        "_pending", "_refused", "_service", "_size", "_stream", "_target", "_task", "_transport", "_writable",
         "last_active", "peer",
     )  # fmt: skip
 
@@ -45,7 +45,8 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._pending: deque[tuple[Request, bool]] = deque()
+        self._pending: deque[tuple[Request, bool] | Response] = deque()
+        self._refused = False
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._draining = False
@@ -81,6 +82,7 @@ class Connection(asyncio.Protocol):
             self._stream.end(broken=True)
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ConnectionResetError("the connection is closed"))
+            self._writable.exception()  # without a writer that waits, nobody else would see it
         self._body, self._fields = [], []
         # The parser holds this object and is not seen by the garbage collector: it would keep both for ever.
         self._loop.call_soon(self._forget_parser)
@@ -91,7 +93,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse the bytes; each complete request is answered or queued from within the parser."""
         self.last_active = self._loop.time()
-        if self._draining:
+        if self._draining or self._refused:
             return
         if self._in_head:
             self._head_size += len(data)
@@ -121,6 +123,8 @@ class Connection(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+        if self._task is None:
+            self._answer_pending()
 
     # The parser
 
@@ -144,28 +148,40 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Send `100 Continue` if the client waits for it, and start programs that read the body themselves."""
         self._in_head = False
+        if self._refused:
+            return
         has_body = waits = False
+        length = 0
         for name, value in self._fields:
             if len(name) in _LENGTHS:
                 lower = name.lower()
                 has_body = has_body or lower in _FRAMING
                 waits = waits or (lower == b"expect" and value.lower() == b"100-continue")
+                if lower == b"content-length" and value.isdigit():
+                    length = int(value)
         if has_body and self._service.streamed is not never:
             request = self._request(b"")
             if self._service.streamed(request):
                 self._stream = BodyStream(self._hold)
                 self._accept(replace(request, stream=self._stream))
-        if waits:
+        if self._stream is None and length > self._service.limits.body:
+            self._refuse(self._service.errors.body_too_large)
+        elif waits:
             self._transport.write(CONTINUE)
 
     def on_body(self, part: bytes) -> None:
         """Receive a part of the body."""
+        if self._refused:
+            return
         if self._stream is not None:
             self._stream.feed(part)
             return
         self._size += len(part)
         if self._size <= self._service.limits.body:
             self._body.append(part)
+            return
+        self._body = []
+        self._refuse(self._service.errors.body_too_large)
 
     def on_message_complete(self) -> None:
         """Hand the request over to the program."""
@@ -173,9 +189,7 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
         if self._stream is not None:
             self._stream.end()
-            return
-        if self._size > self._service.limits.body:
-            self._refuse(self._service.errors.body_too_large)
+        if self._stream is not None or self._refused:
             return
         body = self._body
         self._accept(self._request(b"" if not body else body[0] if len(body) == 1 else b"".join(body)))
@@ -237,13 +251,22 @@ class Connection(asyncio.Protocol):
                 _log.error("a response failed", exc_info=error)
             self._transport.abort()
         self._hold(False)
+        self._answer_pending()
+
+    def _answer_pending(self) -> None:
         while self._pending and self._task is None and not self._draining:
-            request, close = self._pending.popleft()
-            self._answer(request, close)
+            waiting = self._pending.popleft()
+            if isinstance(waiting, Response):
+                self._write_refusal(waiting)
+            else:
+                self._answer(*waiting)
 
     async def _finish(self, request: Request, answer: Response | Awaitable[Response], close: bool) -> None:
         try:
             response = answer if isinstance(answer, Response) else await answer
+        except BrokenBodyError as error:
+            _log.debug("%s", error)
+            response, close = self._service.errors.malformed, True
         except Exception:
             response = self._failed()
         close = close or self._close_after or self._service.closing
@@ -304,9 +327,20 @@ class Connection(asyncio.Protocol):
     # The end
 
     def _refuse(self, response: Response) -> None:
-        if self._task is None and not self._draining:
-            defaults = self._service.defaults.at(self._service.clock.now())
-            self._transport.write(encode_head(response, defaults, framing(response), close=True) + response.body)
+        """Respond to a request that no program sees, behind the responses before it, and close the connection."""
+        if self._refused or self._draining:
+            return
+        self._refused = True
+        if self._stream is not None:
+            self._stream.end(broken=True)
+        if self._task is None and not self._pending:
+            self._write_refusal(response)
+        else:
+            self._pending.append(response)
+
+    def _write_refusal(self, response: Response) -> None:
+        defaults = self._service.defaults.at(self._service.clock.now())
+        self._transport.write(encode_head(response, defaults, framing(response), close=True) + response.body)
         self._close()
 
     def _close(self) -> None:

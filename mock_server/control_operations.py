@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from .faults import KINDS, Seconds
 from .journal import Check, Filter
 from .matching import Match
+from .mistakes import suggest
 from .operations import AdminError, Call, Operation
 from .rules import Rule
 from .selection import ActiveRule, TooManyRulesError
+from .texts import Method, PathPattern, Text
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -37,14 +39,14 @@ class ClockChange(_Body):
 class State(_Body):
     """The state of a scenario."""
 
-    state: Annotated[str, Field(max_length=200)]
+    state: Annotated[Text, Field(max_length=200)]
 
 
 class JournalQuery(_Body):
     """Filters of the journal."""
 
-    method: str = ""
-    path: str = Field("**", description="`*` is anything but a slash, `**` anything.")
+    method: Method | None = None
+    path: PathPattern = Field("**", description="`*` is anything but a slash, `**` anything.")
     status: int | None = None
     rule: str | None = None
     after: int = Field(0, description="Only entries with a higher number.")
@@ -142,26 +144,29 @@ class ControlOperations:
 
     def scenarios(self, call: Call) -> Any:
         """Return the state of each scenario."""
-        states = {active.rule.scenario.name: "start" for active in self._sandbox.rules if active.rule.scenario}
+        states = dict.fromkeys(self._sandbox.rules.scenarios, "start")
         return {"scenarios": states | self._sandbox.rules.states}
 
     def set_scenario(self, call: Call) -> Any:
         """Put a scenario into a state."""
-        name = call.names["name"]
-        try:
-            self._sandbox.rules.set_state(name, call.body.state)
-        except TooManyRulesError as error:
-            raise AdminError(409, str(error)) from None
-        return {"name": name, "state": call.body.state}
+        name, state = call.names["name"], call.body.state
+        known = self._sandbox.rules.scenarios
+        if name not in known:
+            raise AdminError(404, f"no rule has the scenario {name}{suggest(name, known)}")
+        if state not in known[name]:
+            raise AdminError(400, f"state: no rule of this scenario has the state {state}{suggest(state, known[name])}")
+        self._sandbox.rules.set_state(name, state)
+        return {"name": name, "state": state}
 
     def journal(self, call: Call) -> Any:
         """Return entries of the journal."""
         query: JournalQuery = call.query
         match = Match(method=query.method or [], path=query.path)
         wanted = Filter(match=match, status=query.status, rule=query.rule, after=query.after)
-        found = list(self._sandbox.journal.find(wanted))
-        entries = [entry.data(query.timing) for entry in found[: query.limit]]
-        return {"entries": entries, "matched": len(found), "total": self._sandbox.journal.total}
+        journal = self._sandbox.journal
+        found = list(journal.find(wanted))
+        entries = [entry.data(journal.masks, query.timing) for entry in found[: query.limit]]
+        return {"entries": entries, "matched": len(found), "total": journal.total}
 
     def counts(self, call: Call) -> Any:
         """Return counts of requests."""

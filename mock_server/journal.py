@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .masking import masked_body, masked_headers, masked_query
+from .masking import Masks
 from .matching import Match
 from .messages import Request, Response
 
@@ -49,7 +49,7 @@ class Entry:
         self.status, self.seconds = response.status, seconds
         self.digest = hashlib.sha256(response.body).digest() if response.stream is None else b""
 
-    def data(self, timing: bool = True) -> dict[str, Any]:
+    def data(self, masks: Masks, timing: bool = True) -> dict[str, Any]:
         """Return the entry as JSON data, with credentials masked; without `timing` equal runs have equal entries."""
         request = self.request
         shown: dict[str, Any] = {
@@ -57,9 +57,9 @@ class Entry:
             "time": self.time,
             "method": request.method,
             "path": request.path,
-            "query": masked_query(request.query_string),
-            "headers": masked_headers(request.fields),
-            "body": masked_body(request.body[:MAX_BODY_SHOWN], request.content_type),
+            "query": masks.query(request.query_string),
+            "headers": masks.headers(request.fields),
+            "body": masks.body(request.body[:MAX_BODY_SHOWN], request.content_type),
             "body_length": len(request.body),
             "rule": self.rule or None,
             "status": self.status,
@@ -112,7 +112,9 @@ class Check(Filter):
 class Journal:
     """A bounded list of entries; the oldest ones go first."""
 
-    def __init__(self, limit: int = MAX_ENTRIES, limit_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, limit: int = MAX_ENTRIES, limit_bytes: int = MAX_BYTES, seed: str | None = None) -> None:
+        """`seed` makes the masks of credentials the same in all runs."""
+        self.masks = Masks.of_seed(seed)
         self._entries: deque[Entry] = deque()
         self._limit = limit
         self._limit_bytes = limit_bytes

@@ -1,6 +1,7 @@
-"""Masks: credentials in a journal or a recording stand there as the start of their digest.
+"""Masks of credentials in a journal or a recording.
 
-Two equal credentials have equal masks, so that a test can still compare them.
+A mask is the start of a digest with a key, which is random or follows from a seed. Two equal credentials have equal
+masks, so that a test can still compare them; without the key, nobody can find out a weak password by trying.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -28,22 +30,77 @@ MAX_DEPTH = 32
 MIN_CREDENTIAL = 8
 
 
-def masked(value: str | bytes) -> str:
-    """Return the mask of a credential."""
-    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    return f"<sha256:{hashlib.sha256(data).hexdigest()[:12]}>"
+class Masks:
+    """The masks of one journal or recording."""
 
+    def __init__(self, key: bytes | None) -> None:
+        """`key` is that of the digests; None: all credentials have the same mask."""
+        self._key = key
 
-def masked_headers(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Return header fields as text, with their credentials masked; a scheme such as `Bearer` stays."""
-    found = []
-    for raw_name, raw_value in fields:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if _is_secret(name):
-            scheme, blank, rest = value.partition(" ")
-            value = f"{scheme} {masked(rest)}" if blank and name.endswith("authorization") else masked(value)
-        found.append((name, value))
-    return found
+    @classmethod
+    def of_seed(cls, seed: str | None) -> Masks:
+        """Return masks that are the same in all runs with a seed; without one they are random."""
+        key = (
+            secrets.token_bytes(32) if seed is None else hashlib.blake2b(f"mock_server masks {seed}".encode()).digest()
+        )
+        return cls(key)
+
+    def mask(self, value: str | bytes) -> str:
+        """Return the mask of a credential."""
+        if self._key is None:
+            return "<masked>"
+        data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        return f"<masked:{hashlib.blake2b(data, digest_size=6, key=self._key).hexdigest()}>"
+
+    def headers(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+        """Return header fields as text, with their credentials masked; a scheme such as `Bearer` stays."""
+        found = []
+        for raw_name, raw_value in fields:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            if _is_secret(name):
+                scheme, blank, rest = value.partition(" ")
+                with_scheme = blank and name.endswith("authorization")
+                value = f"{scheme} {self.mask(rest)}" if with_scheme else self.mask(value)
+            found.append((name, value))
+        return found
+
+    def query(self, query: str) -> str:
+        """Return a query with its credentials masked."""
+        if not query:
+            return ""
+        pairs = parse_qsl(query, keep_blank_values=True)
+        if not any(_is_secret(name.lower()) for name, _ in pairs):
+            return query
+        return urlencode([(n, self.mask(v) if _is_secret(n.lower()) else v) for n, v in pairs], safe="<>:")
+
+    def body(self, body: bytes, content_type: str, members: frozenset[str] | None = None) -> str:
+        """Return a body as text, with the credentials in JSON members, form parameters and texts masked."""
+        if content_type == "application/x-www-form-urlencoded":
+            return self.query(body.decode("utf-8", "replace"))
+        try:
+            parsed = json.loads(body)
+        except (ValueError, RecursionError):
+            if members is None and _unreadable_secret(body):
+                return self.mask(body)
+        else:
+            changed = self._value(parsed, members)
+            if changed != parsed:  # otherwise the bytes stay as they are
+                body = to_json(changed)
+        return _TOKEN.sub(lambda found: self.mask(found[0]).encode(), body).decode("utf-8", "replace")
+
+    def _value(self, value: Any, members: frozenset[str] | None, depth: int = 0) -> Any:
+        if depth > MAX_DEPTH:
+            return "…"
+        if isinstance(value, dict):
+            return {
+                name: self.mask(item)
+                if isinstance(item, str) and _is_secret(name.lower(), members)
+                else self._value(item, members, depth + 1)
+                for name, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self._value(item, members, depth + 1) for item in value]
+        return value
 
 
 def credentials(request: Request) -> set[str]:
@@ -74,48 +131,7 @@ def _is_secret(name: str, members: frozenset[str] | None = None) -> bool:
     return name in EXACT or (name != "token_type" and any(part in name for part in PARTS))
 
 
-def masked_query(query: str) -> str:
-    """Return a query with its credentials masked."""
-    if not query:
-        return ""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    if not any(_is_secret(name.lower()) for name, _ in pairs):
-        return query
-    return urlencode([(n, masked(v) if _is_secret(n.lower()) else v) for n, v in pairs], safe="<>:")
-
-
-def masked_body(body: bytes, content_type: str, members: frozenset[str] | None = None) -> str:
-    """Return a body as text, with the credentials in JSON members, form parameters and texts masked."""
-    if content_type == "application/x-www-form-urlencoded":
-        return masked_query(body.decode("utf-8", "replace"))
-    try:
-        parsed = json.loads(body)
-    except (ValueError, RecursionError):
-        if members is None and _unreadable_secret(body):
-            return masked(body)
-    else:
-        changed = _masked_value(parsed, members)
-        if changed != parsed:  # otherwise the bytes stay as they are
-            body = to_json(changed)
-    return _TOKEN.sub(lambda found: masked(found[0]).encode(), body).decode("utf-8", "replace")
-
-
 def _unreadable_secret(body: bytes) -> bool:
     """Return whether a body that is neither JSON nor a form may contain a credential."""
     lower = body.lower()
     return any(part.encode() in lower for part in PARTS)
-
-
-def _masked_value(value: Any, members: frozenset[str] | None, depth: int = 0) -> Any:
-    if depth > MAX_DEPTH:
-        return "…"
-    if isinstance(value, dict):
-        return {
-            name: masked(item)
-            if isinstance(item, str) and _is_secret(name.lower(), members)
-            else _masked_value(item, members, depth + 1)
-            for name, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_masked_value(item, members, depth + 1) for item in value]
-    return value

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .messages import Request
+from .texts import FieldName, FieldValue, Method, PathPattern, Text
 
 
 def pattern(text: str) -> re.Pattern[str]:
@@ -29,12 +30,14 @@ class Match(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
-    method: Annotated[list[str], BeforeValidator(_listed)] = Field([], description="One method, or a list.")
-    path: str = Field("**", description="The path: `*` is anything but a slash, `**` anything.")
-    query: dict[str, str] = Field({}, description="Parameters of the query; `*` is anything.")
-    headers: dict[str, str | None] = Field({}, description="Header fields; `*` is anything, null: no such field.")
+    method: Annotated[list[Method], BeforeValidator(_listed)] = Field([], description="One method, or a list.")
+    path: PathPattern = Field("**", description="The path: `*` is anything but a slash, `**` anything.")
+    query: dict[Text, Text] = Field({}, description="Parameters of the query; `*` is anything.")
+    headers: dict[FieldName, FieldValue | None] = Field(
+        {}, description="Header fields; `*` is anything, null: no such field."
+    )
     body: dict[str, Any] = Field({}, description="Members of a JSON object, or parameters of a form.")
-    body_contains: str = Field("", description="A text that the body contains.")
+    body_contains: Text = Field("", description="A text that the body contains.")
 
     @cached_property
     def _path(self) -> re.Pattern[str]:

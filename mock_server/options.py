@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
-from pydantic import ValidationError
 
-from .admin import explain
 from .clock import Clock
 from .listener_faults import ListenerFaults
 from .messages import Handler
+from .overrides import Overrides
 from .recording import Player, Recorder, RecordingError
-from .rules import Rule
+from .rules_file import RulesError, load_faults, parse_listener, parse_rule
 from .sandbox import Control
+from .selection import unreachable
 
-MAX_RULES_FILE = 1024 * 1024
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -43,15 +41,23 @@ class Options:
     recording: Path | None = None
     replay: Path | None = None
 
-    def control(self) -> Control:
-        """Return what of the control plane is on. Raises OptionsError."""
-        rules = [parse_rule(text, f"--fault {number}") for number, text in enumerate(self.fault, 1)]
+    def control(self, overrides: Overrides) -> Control:
+        """Return what of the control plane is on, for a program with these overrides. Raises OptionsError."""
+        try:
+            return self._control(overrides)
+        except RulesError as error:
+            raise OptionsError(str(error)) from None
+
+    def _control(self, overrides: Overrides) -> Control:
+        rules = [parse_rule(text, f"--fault {number}", overrides) for number, text in enumerate(self.fault, 1)]
         listener = ListenerFaults()
         if self.faults is not None:
-            found, listener = load_faults(self.faults)
+            found, listener = load_faults(self.faults, overrides)
             rules += found
         if self.listener_faults is not None:
-            listener = _listener(self.listener_faults)
+            listener = parse_listener(self.listener_faults, "--listener-faults")
+        if not self.admin and not self.admin_remote and (problem := unreachable(rules)):
+            raise OptionsError(f"{problem}; with --admin, states can be set")
         return Control(self.admin or self.admin_remote, self.admin_remote, tuple(rules), listener)
 
     def set_clock(self, clock: Clock) -> None:
@@ -72,6 +78,8 @@ class Options:
         """Return what answers in place of the program. Raises OptionsError."""
         if self.record is not None and self.replay is not None:
             raise OptionsError("--record and --replay exclude each other")
+        if self.recording is not None and self.record is None:
+            raise OptionsError("--recording needs --record URL; to answer from a recording, use --replay FILE")
         if self.record is not None:
             return self._recorder(self.record)
         if self.replay is None:
@@ -111,61 +119,3 @@ _OPTIONS: Sequence[Callable[[Command], Command]] = (
     click.option("--recording", type=click.Path(path_type=Path), help="File to which responses are recorded."),
     click.option("--replay", type=click.Path(path_type=Path), help="Answer from a recording; other requests as usual."),
 )
-
-
-def parse_rule(text: str, place: str) -> Rule:
-    """Return a rule from YAML text. Raises OptionsError, which names the place."""
-    try:
-        return Rule.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise OptionsError(f"{place}: not YAML: {str(error).splitlines()[0]}") from None
-    except ValidationError as error:
-        raise OptionsError(f"{place}: {explain(error)}") from None
-    except RecursionError:
-        raise OptionsError(f"{place}: nested too deeply") from None
-
-
-def _listener(text: str) -> ListenerFaults:
-    try:
-        return ListenerFaults.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise OptionsError(f"--listener-faults: not YAML: {str(error).splitlines()[0]}") from None
-    except ValidationError as error:
-        raise OptionsError(f"--listener-faults: {explain(error)}") from None
-
-
-def load_faults(path: Path) -> tuple[list[Rule], ListenerFaults]:
-    """Return the rules of a YAML file, and the faults of the listener. Raises OptionsError, which names the place."""
-    document = _read(path)
-    if isinstance(document, list):
-        document = {"rules": document}
-    if not isinstance(document, dict) or not document or not set(document) <= {"rules", "listener"}:
-        raise OptionsError(f"{path}: a list of rules is expected, or a mapping with rules and listener")
-    rules = document.get("rules", [])
-    if not isinstance(rules, list):
-        raise OptionsError(f"{path}: rules: a list is expected")
-    try:
-        listener = ListenerFaults.model_validate(document.get("listener", {}))
-    except ValidationError as error:
-        raise OptionsError(f"{path}: listener: {explain(error)}") from None
-    return [_rule(rule, f"{path}: rule {number}") for number, rule in enumerate(rules, 1)], listener
-
-
-def _rule(data: Any, place: str) -> Rule:
-    try:
-        return Rule.model_validate(data)
-    except ValidationError as error:
-        raise OptionsError(f"{place}: {explain(error)}") from None
-
-
-def _read(path: Path) -> Any:
-    try:
-        if path.stat().st_size > MAX_RULES_FILE:
-            raise OptionsError(f"{path}: a file of rules is at most {MAX_RULES_FILE} bytes")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionsError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
-        raise OptionsError(f"{path}{place}: not YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None

@@ -11,12 +11,16 @@ import base64
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 
-from .masking import IN_RESPONSES, credentials, masked, masked_body, masked_query
+from .codings import KNOWN, CodingError, accepted, accepts, decoded, encoded
+from .filler import filler
+from .masking import IN_RESPONSES, Masks, credentials
 from .messages import Handler, Request, Response, json_response, to_json
 
 MAX_RECORDED_BODY = 10 * 1024 * 1024
@@ -25,7 +29,7 @@ TIMEOUT_SECONDS = 60.0
 _log = logging.getLogger("mock_server")
 _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
-    "host", "date", "server", "accept-encoding", "content-encoding",
+    "host", "date", "server", "accept-encoding",
 })  # fmt: skip
 
 
@@ -33,14 +37,17 @@ class RecordingError(Exception):
     """A recording can't be read; the text names the file and the line."""
 
 
+_SAME = Masks(None)
+
+
 def key(request: Request) -> tuple[str, str, str]:
-    """Return what two requests that get the same response have in common."""
-    query = masked_query(request.query_string)
+    """Return what two requests that get the same response have in common: all but their headers and credentials."""
+    query = _SAME.query(request.query_string)
     return request.method, f"{request.path}?{query}" if query else request.path, _canonical(request)
 
 
 def _canonical(request: Request) -> str:
-    text = masked_body(request.body, request.content_type)
+    text = _SAME.body(request.body, request.content_type)
     try:
         return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
@@ -54,33 +61,43 @@ class Recorder:
         """`url` is the base URL of the real server, without a path."""
         self._url = url.rstrip("/")
         self._file = file
-        self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, follow_redirects=False, transport=transport)
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # none are kept: each client has its own
+        self._client = httpx.AsyncClient(
+            timeout=TIMEOUT_SECONDS, follow_redirects=False, transport=transport, cookies=cookies
+        )
         self._lock = asyncio.Lock()
+        self._masks = Masks.of_seed(None)
 
     async def respond(self, request: Request) -> Response:
-        """Forward a request. The response is 502 if the real server can't be reached."""
-        headers = [(n, v) for n, v in request.fields if n.decode("latin-1").lower() not in _HOP_BY_HOP]
+        """Forward a request. The response is 502, which is not recorded, if the real server can't be reached."""
         try:
-            answer = await self._client.request(
-                request.method, self._url + request.target, headers=headers, content=request.body
-            )
+            response = await self._forward(request)
         except httpx.HTTPError as error:
             return json_response({"error": f"the recorded server does not answer: {type(error).__name__}"}, 502)
-        response = Response(
-            answer.status_code,
-            answer.content,
-            answer.headers.get("content-type"),
-            tuple((n, v) for n, v in answer.headers.multi_items() if n not in _HOP_BY_HOP and n != "content-type"),
-        )
-        if len(response.body) <= MAX_RECORDED_BODY:
-            async with self._lock:
-                await asyncio.to_thread(self._write, request, response)
-        else:
-            _log.warning("not recorded, as the body is over %d bytes: %s", MAX_RECORDED_BODY, request.path)
+        try:
+            plain = decoded(response.body, _coding(response), MAX_RECORDED_BODY)
+            if len(plain) > MAX_RECORDED_BODY:
+                raise CodingError(f"the body is over {MAX_RECORDED_BODY} bytes")
+        except CodingError as error:
+            _log.warning("not recorded, as %s: %s", error, request.path)
+            return response
+        async with self._lock:
+            await asyncio.to_thread(self._write, request, replace(response, body=plain))
         return response
 
+    async def _forward(self, request: Request) -> Response:
+        headers = [(n, v) for n, v in request.fields if n.decode("latin-1").lower() not in _HOP_BY_HOP]
+        headers.append((b"accept-encoding", accepted(request.headers.get("accept-encoding", "")).encode("ascii")))
+        url = self._url + request.target
+        async with self._client.stream(request.method, url, headers=headers, content=request.body) as answer:
+            body = b"".join([part async for part in answer.aiter_raw()])
+        kept = [(n, v) for n, v in answer.headers.multi_items() if n not in _HOP_BY_HOP and n != "content-type"]
+        response = Response(answer.status_code, body, answer.headers.get("content-type"), tuple(kept))
+        length = answer.headers.get("content-length", "")
+        return _of_head(response, int(length)) if request.method == "HEAD" and length.isdigit() else response
+
     def _write(self, request: Request, response: Response) -> None:
-        self._file.write(json.dumps(_line(request, response), ensure_ascii=False) + "\n")
+        self._file.write(json.dumps(_line(request, response, self._masks), ensure_ascii=False) + "\n")
         self._file.flush()
 
     async def close(self) -> None:
@@ -89,26 +106,58 @@ class Recorder:
         self._file.close()
 
 
-def _line(request: Request, response: Response) -> dict[str, Any]:
+def _line(request: Request, response: Response, masks: Masks) -> dict[str, Any]:
     method, target, body = key(request)
-    headers = [(n, _masked_location(v) if n.lower() == "location" else v) for n, v in response.headers]
-    headers = [(n, v) for n, v in headers if n.lower() != "set-cookie"]
+    headers = [(n, _MASKED[n.lower()](v, masks) if n.lower() in _MASKED else v) for n, v in response.headers]
     line: dict[str, Any] = {"method": method, "target": target, "request": body, "status": response.status}
     line |= {"content_type": response.content_type, "headers": headers}
+    if response.length is not None:
+        line["length"] = response.length
     try:
         text = response.body.decode()
     except UnicodeDecodeError:
         return {**line, "base64": base64.b64encode(response.body).decode()}
-    text = masked_body(text.encode(), response.content_type or "", IN_RESPONSES) if text else ""
+    text = masks.body(text.encode(), response.content_type or "", IN_RESPONSES) if text else ""
     for value in credentials(request):
-        text = text.replace(value, masked(value))
+        text = text.replace(value, masks.mask(value))
     return {**line, "body": text}
 
 
-def _masked_location(url: str) -> str:
+def _masked_location(url: str, masks: Masks) -> str:
     before, mark, fragment = url.partition("#")
     path, question, query = before.partition("?")
-    return f"{path}{question}{masked_query(query)}{mark}{masked_query(fragment)}"
+    return f"{path}{question}{masks.query(query)}{mark}{masks.query(fragment)}"
+
+
+def _masked_cookie(field: str, masks: Masks) -> str:
+    pair, semicolon, attributes = field.partition(";")
+    name, sign, value = pair.partition("=")
+    return f"{name}{sign}{masks.mask(value.strip()) if value.strip() else value}{semicolon}{attributes}"
+
+
+_MASKED = {"location": _masked_location, "set-cookie": _masked_cookie}
+
+
+def _of_head(response: Response, length: int) -> Response:
+    """Return a response to HEAD with the length of the body that GET would get."""
+    return replace(response, stream=filler(0), length=length)
+
+
+def _coding(response: Response) -> str:
+    """Return the content coding of a response; empty if it has none."""
+    return ", ".join(v.strip().lower() for n, v in response.headers if n.lower() == "content-encoding")
+
+
+def _for(request: Request, response: Response) -> Response:
+    """Return a recorded response with the content coding it had, if the client accepts it."""
+    coding = _coding(response)
+    if response.length is not None:
+        return replace(response, stream=filler(0))  # an iterator can be used once only
+    if not coding or not response.body:
+        return response
+    if accepts(request.headers.get("accept-encoding", ""), coding):
+        return replace(response, body=encoded(response.body, coding))
+    return replace(response, headers=tuple((n, v) for n, v in response.headers if n.lower() != "content-encoding"))
 
 
 class Player:
@@ -130,7 +179,7 @@ class Player:
         if found is not None:
             number = self._next.get(wanted, 0)
             self._next[wanted] = min(number + 1, len(found) - 1)
-            return found[number]
+            return _for(request, found[number])
         if self._otherwise is None:
             return json_response({"error": f"not in the recording: {request.method} {request.path}"}, 404)
         answer = self._otherwise(request)
@@ -163,7 +212,10 @@ def _checked(text: str, path: Path, number: int) -> dict[str, Any]:
 def _response(line: dict[str, Any]) -> Response:
     body = base64.b64decode(line["base64"]) if "base64" in line else _encoded(line["body"])
     headers = tuple((str(name), str(value)) for name, value in line.get("headers", []))
-    return Response(int(line["status"]), body, line.get("content_type"), headers)
+    response = Response(int(line["status"]), body, line.get("content_type"), headers)
+    if body and _coding(response) not in {"", "identity", *KNOWN}:
+        raise ValueError("unknown coding")
+    return _of_head(response, int(line["length"])) if "length" in line else response
 
 
 def _encoded(body: Any) -> bytes:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from .durations import Duration, parse_duration
 from .faults import Fault, Seconds, parse_fault
 from .matching import Match
 from .messages import to_json
+from .overrides import Overrides
+from .texts import FieldName, FieldValue, Text
 
+START = "start"
 MAX_SIZE = 10 * 1024**3
 
 
@@ -39,9 +42,9 @@ class Scenario(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    state: str = Field("start", description="The state in which the rule applies.")
-    next: str | None = Field(None, description="The state after a request to which the rule applied.")
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    state: Text = Field(START, description="The state in which the rule applies.")
+    next: Text | None = Field(None, description="The state after a request to which the rule applied.")
 
 
 class Scripted(BaseModel):
@@ -50,9 +53,9 @@ class Scripted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Annotated[int, Field(ge=200, le=599)] = 200
-    headers: dict[str, str] = {}
+    headers: dict[FieldName, FieldValue] = {}
     data: Any = Field(None, alias="json", description="The body, as JSON data.")
-    text: str | None = Field(None, description="The body, as text.")
+    text: Text | None = Field(None, description="The body, as text.")
     base64: str | None = Field(None, description="The body, as bytes in base64.")
     size: Annotated[int, Field(ge=0, le=MAX_SIZE)] | None = Field(None, description="A body of that many bytes.")
 
@@ -62,14 +65,19 @@ class Scripted(BaseModel):
         given += ["json"] if "data" in self.model_fields_set else []
         if len(given) > 1:
             raise ValueError(f"a response has one body: give one of {', '.join(given)}")
-        for name, value in self.headers.items():
-            if not name.isascii() or any(c in "\r\n\0 :" for c in name) or any(c in "\r\n\0" for c in value):
-                raise ValueError("a header field has a name of letters and a value of one line")
+        for name in self.headers:
             if name.lower() in {"content-length", "transfer-encoding"}:
                 raise ValueError("the framing follows from the body; the fault wrong_length sends another length")
-        if self.base64 is not None:
-            base64.b64decode(self.base64, validate=True)
         return self
+
+    @field_validator("base64")
+    @classmethod
+    def _is_base64(cls, value: str | None) -> str | None:
+        try:
+            base64.b64decode(value or "", validate=True)
+        except ValueError:
+            raise ValueError("must be bytes in base64") from None
+        return value
 
     @property
     def body(self) -> bytes:
@@ -94,11 +102,11 @@ Delay = Annotated[Duration, BeforeValidator(_duration, json_schema_input_type=st
 
 
 class Rule(BaseModel):
-    """A rule."""
+    """A rule. With `Overrides` as the context of a validation, its overrides are those of that program."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=True)
 
-    name: Annotated[str, Field(max_length=200)] = Field("", description="A unique name; default: `rule-1` and so on.")
+    name: Annotated[Text, Field(max_length=200)] = Field("", description="A unique name; default: `rule-1` and so on.")
     match: Match = Field(Match(), description="The requests that the rule is for; default: all.")
 
     probability: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="Share of those requests.")
@@ -126,4 +134,10 @@ class Rule(BaseModel):
             raise ValueError("until must be after from")
         if self.response is not None and (self.merge is not None or self.overrides):
             raise ValueError("merge and overrides change the program's response: a rule with response has none")
+        return self
+
+    @model_validator(mode="after")
+    def _overrides_are_known(self, info: ValidationInfo) -> Self:
+        if isinstance(info.context, Overrides):
+            info.context.check(self.overrides, self.match)
         return self

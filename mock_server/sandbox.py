@@ -22,6 +22,7 @@ from .listener import Listener
 from .listener_faults import ListenerFaults
 from .messages import Handler, Request, Response, to_json
 from .operations import Operation
+from .overrides import Overrides
 from .randomness import random_source
 from .rules import Rule, Scripted
 from .selection import Rules
@@ -44,6 +45,10 @@ class Program(Protocol):
     @property
     def errors(self) -> Errors:
         """The responses to requests that are malformed or too large."""
+
+    @property
+    def overrides(self) -> Overrides:
+        """The overrides of rules that this program understands."""
 
     @property
     def operations(self) -> Sequence[Operation]:
@@ -110,7 +115,7 @@ class Sandbox:
 
     def __post_init__(self) -> None:
         self.rules = Rules(self.source, self.control.rules)
-        self.journal = Journal(self.control.journal)
+        self.journal = Journal(self.control.journal, seed=self.seed)
         plain = not self.control.admin and not self.control.rules
         service = Service(
             (self.backend or self.program.respond) if plain else self._respond,

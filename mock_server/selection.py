@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .messages import Request
-from .rules import Rule
+from .mistakes import suggest
+from .rules import START, Rule
 
 MAX_RULES = 1_000
-MAX_SCENARIOS = 1_000
 
 
 class TooManyRulesError(Exception):
@@ -81,10 +81,13 @@ class Rules:
         """Remove all rules, also the first ones until the next reset."""
         self._active = []
 
+    @property
+    def scenarios(self) -> dict[str, set[str]]:
+        """The scenarios of the rules, with the states that their rules name."""
+        return states_of(active.rule for active in self._active)
+
     def set_state(self, scenario: str, state: str) -> None:
-        """Put a scenario into a state. Raises TooManyRulesError."""
-        if scenario not in self.states and len(self.states) >= MAX_SCENARIOS:
-            raise TooManyRulesError(f"there are {MAX_SCENARIOS} scenarios: reset first")
+        """Put a scenario of the rules into a state."""
         self.states[scenario] = state
 
     def select(self, request: Request) -> Rule | None:
@@ -106,7 +109,7 @@ class Rules:
         rule = active.rule
         if rule.times is not None and active.applied >= rule.times:
             return False
-        if rule.scenario is not None and self.states.get(rule.scenario.name, "start") != rule.scenario.state:
+        if rule.scenario is not None and self.states.get(rule.scenario.name, START) != rule.scenario.state:
             return False
         if rule.start == 0.0 and rule.until is None and rule.every is None:
             return True
@@ -120,3 +123,31 @@ class Rules:
             return rule
         self._number += 1
         return rule.model_copy(update={"name": f"rule-{self._number}"})
+
+
+def states_of(rules: Iterable[Rule]) -> dict[str, set[str]]:
+    """Return the scenarios of rules, with the states that the rules apply in or lead to."""
+    found: dict[str, set[str]] = {}
+    for rule in rules:
+        if rule.scenario is not None:
+            states = found.setdefault(rule.scenario.name, {START})
+            states |= {rule.scenario.state, rule.scenario.next or START}
+    return found
+
+
+def unreachable(rules: Sequence[Rule]) -> str:
+    """Return what is wrong with the first rule in whose state its scenario never is; empty if there is no such rule.
+
+    A state is reached from `start` on by the rules alone, as long as no other rules are added and no state is set.
+    """
+    for rule in rules:
+        scenario = rule.scenario
+        if scenario is None or scenario.state == START:
+            continue
+        leads = {each.scenario.next for each in rules if each.scenario and each.scenario.name == scenario.name}
+        if scenario.state not in leads:
+            known = {START, *filter(None, leads)}
+            return (
+                f"scenario {scenario.name}: no rule leads to the state {scenario.state}{suggest(scenario.state, known)}"
+            )
+    return ""

@@ -22,9 +22,10 @@ from mock_noetl.python.web import (
     with_origin,
 )
 from mock_noetl.routes import Handler, Names, Routes
-from mock_noetl.state import State
+from mock_noetl.state import OVERRIDES, State
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.overrides import Overrides
 from mock_server.service import ERRORS, Errors
 
 _CATALOG, _UI = "/api/catalog/", "/ui_schema"
@@ -40,6 +41,7 @@ class PythonServer:
     server = SERVER
     errors: Errors = ERRORS
     operations: Sequence[Operation] = ()
+    overrides: Overrides = OVERRIDES
 
     def __init__(self, state: State) -> None:
         self.state = state

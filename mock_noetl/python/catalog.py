@@ -191,7 +191,10 @@ class CatalogEndpoints:
         found = self._state.catalog.find(str(agent)) if agent else None
         if found is None:
             raise Refused(422, f"Mcp resource '{path}' has no spec.lifecycle.{verb} agent")
-        run = self._state.engine.start(found, {"mcp_path": path, **(wanted.workload_overrides or {})})
+        try:
+            run = self._state.engine.start(found, {"mcp_path": path, **(wanted.workload_overrides or {})})
+        except FullError as error:
+            raise Refused(503, str(error)) from None
         return answer({
             "status": "started", "verb": verb, "mcp_path": path, "mcp_version": entry.version,
             "agent_path": found.path, "execution_id": str(run.run_id),

@@ -11,9 +11,10 @@ from mock_noetl.rust.catalog import CatalogEndpoints
 from mock_noetl.rust.executions import Executions
 from mock_noetl.rust.more import MoreEndpoints
 from mock_noetl.rust.web import Refused, Rejected, empty, of_error, preflight
-from mock_noetl.state import State
+from mock_noetl.state import OVERRIDES, State
 from mock_server.messages import Request, Response
 from mock_server.operations import Operation
+from mock_server.overrides import Overrides
 from mock_server.service import ERRORS, Errors
 
 _CATALOG = "/api/catalog/"
@@ -26,6 +27,7 @@ class RustServer:
     server = ""
     errors: Errors = ERRORS
     operations: Sequence[Operation] = ()
+    overrides: Overrides = OVERRIDES
 
     def __init__(self, state: State) -> None:
         self.state = state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mock_noetl.catalog import Entry
+from mock_noetl.catalog import KINDS, Entry
 from mock_noetl.errors import FullError, PlaybookError
 from mock_noetl.routes import Names
 from mock_noetl.rust import shapes
@@ -17,7 +17,6 @@ from mock_noetl.values import iso
 from mock_server.messages import Request, Response
 
 _UI = "/ui_schema"
-_KINDS = {"playbook", "agent", "mcp", "memory", "credential", "subscription"}
 MAX_VERSION = 32_767
 MAX_SUBSCRIPTIONS = 10_000
 _FROM = {
@@ -69,7 +68,7 @@ class CatalogEndpoints:
         kind = (declared if isinstance(declared, str) else wanted["resource_type"]).lower()
         if kind == "subscription":
             check_subscription(document)
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise database('insert or update on table "catalog" violates foreign key constraint "catalog_kind_fkey"')
         self._check_steps(document)
         stored(path)

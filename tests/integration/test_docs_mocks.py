@@ -14,8 +14,8 @@ import yaml
 from load.scenario import load_scenario
 from load.thresholds import COUNTERS, DURATIONS, OF_KINDS, OF_OPERATIONS, OF_PROCESSES
 from mock_server.faults import KINDS
-from mock_server.options import load_faults
 from mock_server.rules import Rule
+from mock_server.rules_file import load_faults
 from tests.e2e.processes import ROOT, clean_environment, free_port
 from tests.integration.mock_server.conftest import running
 

@@ -68,7 +68,7 @@ def test_threshold_that_does_not_hold_fails_the_run(tmp_path: Path) -> None:
     scenario = tmp_path / "failing.yaml"
     scenario.write_text(
         "description: d.\nusers: 2\nduration: 3s\nthink_time: [0.2, 0.5]\n"
-        "thresholds: [max(login) < 0ms, lost_results == 0, count(logout) > 0]\n"
+        "thresholds: [max(login) < 0ms, lost_results == 0, count(me) > 100000]\n"
     )
     done = run(tmp_path / "out", str(scenario))
     assert done.returncode == 1, done.stdout + done.stderr
@@ -80,9 +80,11 @@ def test_threshold_that_does_not_hold_fails_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--scenario", "no-such"], "there is no scenario no-such: there are gateway-dies"),
-        (["--scenario", "soak", "--users", "0"], "users"),
+        (["--scenario", "no-such"], "there is no scenario no-such (known: gateway-dies"),
+        (["--scenario", "soak", "--users", "0"], "error: --users: must be at least 1\n"),
         (["--scenario", "soak", "--duration", "soon"], "a duration is a number"),
+        (["--workers", "-1"], "error: --workers: must be at least 0\n"),
+        (["--master", "127.0.0.1", "--expect", "0"], "error: --expect: must be at least 1\n"),
         (["--scenario", "soak", "--worker-of", "127.0.0.1"], "--worker-of needs --url and --auth0"),
     ],
 )

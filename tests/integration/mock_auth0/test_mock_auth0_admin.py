@@ -44,7 +44,7 @@ async def test_any_token_is_minted(admin: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ({"usr": "x"}, "usr: unknown field (known: user"),
+        ({"usr": "x"}, "usr: unknown field (known: audience"),
         ({"user": "x"}, "user: there is no user x"),
         ({"user": 5}, "user: must be a text"),
         ({"kind": "magic"}, "kind: unknown: magic"),
@@ -87,7 +87,22 @@ async def test_users_are_listed_added_changed_and_removed(admin: httpx.AsyncClie
     assert unverified(tokens.json()["id_token"])["a"] == 1
     await call(admin, "DELETE", "/users/newer@example.com")
     await call(admin, "DELETE", "/users/newer@example.com", status=404)
-    await call(admin, "PATCH", "/users/user@example.com", {"changes": {"blokced": True}}, 400)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"blokced": True}, "changes.blokced: unknown key (known: access_token_claims, blocked, "),
+        ({"blocked": "yes"}, "changes.blocked: must be true or false"),
+        ({"email": "x"}, "changes.email: must be an email address"),
+        ({"claims": {"iss": "x"}}, "changes.claims.iss: this claim is set by the server"),
+    ],
+)
+async def test_wrong_change_of_a_user_is_refused_with_its_place(
+    admin: httpx.AsyncClient, changes: dict[str, Any], text: str
+) -> None:
+    answer = await call(admin, "PATCH", "/users/user@example.com", {"changes": changes}, 400)
+    assert answer["error"].startswith(text)
 
 
 async def test_the_sessions_and_tokens_of_a_blocked_or_removed_user_end(admin: httpx.AsyncClient) -> None:
@@ -128,6 +143,24 @@ async def test_a_rule_changes_claims_and_lifetime(admin: httpx.AsyncClient) -> N
     assert (claims["email_verified"], int(str(claims["exp"])) - int(str(claims["iat"]))) == (False, 7)
     assert first["expires_in"] == 7
     assert unverified(second["id_token"])["email_verified"] is True
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ({"broken": "expird"}, "overrides.broken: unknown: expird (known: "),
+        ({"lifetime": "5"}, "overrides.lifetime: must be a whole number"),
+        ({"lifetime": 10**13}, "overrides.lifetime: must be at most"),
+        ({"claim": {}}, 'overrides.claim: unknown key (known: broken, claims, lifetime; did you mean "claims"?)'),
+        ({"claims": []}, "overrides.claims: must be a mapping"),
+    ],
+)
+async def test_rule_with_wrong_overrides_is_refused(
+    admin: httpx.AsyncClient, overrides: dict[str, Any], text: str
+) -> None:
+    answer = await call(admin, "POST", "/rules", {"overrides": overrides}, 400)
+    assert answer["error"].startswith(text)
+    assert (await call(admin, "GET", "/rules"))["rules"] == []
 
 
 async def test_a_rule_breaks_a_token(admin: httpx.AsyncClient) -> None:

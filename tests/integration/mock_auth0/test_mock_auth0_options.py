@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_https_has_an_authority_whose_certificate_is_written(tmp_path: Path) -> None:
-    file = tmp_path / "folder" / "ca.pem"
+    file = tmp_path / "ca.pem"
     with started("--tls", "--tls-ca", str(file), "--issuer", "https://auth0.test:8443") as (url, lines):
         assert lines == ["  issuer https://auth0.test:8443/", f"  certificate authority: {file}"]
         trusting = ssl.create_default_context(cafile=str(file))
@@ -105,7 +105,7 @@ def test_claims_and_header_of_a_token_are_given(run: Any) -> None:
     [
         (("--user", "nobody@example.com"), "user: there is no user nobody@example.com"),
         (("--client", "nobody"), "client_id: there is no client nobody; known: noetl-gateway"),
-        (("--broken", "magic"), "broken: unknown: magic; known: alg-none"),
+        (("--broken", "magic"), "broken: unknown: magic (known: access-token"),
         (("--claim", "name"), "--claim name: must be NAME=JSON"),
         (("--issuer", "localhost"), "must be an http or https URI"),
         (("--config", "missing.yaml"), "missing.yaml: No such file or directory"),
@@ -130,6 +130,10 @@ def test_all_broken_and_unusual_tokens_are_listed(run: Any) -> None:
         (("--tls-cert", "a.pem"), "--tls-cert and --tls-key need each other"),
         (("--tls", "--tls-cert", "a.pem", "--tls-key", "b.pem"), "--tls-cert a.pem, --tls-key b.pem: No such file"),
         (("--tls", "--tls-ca", "/proc/ca.pem"), "--tls-ca /proc/ca.pem: "),
+        (
+            ("--tls", "--tls-ca", "no/such/ca.pem"),
+            "there is no folder no/such: create it first",
+        ),
         (("--generate-users", "-1"), "--generate-users"),
         (("--clock", "soon"), "--clock soon: an instant"),
         (("--config", "missing.yaml"), "missing.yaml: No such file"),

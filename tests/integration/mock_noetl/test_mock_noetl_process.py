@@ -49,6 +49,25 @@ async def test_a_bad_playbook_at_start_is_one_line_and_exit_2(tmp_path):
     assert re.fullmatch(rb"mock_noetl: .*bad\.yaml: line 1, column 6: .*\n", errors)
 
 
+async def test_a_likely_mistake_in_a_playbook_is_a_warning_at_start(tmp_path):
+    (tmp_path / "mine.yaml").write_text("metadata: {path: mine}\nworkflow:\n- {step: start, next: [strat]}\n")
+    process = await launch("--port", "0", "--playbooks", str(tmp_path))
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    assert "listening on" in line
+    process.terminate()
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0
+    assert errors.decode().startswith(f"mock_noetl: warning: {tmp_path}/mine.yaml: line 3: workflow[0].next[0]: there")
+
+
+async def test_a_rule_with_overrides_at_start_is_one_line_and_exit_2():
+    process = await launch("--port", "0", "--fault", "{overrides: {lifetime: 5}}")
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    text = "mock_noetl: --fault 1: overrides: mock_noetl has none; response and merge change what it responds\n"
+    assert (process.returncode, errors.decode()) == (2, text)
+
+
 async def test_a_client_that_leaves_early_is_not_worth_a_line():
     process = await launch("--port", "0")
     assert process.stdout is not None

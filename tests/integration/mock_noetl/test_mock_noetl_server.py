@@ -151,3 +151,11 @@ async def test_executions_that_overlap_have_the_same_journal_with_one_seed(diale
     assert len(endings) == 2
     assert first == (await journal_of(dialect, "a"))[0]
     assert first != (await journal_of(dialect, "b"))[0]
+
+
+async def test_agent_of_an_mcp_server_beyond_the_limit_of_executions_is_503(sandboxes):
+    sandbox = await sandboxes("python", Settings(keep=1))
+    mcp = "kind: Mcp\nmetadata: {name: m, path: m}\nspec: {lifecycle: {deploy: examples/slow}}\n"
+    await sandbox.post("/api/catalog/register", {"content": mcp, "resource_type": "mcp"})
+    found = [(await sandbox.client.post("/api/mcp/m/lifecycle/deploy", json={})).status_code for _ in range(2)]
+    assert found == [200, 503]

@@ -11,14 +11,24 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from mock_server.messages import Request, Response, json_response
 from mock_server.operations import Operation
+from mock_server.overrides import Overrides
 from mock_server.randomness import handle, random_source
 from mock_server.sandbox import Control, Sandbox
 from mock_server.service import ERRORS, Errors
 
+LARGE = 20_000_000
 BODY = {"hello": "world", "list": list(range(40))}
+
+
+class EchoOverrides(BaseModel):
+    """The overrides of the program."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    lifetime: int = 0
 
 
 @dataclass(eq=False)
@@ -29,6 +39,7 @@ class Echo:
     server: str = "echo/1"
     errors: Errors = ERRORS
     operations: Sequence[Operation] = ()
+    overrides: Overrides = Overrides("echo", EchoOverrides, "/echo")  # noqa: RUF009
     count: int = 0
     sandbox: Sandbox | None = None
     release: asyncio.Event = field(default_factory=asyncio.Event)
@@ -42,6 +53,8 @@ class Echo:
             return self._sum(request)
         if request.path == "/parts":
             return Response(200, content_type="text/plain", stream=self._parts())
+        if request.path == "/large":
+            return Response(200, b"a" * LARGE, "text/plain")
         if request.path == "/fail":
             raise RuntimeError("a mistake")
         if request.path == "/random":

@@ -15,6 +15,7 @@ import pytest
 from mock_server.faults import KINDS
 from mock_server.messages import to_json
 from mock_server.options import Options, OptionsError
+from mock_server.overrides import Overrides
 from mock_server.sandbox import Control
 
 from .conftest import BODY, Client, Start
@@ -224,7 +225,7 @@ async def test_scenario_goes_from_state_to_state(start: Start) -> None:
 
 
 async def test_rules_of_the_start_work_without_the_control_plane(start: Start) -> None:
-    from mock_server.options import parse_rule
+    from mock_server.rules_file import parse_rule
 
     rule = parse_rule("{match: {path: /x, method: GET}, response: {status: 418, text: teapot}}", "--fault 1")
     client = await start(Control(rules=(rule,)))
@@ -270,7 +271,7 @@ def test_scripted_bodies() -> None:
 async def test_listener_faults_of_the_start_slow_accepts_and_restart_by_schedule(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "faults.yaml"
     path.write_text("listener: {accept: 100ms, restart: {at: 300ms, down: 200ms, every: 1s}}\n")
-    client = await start(Options(faults=path, admin=True).control())
+    client = await start(Options(faults=path, admin=True).control(Overrides("echo")))
     assert client.sandbox.listener.accept_seconds == 0.1
     refused = 0
     async with asyncio.timeout(10):
@@ -284,11 +285,11 @@ async def test_listener_faults_of_the_start_slow_accepts_and_restart_by_schedule
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("{accept: soon}", "accept: a duration"), ("{restart: {down: 1s}}", "restart.at: Field required"),
-     ("{", "not YAML"), ("{restart: {at: 1s, every: 0s}}", "restart.every: Input should be greater than 0"),
-     ("3", "value: Input")],
+    [("{accept: soon}", "accept: a duration"), ("{restart: {down: 1s}}", "restart.at: is missing"),
+     ("{", "not YAML"), ("{restart: {at: 1s, every: 0s}}", "restart.every: must be above 0"),
+     ("3", "must be a mapping")],
 )  # fmt: skip
 def test_wrong_listener_faults_are_refused(text: str, problem: str) -> None:
     with pytest.raises(OptionsError, match="--listener-faults: ") as caught:
-        Options(listener_faults=text).control()
+        Options(listener_faults=text).control(Overrides("echo"))
     assert problem in str(caught.value)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from mock_server.clock import Clock
 from mock_server.messages import Request, Response
 from mock_server.options import Options, OptionsError
+from mock_server.overrides import Overrides
 from mock_server.recording import Player, Recorder, RecordingError
 from mock_server.sandbox import Control
 
@@ -79,6 +83,80 @@ async def test_server_that_is_away_is_502_and_not_recorded(start: Start, tmp_pat
     assert path.read_text() == ""
 
 
+def _with_headers(request: Request) -> Response:
+    cookies = (("set-cookie", f"a={TOKEN}; Path=/; HttpOnly"), ("set-cookie", "b=; Max-Age=0"))
+    if request.path == "/cookies":
+        return Response(200, b"{}", headers=cookies)
+    if request.path == "/sent":
+        return Response(200, request.headers.get("cookie", "none").encode(), "text/plain")
+    body = b'{"access_token": "%b", "n": 1}' % TOKEN.encode()
+    coding = "br" if request.path == "/unknown" else "gzip"
+    if coding in request.headers.get("accept-encoding", "") or coding == "br":
+        return Response(200, gzip.compress(body), headers=(("content-encoding", coding), ("vary", "accept-encoding")))
+    return Response(200, body)
+
+
+@pytest.fixture
+async def real(start: Start, tmp_path: Path) -> AsyncIterator[tuple[httpx.AsyncClient, Path]]:
+    """A client of a recorder before a server with cookies and codings, and the file of the recording."""
+    path = tmp_path / "recording.jsonl"
+    server = await start(Control(), backend=_with_headers)
+    recorder = Recorder(server.sandbox.url, path.open("a"))
+    yield (await start(Control(), backend=recorder.respond)).http, path
+    await recorder.close()
+
+
+async def test_every_cookie_is_replayed_with_its_value_masked(
+    start: Start, real: tuple[httpx.AsyncClient, Path]
+) -> None:
+    recording, path = real
+    assert f"a={TOKEN}; Path=/; HttpOnly" in (await recording.get("/cookies")).headers.get_list("set-cookie")
+    assert TOKEN not in path.read_text()
+    client = await start(backend=Player(path).respond)
+    first, second = (await client.http.get("/cookies")).headers.get_list("set-cookie")
+    assert re.fullmatch(r"a=<masked:\w+>; Path=/; HttpOnly", first)
+    assert second == "b=; Max-Age=0"
+
+
+async def test_cookie_of_one_client_is_not_sent_for_another(real: tuple[httpx.AsyncClient, Path]) -> None:
+    recording, _ = real
+    await recording.get("/cookies")
+    recording.cookies.clear()
+    assert (await recording.get("/sent")).text == "none"
+
+
+async def test_coded_body_is_masked_and_replayed_with_its_coding_if_that_is_accepted(
+    start: Start, real: tuple[httpx.AsyncClient, Path]
+) -> None:
+    recording, path = real
+    got = await recording.get("/x", headers={"accept-encoding": "br, gzip"})
+    assert (got.headers["content-encoding"], got.json()["access_token"]) == ("gzip", TOKEN)
+    assert TOKEN not in path.read_text()
+    client = await start(backend=Player(path).respond)
+    for accepted, coding in (("gzip", "gzip"), ("identity", None), ("gzip;q=0", None)):
+        replayed = await client.http.get("/x", headers={"accept-encoding": accepted})
+        assert (replayed.headers.get("content-encoding"), replayed.json()["n"]) == (coding, 1)
+
+
+async def test_body_of_an_unknown_coding_is_passed_on_and_not_recorded(real: tuple[httpx.AsyncClient, Path]) -> None:
+    recording, path = real
+    async with recording.stream("GET", "/unknown") as response:
+        assert response.headers["content-encoding"] == "br"
+        assert gzip.decompress(b"".join([part async for part in response.aiter_raw()])).startswith(b"{")
+    assert path.read_text() == ""
+
+
+async def test_length_of_a_response_to_head_is_recorded_and_replayed(
+    start: Start, real: tuple[httpx.AsyncClient, Path]
+) -> None:
+    recording, path = real
+    headers = {"accept-encoding": "identity"}
+    length = (await recording.head("/x", headers=headers)).headers["content-length"]
+    client = await start(backend=Player(path).respond)
+    for _ in range(2):
+        assert (await client.http.head("/x", headers=headers)).headers["content-length"] == length != "0"
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [("{", ":1: not a line"), ('{"method":"GET"}\n', ":1: not a line"), ("[]", ":1: not a line"),
@@ -98,6 +176,8 @@ def test_malformed_recording_is_refused_with_its_line(tmp_path: Path, text: str,
         ({"record": "127.0.0.1:80"}, "the base URL of a server is expected"),
         ({"record": "http://127.0.0.1:80"}, "--record needs --recording FILE"),
         ({"record": "http://127.0.0.1:80", "replay": Path("x")}, "exclude each other"),
+        ({"recording": Path("x.jsonl")}, "--recording needs --record URL"),
+        ({"recording": Path("x"), "replay": Path("y")}, "to answer from a recording, use --replay FILE"),
         ({"replay": Path("missing.jsonl")}, "--replay: missing.jsonl: No such file"),
         ({"record": "http://127.0.0.1:80", "recording": Path("no/such/folder")}, "--recording no/such/folder: No such"),
     ],
@@ -110,10 +190,15 @@ def test_wrong_options_are_refused(options: dict[str, Any], text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("- {delay: soon}", "rule 1: delay: a duration"),
-        ("- {delay: 1s}\n- {fault: x}", "rule 2: fault"),
-        ("a: [", ":1:5: not YAML"),
-        ("a: 1", "a list of rules is expected"),
+        ("- {delay: soon}", r"line 1: \[0\].delay: a duration"),
+        (
+            "rules:\n- {delay: 1s}\n- fault: {kind: hang, were: before}",
+            r'line 3: rules\[1\].fault.were: unknown key \(known: kind, max, where; did you mean "where"',
+        ),
+        ("a: [", ": line 2, column 1: not YAML: did not find"),
+        ("a: 1", r"line 1: a: unknown key \(known: listener, rules\)"),
+        ("7", "a list of rules is expected"),
+        ("- delay: 1s\n- overrides: {lifetime: 5}", r"line 2: \[1\].overrides: echo has none; response and merge"),
         ("5", "a list of rules is expected"),
     ],
 )
@@ -121,18 +206,25 @@ def test_wrong_file_of_rules_is_refused_with_its_place(tmp_path: Path, text: str
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(OptionsError, match=place) as caught:
-        Options(faults=path).control()
+        Options(faults=path).control(Overrides("echo"))
     assert str(path) in str(caught.value)
+
+
+def test_state_that_no_rule_leads_to_is_refused_unless_it_can_be_set() -> None:
+    rules = ("{scenario: {name: s, next: down}}", "{fault: empty, scenario: {name: s, state: donw}}")
+    with pytest.raises(OptionsError, match=r"scenario s: no rule leads to the state donw .*did you mean \"down\""):
+        Options(fault=rules).control(Overrides("echo"))
+    assert len(Options(fault=rules, admin=True).control(Overrides("echo")).rules) == 2
 
 
 def test_rules_come_from_flags_and_a_file_and_turn_nothing_else_on(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules:\n- {name: second, delay: {uniform: [1ms, 2ms]}}\n")
-    control = Options(faults=path, fault=("{name: first, fault: empty}",)).control()
+    control = Options(faults=path, fault=("{name: first, fault: empty}",)).control(Overrides("echo"))
     assert [rule.name for rule in control.rules] == ["first", "second"]
     assert control.admin is False
     with pytest.raises(OptionsError, match="--fault 1: not YAML"):
-        Options(fault=("{",)).control()
+        Options(fault=("{",)).control(Overrides("echo"))
     options, clock = Options(clock="soon"), Clock()
     with pytest.raises(OptionsError, match="--clock soon: an instant"):
         options.set_clock(clock)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from load.checks import OPERATIONS
 from load.processes import Process, Programs
-from load.scenario import Scenario, ScenarioError, load_scenario, names
+from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import schedule
 from load.settings import Settings
 from load.shapes import SHAPES, users_at
@@ -16,6 +18,7 @@ TEN = {
     "monday-morning", "noisy-neighbour", "upstream-brown-out", "upstream-restart", "key-rotation", "key-set-outage",
     "slow-clients", "reconnect-storm", "gateway-dies", "redis-outage",
 }  # fmt: skip
+ROOT = Path(__file__).parents[3]
 BASE = "description: d\nthresholds: [lost_results == 0]\n"
 
 
@@ -45,18 +48,31 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("description: d\n", "thresholds: Field required"),
-        (BASE + "user: 5\n", "user: Extra inputs are not permitted"),
+        ("description: d\n", "line 1: thresholds: is missing"),
+        (BASE + "user: 5\n", 'thresholds, users; did you mean "users"?)'),
         (BASE + "shape: zigzag\n", "zigzag is not one of steady, ramp, spike, monday-morning"),
         (BASE + "mix: {Robot: 1}\n", "Robot: the kinds of users are BrowserPolls"),
-        (BASE + "duration: long\n", "duration: Value error, a duration is a number"),
+        (BASE + "duration: long\n", "line 3: duration: a duration is a number"),
         ("description: d\nthresholds: [fast]\n", "a threshold is like"),
-        (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "faults.0.target: String should match"),
+        (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "target: unknown target mars (known: a"),
         (BASE + "faults: [{name: x, at: 1s, target: gateway-2, process: kill}]\n", "gateway-2 does not run"),
         (BASE + "faults: [{name: x, at: 1s, target: redis, process: kill}]\n", "stack.store is not redis"),
         (BASE + "faults: [{name: x, at: 1s, target: noetl}]\n", "a fault has one of rule, call and process"),
-        (BASE + "faults: [{name: x, at: 1s, target: noetl, rule: {fault: no}}]\n", "faults.0.rule"),
+        (
+            BASE + "faults: [{name: x, at: 1s, target: noetl, rule: {fault: x}}]\n",
+            "line 3: faults[0].rule.fault: unknown kind x (known: ",
+        ),
         (BASE + "faults: [{name: x, at: 1s, target: gateway-1, rule: {fault: empty}}]\n", "other targets have process"),
+        ("description: d\nthresholds:\n- p99(logn) < 1s\n", "line 3: thresholds[0]: p99(logn) < 1s: no user of this"),
+        ("description: d\nthresholds: [p99(logn) < 1s]\n", 'validate; did you mean "login"?)'),
+        ("description: d\nthresholds: [count(attack) > 1]\n", "no user of this scenario has the operation attack"),
+        ("description: d\nthresholds: [cpu(gatway) < 1]\n", "there is no program gatway (known: auth0, gateway,"),
+        ("description: d\nthresholds: [memory(redis) < 1MiB]\n", "there is no program redis"),
+        ("description: d\nthresholds: [errors(5xx) == 0 during faults]\n", "the scenario has no faults"),
+        (
+            BASE + "faults: [{name: x, at: 60s, target: noetl, rule: {fault: empty}}]\n",
+            "line 3: faults[0].at: fault x begins after the end of the run, at 60 s",
+        ),
         ("a: [", "not YAML"),
     ],
 )
@@ -70,7 +86,7 @@ def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: s
 
 
 def test_unknown_scenario_lists_those_there_are() -> None:
-    with pytest.raises(ScenarioError, match="there is no scenario nope: there are gateway-dies, key-rotation"):
+    with pytest.raises(ScenarioError, match=r"there is no scenario nope \(known: gateway-dies"):
         load_scenario("nope")
 
 
@@ -95,3 +111,40 @@ def test_settings_pass_through_the_environment(monkeypatch: pytest.MonkeyPatch) 
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings.from_environment() == settings
+
+
+@pytest.mark.parametrize("kind", OPERATIONS)
+def test_known_operations_are_those_of_the_users(kind: str) -> None:
+    """Users can't be imported without Locust: their operations are the texts in their classes."""
+    bases = {"EdgeUser"} if kind != "SlowClient" else set()
+    found: set[str] = set()
+    for path in (ROOT / "load" / "users").glob("*.py"):
+        for item in ast.parse(path.read_text()).body:
+            if isinstance(item, ast.ClassDef) and item.name in {kind, *bases}:
+                found |= {operation for call in ast.walk(item) for operation in _operations(call)}
+    assert found == set(OPERATIONS[kind])
+
+
+def _operations(call: ast.AST) -> set[str]:
+    """Return the operations that a call counts: the argument at the place of each method."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return set()
+    place = {"call": 2, "send": 2, "graphql": 2, "note": 0, "add": 1}.get(call.func.attr)
+    if place is None or len(call.args) <= place:
+        return set()
+    argument = call.args[place]
+    if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
+        return set()
+    found = argument.value
+    return {found, f"{found}: answer"} if call.func.attr == "graphql" else {found}
+
+
+@pytest.mark.parametrize(
+    ("users", "duration", "problem"),
+    [(0, None, "--users: must be at least 1"), (5, "long", "--duration: a duration is a number with ms, s, m or h")],
+)
+def test_wrong_option_of_a_run_is_one_plain_line(users: int, duration: str | None, problem: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        changed(load_scenario("soak"), users, duration)
+    assert str(caught.value).startswith(problem)
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mock_auth0.directory import load, uri_matches
-from mock_auth0.settings_file import DEFAULT_FILE, UsersFileError
+from mock_auth0.settings_file import DEFAULT_FILE
+from mock_server.yaml_file import YamlFileError
 
 LAUGHS = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]" for n in range(9))
 USER = "{email: a@example.com, password: secret}"
@@ -37,10 +38,10 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
     ("text", "problem"),
     [
         ("", "must be a mapping"),
-        ("users: [", "line 2, column 1: did not find"),
+        ("users: [", "line 2, column 1: not YAML: did not find"),
         ("users: {}\nclients: []", "users: must be a list"),
         ("users: [{email: a}]\nclients: []", "users[0].email: must be an email address"),
-        ("users: [{email: a@b, password: 12}]\nclients: []", "users[0].password: must be a non-empty string"),
+        ("users: [{email: a@b, password: 12}]\nclients: []", "users[0].password: must be a text"),
         (
             "users: [{email: a@b, pasword: x}]\nclients: []",
             "line 1: users[0].pasword: unknown key (known: acc",
@@ -48,8 +49,8 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
         ("users: []\nusers: []", "line 2: users: is there twice"),
         ("issuer: https://a.test/b", "line 1: issuer: must be an http or https URI with a host and a port only"),
         ("tenants: {a.localhost: {users: [{email: a@b}]}}", "tenants.a.localhost.users[0].password: is missing"),
-        ("lifetimes: {code: 0}", "lifetimes.code: input should be greater than or equal to 1"),
-        ("generate_users: -1", "generate_users: input should be greater"),
+        ("lifetimes: {code: 0}", "lifetimes.code: must be at least 1"),
+        ("generate_users: -1", "generate_users: must be at least 0"),
         ("a: &a [*a]", "is nested too deeply, or refers to itself"),
         (LAUGHS, "is nested too deeply, or refers to itself"),
         ("users: [{email: a@b, password: x, claims: {? [a] : b}}]", "line 1"),
@@ -72,7 +73,7 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
     ],
 )
 def test_mistake_is_reported_in_one_line_with_its_key(tmp_path: Path, text: str, problem: str) -> None:
-    with pytest.raises(UsersFileError) as caught:
+    with pytest.raises(YamlFileError) as caught:
         read(tmp_path, text)
     assert problem in str(caught.value)
     assert "people.yaml" in str(caught.value)
@@ -80,7 +81,7 @@ def test_mistake_is_reported_in_one_line_with_its_key(tmp_path: Path, text: str,
 
 
 def test_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsersFileError, match="No such file"):
+    with pytest.raises(YamlFileError, match="No such file"):
         load(tmp_path / "people.yaml")
 
 

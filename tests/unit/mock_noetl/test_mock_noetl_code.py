@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import time
 
@@ -27,6 +29,24 @@ async def test_children_of_ended_code_are_ended() -> None:
     await asyncio.sleep(0.2)
     found = subprocess.run(["pgrep", "-fx", "sleep 4713"], capture_output=True, check=False)  # noqa: ASYNC221
     assert found.stdout == b""
+
+
+async def test_step_ends_with_its_process_and_ends_what_it_left_behind() -> None:
+    start = time.monotonic()
+    found = await ran("import subprocess\nprint('printed')\nsubprocess.Popen(['sleep', '4714'])\nresult = 1")
+    assert (found.value, found.error, found.stdout) == (1, None, "printed\n")
+    assert time.monotonic() - start < 10
+    left = subprocess.run(["pgrep", "-fx", "sleep 4714"], capture_output=True, check=False)  # noqa: ASYNC221
+    assert left.stdout == b""
+
+
+async def test_step_ends_although_a_process_of_another_session_has_its_output() -> None:
+    code = "import subprocess\nresult = subprocess.Popen(['sleep', '4715'], start_new_session=True).pid"
+    found = await ran(code)
+    try:
+        assert found.error is None
+    finally:
+        os.kill(found.value, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

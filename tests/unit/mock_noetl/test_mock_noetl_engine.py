@@ -63,7 +63,7 @@ async def test_oldest_ended_execution_makes_room() -> None:
     engine.start(slow, {})
     assert next(iter(engine.runs.values())) is running
     assert cancelled.run_id not in engine.runs
-    with pytest.raises(FullError, match="Too many executions"):
+    with pytest.raises(FullError, match="All 2 executions that --keep allows are running"):
         engine.start(slow, {})
     await engine.close()
 
@@ -141,7 +141,7 @@ async def test_execution_that_starts_itself_is_bounded() -> None:
     known["self"] = one("{kind: playbook, path: self}")
     engine = engine_of(entries=known, kept=30)
     run = await ended(engine.start(known["self"], {}))
-    assert (run.verdict, outcomes(run)[0].error) == ("FAILED", "Too many executions are running")
+    assert (run.verdict, outcomes(run)[0].error) == ("FAILED", "All 30 executions that --keep allows are running")
     assert len(engine.runs) <= 30
 
 

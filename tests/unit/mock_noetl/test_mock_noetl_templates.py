@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_noetl.templates import MAX_TEXT, TemplateFailed, compiled, holds, rendered
+from mock_noetl.template_limits import TemplateFailed
+from mock_noetl.templates import MAX_TEXT, compiled, holds, rendered
 
 SCOPE: dict[str, Any] = {
     "a": 3,
@@ -73,6 +75,81 @@ def test_template_without_a_value_is_refused_soon(text: str) -> None:
     with pytest.raises(TemplateFailed):
         compiled(text)(SCOPE)
     assert time.perf_counter() - start < 0.5
+
+
+LARGE = [
+    "{{ 'a' | center(10 ** 9) }}",
+    "{{ 'a'.center(10 ** 9) }}",
+    "{{ 'a'.ljust(10 ** 9) }}",
+    "{{ '1'.zfill(10 ** 9) }}",
+    "{{ '\t'.expandtabs(10 ** 9) }}",
+    "{{ '%1000000000d' % 1 }}",
+    "{{ '%*d' % (10 ** 9, 1) }}",
+    "{{ '%.1000000000f' % 1 }}",
+    "{{ '{:1000000000}'.format(1) }}",
+    "{{ '%1000000000d' | format(1) }}",
+    "{{ 'a' | indent(10 ** 9, true) }}",
+    "{{ [1] | batch(10 ** 9, 0) | list }}",
+    "{{ [1] | slice(10 ** 9) | list }}",
+    "{{ 1.5 | round(10 ** 9, 'floor') }}",
+    "{{ (1).to_bytes(10 ** 9) }}",
+    "{{ [1] | tojson(10 ** 9) }}",
+    "{{ range(1000) | join('x' * 1000000) }}",
+    "{{ ('x' * 1000000).join(range(1000) | map('string')) }}",
+    "{{ ('x' * 1000000).replace('', 'y' * 1000000) }}",
+    "{{ ('x' * 1000000) | replace('x', 'y' * 1000000) }}",
+    "{{ [['x' * 1000000] * 1000] | string }}",
+    "{{ [[[1] * 1000] * 1000] * 1000 }}",
+    "{{ [[1], [2]] | sum(start=[]) }}",
+    "{{ 'x' * 900000 }}{{ 'x' * 900000 }}",
+    "{{ 'x' * 900000 ~ 'x' * 900000 }}",
+    "{{ 'x' * 900000 + 'x' * 900000 }}",
+    "{{ ('<!--' * 100000) | striptags }}",
+    "{% set x = 'x' %}" + "{% set x = x ~ x %}" * 40 + "{{ x }}",
+    "{% set x = 'x' %}" + "{% set x = x + x %}" * 40 + "{{ x }}",
+    "{% set x = 9 %}" + "{% set x = x * x %}" * 40 + "{{ x }}",
+    "{% set x = [1] %}" + "{% set x = x + x %}" * 40 + "{{ x }}",
+    "{% set x = [1] %}" + "{% set x = [x, x] %}" * 40 + "{{ x }}",
+    "{% set x = [1] %}" + "{% set x = {'a': x, 'b': x} %}" * 40 + "{{ x | tojson }}",
+    "{{ " + "(" * 4000 + "1" + ")" * 4000 + " }}",
+    "{{ " + "[" * 4000 + "]" * 4000 + " }}",
+]
+
+
+@pytest.mark.parametrize("text", LARGE)
+def test_template_that_would_make_much_of_a_little_is_refused_soon(text: str) -> None:
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        with pytest.raises(TemplateFailed):
+            compiled(text)(SCOPE)
+        assert tracemalloc.get_traced_memory()[1] < 300 * 1024**2
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < 10  # of CPU, while memory is traced; without a limit these take minutes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{{ 'a,b'.split(',') | join('-') }}", "a-b"),
+        ("{{ '-'.join(['a', 'b']) }}", "a-b"),
+        ("{{ 'aXa'.replace('a', 'b', 1) }}", "bXa"),
+        ("{{ 'aXa' | replace('a', 'b') }}", "bXb"),
+        ("{{ '%05.1f' % a }}", "003.0"),
+        ("{{ word ~ 1 ~ off }}", "ox1False"),
+        ("{{ workload.get('none', 1) }}", 1),
+        ("{{ list | map('string') | join(',') }}", "1,2,3"),
+        ("{{ [{'n': 1}, {'n': 2}] | sum(attribute='n') }}", 3),
+        ("{{ [{'n': 1}, {'n': 2}] | map(attribute='n') | list }}", [1, 2]),
+        ("{{ 2.345 | round(1) }}", 2.3),
+        ("{{ [1, {'a': true}] | tojson }}", '[1, {"a": true}]'),
+        ("{% set x = a * 2 %}{{ x ~ '!' }}", "6!"),
+        ("{{ dict(n=a).items() | list }}", [("n", 3)]),
+    ],
+)
+def test_functions_and_methods(text: str, expected: object) -> None:
+    assert compiled(text)(SCOPE) == expected
 
 
 @given(st.text(alphabet="{}%ab1+*(['\"])|. -_,=<>~", max_size=40))
