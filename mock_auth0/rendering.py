@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import jinja2
+
 from mock_server.messages import Request, Response
 
 from .messages import NO_STORE, Parameters
 
 if TYPE_CHECKING:
-    import jinja2
-
     from .tenant import Tenant
 
 SHOWN_USERS = 24
@@ -31,7 +31,6 @@ ASSETS = {
     "/u/message.js": ("message.js", "text/javascript; charset=utf-8"),
     "/u/copy.js": ("copy.js", "text/javascript; charset=utf-8"),
 }
-_NOT_INSTALLED = "The pages need Jinja2, which is not installed: pip install 'noetl-edge[mocks]'\n"
 
 
 def page(
@@ -63,9 +62,6 @@ def page(
     }
     if form_action is not None:
         policy["form-action"] = form_action
-    templates = _templates()
-    if templates is None:
-        return Response(501, _NOT_INSTALLED.encode(), "text/plain; charset=utf-8", NO_STORE)
     headers = (
         *NO_STORE,
         ("Content-Security-Policy", "; ".join(f"{name} {value}" for name, value in policy.items())),
@@ -73,7 +69,7 @@ def page(
         # With no-referrer, browsers would post the forms of a page with `Origin: null`.
         ("Referrer-Policy", "same-origin"),
     )
-    text = templates.get_template(template).render(values)
+    text = _templates().get_template(template).render(values)
     return Response(status, text.encode("utf-8", "replace"), "text/html; charset=utf-8", headers)
 
 
@@ -127,11 +123,7 @@ def _content(name: str) -> bytes:
 
 
 @functools.cache
-def _templates() -> jinja2.Environment | None:
-    try:
-        import jinja2
-    except ImportError:
-        return None
+def _templates() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,

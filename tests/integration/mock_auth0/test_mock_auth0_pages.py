@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -13,7 +11,6 @@ import httpx
 import pytest
 
 from mock_auth0.server import Server
-from tests.e2e.processes import ROOT
 from tests.integration.chromium import Page, chromium_page
 from tests.integration.harness import gateway_running
 from tests.integration.mock_auth0.applications import application
@@ -132,17 +129,3 @@ async def test_the_lines_for_the_gateway_are_a_configuration_that_accepts_logins
         async with gateway_running(tmp_path, text) as gateway:
             status, answer = await Pair(server, gateway).login()
     assert (status, answer["user"]["email"]) == (200, "dev@example.com")
-
-
-@pytest.mark.slow
-def test_without_the_extra_a_page_names_it_and_the_rest_works() -> None:
-    script = """
-import sys
-sys.modules["jinja2"] = sys.modules["trustme"] = None
-import mock_auth0.cli
-from mock_auth0.rendering import message_page
-print(message_page("title", "text").status, message_page("title", "text").body.decode())
-"""
-    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert run.stdout.startswith("501 The pages need Jinja2"), run.stderr
-    assert "pip install 'noetl-edge[mocks]'" in run.stdout
