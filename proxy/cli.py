@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 
 import click
 
 from proxy import __version__
-from proxy.commands.audit import audit
-from proxy.commands.check import check
-from proxy.commands.dev import dev
-from proxy.commands.doctor import doctor
-from proxy.commands.explain import explain
-from proxy.commands.init import init
-from proxy.commands.reload import reload
-from proxy.commands.routes import routes
-from proxy.commands.schema import schema
-from proxy.commands.serve import serve
-from proxy.commands.sessions import sessions
-from proxy.commands.token import token
+
+COMMANDS = (
+    "serve", "check", "reload", "doctor", "routes", "explain", "token", "sessions", "audit", "schema", "init", "dev",
+)  # fmt: skip
+"""Each is a function of the module of its name in `proxy.commands`."""
+
+
+class Commands(click.Group):
+    """The commands; the module of one is imported when it is used, since some take a second."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(f"proxy.commands.{cmd_name}"), cmd_name)
+        return found
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Example: noetl-edge init && noetl-edge check && noetl-edge serve",
 )
 @click.version_option(__version__, prog_name="noetl-edge")
 def cli() -> None:
     """An API gateway that puts a NoETL server on the internet with one YAML file."""
-
-
-for _command in (serve, check, reload, doctor, routes, explain, token, sessions, audit, schema, init, dev):
-    cli.add_command(_command)
 
 
 def main() -> None:

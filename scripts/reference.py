@@ -242,7 +242,7 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
                 yield _row(f"`{left}`", right)
             yield ""
         if isinstance(command, click.Group):
-            for inner in command.commands.values():
+            for inner in filter(None, (command.get_command(context, each) for each in command.list_commands(context))):
                 yield from _command(f"{name} {inner.name}", inner)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from proxy.commands.common import CONFIG, Failed, load_configuration
+from proxy.commands.common import load_configuration
+from proxy.commands.output import CONFIG, Failed
 from proxy.observe.audit import STDOUT
 from proxy.observe.audit_chain import AuditError, verify
 

@@ -11,8 +11,9 @@ from typing import Any
 import click
 import yaml
 
-from proxy.commands.common import CONFIG, Failed, all_warnings, configuration_loader, exit_with, printed
+from proxy.commands.common import all_warnings, configuration_loader, exit_with
 from proxy.commands.names import unresolved_names
+from proxy.commands.output import CONFIG, Failed, printed
 from proxy.config.compile import Compiled
 from proxy.config.model import Gateway
 from proxy.config.model_identity import issuer_of

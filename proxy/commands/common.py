@@ -1,16 +1,17 @@
-"""Functions for all commands: the option --config, loading a configuration, and errors in one line."""
+"""Loading a configuration for a command, with everything that can be wrong about it."""
 
 from __future__ import annotations
 
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, NoReturn
 
 import click
 
+from proxy.commands.output import printed
 from proxy.config.compile import Compiled, compile_config
 from proxy.config.lint import lint
 from proxy.config.load import load
@@ -22,25 +23,6 @@ from proxy.noetl.lint import lint_noetl
 from proxy.noetl.whatif import failing_tests
 from proxy.server.certificate import Certificate, CertificateError
 from proxy.server.pem_files import pem_problems
-
-CONFIG = click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=FilePath),
-    default=FilePath("gateway.yaml"),
-    show_default=True,
-    help="The configuration file.",
-)
-
-
-MAX_PROBLEMS = 50
-"""The most problems that a command prints; a count stands for the others."""
-
-
-class Failed(click.ClickException):
-    """An error: one line on stderr and exit status 2."""
-
-    exit_code = 2
 
 
 def load_configuration(config: FilePath, options: Mapping[str, Any] | None = None) -> Compiled:
@@ -141,16 +123,3 @@ def exit_with(problems: Iterable[Problem]) -> NoReturn:
     for line in printed([str(problem) for problem in problems], "problems"):
         click.echo(line, err=True)
     sys.exit(2)
-
-
-def printed(lines: Sequence[str], what: str) -> Iterator[str]:
-    """Yield the first 50 lines, and one that counts the others of `what`."""
-    yield from lines[:MAX_PROBLEMS]
-    if len(lines) > MAX_PROBLEMS:
-        yield f"and {len(lines) - MAX_PROBLEMS} more {what}"
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as aligned columns; the first row is the heading."""
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

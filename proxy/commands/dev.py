@@ -18,8 +18,9 @@ import click
 import httpx
 from click.core import ParameterSource
 
-from proxy.commands.common import Failed, load_configuration
+from proxy.commands.common import load_configuration
 from proxy.commands.init import example
+from proxy.commands.output import Failed
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, load_configuration
+from proxy.commands.common import load_configuration
 from proxy.commands.examinations import examine_all
+from proxy.commands.output import CONFIG
 from proxy.commands.serve import files_needed
 
 

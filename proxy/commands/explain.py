@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, load_configuration
+from proxy.commands.common import load_configuration
+from proxy.commands.output import CONFIG, Failed
 from proxy.config.compile import Compiled
 from proxy.errors import BadRequest
 from proxy.http.json import parse_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import Failed
+from proxy.commands.output import Failed
 from proxy.config.jsonschema import gateway_schema
 
 _SCHEMA = "gateway.schema.json"

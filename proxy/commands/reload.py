@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, printed
+from proxy.commands.output import CONFIG, Failed, printed
 from proxy.server.state_file import GatewayState, read_state
 
 _POLL_SECONDS = 0.05

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, load_configuration, table
+from proxy.commands.common import load_configuration
+from proxy.commands.output import CONFIG, Failed, table
 from proxy.config.builtin import HANDLERS
 from proxy.config.compile import Compiled, RouteSpec
 from proxy.http.target import PathError, normalise_path

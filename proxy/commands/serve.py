@@ -17,7 +17,8 @@ from typing import Any
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, all_warnings, configuration_loader, load_configuration
+from proxy.commands.common import all_warnings, configuration_loader, load_configuration
+from proxy.commands.output import CONFIG, Failed
 from proxy.config.compile import Compiled
 from proxy.config.diff import fingerprint
 from proxy.config.model import Gateway

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, load_configuration, table
+from proxy.commands.common import load_configuration
+from proxy.commands.output import CONFIG, Failed, table
 from proxy.config.compile import Compiled
 from proxy.gateway import open_audit
 from proxy.observe.audit import local_event

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from proxy.commands.common import CONFIG, Failed, load_configuration
+from proxy.commands.common import load_configuration
+from proxy.commands.output import CONFIG, Failed
 from proxy.config.compile import Compiled
 from proxy.config.model_identity import Tenant
 from proxy.identity.explain import Explained, explain_token

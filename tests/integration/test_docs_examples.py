@@ -12,6 +12,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 import yaml
@@ -165,7 +166,9 @@ def test_the_service_file_starts_the_gateway_and_leaves_it_time_to_stop() -> Non
     service = unit["Service"]
     program, command, *arguments = shlex.split(service["ExecStart"])
     assert program.endswith("/noetl-edge")
-    cli.commands[command].make_context(command, arguments)
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    found.make_context(command, arguments)
     assert float(service["TimeoutStopSec"]) > Gateway().server.shutdown_grace + 5
     assert int(service["LimitNOFILE"]) >= files_needed(Gateway(upstreams={"noetl": Upstream(urls=("http://a",))}))
 

@@ -33,7 +33,8 @@ acl:
 
 
 def every_command(group: click.Group, *path: str) -> list[tuple[str, ...]]:
-    inner = [(name, command) for name, command in group.commands.items()]
+    context = click.Context(group)
+    inner = [(name, group.get_command(context, name)) for name in group.list_commands(context)]
     deeper = [found for n, c in inner if isinstance(c, click.Group) for found in every_command(c, *path, n)]
     return [(*path, name) for name, _ in inner] + deeper
 
