@@ -212,6 +212,7 @@ class Principals:
                 self._checks["error"] += 1
                 raise
             if session is None:
+                self._known.drop(key)
                 continue
             now = time.time()
             if session.alive(now, self._idle):
