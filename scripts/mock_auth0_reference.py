@@ -17,6 +17,7 @@ from mock_auth0.cli import main
 from mock_auth0.minting import FIELDS
 from mock_auth0.program import ROUTES
 from mock_auth0.settings import ApiEntry, ClientEntry, Lifetimes, TenantFile, UserEntry, UsersFile
+from scripts.markdown import about, options, row, table
 
 _INTRODUCTION = """\
 # Reference of mock_auth0
@@ -41,15 +42,6 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _table(*heading: str) -> Iterator[str]:
-    yield _row(*heading)
-    yield _row(*("---" for _ in heading))
-
-
 def _commands() -> Iterator[str]:
     yield "## Command line\n"
     yield from _command("python -m mock_auth0", main)
@@ -58,16 +50,8 @@ def _commands() -> Iterator[str]:
 
 
 def _command(name: str, command: click.Command) -> Iterator[str]:
-    yield f"### {name}\n"
-    yield f"{inspect.cleandoc(command.help or '')}\n"
-    with click.Context(command, info_name=name) as context:
-        records = [option.get_help_record(context) for option in command.params]
-    shown = [record for record in records if record is not None]
-    if shown:
-        yield from _table("option", "meaning")
-        for left, right in shown:
-            yield _row(f"`{left}`", right)
-        yield ""
+    yield from about(name, command)
+    yield from options(name, command)
 
 
 def _settings() -> Iterator[str]:
@@ -76,9 +60,9 @@ def _settings() -> Iterator[str]:
         yield f"### {title}\n"
         if model.__doc__:
             yield f"{inspect.cleandoc(model.__doc__)}\n"
-        yield from _table("key", "type", "default", "meaning")
+        yield from table("key", "type", "default", "meaning")
         for name, info in model.model_fields.items():
-            yield _row(f"`{name}`", _type(info.annotation), _default(info), info.description or "")
+            yield row(f"`{name}`", _type(info.annotation), _default(info), info.description or "")
         yield ""
 
 
@@ -108,25 +92,25 @@ def _default(info: FieldInfo) -> str:
 def _endpoints() -> Iterator[str]:
     yield "## Endpoints\n"
     yield "Cross-origin: pages of this machine and of the origins of the clients may read the responses.\n"
-    yield from _table("path", "methods", "cross-origin", "what it does")
+    yield from table("path", "methods", "cross-origin", "what it does")
     for path, route in ROUTES.items():
         first = next(iter(route.methods.values()))
         text = " ".join((inspect.getdoc(first) or "").partition("\n\n")[0].split())
-        yield _row(f"`{path}`", ", ".join(route.methods), "yes" if route.cors else "no", text)
+        yield row(f"`{path}`", ", ".join(route.methods), "yes" if route.cors else "no", text)
     yield ""
 
 
 def _operations() -> Iterator[str]:
     yield "## Control plane\n"
     yield "With `--admin`, below `/__admin`, besides the operations that both sandboxes have.\n"
-    yield from _table("operation", "what it does", "body", "query")
+    yield from table("operation", "what it does", "body", "query")
     for operation in ProviderOperations(_no_tenant, list).all():
         body = _members(operation.body)
-        yield _row(f"`{operation.method} {operation.path}`", operation.summary, body, _members(operation.query))
+        yield row(f"`{operation.method} {operation.path}`", operation.summary, body, _members(operation.query))
     yield "\nThe members of a body of `POST /tokens`:\n"
-    yield from _table("member", "meaning")
+    yield from table("member", "meaning")
     for name, text in FIELDS.items():
-        yield _row(f"`{name}`", text)
+        yield row(f"`{name}`", text)
     yield ""
 
 
@@ -148,7 +132,7 @@ def _minting() -> Iterator[str]:
 
 
 def _variants(variants: dict[str, Variant] | Any) -> Iterator[str]:
-    yield from _table("name", "what it is")
+    yield from table("name", "what it is")
     for name, variant in variants.items():
-        yield _row(f"`{name}`", variant.sentence)
+        yield row(f"`{name}`", variant.sentence)
     yield ""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from proxy.errors import known_errors
 from proxy.observe.metrics import BRIDGED, DECISIONS, FAMILIES, LOGINS, SESSION_CHECKS, Family
 from proxy.upstream.receiver import FaultKind
 from scripts import mock_auth0_reference
+from scripts.markdown import about, options, row, table
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -75,15 +75,6 @@ def reference() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _table(*heading: str) -> Iterator[str]:
-    yield _row(*heading)
-    yield _row(*("---" for _ in heading))
-
-
 def _settings() -> Iterator[str]:
     yield "## Settings\n"
     blocks = {(): list(fields())}
@@ -93,9 +84,9 @@ def _settings() -> Iterator[str]:
 def _block(path: Key, block: type[BaseModel], everything: list[tuple[Key, FieldInfo]]) -> Iterator[str]:
     here = [(key, info) for key, info in everything if len(key) == len(path) + 1 and key[: len(path)] == path]
     yield f"### {_spelled(path) or 'The file'}\n"
-    yield from _table("key", "type", "default", "meaning")
+    yield from table("key", "type", "default", "meaning")
     for key, info in here:
-        yield _row(f"`{key[-1]}`", _type(info), _default(info), _meaning(info))
+        yield row(f"`{key[-1]}`", _type(info), _default(info), _meaning(info))
     yield ""
     for key, info in here:
         inner = block_of(info.annotation)
@@ -170,16 +161,16 @@ def _marks(annotation: Any) -> Iterator[Later]:
 def _environment() -> Iterator[str]:
     yield "## Environment variables\n"
     yield "These variables override the file. `serve` logs which of them took effect.\n"
-    yield from _table("variable", "setting")
+    yield from table("variable", "setting")
     for name, path in sorted(variables().items()):
-        yield _row(f"`{name}`", f"`{_spelled(path)}`")
+        yield row(f"`{name}`", f"`{_spelled(path)}`")
     yield ""
 
 
 def _endpoints() -> Iterator[str]:
     yield "## Endpoints\n"
     yield "The built-in route table, which is used if the file has no `routes`.\n"
-    yield from _table("path", "methods", "served by", "session", "what it does")
+    yield from table("path", "methods", "served by", "session", "what it does")
     for route in BUILTIN_ROUTES:
         name = route.get("handler")
         facts = HANDLERS[name] if name else None
@@ -187,25 +178,25 @@ def _endpoints() -> Iterator[str]:
         served = f"`{name}`" if name else f"upstream `{route['upstream']}`, as `{route['rewrite']}`"
         session = facts.session if facts else "needed"
         summary = facts.summary if facts else RELAYED_SUMMARY
-        yield _row(f"`{route['path']}`", " ".join(methods), served, session, summary)
+        yield row(f"`{route['path']}`", " ".join(methods), served, session, summary)
     yield "\nSession `own`: the session token may also be in the request body, as `session_token`.\n"
     yield "### Handlers\n"
     yield "The values for `handler` of a route.\n"
-    yield from _table("handler", "methods", "what it does")
+    yield from table("handler", "methods", "what it does")
     for name, facts in HANDLERS.items():
         ending = f". *Not available yet: {facts.later}.*" if facts.later else ""
-        yield _row(f"`{name}`", " ".join(facts.methods), facts.summary + ending)
+        yield row(f"`{name}`", " ".join(facts.methods), facts.summary + ending)
     yield ""
 
 
 def _metrics() -> Iterator[str]:
     yield "## Metrics\n"
     yield _METRICS
-    yield from _table("metric", "type", "labels", "meaning")
+    yield from table("metric", "type", "labels", "meaning")
     for name, family in FAMILIES.items():
         labels = [*family.labels, *(() if family.summed else ("[worker]",))]
         meaning = " ".join((family.help, *_possible(name, family)))
-        yield _row(_shown(name, family), family.kind, ", ".join(f"`{label}`" for label in labels) or "none", meaning)
+        yield row(_shown(name, family), family.kind, ", ".join(f"`{label}`" for label in labels) or "none", meaning)
     yield ""
 
 
@@ -229,30 +220,25 @@ def _commands() -> Iterator[str]:
 
 
 def _command(name: str, command: click.Command) -> Iterator[str]:
+    yield from about(name, command)
+    if command.epilog:
+        yield f"```sh\n{command.epilog.removeprefix('Example: ')}\n```\n"
+    if not isinstance(command, click.Group):
+        yield from options(name, command)
+        return
     with click.Context(command, info_name=name) as context:
-        yield f"### {name}\n"
-        yield f"{inspect.cleandoc(command.help or '')}\n"
-        if command.epilog:
-            yield f"```sh\n{command.epilog.removeprefix('Example: ')}\n```\n"
-        options = [option.get_help_record(context) for option in command.params]
-        shown = [record for record in options if record is not None]
-        if shown and not isinstance(command, click.Group):
-            yield from _table("option", "meaning")
-            for left, right in shown:
-                yield _row(f"`{left}`", right)
-            yield ""
-        if isinstance(command, click.Group):
-            for inner in filter(None, (command.get_command(context, each) for each in command.list_commands(context))):
-                yield from _command(f"{name} {inner.name}", inner)
+        inner = [command.get_command(context, each) for each in command.list_commands(context)]
+    for each in filter(None, inner):
+        yield from _command(f"{name} {each.name}", each)
 
 
 def _errors() -> Iterator[str]:
     yield "## Errors\n"
     yield 'Body: `{"error": "<text>", "request_id": "…"}`. The log contains the details under the same request id.\n'
-    yield from _table("status", "default text", "`extensions.code` in GraphQL", "when")
+    yield from table("status", "default text", "`extensions.code` in GraphQL", "when")
     for kind in known_errors():
         when = (kind.__doc__ or "").splitlines()[0]
-        yield _row(str(kind.status), kind.default_text, f"`{kind.code}`", when)
+        yield row(str(kind.status), kind.default_text, f"`{kind.code}`", when)
 
 
 def files() -> dict[Path, str]:

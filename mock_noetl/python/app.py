@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
+from mock_noetl.dialect import Dialect
 from mock_noetl.foreign_pages import refusal
-from mock_noetl.probes import is_streamed, probe
+from mock_noetl.probes import probe
 from mock_noetl.python.catalog import CatalogEndpoints
 from mock_noetl.python.executions import Executions
 from mock_noetl.python.more import MoreEndpoints
@@ -22,11 +23,8 @@ from mock_noetl.python.web import (
     with_origin,
 )
 from mock_noetl.routes import Handler, Names, Routes
-from mock_noetl.state import OVERRIDES, State
+from mock_noetl.state import State
 from mock_server.messages import Request, Response
-from mock_server.operations import Operation
-from mock_server.overrides import Overrides
-from mock_server.service import ERRORS, Errors
 
 _CATALOG, _UI = "/api/catalog/", "/ui_schema"
 _MCP, _DISCOVER, _LIFECYCLE = "/api/mcp/", "/discover", "/lifecycle/"
@@ -34,34 +32,22 @@ _RUNNING = {"message": "NoETL API is running (Standalone GUI available externall
 NOT_FOUND = Refused(404, "Not Found")
 
 
-class PythonServer:
+class PythonServer(Dialect):
     """Answers as the Python server."""
 
-    name = "mock_noetl"
     server = SERVER
-    errors: Errors = ERRORS
-    operations: Sequence[Operation] = ()
-    overrides: Overrides = OVERRIDES
 
     def __init__(self, state: State) -> None:
-        self.state = state
+        super().__init__(state)
         self._executions = Executions(state)
         self._catalog = CatalogEndpoints(state)
         self._more = MoreEndpoints(state)
         self._routes = self._table()
 
-    def streamed(self, request: Request) -> bool:
-        """Return whether the body of a request is read part by part."""
-        return is_streamed(request)
-
     async def reset(self) -> None:
         """Forget all executions, variables, credentials and what was registered."""
         self.state.reset()
         self._catalog.clear()
-
-    async def close(self) -> None:
-        """Stop what runs."""
-        await self.state.close()
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Return the response to a request."""

@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 
+from mock_noetl.dialect import Dialect
 from mock_noetl.foreign_pages import refusal
-from mock_noetl.probes import is_streamed, probe
+from mock_noetl.probes import probe
 from mock_noetl.routes import Handler, Names, Routes
 from mock_noetl.rust.catalog import CatalogEndpoints
 from mock_noetl.rust.executions import Executions
 from mock_noetl.rust.more import MoreEndpoints
 from mock_noetl.rust.web import Refused, Rejected, empty, of_error, preflight
-from mock_noetl.state import OVERRIDES, State
+from mock_noetl.state import State
 from mock_server.messages import Request, Response
-from mock_server.operations import Operation
-from mock_server.overrides import Overrides
-from mock_server.service import ERRORS, Errors
 
 _CATALOG = "/api/catalog/"
 
 
-class RustServer:
+class RustServer(Dialect):
     """Answers as the Rust server."""
 
-    name = "mock_noetl"
-    server = ""
-    errors: Errors = ERRORS
-    operations: Sequence[Operation] = ()
-    overrides: Overrides = OVERRIDES
-
     def __init__(self, state: State) -> None:
-        self.state = state
+        super().__init__(state)
         self._executions = Executions(state)
         self._catalog = CatalogEndpoints(state)
         self._more = MoreEndpoints(state)
         self._routes = self._table()
-
-    def streamed(self, request: Request) -> bool:
-        """Return whether the body of a request is read part by part."""
-        return is_streamed(request)
 
     async def reset(self) -> None:
         """Forget all executions, variables, credentials and what was registered."""
         self.state.reset()
         self._executions.clear()
         self._catalog.clear()
-
-    async def close(self) -> None:
-        """Stop what runs."""
-        await self.state.close()
 
     def respond(self, request: Request) -> Response | Awaitable[Response]:
         """Return the response to a request."""
