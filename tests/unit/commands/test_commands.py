@@ -50,6 +50,7 @@ def test_every_command_has_help_with_an_example(shell: Shell, path: tuple[str, .
     ("arguments", "line"),
     [
         (("frob",), "noetl-edge: No such command 'frob'."),
+        (("relaod",), "noetl-edge: No such command 'relaod'. Did you mean 'reload'?"),
         (("serve", "--frob"), "noetl-edge: No such option '--frob'."),
         (("check", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; give the file with -"),
         (("serve", "-c", "nope.yaml"), "nope.yaml: can't be read: No such file or directory; give the file with -"),
