@@ -254,8 +254,11 @@ async def test_requests_of_a_dead_process_are_followed_by_another(
         monkeypatch.setattr(dead, "_process", "")
         gateways.server.complete(["one"], {"done": True})
         await asyncio.sleep(1)  # the clock of Redis in whole seconds decides who is dead
-        await gateways.store(gateways.two).live.beat()
-        assert (await stream.result()).data["params"]["data"] == {"done": True}
+        result = asyncio.ensure_future(stream.result())
+        while not result.done():  # a beat takes over from one dead process, and there may be another
+            await gateways.store(gateways.two).live.beat()
+            await asyncio.wait([result], timeout=0.2)
+        assert result.result().data["params"]["data"] == {"done": True}
 
 
 async def test_use_at_another_gateway_keeps_a_session_from_being_idle(redis_settings: RedisSettings) -> None:
