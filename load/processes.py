@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 KEPT = "5000"
+JOURNAL = "1000"
 """How many executions the sandbox NoETL remembers, so that its memory settles within minutes."""
 _FOREIGN = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NOETL_", "ROUTER_")
 
@@ -161,14 +162,26 @@ def prepare(stack: Stack, users: int, folder: Path) -> Programs:
     auth0 = Process(
         "auth0",
         (*python, "mock_auth0", "--port", str(auth0_port), "--admin", "--generate-users", str(max(users, 1000)),
-         "--log-level", "error"),
+         "--journal", JOURNAL, "--log-level", "error"),
         f"http://localhost:{auth0_port}",
         "/.well-known/jwks.json",
         folder / "auth0.log",
     )  # fmt: skip
     noetl = Process(
         "noetl",
-        (*python, "mock_noetl", "--port", str(noetl_port), "--admin", "--dialect", stack.dialect, "--keep", KEPT),
+        (
+            *python,
+            "mock_noetl",
+            "--port",
+            str(noetl_port),
+            "--admin",
+            "--dialect",
+            stack.dialect,
+            "--keep",
+            KEPT,
+            "--journal",
+            JOURNAL,
+        ),
         f"http://127.0.0.1:{noetl_port}",
         "/api/health",
         folder / "noetl.log",

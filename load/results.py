@@ -11,7 +11,7 @@ from load.scenario import Scenario
 from load.thresholds import DURING, OUTSIDE, Verdict, judge, parse
 from load.windows import Window, Windows, quantile
 
-SETTLED = 0.25
+SETTLED = 0.5
 _GROWING: Mapping[str, Callable[[Usage], int | None]] = {
     "growth": lambda usage: usage.memory,
     "descriptors": lambda usage: usage.descriptors,

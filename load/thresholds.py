@@ -7,7 +7,7 @@
     lost_results  lost_sessions  attacks_succeeded  ...   counters of the users
     cpu(process)  memory(process)              the highest CPU, in cores, and the highest memory
     growth(process)  descriptors(process)  tasks(process)  how much memory, descriptors and tasks grew: the slope of a
-                                               line through the last three quarters of the run, times their length
+                                               line through the second half of the run, times its length
 
 `outside faults` leaves out the times of faults and of the recovery behind them; `during faults` is the opposite.
 """

@@ -17,8 +17,8 @@ from .jws import LOGOUT_EVENT, SealedTokens, encode, to_json
 from .keys import KeyRing, b64url
 from .state import Authorization, Clock
 
-MAX_SIGNED = 20_000
-"""The number of tokens that are kept to be issued again."""
+MAX_SIGNED = 2_000
+"""The number of tokens that are kept to be issued again: more than are signed in a second."""
 
 Claims = dict[str, object]
 _ANY = Api("")

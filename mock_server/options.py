@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from .clock import Clock
+from .journal import MAX_ENTRIES
 from .listener_faults import ListenerFaults
 from .messages import Handler
 from .overrides import Overrides
@@ -20,6 +21,9 @@ from .sandbox import Control
 from .selection import unreachable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+MOST_ENTRIES = 1_000_000
 
 
 class OptionsError(Exception):
@@ -40,6 +44,7 @@ class Options:
     record: str | None = None
     recording: Path | None = None
     replay: Path | None = None
+    journal: int = MAX_ENTRIES
 
     def control(self, overrides: Overrides) -> Control:
         """Return what of the control plane is on, for a program with these overrides. Raises OptionsError."""
@@ -58,7 +63,7 @@ class Options:
             listener = parse_listener(self.listener_faults, "--listener-faults")
         if not self.admin and not self.admin_remote and (problem := unreachable(rules)):
             raise OptionsError(f"{problem}; with --admin, states can be set")
-        return Control(self.admin or self.admin_remote, self.admin_remote, tuple(rules), listener)
+        return Control(self.admin or self.admin_remote, self.admin_remote, tuple(rules), listener, self.journal)
 
     def set_clock(self, clock: Clock) -> None:
         """Set the clock: `2027-01-01T00:00:00Z`, with `stopped:` in front of it if it stands still."""
@@ -110,6 +115,13 @@ def common_options(command: Command) -> Command:
 _OPTIONS: Sequence[Callable[[Command], Command]] = (
     click.option("--admin", is_flag=True, help="Serve the control plane at /__admin, to this machine."),
     click.option("--admin-remote", is_flag=True, help="Serve the control plane to every address."),
+    click.option(
+        "--journal",
+        type=click.IntRange(0, MOST_ENTRIES),
+        default=MAX_ENTRIES,
+        show_default=True,
+        help="How many requests the journal keeps; 0: none.",
+    ),
     click.option("--faults", type=click.Path(path_type=Path), help="YAML file with a list of rules."),
     click.option("--fault", multiple=True, metavar="RULE", help="A rule, as YAML; may be given several times."),
     click.option("--listener-faults", metavar="FAULTS", help="As YAML: {accept: 200ms, restart: {at: 30s, down: 3s}}."),

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from .clock import Clock
 from .filler import filler
-from .journal import Entry, Journal
+from .journal import MAX_ENTRIES, Entry, Journal
 from .listener import Listener
 from .listener_faults import ListenerFaults
 from .messages import Handler, Request, Response, to_json
@@ -83,7 +83,7 @@ class Control:
     remote: bool = False
     rules: tuple[Rule, ...] = ()
     listener: ListenerFaults = field(default_factory=ListenerFaults)
-    journal: int = 10_000
+    journal: int = MAX_ENTRIES
 
 
 @dataclass(slots=True, eq=False)
