@@ -91,7 +91,7 @@ def _results(*thresholds: str) -> Results:
         ("lost_results == 0", True, 0),
         ("cpu(gateway) < 1", True, 0.75),
         ("memory(gateway-1) < 150MiB", False, 199 * MIB),
-        ("growth(gateway) < 10MiB", False, 75 * MIB),
+        ("growth(gateway) < 10MiB", False, 50 * MIB),
         ("growth(gateway-2) < 10MiB", True, 0),
         ("descriptors(gateway) < 5", True, 0),
         ("tasks(gateway) < 5", True, 0),
