@@ -85,6 +85,12 @@ class Server:
     help="What callbacks to the gateway carry: its live.internal_token.",
 )
 @click.option(
+    "--callback-to",
+    multiple=True,
+    metavar="URL",
+    help="A gateway elsewhere to which callbacks may go; may be given several times.",
+)
+@click.option(
     "--python-steps/--no-python-steps",
     default=True,
     show_default=True,
@@ -129,9 +135,10 @@ def _server(
     internal_token: str,
     python_steps: bool,
     keep: int,
+    callback_to: tuple[str, ...],
     **common: Any,
 ) -> Server:
-    settings = Settings(playbooks, accounts, internal_token, python_steps, keep)
+    settings = Settings(playbooks, accounts, internal_token, python_steps, keep, callback_to)
     return Server(dialect, settings, Options(**common))
 
 

@@ -40,13 +40,17 @@ from mock_noetl.runs import (
 from mock_noetl.steps import Steps
 from mock_noetl.templates import holds
 from mock_noetl.timers import Timers
-from mock_noetl.values import IdSource
+from mock_noetl.values import IdSource, size_of
 from mock_server.clock import Clock
 from mock_server.randomness import branch, random_source
 
 MAX_KEPT = 1_000_000
 MAX_RUNNING = 100_000
 MAX_STEPS_RUN = 1_000
+MAX_RUN_BYTES = 16 * 1024**2
+"""How much the values of one execution may take."""
+MAX_BYTES = 1024**3
+"""How much those of all executions may take."""
 BETWEEN_SECONDS = 0.02
 LATENCY_SECONDS = 0.005
 _log = logging.getLogger("mock_noetl")
@@ -79,7 +83,7 @@ class Engine:
         self._between = between
         self._ended: deque[int] = deque()
         self._children: dict[int, list[int]] = {}
-        self._running = 0
+        self._running = self._bytes = 0
         self.timers = Timers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._source = branch(source or random_source(None))
@@ -97,6 +101,8 @@ class Engine:
         source = before.active.source if before is not None and before.active is not None else self._source
         run.active = Active(given, dict(merged if merged is not None else defaults), branch(source))
         run.add(INIT, now, program.first if program else -1)
+        if given:
+            self._grows(run, size_of(given, MAX_RUN_BYTES))
         self.runs[run.run_id] = run
         self.started += 1
         self._running += 1
@@ -148,7 +154,7 @@ class Engine:
         self.runs.clear()
         self._ended.clear()
         self._children.clear()
-        self._running = self.started = 0
+        self._running = self._bytes = self.started = 0
 
     async def close(self) -> None:
         """Stop every execution; the records of those that run stay as they are."""
@@ -193,8 +199,17 @@ class Engine:
             return
         self._steps.run(run, active, program.steps[number], lambda found: self._done(run, active, number, found))
 
+    def _grows(self, run: Run, size: int) -> None:
+        run.size += size
+        self._bytes += size
+
     def _done(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
         now = self.clock.now()
+        if outcome.value is not None:
+            self._grows(run, size_of(outcome.value, MAX_RUN_BYTES))
+            if run.size > MAX_RUN_BYTES:
+                outcome = Outcome(BROKEN, error=f"the values of an execution take at most {MAX_RUN_BYTES} bytes")
+                active.executed = MAX_STEPS_RUN + 1  # no step follows
         active.steps -= 1
         if outcome.kind == OK:
             name = run.name(number)
@@ -257,13 +272,13 @@ class Engine:
     # Ends
 
     def _ends(self, run: Run) -> None:
-        active = run.active
+        active, size = run.active, run.size
+        run.pack()
+        self._bytes += run.size - size
         if active is None:
-            run.pack()
             return
         self._running -= 1
         self._ended.append(run.run_id)
-        run.pack()
         for call in active.on_end:
             call()
 
@@ -278,12 +293,19 @@ class Engine:
     def _make_room(self) -> None:
         if self._running >= MAX_RUNNING:
             raise FullError(f"Too many executions are running: {MAX_RUNNING}")
-        if len(self.runs) < self._max_kept:
-            return
-        if not self._ended:
+        if len(self.runs) >= self._max_kept and not self._ended:
             raise FullError(f"All {self._max_kept} executions that --keep allows are running")
+        while self._ended and (len(self.runs) >= self._max_kept or self._bytes > MAX_BYTES):
+            self._forget_oldest()
+        if self._bytes > MAX_BYTES:
+            raise FullError(f"The values of the executions that run take more than {MAX_BYTES} bytes")
+
+    def _forget_oldest(self) -> None:
         oldest = self._ended.popleft()
         run = self.runs.pop(oldest, None)
         self._children.pop(oldest, None)
-        if run is not None and run.parent in self._children and oldest in self._children[run.parent]:
+        if run is None:
+            return
+        self._bytes -= run.size
+        if run.parent in self._children and oldest in self._children[run.parent]:
             self._children[run.parent].remove(oldest)

@@ -43,6 +43,7 @@ class Step:
         inclusive: every arc that holds is followed, not only the first one.
         sets: variables that the step sets when it has ended well, with templates in their texts.
         sandbox: the settings of the tool `sandbox`.
+        loop: the items of its loop, as a list or a template, and the name of one.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Step:
     inclusive: bool = False
     sets: Mapping[str, Any] | None = None
     sandbox: Sandbox | None = None
+    loop: tuple[Any, str] | None = None
 
     @property
     def code(self) -> str:
@@ -155,7 +157,12 @@ def _step(item: Mapping[str, Any], number: int, names: Mapping[str, int]) -> Ste
         inclusive=isinstance(spec, dict) and spec.get("mode") == "inclusive",
         sets=sets if isinstance(sets, dict) else None,
         sandbox=sandbox,
+        loop=_loop(item.get("loop")),
     )
+
+
+def _loop(given: Any) -> tuple[Any, str] | None:
+    return (given.get("in"), str(given.get("iterator", "item"))) if isinstance(given, dict) else None
 
 
 def _arcs(following: Any, names: Mapping[str, int]) -> tuple[Arc, ...]:

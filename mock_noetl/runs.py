@@ -119,6 +119,7 @@ class Run:
         verdict_at: the time of that event.
         error: the error of that event.
         cancelled: whether it was cancelled.
+        size: about how many bytes its values take.
         active: what it has while it runs.
     """
 
@@ -134,6 +135,7 @@ class Run:
     verdict_at: float = 0.0
     error: str | None = None
     cancelled: bool = False
+    size: int = 0
     active: Active | None = None
 
     @property
@@ -183,6 +185,7 @@ class Run:
         known = blobs.get(rest)
         if known is None and len(blobs) < MAX_BLOBS and len(rest) <= MAX_SHARED:
             blobs[rest] = known = rest
+        self.size = len(self.workload or b"") + (len(rest) if known is None else 0)
         self.log = (times, known or rest)
 
 

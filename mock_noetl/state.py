@@ -62,6 +62,7 @@ class Settings:
         internal_token: what callbacks to the gateway carry, if it wants one.
         python_steps: code of Python steps is run; otherwise it is refused at registration.
         keep: how many executions are remembered; the oldest ended ones go first.
+        callback_to: base URLs of gateways elsewhere to which callbacks may go.
     """
 
     playbooks: Path | None = None
@@ -69,6 +70,7 @@ class Settings:
     internal_token: str = ""
     python_steps: bool = True
     keep: int = MAX_KEPT
+    callback_to: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +96,7 @@ class State:
         self.accounts = load_accounts(self.settings.accounts, self.clock, self.source)
         self.database = Database()
         self.catalog = self._new_catalog()
-        callbacks = Callbacks(self.settings.internal_token)
+        callbacks = Callbacks(self.settings.internal_token, self.settings.callback_to)
         self.engine = Engine(
             self.style,
             self.ids,

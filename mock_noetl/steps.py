@@ -45,6 +45,8 @@ class Steps:
 
     def run(self, run: Run, active: Active, step: Step, done: Done) -> None:
         """Run a step, and call `done` with its outcome."""
+        if step.loop is not None:
+            active.variables["iter"] = _first_item(step.loop, scope_of(run, active))
         if step.sandbox is not None:
             self._sandbox(run, active, step.sandbox, done)
         elif step.kind == "python":
@@ -198,6 +200,12 @@ def not_run(kind: str) -> dict[str, Any]:
     """Return the result of a step whose tool this server does not have."""
     message = f"mock_noetl does not run steps of kind {kind}: nothing was done"
     return {"status": "not_run", "tool": kind, "message": message}
+
+
+def _first_item(loop: tuple[Any, str], scope: Scope) -> dict[str, Any]:
+    """Return what `iter` is: the first item of a loop by its name; empty if there is none."""
+    items = rendered(loop[0], scope)
+    return {loop[1]: items[0]} if isinstance(items, list | tuple) and items else {}
 
 
 def _fails(tool: Sandbox, scope: Scope, source: random.Random) -> bool:

@@ -17,6 +17,7 @@ MAX_INT_BITS = 1024
 SPAN = 1 << 22
 """Ids of one execution and of its events are in a span of this size."""
 
+_NODE_BYTES = 16
 _EPOCH_MS = 1_704_067_200_000
 _SPAN_MS = 150_000_000_000
 _FIRST = 10**17
@@ -49,6 +50,23 @@ def _key(key: Any) -> str:
     if isinstance(key, bool | int | float) or key is None:
         return json.dumps(key)
     raise ValueError("a key is not a string")
+
+
+def size_of(value: Any, most: int) -> int:
+    """Return about how many bytes JSON data takes; at most about `most`, behind which it is not counted further."""
+    size = 0
+    waiting = [value]
+    while waiting and size < most:
+        part = waiting.pop()
+        size += _NODE_BYTES
+        if isinstance(part, str):
+            size += len(part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+            size += sum(map(len, part))
+        elif isinstance(part, list | tuple):
+            waiting.extend(part)
+    return size
 
 
 def packed(value: Any) -> bytes:

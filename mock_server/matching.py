@@ -15,10 +15,40 @@ from .messages import Request
 from .texts import FieldName, FieldValue, Method, PathPattern, Text
 
 
-def pattern(text: str) -> re.Pattern[str]:
-    """Return the expression for a text in which `*` stands for anything but a slash, and `**` for anything."""
-    parts = re.split(r"(\*\*|\*)", text)
-    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)
+class Glob:
+    """A text in which `*` stands for anything but a slash, and `**` for anything.
+
+    All ways to read the stars are followed at the same time, one bit for each: a regular expression would try them one
+    after the other, which takes for ever with several stars.
+    """
+
+    __slots__ = ("_all", "_end", "_next", "_within", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._next: dict[str, int] = {}
+        self._all = self._within = 0
+        place = 0
+        for part in re.split(r"(\*\*|\*)", text):
+            if part == "**":
+                self._all |= 1 << place
+            elif part == "*":
+                self._within |= 1 << place
+            else:
+                for character in part:
+                    self._next[character] = self._next.get(character, 0) | 1 << place
+                    place += 1
+        self._end = 1 << place
+
+    def fullmatch(self, text: str) -> bool:
+        """Return whether a whole text is as expected."""
+        at, following, stay, within = 1, self._next.get, self._all, self._within
+        for character in text:
+            kept = stay if character == "/" else stay | within
+            at = (at & following(character, 0)) << 1 | at & kept
+            if not at:
+                return False
+        return bool(at & self._end)
 
 
 def _listed(value: Any) -> Any:
@@ -40,19 +70,19 @@ class Match(BaseModel):
     body_contains: Text = Field("", description="A text that the body contains.")
 
     @cached_property
-    def _path(self) -> re.Pattern[str]:
-        return pattern(self.path)
+    def _path(self) -> Glob:
+        return Glob(self.path)
 
     @cached_property
     def _methods(self) -> frozenset[str]:
         return frozenset(method.upper() for method in self.method)
 
     @cached_property
-    def _query(self) -> Mapping[str, re.Pattern[str]]:
+    def _query(self) -> Mapping[str, Glob]:
         return {name: _anything(value) for name, value in self.query.items()}
 
     @cached_property
-    def _headers(self) -> Mapping[str, re.Pattern[str] | None]:
+    def _headers(self) -> Mapping[str, Glob | None]:
         return {name.lower(): None if v is None else _anything(v) for name, v in self.headers.items()}
 
     def matches(self, request: Request) -> bool:
@@ -70,12 +100,12 @@ class Match(BaseModel):
         return not self.body or contains(body_members(request), self.body)
 
 
-def _anything(text: str) -> re.Pattern[str]:
-    return pattern(text.replace("*", "**") if "**" not in text else text)
+def _anything(text: str) -> Glob:
+    return Glob(text.replace("*", "**") if "**" not in text else text)
 
 
-def _field(expected: re.Pattern[str] | None, value: str | None) -> bool:
-    return value is None if expected is None else value is not None and expected.fullmatch(value) is not None
+def _field(expected: Glob | None, value: str | None) -> bool:
+    return value is None if expected is None else value is not None and expected.fullmatch(value)
 
 
 def body_members(request: Request) -> Any:

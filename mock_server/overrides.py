@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from .matching import Match, pattern
+from .matching import Glob, Match
 from .mistakes import PlacedError, mistakes
 
 PLACE = "overrides"
@@ -39,5 +39,5 @@ class Overrides:
         except ValidationError as error:
             first = mistakes(error, self.model)[0]
             raise PlacedError((PLACE, *first.location), first.problem) from None
-        if not pattern(match.path).fullmatch(self.path):
+        if not Glob(match.path).fullmatch(self.path):
             raise PlacedError(("match", "path"), f"{self.program} has overrides for {self.path} only")

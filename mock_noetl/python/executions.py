@@ -115,7 +115,6 @@ class Executions:
     def _status(self, run: Run) -> dict[str, Any]:
         moments = run.moments
         done = [moment.step for moment in moments if moment.code == DONE]
-        steps = {run.name(step) for step in done}
         current = done[-1] if done else None
         completed, failed, inferred = run.over and not run.failed, run.failed, False
         if not completed and not failed:
@@ -130,7 +129,7 @@ class Executions:
         return {
             "execution_id": str(run.run_id),
             "current_step": run.name(current) if current is not None else None,
-            "completed_steps": list(steps),
+            "completed_steps": list(dict.fromkeys(run.name(step) for step in done)),
             "failed": failed,
             "completed": completed,
             "completion_inferred": inferred,

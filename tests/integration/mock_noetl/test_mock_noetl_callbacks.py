@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from mock_noetl.callbacks import Callbacks, is_near
 from mock_noetl.playbook import load
 from mock_noetl.server import build, serve, start
 from mock_noetl.state import Settings
@@ -94,3 +95,54 @@ async def test_workload_without_a_gateway_sends_nothing() -> None:
         await asyncio.sleep(1.5)
     reasons = {m.data.value["callback"][0]["reason"] for m in run.moments if "callback" in str(m.data)}
     assert reasons == {"the workload has no gateway_url and request_id"}
+
+
+@pytest.mark.parametrize(
+    ("url", "near"),
+    [
+        ("http://127.0.0.1:8090", True),
+        ("http://localhost:8090/", True),
+        ("http://app.localhost:8090", True),
+        ("http://gateway:8090", True),
+        ("http://10.1.2.3", True),
+        ("http://[::1]:8090", True),
+        ("http://[fd00::1]", True),
+        ("http://evil.example", False),
+        ("http://127.0.0.1.evil.example", False),
+        ("http://localhost@evil.example", False),
+        ("http://8.8.8.8", False),
+        ("http://134744072", False),
+        ("http://0x08080808", False),
+        ("http://0.0.0.0", False),
+        ("http://", False),
+        ("http://[", False),
+    ],
+)
+def test_callbacks_go_to_gateways_nearby(url: str, near: bool) -> None:
+    assert is_near(url) is near
+
+
+async def test_token_goes_to_no_other_server_unless_it_was_named() -> None:
+    workload = {"gateway_url": "http://gateway.example/", "request_id": "r"}
+    refused = await Callbacks("secret").post("result", workload, {})
+    assert refused == {
+        "sent": False,
+        "reason": "http://gateway.example is not on this machine or its networks; --callback-to allows it",
+    }
+    named = Callbacks("secret", ("http://gateway.invalid/",))
+    tried = await named.post("result", {**workload, "gateway_url": "http://gateway.invalid"}, {})
+    await named.close()
+    assert tried["reason"] != refused["reason"]
+
+
+async def test_callback_follows_no_redirect() -> None:
+    async def elsewhere(request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect(f"{other}{request.path}")
+
+    application = web.Application()
+    application.router.add_post("/{path:.*}", elsewhere)
+    async with gateway() as (other, got), TestServer(application) as server:
+        callbacks = Callbacks("secret")
+        sent = await callbacks.post("result", {"gateway_url": str(server.make_url("")), "request_id": "r"}, {})
+        await callbacks.close()
+    assert (sent["status"], got) == (307, [])

@@ -1,6 +1,7 @@
 """The sandbox as a process: its start line, its end and its ways to give up."""
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -10,10 +11,10 @@ import httpx
 import pytest
 
 
-async def launch(*arguments: str) -> asyncio.subprocess.Process:
+async def launch(*arguments: str, **environment: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "mock_noetl", *arguments]
-    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, **environment})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -83,3 +84,39 @@ async def test_a_client_that_leaves_early_is_not_worth_a_line():
     process.terminate()
     _, errors = await asyncio.wait_for(process.communicate(), 20)
     assert (process.returncode, errors) == (0, b"")
+
+
+async def journal_of(dialect: str, hash_seed: str) -> bytes:
+    """Run a playbook in a process with a seed; return the journal of that."""
+    arguments = (
+        "--port",
+        "0",
+        "--dialect",
+        dialect,
+        "--admin",
+        "--seed",
+        "s",
+        "--clock",
+        "stopped:2027-01-01T00:00:00Z",
+    )
+    process = await launch(*arguments, PYTHONHASHSEED=hash_seed)
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    async with httpx.AsyncClient(base_url=line.split()[-1], headers={"host": "localhost"}, trust_env=False) as client:
+        run = (await client.post("/api/execute", json={"path": "my_playbook"})).json()["execution_id"]
+        await asyncio.sleep(1)
+        for path in (f"/api/executions/{run}/status", f"/api/executions/{run}", "/api/executions", "/api/credentials"):
+            await client.get(path)
+        await client.post("/api/catalog/list", json={})
+        journal = (await client.get("/__admin/journal?timing=false")).content
+    process.terminate()
+    await asyncio.wait_for(process.communicate(), 20)
+    return journal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["python", "rust"])
+async def test_journals_of_two_processes_with_one_seed_are_equal(dialect):
+    first, second = await asyncio.gather(journal_of(dialect, "1"), journal_of(dialect, "2"))
+    assert b'"response_sha256"' in first
+    assert first == second

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mock_noetl.catalog import Catalog, Entry
-from mock_noetl.engine import MAX_STEPS_RUN, Engine
+from mock_noetl.engine import MAX_RUN_BYTES, MAX_STEPS_RUN, Engine
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import load
 from mock_noetl.runs import BROKEN, DONE, OK, RAISED, SOFT, Outcome, Run
@@ -75,6 +75,39 @@ async def test_run_that_goes_in_circles_ends(engine: Engine, monkeypatch: pytest
     run = await ended(engine.start(circle, {}))
     assert outcomes(run)[-1].error == f"more than {MAX_STEPS_RUN} steps"
     assert len(outcomes(run)) == MAX_STEPS_RUN + 1
+
+
+async def test_values_of_an_execution_have_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mock_noetl.engine.LATENCY_SECONDS", 0.0)
+    growing = "{a: '{{ a ~ a if (a | length) < 450000 else a }}', b: '{{ a }}'}"
+    circle = playbook(f"- step: start\n  next: {{arcs: [{{step: start}}]}}\n  tool: {{kind: sandbox, set: {growing}}}")
+    run = await ended(engine.start(circle, {"a": "x" * 16}))
+    assert outcomes(run)[-1].error == f"the values of an execution take at most {MAX_RUN_BYTES} bytes"
+    assert len(outcomes(run)) < 100
+    assert run.size < 2 * MAX_RUN_BYTES
+
+
+@pytest.mark.parametrize(
+    ("loop", "value"),
+    [("{in: '{{ items }}', iterator: x}", 1), ("{in: [5, 6], iterator: x}", 5), ("{in: [], iterator: x}", "none")],
+)
+async def test_loop_runs_its_step_with_the_first_item(engine: Engine, loop: str, value: object) -> None:
+    tool = "{kind: sandbox, set: {got: \"{{ iter.x | default('none') }}\"}}"
+    run = await ended(engine.start(playbook(f"- step: start\n  loop: {loop}\n  tool: {tool}"), {}))
+    assert outcomes(run)[0].value == {"got": value}
+
+
+async def test_values_of_all_executions_have_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 10_000)
+    quick, slow = one("{kind: sandbox}"), one("{kind: sandbox, duration: 1m}")
+    runs = [await ended(engine.start(quick, {"text": "x" * 3_000})) for _ in range(10)]
+    assert set(engine.runs) == {run.run_id for run in runs[-4:]}
+    for _ in range(4):
+        engine.start(slow, {"text": "x" * 3_000})
+    with pytest.raises(FullError, match="The values of the executions that run take more than 10000 bytes"):
+        engine.start(slow, {})
+    engine.clear()
+    engine.start(slow, {"text": "x" * 3_000})
 
 
 async def test_values_are_computed_from_the_variables(engine: Engine) -> None:
