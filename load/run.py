@@ -17,8 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
+from load import preflight
 from load.checks import is_late
 from load.processes import ROOT, Programs, StackError, free_port, prepare
 from load.report import write_report
@@ -132,6 +131,8 @@ def run(options: Options) -> int:
         began = _locust(options, settings, plan)
         plan.stop()
         sampler.stop()
+        for problem in sampler.problems:
+            _say(f"not sampled at times: {problem}")
         measured = json.loads(Path(settings.output).read_text("utf-8"))
     windows = Windows()
     windows.merge(measured)
@@ -141,12 +142,9 @@ def run(options: Options) -> int:
 
 
 def _check(settings: Settings) -> None:
-    """Raise StackError if a gateway or the identity provider can't be reached."""
-    for url in (*(f"{gateway}/health" for gateway in settings.gateways), f"{settings.auth0}/.well-known/jwks.json"):
-        try:
-            httpx.get(url, timeout=10, trust_env=False).raise_for_status()
-        except httpx.HTTPError as error:
-            raise StackError(f"{url} does not answer ({type(error).__name__}): is it running?") from None
+    """Check a stack that runs already. Raises StackError."""
+    for note in preflight.check(settings):
+        _say(note)
 
 
 def _settings(options: Options, programs: Programs | None) -> Settings:
@@ -215,6 +213,7 @@ def _begin(process: subprocess.Popen[bytes], mark: Path) -> float:
 def _work(options: Options) -> int:
     """Be a worker of a master on another machine, until it ends."""
     settings = _settings(options, None)
+    _check(settings)
     command = [
         sys.executable,
         "-m",
