@@ -106,8 +106,7 @@ def _steps(fault: Fault, begin: float, end: float, target: Process) -> list[Acti
         )
     if fault.call is not None:
         call = fault.call
-        method, path = str(call.get("method", "POST")), str(call["path"])
-        return pair(lambda: _admin(target, method, path, call.get("body")), lambda: None)
+        return pair(lambda: _admin(target, call.method, call.path, call.body), lambda: None)
     if fault.process == "pause":
         return pair(lambda: target.pause(True), lambda: target.pause(False))
     return pair(target.kill if fault.process == "kill" else target.stop, target.start)

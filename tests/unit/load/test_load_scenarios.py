@@ -51,7 +51,7 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
         ("description: d\n", "line 1: thresholds: is missing"),
         (BASE + "user: 5\n", 'thresholds, users; did you mean "users"?)'),
         (BASE + "shape: zigzag\n", "zigzag is not one of steady, ramp, spike, monday-morning"),
-        (BASE + "mix: {Robot: 1}\n", "Robot: the kinds of users are BrowserPolls"),
+        (BASE + "mix: {Robot: 1}\n", "line 3: mix.Robot: unknown kind of users (known: Attacker, BrowserL"),
         (BASE + "duration: long\n", "line 3: duration: a duration is a number"),
         ("description: d\nthresholds: [fast]\n", "a threshold is like"),
         (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "target: unknown target mars (known: a"),
@@ -83,6 +83,30 @@ def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: s
         load_scenario(str(path))
     assert problem in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+FAULT = "faults:\n- name: x\n  at: 1s\n  for: 1s\n"  # lines 3 to 6
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BASE + FAULT + "  target: redis\n  process: kill\n", "line 7: faults[0].target: fault x: stack.store is not"),
+        (BASE + FAULT + "  target: gateway-2\n  process: kill\n", "line 7: faults[0].target: fault x: gateway-2 does"),
+        (BASE + FAULT + "  target: redis\n  rule: {fault: empty}\n", "line 7: faults[0].target: rule and call are for"),
+        (BASE + FAULT + "  target: noetl\n", "line 4: faults[0]: a fault has one of rule, call and process"),
+        (BASE + FAULT + "  target: noetl\n  call:\n    paht: /reset\n", "line 9: faults[0].call.paht: unknown key"),
+        (BASE + FAULT + "  target: noetl\n  call:\n    method: GET\n", "line 8: faults[0].call.path: is missing"),
+        (BASE + "mix:\n  BrowserPolls: 1\n  Robot: 1\n", "line 5: mix.Robot: unknown kind of users"),
+        ("description: d\nthresholds:\n- lost_results == 0\n- fast\n", "line 4: thresholds[1]: 'fast': a threshold"),
+    ],
+)
+def test_mistake_between_two_fields_has_the_line_of_one_of_them(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(path))
+    assert problem in str(caught.value)
 
 
 def test_unknown_scenario_lists_those_there_are() -> None:
