@@ -1,12 +1,21 @@
-"""Checks before the users start: that a given URL is that of a gateway, and that its metrics can be read."""
+"""Checks before the users start: that given URLs are those of a gateway and an identity provider, and that the
+operations of the control planes that the schedule calls exist.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
 import httpx
 
-from load.processes import StackError
+from load.processes import Programs, StackError
 from load.sampler import METRICS_PREFIX
+from load.scenario import Call, Scenario
 from load.settings import Settings
+from mock_server.mistakes import suggest
 
 CHECK_SECONDS = 10.0
 _NOT_ALLOWED = (401, 403, 404)
@@ -54,3 +63,45 @@ def _get(url: str) -> httpx.Response:
 def _shown(response: httpx.Response) -> str:
     text = " ".join(response.text.split())[:60]
     return f"{response.status_code} {text}".strip()
+
+
+def check_calls(scenario: Scenario, programs: Programs) -> None:
+    """Check the calls of the schedule against the OpenAPI documents of the control planes, as far as there are any.
+
+    Raises:
+        StackError: an operation does not exist.
+    """
+    documents: dict[str, Mapping[str, Any]] = {}
+    for number, fault in enumerate(scenario.faults):
+        if fault.call is None:
+            continue
+        if fault.target not in documents:
+            documents[fault.target] = _operations(f"{programs.named(fault.target).url}/__admin/openapi.json")
+        if problem := problem_of_call(fault.call, documents[fault.target]):
+            place = f"faults[{number}].call"
+            raise StackError(f"{place}: fault {fault.name}: the control plane of {fault.target} has no {problem}")
+
+
+def problem_of_call(call: Call, paths: Mapping[str, Any]) -> str:
+    """Return which operation does not exist, with the known ones; empty if it exists, or if no operation is known."""
+    path = call.path.partition("?")[0]
+    found = [methods for template, methods in paths.items() if _matches(template, path)]
+    if not paths or any(call.method.lower() in methods for methods in found):
+        return ""
+    if found:
+        return f"{call.method} {path}" + suggest(call.method, {name.upper() for each in found for name in each})
+    return f"{path}{suggest(path, paths)}"
+
+
+def _matches(template: str, path: str) -> bool:
+    parts = [".+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^}]*\})", template)]
+    return re.fullmatch("".join(parts), path) is not None
+
+
+def _operations(url: str) -> Mapping[str, Any]:
+    """Return the paths of an OpenAPI document; none if it is not available."""
+    with suppress(httpx.HTTPError, ValueError):
+        document = httpx.get(url, timeout=CHECK_SECONDS, trust_env=False).json()
+        paths = document.get("paths") if isinstance(document, dict) else None
+        return paths if isinstance(paths, dict) else {}
+    return {}

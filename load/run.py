@@ -6,7 +6,6 @@ reports. The exit status is 0 if every threshold holds, 1 if one does not, and 2
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -14,16 +13,15 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from load import preflight
-from load.checks import is_late
+from load.checks import is_cut, is_late
+from load.options import Options, read_options
 from load.processes import ROOT, Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
 from load.sampler import Sampler
-from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import Schedule, schedule
 from load.settings import Settings
 from load.windows import Windows
@@ -32,25 +30,9 @@ STOP_SECONDS = 30.0
 PROGRESS_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line."""
-
-    scenario: Scenario
-    file: str
-    url: str
-    auth0: str
-    workers: int
-    master: str
-    expect: int
-    worker_of: str
-    web: bool
-    folder: Path
-
-
 def main() -> int:
     """Run a scenario."""
-    options = _options()
+    options = read_options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(options)
@@ -60,48 +42,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("load: stopped", file=sys.stderr)
         return 130
-
-
-def _options() -> Options:
-    parser = argparse.ArgumentParser(prog="python -m load.run", description=__doc__)
-    parser.add_argument("--scenario", default="monday-morning", help=f"one of {', '.join(names())}, or a YAML file")
-    parser.add_argument("--users", type=int, help="number of users, instead of the scenario's")
-    parser.add_argument("--duration", help="duration such as 60s or 1h, instead of the scenario's")
-    parser.add_argument(
-        "--url", default="", help="base URL of a running gateway, with the load profile; no faults then"
-    )
-    parser.add_argument("--auth0", default="http://localhost:8085", help="base URL of its sandbox Auth0, with --url")
-    parser.add_argument("--workers", type=int, default=0, help="number of Locust processes on this machine; 0: one")
-    parser.add_argument("--master", default="", metavar="ADDRESS", help="wait there for workers on other machines")
-    parser.add_argument("--expect", type=int, default=1, help="how many of them, with --master")
-    parser.add_argument("--worker-of", default="", metavar="ADDRESS", help="work for the master at that address")
-    parser.add_argument("--web", action="store_true", help="serve Locust's page with charts while it runs")
-    parser.add_argument("--output", type=Path, help="folder of the reports; default: var/load/…")
-    given = parser.parse_args()
-    for name, least in (("workers", 0), ("expect", 1)):
-        if getattr(given, name) < least:
-            parser.error(f"--{name}: must be at least {least}")
-    try:
-        scenario = load_scenario(given.scenario)
-        scenario = changed(scenario, given.users, given.duration, with_faults=not given.url)
-    except ScenarioError as error:
-        parser.error(str(error))
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = (given.output or ROOT / "var" / "load" / f"{scenario.name}-{stamp}").resolve()
-    if given.worker_of and not given.url:
-        parser.error("--worker-of needs --url and --auth0, the same as for the master")
-    return Options(
-        scenario,
-        given.scenario,
-        given.url,
-        given.auth0,
-        given.workers,
-        given.master,
-        given.expect,
-        given.worker_of,
-        given.web,
-        folder,
-    )
 
 
 def run(options: Options) -> int:
@@ -114,12 +54,15 @@ def run(options: Options) -> int:
     for fault in scenario.faults:
         if is_late(scenario, fault):
             _say(f"the fault {fault.name} is left out: it begins at {fault.at:g} s, after the end")
+        elif is_cut(scenario, fault):
+            _say(f"the fault {fault.name} is shortened: it ends with the run, at {scenario.duration:g} s")
     with ExitStack() as cleanup:
         programs = None
         if not options.url:
             programs = prepare(scenario.stack, scenario.users, options.folder)
             cleanup.callback(programs.stop)
             programs.start()
+            preflight.check_calls(scenario, programs)
         settings = _settings(options, programs)
         if programs is None:
             _check(settings)

@@ -121,7 +121,7 @@ class Scenario(_Model):
     name: str
     description: str
     users: Annotated[int, Field(ge=1, le=100_000)] = 100
-    duration: Seconds = 60.0
+    duration: Annotated[Seconds, Field(ge=1)] = 60.0
     shape: str = "steady"
     start_rate: Annotated[float, Field(gt=0)] = Field(50.0, description="Users that are started each second, at most.")
     think_time: tuple[float, float] = Field((1.0, 5.0), description="Seconds between two actions of a user.")
@@ -130,6 +130,13 @@ class Scenario(_Model):
     stack: Stack = Stack()
     faults: tuple[Fault, ...] = ()
     thresholds: tuple[str, ...]
+
+    @field_validator("think_time")
+    @classmethod
+    def _think_time_is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] <= value[1]:
+            raise ValueError("must be the shortest and the longest time, in this order, such as [1, 5]")
+        return value
 
     @field_validator("shape")
     @classmethod

@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from load.preflight import check
-from load.processes import StackError
+from load.preflight import check, check_calls
+from load.processes import Process, Programs, StackError
 from load.sampler import Sampler
+from load.scenario import load_scenario, names
 from load.settings import Settings
 from mock_pytest import MockAuth0, MockNoetl
 from mock_pytest.running import in_process
@@ -26,14 +27,18 @@ METRICS = "# TYPE noetl_gateway_sessions gauge\nnoetl_gateway_sessions 3\n"
 def auth0_here() -> Iterator[MockAuth0]:
     """A sandbox Auth0."""
     with in_process("mock_auth0", []) as url:
-        yield MockAuth0(url)
+        mock = MockAuth0(url)
+        yield mock
+        mock.close()
 
 
 @pytest.fixture(scope="module")
 def noetl_here() -> Iterator[MockNoetl]:
     """A sandbox NoETL, whose rules stand for the responses of other servers."""
     with in_process("mock_noetl", []) as url:
-        yield MockNoetl(url)
+        mock = MockNoetl(url)
+        yield mock
+        mock.close()
 
 
 @pytest.fixture
@@ -122,3 +127,24 @@ def _wait_for(sampler: Sampler, count: int) -> None:
     while len(sampler.samples) < count:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_call_that_the_control_plane_does_not_have_ends_the_run_with_status_2(tmp_path: Path) -> None:
+    scenario = tmp_path / "mine.yaml"
+    fault = "{name: x, at: 1s, target: noetl, call: {path: /keys/rotat}}"
+    scenario.write_text(f"description: d\nthresholds: [lost_results == 0]\nfaults: [{fault}]\n")
+    command = [sys.executable, "-m", "load.run", "--scenario", str(scenario), "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stdout + done.stderr
+    text = "load: faults[0].call: fault x: the control plane of noetl has no /keys/rotat (known: /accept, /clock, "
+    assert done.stderr.startswith(text)
+    assert not (tmp_path / "out" / "locust.log").exists()
+
+
+@pytest.mark.parametrize("name", names())
+def test_calls_of_committed_scenarios_exist(auth0_here: MockAuth0, noetl_here: MockNoetl, name: str) -> None:
+    def process(name: str, url: str) -> Process:
+        return Process(name, ("true",), url, "/", Path("log"))
+
+    programs = Programs(process("auth0", auth0_here.url), process("noetl", noetl_here.url), [])
+    check_calls(load_scenario(name), programs)

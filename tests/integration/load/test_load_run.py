@@ -86,6 +86,14 @@ def test_threshold_that_does_not_hold_fails_the_run(tmp_path: Path) -> None:
         (["--workers", "-1"], "error: --workers: must be at least 0\n"),
         (["--master", "127.0.0.1", "--expect", "0"], "error: --expect: must be at least 1\n"),
         (["--scenario", "soak", "--worker-of", "127.0.0.1"], "--worker-of needs --url and --auth0"),
+        (["--master", "127.0.0.1"], "--master needs --url and --auth0"),
+        (["--auth0", "http://localhost:1"], "error: --auth0 needs --url\n"),
+        (["--url", "http://localhost:1", "--expect", "2"], "error: --expect needs --master\n"),
+        (["--url", "http://localhost:1", "--master", "a", "--worker-of", "a"], "--master and --worker-of exclude each"),
+        (
+            ["--url", "http://localhost:1", "--master", "a", "--workers", "2"],
+            "--master and --workers exclude each other",
+        ),
     ],
 )
 def test_wrong_option_is_refused(options: list[str], text: str) -> None:

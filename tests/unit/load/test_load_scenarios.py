@@ -74,6 +74,14 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
             "line 3: faults[0].at: fault x begins after the end of the run, at 60 s",
         ),
         ("a: [", "not YAML"),
+        (BASE + "think_time: [5, 1]\n", "line 3: think_time: must be the shortest and the longest time, in this order"),
+        (BASE + "think_time: [-1, 1]\n", "line 3: think_time: must be the shortest and the longest time"),
+        (BASE + "think_time: [1, .inf]\n", "line 3: think_time[1]: must be a finite number"),
+        (BASE + "duration: 0s\n", "line 3: duration: must be at least 1"),
+        (
+            "description: d\nthresholds: [share(5xx) < 5]\n",
+            "thresholds[0]: 'share(5xx) < 5': share is compared",
+        ),
     ],
 )
 def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: str) -> None:
@@ -107,6 +115,41 @@ def test_mistake_between_two_fields_has_the_line_of_one_of_them(tmp_path: Path, 
     with pytest.raises(ScenarioError) as caught:
         load_scenario(str(path))
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("times", "problem"),
+    [
+        ("at: 1s\n  for: 61s", "line 6: faults[0].for: fault x ends at 62 s, after the end of the run, at 60 s: lower"),
+        ("at: 50s\n  for: 11s", "line 6: faults[0].for: fault x ends at 61 s, after the end of the run"),
+        ("at: 1s\n  for: 8s\n  every: 5s", "line 6: faults[0].for: fault x lasts 8 s, and comes again every 5 s"),
+        ("at: 1s\n  for: 8s\n  every: 0s", "line 7: faults[0].every: must be at least 0.1"),
+        ("at: 1s", "line 4: faults[0].for: fault x ends when it begins: add for"),
+    ],
+)
+def test_times_of_a_fault_that_do_not_fit_are_reported(tmp_path: Path, times: str, problem: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{BASE}faults:\n- name: x\n  {times}\n  target: noetl\n  rule: {{fault: empty}}\n")
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(path))
+    assert problem in str(caught.value)
+
+
+def test_fault_until_the_end_or_until_it_comes_again_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    effect = "target: noetl, rule: {fault: empty}"
+    path.write_text(
+        f"{BASE}faults: [{{name: a, at: 20, for: 40, {effect}}}, {{name: b, at: 1, for: 5, every: 5, {effect}}}]"
+    )
+    assert len(load_scenario(str(path)).faults) == 2
+
+
+def test_second_fault_of_a_name_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    fault = "- {name: a, at: 1, target: noetl, process: kill}\n"
+    path.write_text(f"{BASE}faults:\n{fault}{fault}")
+    with pytest.raises(ScenarioError, match=r"line 5: faults\[1\].name: there is another fault a"):
+        load_scenario(str(path))
 
 
 def test_unknown_scenario_lists_those_there_are() -> None:
