@@ -15,10 +15,9 @@ _SIGN_IN = ("token", "login")
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "BrowserPolls": (
         *(*_SIGN_IN, "validate", "me", "graphql playbooks", "graphql execute", "graphql status", "result by polling"),
-        *(f"graphql {name}: answer" for name in ("playbooks", "execute", "status")),
     ),
-    "BrowserListens": (*_SIGN_IN, "graphql execute", "graphql execute: answer", "events", "ws", "result by events"),
-    "CommandLine": (*_SIGN_IN, "catalog list", "execute", "status", "logout", "me after logout"),
+    "BrowserListens": (*_SIGN_IN, "graphql execute", "events", "ws", "result by events"),
+    "CommandLine": (*_SIGN_IN, "catalog list", "execute", "status", "result by polling", "logout", "me after logout"),
     "Service": (*_SIGN_IN, "execute", "status"),
     "Attacker": (*_SIGN_IN, "attack"),
     "SlowClient": (),

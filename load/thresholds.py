@@ -1,8 +1,8 @@
 """Thresholds of a scenario: one line each, such as `p99(login) < 250ms` or `errors(5xx) == 0 outside faults`.
 
-    p50 p75 p90 p95 p99 p999 max (operation)   durations of an operation
+    p50 p75 p90 p95 p99 p999 max (operation)   durations of an operation; of all requests for `*`
     count(operation)  rate(operation)          how many, and how many each second
-    errors(kind)                               5xx, 4xx, 429, connection, timeout, wrong, or any
+    errors(kind)                               5xx, 4xx, 429, connection, timeout, wrong, or any; also of waits
     share(kind)                                errors of that kind, as a share of all requests: `5%` or `0.05`
     lost_results  lost_sessions  attacks_succeeded  ...   counters of the users
     cpu(process)  memory(process)              the highest CPU, in cores, and the highest memory
@@ -61,7 +61,10 @@ class Measured(Protocol):
         """Return the length of the times that count."""
 
     def errors(self, kind: str, when: str) -> int:
-        """Return the number of errors of a kind."""
+        """Return the number of errors of a kind, of requests and of waits."""
+
+    def share(self, kind: str, when: str) -> float | None:
+        """Return the share of the requests that had an error of a kind; None without requests."""
 
     def counter(self, name: str) -> int:
         """Return a counter of the users."""
@@ -146,7 +149,7 @@ def _value(threshold: Threshold, measured: Measured) -> float | None:
     if name == "errors":
         return measured.errors(argument, when)
     if name == "share":
-        return measured.errors(argument, when) / count if (count := measured.count("*", when)) else None
+        return measured.share(argument, when)
     if name in COUNTERS:
         return measured.counter(name)
     return measured.process(name, argument)

@@ -59,7 +59,12 @@ def test_run_with_a_fault_meets_its_thresholds_and_writes_both_reports(tmp_path:
     assert {"Throughput", "Latency of login", "Memory", "CPU, in % of a core"} <= {c["title"] for c in data["charts"]}
     assert "uPlot" in report
     assert "<html" in (tmp_path / "out" / "locust.html").read_text()
-    programs = {row["name"] for row in json.loads((tmp_path / "out" / "results.json").read_text())["programs"]}
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = {row["name"]: row for row in results["operations"]}
+    assert rows["graphql execute"]["errors"] > 0, "NoETL's errors are in GraphQL responses with the status 200"
+    assert rows["all"]["count"] == sum(row["count"] for name, row in rows.items() if name != "all" and not row["wait"])
+    assert not any("answer" in name for name in rows)
+    programs = {row["name"] for row in results["programs"]}
     assert programs == {"auth0", "noetl", "gateway-1"}
 
 

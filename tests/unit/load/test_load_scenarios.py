@@ -13,6 +13,7 @@ from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import schedule
 from load.settings import Settings
 from load.shapes import SHAPES, users_at
+from load.windows import WAITS
 
 TEN = {
     "monday-morning", "noisy-neighbour", "upstream-brown-out", "upstream-restart", "key-rotation", "key-set-outage",
@@ -202,8 +203,17 @@ def _operations(call: ast.AST) -> set[str]:
     argument = call.args[place]
     if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
         return set()
-    found = argument.value
-    return {found, f"{found}: answer"} if call.func.attr == "graphql" else {found}
+    return {argument.value}
+
+
+def test_waits_are_what_users_note() -> None:
+    calls = [
+        call
+        for path in (ROOT / "load" / "users").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "note"
+    ]
+    assert {operation for call in calls for operation in _operations(call)} == WAITS
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from load.report import chart_data, operations
 from load.results import Results, slope
 from load.sampler import Sample, Usage
 from load.scenario import Scenario
@@ -112,6 +113,36 @@ def test_threshold_is_judged(text: str, holds: bool, value: float | None) -> Non
     verdict = _results(text).verdicts()[0]
     assert verdict.holds is holds
     assert verdict.value == (None if value is None else pytest.approx(value, rel=0.06))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("count(*) == 100", 100),
+        ("rate(*) > 0/s", 10),
+        ("max(*) < 1s", 0.05),
+        ("share(any) < 1%", 0.01),
+        ("share(timeout) < 1%", 0.0),
+        ("errors(any) == 0", 3),
+        ("errors(timeout) == 0", 2),
+        ("errors(5xx) == 0", 1),
+        ("count(result by polling) == 4", 4),
+        ("max(result by polling) < 90s", 60.0),
+    ],
+)
+def test_waits_are_no_requests_and_errors_if_they_time_out(text: str, value: float) -> None:
+    scenario = Scenario.model_validate({"name": "t", "description": "", "thresholds": [text]})
+    windows = Windows()
+    for number in range(100):
+        windows.add(1000 + number // 10, "graphql execute", 0.05, "5xx" if number == 7 else "")
+    for error in ("", "", "timeout", "timeout"):
+        windows.add(1005, "result by polling", 60.0, error)
+    found = Results(scenario, 1000.0, windows, [])
+    assert found.verdicts()[0].value == pytest.approx(value, rel=0.06)
+    rows = {row["name"]: (row["count"], row["errors"], row["wait"]) for row in operations(found)}
+    assert rows == {"graphql execute": (100, 1, False), "all": (100, 1, False), "result by polling": (4, 2, True)}
+    throughput = next(chart for chart in chart_data(found)["charts"] if chart["title"] == "Throughput")
+    assert [sum(series["values"]) for series in throughput["series"]] == [100, 1]
 
 
 def test_buckets_are_right_within_five_percent_and_add_up() -> None:
