@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from load.processes import ROOT
 from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
+from load.settings import ROOT
 
 AUTH0 = "http://localhost:8085"
 DESCRIPTION = """Run a scenario: start the stack (or use a running one) and the users, carry out the schedule of

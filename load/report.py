@@ -10,9 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from load.processes import ROOT
 from load.results import Results
 from load.sampler import machine
+from load.settings import ROOT
 from load.thresholds import DURATIONS, EVERYWHERE, KINDS, Verdict
 from load.windows import WAITS, Windows, grouped, quantile
 
@@ -40,7 +40,8 @@ def write_report(results: Results, folder: Path) -> Path:
         began=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(results.began)),
         machine=machine(),
         verdicts=[_verdict(verdict) for verdict in results.verdicts()],
-        passed=all(verdict.holds for verdict in results.verdicts()) and not results.failures,
+        passed=results.passed,
+        stopped=results.stopped,
         failures=results.failures,
         operations=operations(results),
         errors=_errors(results),
@@ -58,6 +59,8 @@ def write_report(results: Results, folder: Path) -> Path:
     path.write_text(page, "utf-8")
     summary = {
         "scenario": scenario.model_dump(mode="json", by_alias=True),
+        "passed": results.passed,
+        "stopped_after": results.stopped,
         "thresholds": [_verdict(verdict) for verdict in results.verdicts()],
         "operations": operations(results),
         "errors": _errors(results),

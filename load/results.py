@@ -31,6 +31,7 @@ class Results:
         users: moments and numbers of users.
         faults: name, begin and end of each fault, in seconds since 1970.
         failures: what of the schedule did not work.
+        stopped: after how many seconds the run was stopped early; None: it was not.
     """
 
     scenario: Scenario
@@ -40,6 +41,12 @@ class Results:
     users: Sequence[tuple[float, int]] = ()
     faults: Sequence[tuple[str, float, float]] = ()
     failures: Sequence[str] = field(default=())
+    stopped: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run reached its end, every threshold holds, and the whole schedule worked."""
+        return self.stopped is None and not self.failures and all(verdict.holds for verdict in self.verdicts())
 
     def in_fault(self, at: float) -> bool:
         """Return whether a second overlaps a fault, or the recovery behind it."""

@@ -1,7 +1,8 @@
 """Run a scenario: `make load SCENARIO=…`, or `python -m load.run --scenario …`.
 
 Starts the stack (or uses a running one), lets Locust run the users, carries out the schedule of faults, and writes two
-reports. The exit status is 0 if every threshold holds, 1 if one does not, and 2 if the run was not possible.
+reports. The exit status is 0 if every threshold holds, 1 if one does not, 2 if the run was not possible, and 130 if
+ctrl-C stopped it; what was measured until then is reported, too.
 """
 
 from __future__ import annotations
@@ -12,28 +13,30 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from load import preflight
+from load import children, preflight
 from load.checks import is_cut, is_late
 from load.options import Options, read_options
-from load.processes import ROOT, Programs, StackError, free_port, prepare
+from load.processes import Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
 from load.sampler import Sampler
 from load.schedule import Schedule, schedule
-from load.settings import Settings
+from load.settings import ROOT, Settings
 from load.windows import Windows
 
 STOP_SECONDS = 30.0
+STOP_EARLY_SECONDS = 10.0
+STOPPED = 130
 PROGRESS_SECONDS = 10.0
 
 
 def main() -> int:
     """Run a scenario."""
     options = read_options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    children.end_by_signals()
     try:
         return run(options)
     except StackError as error:
@@ -41,7 +44,7 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         print("load: stopped", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def run(options: Options) -> int:
@@ -71,17 +74,17 @@ def run(options: Options) -> int:
         cleanup.callback(sampler.stop)
         plan = schedule(scenario, programs) if programs else Schedule([])
         cleanup.callback(plan.stop)
-        began = _locust(options, settings, plan)
+        began, stopped = _locust(options, settings, plan)
         plan.stop()
         sampler.stop()
         for problem in sampler.problems:
             _say(f"not sampled at times: {problem}")
         measured = json.loads(Path(settings.output).read_text("utf-8"))
-    windows = Windows()
-    windows.merge(measured)
-    users = [(at, count) for at, count in measured["users"]]
-    results = Results(scenario, began, windows, sampler.samples, users, plan.faults, plan.failures)
-    return _conclude(results, options.folder)
+        windows = Windows()
+        windows.merge(measured)
+        users = [(at, count) for at, count in measured["users"]]
+        results = Results(scenario, began, windows, sampler.samples, users, plan.faults, plan.failures, stopped)
+        return _conclude(results, options.folder)
 
 
 def _check(settings: Settings) -> None:
@@ -106,9 +109,46 @@ def _sampler(programs: Programs | None, settings: Settings) -> Sampler:
     return Sampler({program.name: program for program in programs.all}, settings.gateways, admins)
 
 
-def _locust(options: Options, settings: Settings, plan: Schedule) -> float:
-    """Run Locust until its end, with the schedule beside it; return when the first users started."""
+def _locust(options: Options, settings: Settings, plan: Schedule) -> tuple[float, float | None]:
+    """Run Locust until its end, with the schedule beside it.
+
+    Returns:
+        When the first users started, and after how many seconds ctrl-C stopped them; None: it did not.
+    """
     port = free_port()
+    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
+    began, stopped = 0.0, None
+    output = Path(settings.output)
+    mark = output.with_suffix(".started")
+    for left in (output, mark):  # by a run before in the same folder
+        left.unlink(missing_ok=True)
+    with (options.folder / "locust.log").open("wb") as log:
+        process = children.start(_command(options, port), environment, log)
+        if options.web:
+            _say(f"live charts: http://127.0.0.1:{port}/")
+        if options.master:
+            how = f"start each with the same options and --worker-of {options.master}"
+            _say(f"waiting for {options.expect} workers: {how}")
+        try:
+            began = _begin(process, mark)
+            plan.start(_say)
+            _wait(process, options.scenario.duration)
+        except KeyboardInterrupt:
+            if not began:
+                raise
+            stopped = time.time() - began
+            _stop_early(process)
+        finally:
+            _end(process)
+    if not output.exists():
+        if stopped is not None:
+            raise KeyboardInterrupt
+        raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
+    return began, stopped
+
+
+def _command(options: Options, port: int) -> list[str]:
+    """Return the command of Locust, which serves its page at a port."""
     locust = (sys.executable, "-m", "locust", "-f", "load/locustfile.py", "--loglevel", "WARNING")
     command = [*locust, "--html", str(options.folder / "locust.html"), "--only-summary"]
     if options.web:
@@ -121,29 +161,25 @@ def _locust(options: Options, settings: Settings, plan: Schedule) -> float:
         master_port = str(free_port())
         bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", master_port, "--master-port", master_port]
         command += ["--processes", str(options.workers), *bind]
-    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
-    log = (options.folder / "locust.log").open("wb")
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    if options.web:
-        _say(f"live charts: http://127.0.0.1:{port}/")
-    if options.master:
-        _say(f"waiting for {options.expect} workers: start each with the same options and --worker-of {options.master}")
-    try:
-        began = _begin(process, Path(settings.output).with_suffix(".started"))
-        plan.start(_say)
-        _wait(process, options.scenario.duration)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        log.close()
-    if not Path(settings.output).exists():
-        raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
-    return began
+    return command
+
+
+def _stop_early(process: subprocess.Popen[bytes]) -> None:
+    """Let Locust stop its users, and write what they measured."""
+    _say("stopping, and writing the reports; ctrl-C again ends at once")
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_EARLY_SECONDS)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _begin(process: subprocess.Popen[bytes], mark: Path) -> float:
@@ -193,7 +229,10 @@ def _conclude(results: Results, folder: Path) -> int:
     for name, count in sorted(results.windows.counters.items()):
         print(f"      {name}: {count}")
     print(f"report: {page}\nLocust's: {folder / 'locust.html'}")
-    return 0 if all(verdict.holds for verdict in verdicts) and not results.failures else 1
+    if results.stopped is not None:
+        print(f"stopped early, after {results.stopped:.0f} of {results.scenario.duration:.0f} s")
+        return STOPPED
+    return 0 if results.passed else 1
 
 
 def _say(text: str) -> None:
