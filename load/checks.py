@@ -1,4 +1,4 @@
-"""What can't be right in a scenario although each of its parts is valid: unknown names, and faults that never come."""
+"""What can't be right in a scenario although each of its parts is valid: unknown names, and times that do not fit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _SIGN_IN = ("token", "login")
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "BrowserPolls": (
         *(*_SIGN_IN, "validate", "me", "graphql playbooks", "graphql execute", "graphql status", "result by polling"),
-        *(f"graphql {name}: answer" for name in ("playbooks", "execute", "status")),
     ),
-    "BrowserListens": (*_SIGN_IN, "graphql execute", "graphql execute: answer", "events", "ws", "result by events"),
-    "CommandLine": (*_SIGN_IN, "catalog list", "execute", "status", "logout", "me after logout"),
+    "BrowserListens": (*_SIGN_IN, "graphql execute", "events", "ws", "result by events"),
+    "CommandLine": (*_SIGN_IN, "catalog list", "execute", "status", "result by polling", "logout", "me after logout"),
     "Service": (*_SIGN_IN, "execute", "status"),
     "Attacker": (*_SIGN_IN, "attack"),
     "SlowClient": (),
@@ -27,19 +26,40 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def mistakes(scenario: Scenario) -> Iterator[Mistake]:
-    """Yield thresholds for which nothing can be measured, and faults that begin after the end."""
+    """Yield thresholds for which nothing can be measured, and faults whose times or names do not fit."""
     for number, text in enumerate(scenario.thresholds):
         if problem := _of_threshold(scenario, parse(text)):
             yield Mistake(("thresholds", number), f"{text}: {problem}")
+    seen: set[str] = set()
     for number, fault in enumerate(scenario.faults):
-        if is_late(scenario, fault):
-            problem = f"fault {fault.name} begins after the end of the run, at {scenario.duration:g} s"
-            yield Mistake(("faults", number, "at"), problem)
+        for field, problem in _of_fault(scenario, fault):
+            yield Mistake(("faults", number, field), f"fault {fault.name} {problem}")
+        if fault.name in seen:
+            yield Mistake(("faults", number, "name"), f"there is another fault {fault.name}: give it another name")
+        seen.add(fault.name)
+
+
+def _of_fault(scenario: Scenario, fault: Fault) -> Iterator[tuple[str, str]]:
+    """Yield the field and the text of what is wrong with the times of a fault."""
+    end = f"the end of the run, at {scenario.duration:g} s"
+    if is_late(scenario, fault):
+        yield "at", f"begins after {end}"
+    elif is_cut(scenario, fault):
+        yield "for", f"ends at {fault.at + fault.lasts:g} s, after {end}: lower for, or raise duration"
+    if fault.every is not None and fault.lasts > fault.every:
+        yield "for", f"lasts {fault.lasts:g} s, and comes again every {fault.every:g} s: lower for, or raise every"
+    if not fault.lasts and (fault.rule is not None or fault.process == "pause"):
+        yield "for", "ends when it begins: add for, such as for: 10s"
 
 
 def is_late(scenario: Scenario, fault: Fault) -> bool:
     """Return whether a fault begins after the end of the run."""
     return fault.at >= scenario.duration
+
+
+def is_cut(scenario: Scenario, fault: Fault) -> bool:
+    """Return whether a fault begins within the run, and ends after it."""
+    return not is_late(scenario, fault) and fault.at + fault.lasts > scenario.duration
 
 
 def _of_threshold(scenario: Scenario, threshold: Threshold) -> str:

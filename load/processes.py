@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from load import children
 from load.scenario import Stack
+from load.settings import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 KEPT = "5000"
@@ -70,14 +71,7 @@ class Process:
         if self.pid is not None:
             return
         with self.log.open("ab") as log:
-            self.running = subprocess.Popen(
-                self.command,
-                cwd=ROOT,
-                env={**_clean_environment(), **self.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            self.running = children.start(self.command, {**_clean_environment(), **self.environment}, log)
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
             if self.pid is None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from load.processes import ROOT
 from load.results import Results
 from load.sampler import machine
+from load.settings import ROOT
 from load.thresholds import DURATIONS, EVERYWHERE, KINDS, Verdict
-from load.windows import Windows, grouped, quantile
+from load.windows import WAITS, Windows, grouped, quantile
 
 TEMPLATES = Path(__file__).with_name("templates")
 MAX_POINTS = 400
@@ -40,7 +40,8 @@ def write_report(results: Results, folder: Path) -> Path:
         began=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(results.began)),
         machine=machine(),
         verdicts=[_verdict(verdict) for verdict in results.verdicts()],
-        passed=all(verdict.holds for verdict in results.verdicts()) and not results.failures,
+        passed=results.passed,
+        stopped=results.stopped,
         failures=results.failures,
         operations=operations(results),
         errors=_errors(results),
@@ -58,6 +59,8 @@ def write_report(results: Results, folder: Path) -> Path:
     path.write_text(page, "utf-8")
     summary = {
         "scenario": scenario.model_dump(mode="json", by_alias=True),
+        "passed": results.passed,
+        "stopped_after": results.stopped,
         "thresholds": [_verdict(verdict) for verdict in results.verdicts()],
         "operations": operations(results),
         "errors": _errors(results),
@@ -94,11 +97,13 @@ def operations(results: Results) -> list[dict[str, Any]]:
     """Return the figures of each operation."""
     found = []
     seconds = results.seconds(EVERYWHERE) or 1.0
-    for name in [*results.windows.operations, "*"]:
+    names = results.windows.operations
+    for name in [*(name for name in names if name not in WAITS), "*", *(name for name in names if name in WAITS)]:
         window = results.select(name, EVERYWHERE)
         shares = {key: quantile(window.buckets, share) for key, share in DURATIONS.items()}
         found.append({
             "name": "all" if name == "*" else name,
+            "wait": name in WAITS,
             "count": window.count,
             "rate": round(window.count / seconds, 2),
             "errors": window.errors.total(),
@@ -158,8 +163,9 @@ def _requests(windows: Windows, step: int, results: Results) -> list[dict[str, A
         name: {"p50": [], "p95": [], "p99": []} for name in windows.operations
     }
     for _, found in rows:
-        throughput["requests"].append(sum(window.count for window in found.values()) / step)
-        throughput["errors"].append(sum(window.errors.total() for window in found.values()) / step)
+        requests = [window for name, window in found.items() if name not in WAITS]
+        throughput["requests"].append(sum(window.count for window in requests) / step)
+        throughput["errors"].append(sum(window.errors.total() for window in requests) / step)
         for kind, values in kinds.items():
             values.append(sum(window.errors[kind] for window in found.values()) / step)
         for name, series in latency.items():

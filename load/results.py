@@ -9,7 +9,7 @@ from typing import cast
 from load.sampler import Sample, Usage
 from load.scenario import Scenario
 from load.thresholds import DURING, OUTSIDE, Verdict, judge, parse
-from load.windows import Window, Windows, quantile
+from load.windows import WAITS, Window, Windows, quantile
 
 SETTLED = 0.5
 _GROWING: Mapping[str, Callable[[Usage], int | None]] = {
@@ -31,6 +31,7 @@ class Results:
         users: moments and numbers of users.
         faults: name, begin and end of each fault, in seconds since 1970.
         failures: what of the schedule did not work.
+        stopped: after how many seconds the run was stopped early; None: it was not.
     """
 
     scenario: Scenario
@@ -40,6 +41,12 @@ class Results:
     users: Sequence[tuple[float, int]] = ()
     faults: Sequence[tuple[str, float, float]] = ()
     failures: Sequence[str] = field(default=())
+    stopped: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run reached its end, every threshold holds, and the whole schedule worked."""
+        return self.stopped is None and not self.failures and all(verdict.holds for verdict in self.verdicts())
 
     def in_fault(self, at: float) -> bool:
         """Return whether a second overlaps a fault, or the recovery behind it."""
@@ -59,7 +66,7 @@ class Results:
         return quantile(self.select(operation, when).buckets, share)
 
     def count(self, operation: str, when: str) -> int:
-        """Return the number of requests of an operation."""
+        """Return the number of requests of an operation; of all for `*`."""
         return self.select(operation, when).count
 
     def seconds(self, when: str) -> float:
@@ -69,9 +76,13 @@ class Results:
         return float(sum(1 for at in range(first, last + 1) if wanted(at)))
 
     def errors(self, kind: str, when: str) -> int:
-        """Return the number of errors of a kind."""
-        errors = self.select("*", when).errors
-        return errors.total() if kind == "any" else errors[kind]
+        """Return the number of errors of a kind, of requests and of waits, which can time out."""
+        return sum(_errors(self.select(name, when), kind) for name in ("*", *WAITS))
+
+    def share(self, kind: str, when: str) -> float | None:
+        """Return the share of the requests that had an error of a kind; None without requests."""
+        requests = self.select("*", when)
+        return _errors(requests, kind) / requests.count if requests.count else None
 
     def counter(self, name: str) -> int:
         """Return a counter of the users."""
@@ -103,6 +114,10 @@ class Results:
     def verdicts(self) -> list[Verdict]:
         """Return each threshold with what was measured."""
         return [judge(parse(text), self) for text in self.scenario.thresholds]
+
+
+def _errors(window: Window, kind: str) -> int:
+    return window.errors.total() if kind == "any" else window.errors[kind]
 
 
 def _sum(parts: Iterable[Usage]) -> Usage:

@@ -1,58 +1,42 @@
 """Run a scenario: `make load SCENARIO=…`, or `python -m load.run --scenario …`.
 
 Starts the stack (or uses a running one), lets Locust run the users, carries out the schedule of faults, and writes two
-reports. The exit status is 0 if every threshold holds, 1 if one does not, and 2 if the run was not possible.
+reports. The exit status is 0 if every threshold holds, 1 if one does not, 2 if the run was not possible, and 130 if
+ctrl-C stopped it; what was measured until then is reported, too.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import httpx
-
-from load.checks import is_late
-from load.processes import ROOT, Programs, StackError, free_port, prepare
+from load import children, preflight
+from load.checks import is_cut, is_late
+from load.options import Options, read_options
+from load.processes import Programs, StackError, free_port, prepare
 from load.report import write_report
 from load.results import Results
 from load.sampler import Sampler
-from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import Schedule, schedule
-from load.settings import Settings
+from load.settings import ROOT, Settings
 from load.windows import Windows
 
 STOP_SECONDS = 30.0
+STOP_EARLY_SECONDS = 10.0
+STOPPED = 130
 PROGRESS_SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line."""
-
-    scenario: Scenario
-    file: str
-    url: str
-    auth0: str
-    workers: int
-    master: str
-    expect: int
-    worker_of: str
-    web: bool
-    folder: Path
 
 
 def main() -> int:
     """Run a scenario."""
-    options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    options = read_options()
+    children.end_by_signals()
     try:
         return run(options)
     except StackError as error:
@@ -60,49 +44,7 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         print("load: stopped", file=sys.stderr)
-        return 130
-
-
-def _options() -> Options:
-    parser = argparse.ArgumentParser(prog="python -m load.run", description=__doc__)
-    parser.add_argument("--scenario", default="monday-morning", help=f"one of {', '.join(names())}, or a YAML file")
-    parser.add_argument("--users", type=int, help="number of users, instead of the scenario's")
-    parser.add_argument("--duration", help="duration such as 60s or 1h, instead of the scenario's")
-    parser.add_argument(
-        "--url", default="", help="base URL of a running gateway, with the load profile; no faults then"
-    )
-    parser.add_argument("--auth0", default="http://localhost:8085", help="base URL of its sandbox Auth0, with --url")
-    parser.add_argument("--workers", type=int, default=0, help="number of Locust processes on this machine; 0: one")
-    parser.add_argument("--master", default="", metavar="ADDRESS", help="wait there for workers on other machines")
-    parser.add_argument("--expect", type=int, default=1, help="how many of them, with --master")
-    parser.add_argument("--worker-of", default="", metavar="ADDRESS", help="work for the master at that address")
-    parser.add_argument("--web", action="store_true", help="serve Locust's page with charts while it runs")
-    parser.add_argument("--output", type=Path, help="folder of the reports; default: var/load/…")
-    given = parser.parse_args()
-    for name, least in (("workers", 0), ("expect", 1)):
-        if getattr(given, name) < least:
-            parser.error(f"--{name}: must be at least {least}")
-    try:
-        scenario = load_scenario(given.scenario)
-        scenario = changed(scenario, given.users, given.duration, with_faults=not given.url)
-    except ScenarioError as error:
-        parser.error(str(error))
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = (given.output or ROOT / "var" / "load" / f"{scenario.name}-{stamp}").resolve()
-    if given.worker_of and not given.url:
-        parser.error("--worker-of needs --url and --auth0, the same as for the master")
-    return Options(
-        scenario,
-        given.scenario,
-        given.url,
-        given.auth0,
-        given.workers,
-        given.master,
-        given.expect,
-        given.worker_of,
-        given.web,
-        folder,
-    )
+        return STOPPED
 
 
 def run(options: Options) -> int:
@@ -115,12 +57,15 @@ def run(options: Options) -> int:
     for fault in scenario.faults:
         if is_late(scenario, fault):
             _say(f"the fault {fault.name} is left out: it begins at {fault.at:g} s, after the end")
+        elif is_cut(scenario, fault):
+            _say(f"the fault {fault.name} is shortened: it ends with the run, at {scenario.duration:g} s")
     with ExitStack() as cleanup:
         programs = None
         if not options.url:
             programs = prepare(scenario.stack, scenario.users, options.folder)
             cleanup.callback(programs.stop)
             programs.start()
+            preflight.check_calls(scenario, programs)
         settings = _settings(options, programs)
         if programs is None:
             _check(settings)
@@ -129,24 +74,23 @@ def run(options: Options) -> int:
         cleanup.callback(sampler.stop)
         plan = schedule(scenario, programs) if programs else Schedule([])
         cleanup.callback(plan.stop)
-        began = _locust(options, settings, plan)
+        began, stopped = _locust(options, settings, plan)
         plan.stop()
         sampler.stop()
+        for problem in sampler.problems:
+            _say(f"not sampled at times: {problem}")
         measured = json.loads(Path(settings.output).read_text("utf-8"))
-    windows = Windows()
-    windows.merge(measured)
-    users = [(at, count) for at, count in measured["users"]]
-    results = Results(scenario, began, windows, sampler.samples, users, plan.faults, plan.failures)
-    return _conclude(results, options.folder)
+        windows = Windows()
+        windows.merge(measured)
+        users = [(at, count) for at, count in measured["users"]]
+        results = Results(scenario, began, windows, sampler.samples, users, plan.faults, plan.failures, stopped)
+        return _conclude(results, options.folder)
 
 
 def _check(settings: Settings) -> None:
-    """Raise StackError if a gateway or the identity provider can't be reached."""
-    for url in (*(f"{gateway}/health" for gateway in settings.gateways), f"{settings.auth0}/.well-known/jwks.json"):
-        try:
-            httpx.get(url, timeout=10, trust_env=False).raise_for_status()
-        except httpx.HTTPError as error:
-            raise StackError(f"{url} does not answer ({type(error).__name__}): is it running?") from None
+    """Check a stack that runs already. Raises StackError."""
+    for note in preflight.check(settings):
+        _say(note)
 
 
 def _settings(options: Options, programs: Programs | None) -> Settings:
@@ -165,9 +109,46 @@ def _sampler(programs: Programs | None, settings: Settings) -> Sampler:
     return Sampler({program.name: program for program in programs.all}, settings.gateways, admins)
 
 
-def _locust(options: Options, settings: Settings, plan: Schedule) -> float:
-    """Run Locust until its end, with the schedule beside it; return when the first users started."""
+def _locust(options: Options, settings: Settings, plan: Schedule) -> tuple[float, float | None]:
+    """Run Locust until its end, with the schedule beside it.
+
+    Returns:
+        When the first users started, and after how many seconds ctrl-C stopped them; None: it did not.
+    """
     port = free_port()
+    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
+    began, stopped = 0.0, None
+    output = Path(settings.output)
+    mark = output.with_suffix(".started")
+    for left in (output, mark):  # by a run before in the same folder
+        left.unlink(missing_ok=True)
+    with (options.folder / "locust.log").open("wb") as log:
+        process = children.start(_command(options, port), environment, log)
+        if options.web:
+            _say(f"live charts: http://127.0.0.1:{port}/")
+        if options.master:
+            how = f"start each with the same options and --worker-of {options.master}"
+            _say(f"waiting for {options.expect} workers: {how}")
+        try:
+            began = _begin(process, mark)
+            plan.start(_say)
+            _wait(process, options.scenario.duration)
+        except KeyboardInterrupt:
+            if not began:
+                raise
+            stopped = time.time() - began
+            _stop_early(process)
+        finally:
+            _end(process)
+    if not output.exists():
+        if stopped is not None:
+            raise KeyboardInterrupt
+        raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
+    return began, stopped
+
+
+def _command(options: Options, port: int) -> list[str]:
+    """Return the command of Locust, which serves its page at a port."""
     locust = (sys.executable, "-m", "locust", "-f", "load/locustfile.py", "--loglevel", "WARNING")
     command = [*locust, "--html", str(options.folder / "locust.html"), "--only-summary"]
     if options.web:
@@ -180,29 +161,25 @@ def _locust(options: Options, settings: Settings, plan: Schedule) -> float:
         master_port = str(free_port())
         bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", master_port, "--master-port", master_port]
         command += ["--processes", str(options.workers), *bind]
-    environment = {**os.environ, **settings.environment(), "PYTHONPATH": str(ROOT)}
-    log = (options.folder / "locust.log").open("wb")
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    if options.web:
-        _say(f"live charts: http://127.0.0.1:{port}/")
-    if options.master:
-        _say(f"waiting for {options.expect} workers: start each with the same options and --worker-of {options.master}")
-    try:
-        began = _begin(process, Path(settings.output).with_suffix(".started"))
-        plan.start(_say)
-        _wait(process, options.scenario.duration)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        log.close()
-    if not Path(settings.output).exists():
-        raise StackError(f"Locust ended with exit code {process.returncode}: see {options.folder / 'locust.log'}")
-    return began
+    return command
+
+
+def _stop_early(process: subprocess.Popen[bytes]) -> None:
+    """Let Locust stop its users, and write what they measured."""
+    _say("stopping, and writing the reports; ctrl-C again ends at once")
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_EARLY_SECONDS)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _begin(process: subprocess.Popen[bytes], mark: Path) -> float:
@@ -215,6 +192,7 @@ def _begin(process: subprocess.Popen[bytes], mark: Path) -> float:
 def _work(options: Options) -> int:
     """Be a worker of a master on another machine, until it ends."""
     settings = _settings(options, None)
+    _check(settings)
     command = [
         sys.executable,
         "-m",
@@ -251,7 +229,10 @@ def _conclude(results: Results, folder: Path) -> int:
     for name, count in sorted(results.windows.counters.items()):
         print(f"      {name}: {count}")
     print(f"report: {page}\nLocust's: {folder / 'locust.html'}")
-    return 0 if all(verdict.holds for verdict in verdicts) and not results.failures else 1
+    if results.stopped is not None:
+        print(f"stopped early, after {results.stopped:.0f} of {results.scenario.duration:.0f} s")
+        return STOPPED
+    return 0 if results.passed else 1
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 SAMPLE_SECONDS = 1.0
@@ -19,7 +20,9 @@ _WANTED = frozenset({
     "noetl_gateway_connections", "noetl_gateway_live_streams", "noetl_gateway_event_streams", "noetl_gateway_sessions",
     "noetl_gateway_upstream_connections", "noetl_gateway_executions_followed", "noetl_gateway_upstream_pending",
 })  # fmt: skip
+METRICS_PREFIX = "noetl_gateway_"
 _OVERHEAD = "noetl_gateway_overhead_seconds"
+MAX_PROBLEMS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Sample:
 
 
 class Sampler:
-    """A thread that samples until it is stopped."""
+    """A thread that samples until it is stopped; what can't be sampled is left out, and is in `problems`, each once."""
 
     def __init__(self, pids: Mapping[str, object], gateways: Iterable[str], admins: Mapping[str, str]) -> None:
         """Prepare.
@@ -58,6 +61,7 @@ class Sampler:
         self._cpu: dict[int, float] = {}
         self._overhead: dict[float, float] = {}
         self.samples: list[Sample] = []
+        self.problems: dict[str, None] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -74,12 +78,22 @@ class Sampler:
         with httpx.Client(timeout=2.0, trust_env=False) as http:
             while not self._stop.wait(SAMPLE_SECONDS):
                 sample = Sample(time.time())
-                for name, program in self._programs.items():
-                    pid = getattr(program, "pid", None)
-                    if pid is not None and (usage := self._usage(pid, self._tasks(http, name))) is not None:
-                        sample.usage[name] = usage
-                self._read_metrics(http, sample)
+                try:
+                    self._fill(http, sample)
+                except Exception as error:  # the next sample may be complete
+                    self._note(f"{type(error).__name__}: {error}")
                 self.samples.append(sample)
+
+    def _fill(self, http: httpx.Client, sample: Sample) -> None:
+        for name, program in self._programs.items():
+            pid = getattr(program, "pid", None)
+            if pid is not None and (usage := self._usage(pid, self._tasks(http, name))) is not None:
+                sample.usage[name] = usage
+        self._read_metrics(http, sample)
+
+    def _note(self, problem: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems[problem] = None
 
     def _usage(self, pid: int, tasks: int | None) -> Usage | None:
         cpu, memory, descriptors = 0.0, 0, 0
@@ -99,23 +113,34 @@ class Sampler:
 
     def _tasks(self, http: httpx.Client, name: str) -> int | None:
         """Return the tasks of a program: of its control plane, or of the gateway's metrics."""
-        with suppress(httpx.HTTPError, ValueError, KeyError):
+        with suppress(httpx.HTTPError, ValueError, KeyError, TypeError):
             if name in self._admins:
                 return int(http.get(f"{self._admins[name]}/__admin/status").json()["tasks"])
             if name.startswith("gateway"):
-                text = http.get(f"{getattr(self._programs[name], 'url', '')}/metrics").text
-                families = text_string_to_metric_families(text)
-                return int(sum(s.value for f in families if f.name == "noetl_gateway_tasks" for s in f.samples))
+                families = self._families(http, getattr(self._programs[name], "url", ""))
+                counts = [s.value for f in families if f.name == "noetl_gateway_tasks" for s in f.samples]
+                return int(sum(counts)) if counts else None
         return None
+
+    def _families(self, http: httpx.Client, gateway: str) -> list[Metric]:
+        """Return the metrics of a gateway; none if it does not run, does not allow it, or sends something else."""
+        try:
+            response = http.get(f"{gateway}/metrics")
+        except httpx.HTTPError:
+            return []
+        if not response.is_success:
+            self._note(f"{gateway}/metrics: status {response.status_code}")
+            return []
+        try:
+            return list(text_string_to_metric_families(response.text))
+        except (ValueError, KeyError, IndexError):
+            self._note(f"{gateway}/metrics: malformed")
+            return []
 
     def _read_metrics(self, http: httpx.Client, sample: Sample) -> None:
         overhead: dict[float, float] = {}
         for url in self._gateways:
-            try:
-                text = http.get(f"{url}/metrics").text
-            except httpx.HTTPError:
-                continue
-            for family in text_string_to_metric_families(text):
+            for family in self._families(http, url):
                 if family.name in _WANTED:
                     value = sum(found.value for found in family.samples)
                     sample.metrics[family.name] = sample.metrics.get(family.name, 0.0) + value

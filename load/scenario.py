@@ -27,7 +27,7 @@ class ScenarioError(Exception):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 def _long_seconds(value: Any) -> float:
@@ -38,6 +38,14 @@ def _long_seconds(value: Any) -> float:
 
 
 Seconds = Annotated[float, BeforeValidator(_long_seconds)]
+
+
+class Call(_Model):
+    """An operation of a sandbox's control plane: method, path behind `/__admin`, and JSON body."""
+
+    method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
+    path: Annotated[str, Field(pattern="^/")]
+    body: Any = None
 
 
 class Fault(_Model):
@@ -57,10 +65,10 @@ class Fault(_Model):
     name: str
     at: Seconds
     lasts: Seconds = Field(0.0, alias="for")
-    every: Seconds | None = None
+    every: Annotated[Seconds, Field(ge=0.1)] | None = None
     target: str
     rule: dict[str, Any] | None = None
-    call: dict[str, Any] | None = None
+    call: Call | None = None
     process: Literal["stop", "kill", "pause"] | None = None
 
     @field_validator("target")
@@ -86,10 +94,8 @@ class Fault(_Model):
         given = [effect for effect in (self.rule, self.call, self.process) if effect is not None]
         if len(given) != 1:
             raise ValueError("a fault has one of rule, call and process")
-        if (self.rule or self.call) and self.target not in {"noetl", "auth0"}:
-            raise ValueError("rule and call are for noetl and auth0; other targets have process")
-        if self.call is not None and set(self.call) - {"method", "path", "body"}:
-            raise ValueError("call has method, path and body")
+        if self.process is None and self.target not in {"noetl", "auth0"}:
+            raise PlacedError(("target",), "rule and call are for noetl and auth0; other targets have process")
         return self
 
 
@@ -115,7 +121,7 @@ class Scenario(_Model):
     name: str
     description: str
     users: Annotated[int, Field(ge=1, le=100_000)] = 100
-    duration: Seconds = 60.0
+    duration: Annotated[Seconds, Field(ge=1)] = 60.0
     shape: str = "steady"
     start_rate: Annotated[float, Field(gt=0)] = Field(50.0, description="Users that are started each second, at most.")
     think_time: tuple[float, float] = Field((1.0, 5.0), description="Seconds between two actions of a user.")
@@ -124,6 +130,13 @@ class Scenario(_Model):
     stack: Stack = Stack()
     faults: tuple[Fault, ...] = ()
     thresholds: tuple[str, ...]
+
+    @field_validator("think_time")
+    @classmethod
+    def _think_time_is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] <= value[1]:
+            raise ValueError("must be the shortest and the longest time, in this order, such as [1, 5]")
+        return value
 
     @field_validator("shape")
     @classmethod
@@ -135,24 +148,29 @@ class Scenario(_Model):
     @field_validator("mix")
     @classmethod
     def _kinds_are_known(cls, value: dict[str, int]) -> dict[str, int]:
-        if unknown := set(value) - set(KINDS):
-            raise ValueError(f"{', '.join(sorted(unknown))}: the kinds of users are {', '.join(KINDS)}")
+        for unknown in value.keys() - set(KINDS):
+            raise PlacedError((unknown,), f"unknown kind of users{suggest(unknown, KINDS)}")
         return value
 
     @field_validator("thresholds")
     @classmethod
     def _thresholds_are_valid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            parse(text)
+        for number, text in enumerate(value):
+            try:
+                parse(text)
+            except ValueError as error:
+                raise PlacedError((number,), str(error)) from None
         return value
 
     @model_validator(mode="after")
     def _targets_run(self) -> Self:
-        for fault in self.faults:
+        for number, fault in enumerate(self.faults):
+            place = ("faults", number, "target")
             if fault.target.startswith("gateway-") and int(fault.target[8:]) > self.stack.gateways:
-                raise ValueError(f"fault {fault.name}: {fault.target} does not run: stack.gateways is too low")
+                problem = f"fault {fault.name}: {fault.target} does not run: stack.gateways is too low"
+                raise PlacedError(place, problem)
             if fault.target == "redis" and self.stack.store != "redis":
-                raise ValueError(f"fault {fault.name}: stack.store is not redis")
+                raise PlacedError(place, f"fault {fault.name}: stack.store is not redis")
         return self
 
     def windows(self) -> list[tuple[str, float, float]]:

@@ -43,6 +43,7 @@ class Schedule:
     actions: list[Action]
     failures: list[str] = field(default_factory=list)
     faults: list[tuple[str, float, float]] = field(default_factory=list)
+    _ongoing: dict[str, int] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -52,10 +53,15 @@ class Schedule:
         self._thread.start()
 
     def stop(self) -> None:
-        """Do no further steps."""
+        """Do no further steps; a fault that goes on ends now."""
         self._stop.set()
+        now = time.time()
         if self._thread is not None:
             self._thread.join(CALL_SECONDS * 2)
+        for place in self._ongoing.values():
+            name, begin, _ = self.faults[place]
+            self.faults[place] = (name, begin, max(begin, now))
+        self._ongoing.clear()
 
     def _run(self, say: Callable[[str], None], begun: float) -> None:
         for action in sorted(self.actions, key=lambda action: action.at):
@@ -72,13 +78,11 @@ class Schedule:
 
     def _note(self, action: Action, before: float, after: float) -> None:
         if not action.ends:
+            self._ongoing[action.fault] = len(self.faults)
             self.faults.append((action.fault, before, after))
-            return
-        for place in reversed(range(len(self.faults))):
+        elif (place := self._ongoing.pop(action.fault, None)) is not None:
             name, begin, _ = self.faults[place]
-            if name == action.fault:
-                self.faults[place] = (name, begin, after)
-                return
+            self.faults[place] = (name, begin, after)
 
 
 def schedule(scenario: Scenario, programs: Programs) -> Schedule:
@@ -106,8 +110,7 @@ def _steps(fault: Fault, begin: float, end: float, target: Process) -> list[Acti
         )
     if fault.call is not None:
         call = fault.call
-        method, path = str(call.get("method", "POST")), str(call["path"])
-        return pair(lambda: _admin(target, method, path, call.get("body")), lambda: None)
+        return pair(lambda: _admin(target, call.method, call.path, call.body), lambda: None)
     if fault.process == "pause":
         return pair(lambda: target.pause(True), lambda: target.pause(False))
     return pair(target.kill if fault.process == "kill" else target.stop, target.start)

@@ -1,9 +1,9 @@
 """Thresholds of a scenario: one line each, such as `p99(login) < 250ms` or `errors(5xx) == 0 outside faults`.
 
-    p50 p75 p90 p95 p99 p999 max (operation)   durations of an operation
+    p50 p75 p90 p95 p99 p999 max (operation)   durations of an operation; of all requests for `*`
     count(operation)  rate(operation)          how many, and how many each second
-    errors(kind)                               5xx, 4xx, 429, connection, timeout, wrong, or any
-    share(kind)                                errors of that kind, as a share of all requests
+    errors(kind)                               5xx, 4xx, 429, connection, timeout, wrong, or any; also of waits
+    share(kind)                                errors of that kind, as a share of all requests: `5%` or `0.05`
     lost_results  lost_sessions  attacks_succeeded  ...   counters of the users
     cpu(process)  memory(process)              the highest CPU, in cores, and the highest memory
     growth(process)  descriptors(process)  tasks(process)  how much memory, descriptors and tasks grew: the slope of a
@@ -36,6 +36,15 @@ OF_PROCESSES = frozenset({"cpu", "memory", "growth", "descriptors", "tasks"})
 COUNTERS = frozenset({
     "lost_results", "duplicate_results", "lost_sessions", "ended_sessions_accepted", "attacks_succeeded", "results",
 })  # fmt: skip
+_COMPARED_WITH: Mapping[str, tuple[tuple[str, ...], str]] = {
+    **dict.fromkeys(DURATIONS, (("ms", "s"), "a duration, such as 250ms")),
+    **dict.fromkeys(("memory", "growth"), (("MiB",), "a size, such as 100MiB")),
+    "rate": (("", "/s"), "a number each second, such as 100/s"),
+    "share": (("", "%"), "a share of at most 100%, such as 5%"),
+    "cpu": (("", "%"), "a number of cores, such as 1.5"),
+}
+_COUNT = (("",), "a number without a unit")
+"""What has no entry above is compared with this."""
 EVERYWHERE, OUTSIDE, DURING = "everywhere", "outside", "during"
 
 
@@ -52,7 +61,10 @@ class Measured(Protocol):
         """Return the length of the times that count."""
 
     def errors(self, kind: str, when: str) -> int:
-        """Return the number of errors of a kind."""
+        """Return the number of errors of a kind, of requests and of waits."""
+
+    def share(self, kind: str, when: str) -> float | None:
+        """Return the share of the requests that had an error of a kind; None without requests."""
 
     def counter(self, name: str) -> int:
         """Return a counter of the users."""
@@ -98,10 +110,11 @@ def parse(text: str) -> Threshold:
         raise ValueError(f"{text!r}: a threshold is like `p99(login) < 250ms` or `errors(5xx) == 0 outside faults`")
     name, argument, unit = match["name"], (match["argument"] or "").strip(), match["unit"]
     _check(text, name, argument)
-    if (name in DURATIONS) != (unit in {"ms", "s"}):
-        raise ValueError(f"{text!r}: {name} is compared with {'a duration' if name in DURATIONS else 'no duration'}")
-    when = match["when"] or EVERYWHERE
-    return Threshold(text.strip(), name, argument, match["operator"], float(match["number"]) * _UNITS[unit], when)
+    units, expected = _COMPARED_WITH.get(name, _COUNT)
+    number = float(match["number"]) * _UNITS[unit]
+    if unit not in units or (name == "share" and (number > 1 or (number == 1 and not unit))):
+        raise ValueError(f"{text!r}: {name} is compared with {expected}")
+    return Threshold(text.strip(), name, argument, match["operator"], number, match["when"] or EVERYWHERE)
 
 
 def _check(text: str, name: str, argument: str) -> None:
@@ -136,7 +149,7 @@ def _value(threshold: Threshold, measured: Measured) -> float | None:
     if name == "errors":
         return measured.errors(argument, when)
     if name == "share":
-        return measured.errors(argument, when) / count if (count := measured.count("*", when)) else None
+        return measured.share(argument, when)
     if name in COUNTERS:
         return measured.counter(name)
     return measured.process(name, argument)

@@ -14,6 +14,8 @@ from typing import Any
 GROWTH = 1.05
 FIRST_SECONDS = 0.0001
 MAX_WINDOWS = 1_000_000
+WAITS = frozenset({"result by events", "result by polling"})
+"""Operations that are no requests: waits for the result of a playbook, over several requests. `*` leaves them out."""
 
 
 def bucket_of(seconds: float) -> int:
@@ -77,18 +79,18 @@ class Windows:
         self.counters.update(data.get("counters", {}))
 
     def select(self, operation: str, wanted: Callable[[int], bool]) -> Window:
-        """Return the sum over some seconds; of all operations for `*`."""
+        """Return the sum over some seconds; of all requests for `*`, without waits."""
         total = Window()
         for (at, name), window in self.windows.items():
-            if operation in (name, "*") and wanted(at):
+            if (name == operation or (operation == "*" and name not in WAITS)) and wanted(at):
                 total.buckets.update(window.buckets)
                 total.errors.update(window.errors)
         return total
 
     @property
     def operations(self) -> list[str]:
-        """The operations, in the order of their names."""
-        return sorted({operation for _, operation in self.windows})
+        """The operations, in the order of their names; waits are behind requests."""
+        return sorted({operation for _, operation in self.windows}, key=lambda name: (name in WAITS, name))
 
     @property
     def span(self) -> tuple[int, int]:

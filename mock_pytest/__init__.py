@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .mocks import Mock, MockAuth0, MockNoetl, VerificationError
+from .responses import MockError
 
-__all__ = ["Mock", "MockAuth0", "MockNoetl", "VerificationError"]
+__all__ = ["Mock", "MockAuth0", "MockError", "MockNoetl", "VerificationError"]

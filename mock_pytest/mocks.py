@@ -7,7 +7,12 @@ from typing import Any
 
 import httpx
 
+from mock_server.masking import EXACT, PARTS
+
+from .responses import data_of
+
 TIMEOUT_SECONDS = 30.0
+PASSWORD = "password"  # noqa: S105 (that of every user of the sandbox, and no secret)
 
 
 class VerificationError(AssertionError):
@@ -26,11 +31,8 @@ class Mock:
         self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT_SECONDS, trust_env=False)
 
     def admin(self, method: str, path: str, body: Any = None) -> Any:
-        """Call an operation of the control plane, and return its JSON data. Raises RuntimeError if it is refused."""
-        response = self._http.request(method, f"/__admin{path}", json=body)
-        if not response.is_success:
-            raise RuntimeError(f"{method} {path}: {response.status_code} {response.text}")
-        return response.json()
+        """Call an operation of the control plane, and return its JSON data. Raises MockError if it is refused."""
+        return data_of(self._http.request(method, f"/__admin{path}", json=body))
 
     def rule(self, path: str = "**", *, method: str | None = None, **rule: Any) -> str:
         """Add a rule for a path, such as `rule("/oauth/token", times=2, response={"status": 503})`; return its name."""
@@ -74,8 +76,7 @@ class Mock:
         response = self._http.post("/__admin/journal/verify", json={"match": {"path": path, **(match or {})}, **body})
         if response.status_code == 409:
             raise VerificationError(f"{path}: {response.json()['error']}")
-        response.raise_for_status()
-        return int(response.json()["count"])
+        return int(data_of(response)["count"])
 
     def reset(self) -> None:
         """Return to the state at the start."""
@@ -92,7 +93,7 @@ class MockAuth0(Mock):
     @property
     def issuer(self) -> str:
         """The issuer of its tokens, and the base of its discovery document."""
-        return str(self._http.get("/.well-known/openid-configuration").json()["issuer"])
+        return str(data_of(self._http.get("/.well-known/openid-configuration"))["issuer"])
 
     @property
     def domain(self) -> str:
@@ -103,32 +104,27 @@ class MockAuth0(Mock):
         """Return a token, such as `token("dev@example.com", broken="expired")`; fields are those of `POST /tokens`."""
         return str(self.admin("POST", "/tokens", {"user": user, **fields})["token"])
 
-    def sign_in(self, user: str = "user@example.com", password: str = "password", **form: str) -> dict[str, Any]:  # noqa: S107
-        """Sign in with a password; return the response of the token endpoint."""
+    def sign_in(self, user: str = "user@example.com", password: str = PASSWORD, **form: str) -> dict[str, Any]:
+        """Sign in with a password; return the response of the token endpoint. Raises MockError if it refuses."""
         fields = {"grant_type": "password", "username": user, "password": password, "scope": "openid profile email"}
         response = self._http.post("/oauth/token", data={"client_id": "noetl-gateway", **fields, **form})
-        response.raise_for_status()
-        return dict(response.json())
+        secret = {value for name, value in form.items() if name in EXACT or any(part in name for part in PARTS)}
+        return dict(data_of(response, secret | ({password} - {PASSWORD})))
 
 
 class MockNoetl(Mock):
     """A running sandbox NoETL."""
 
     def register(self, content: str) -> dict[str, Any]:
-        """Register a playbook, given as YAML."""
+        """Register a playbook, given as YAML. Raises MockError if it is refused."""
         body = {"content": content, "resource_type": "Playbook"}
-        response = self._http.post("/api/catalog/register", json=body)
-        response.raise_for_status()
-        return dict(response.json())
+        return dict(data_of(self._http.post("/api/catalog/register", json=body)))
 
     def execute(self, path: str, workload: Mapping[str, Any] | None = None) -> str:
-        """Start a playbook; return the id of the execution."""
-        response = self._http.post("/api/execute", json={"path": path, "workload": dict(workload or {})})
-        response.raise_for_status()
-        return str(response.json()["execution_id"])
+        """Start a playbook; return the id of the execution. Raises MockError if it is refused."""
+        body = {"path": path, "workload": dict(workload or {})}
+        return str(data_of(self._http.post("/api/execute", json=body))["execution_id"])
 
     def status(self, execution_id: str) -> dict[str, Any]:
-        """Return the status of an execution."""
-        response = self._http.get(f"/api/executions/{execution_id}/status")
-        response.raise_for_status()
-        return dict(response.json())
+        """Return the status of an execution. Raises MockError if there is none."""
+        return dict(data_of(self._http.get(f"/api/executions/{execution_id}/status")))

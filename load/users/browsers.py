@@ -13,6 +13,7 @@ import websocket
 from gevent.event import Event
 from locust import task
 
+from load.kinds import kind_of
 from load.users.common import EXECUTE, MEASURED, RESULT_SECONDS, RETRY_SECONDS, STATUS, EdgeUser
 
 PLAYBOOKS = ("data_pipeline/transform_data", "examples/hello_world", "my_playbook")
@@ -145,7 +146,8 @@ class BrowserListens(EdgeUser):
         ) as r:
             if r.status_code != 200:
                 r.failure(str(r.status_code))
-                MEASURED.add(started, "events", time.time() - started, "4xx" if r.status_code else "connection")
+                kind = kind_of(r.status_code or 0, getattr(r, "error", None))
+                MEASURED.add(started, "events", time.time() - started, kind)
                 return
             r.success()
             MEASURED.add(started, "events", time.time() - started)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import gevent
 from locust import FastHttpUser
 from locust.contrib.fasthttp import FastResponse
 
+from load.kinds import graphql_kind, kind_of
 from load.scenario import Scenario, load_scenario
 from load.settings import Settings
 from load.windows import Windows
@@ -28,19 +29,6 @@ EXECUTE = (
     "{ executePlaybook(name: $name, variables: $variables, clientId: $client) { executionId requestId status } }"
 )
 STATUS = "query ($id: String!) { executionStatus(executionId: $id) { status completed failed result } }"
-
-
-def kind_of(status: int, error: BaseException | None) -> str:
-    """Return the kind of an error by the status of a response (0: none) or an exception."""
-    if status == 429:
-        return "429"
-    if status >= 500:
-        return "5xx"
-    if status >= 400:
-        return "4xx"
-    if status > 0:
-        return "wrong"
-    return "timeout" if "timed out" in str(error).lower() or "timeout" in type(error).__name__.lower() else "connection"
 
 
 class EdgeUser(FastHttpUser):
@@ -76,9 +64,14 @@ class EdgeUser(FastHttpUser):
         operation: str,
         expected: Collection[int] = (200,),
         headers: Mapping[str, str] | None = None,
+        judge: Callable[[FastResponse], str] | None = None,
         **options: Any,
     ) -> FastResponse:
-        """Send a request, and count it under an operation; a status that is not expected is an error."""
+        """Send a request, and count it once, under an operation, with its duration.
+
+        An error is a status that is not expected, or what `judge` returns of a response with one: the kind of its
+        error, or an empty text.
+        """
         url = path if "://" in path else self.gateway + path
         started = time.time()
         begun = time.perf_counter()
@@ -88,17 +81,19 @@ class EdgeUser(FastHttpUser):
         ) as response:
             seconds = time.perf_counter() - begun
             status = response.status_code or 0
-            if status in expected:
-                response.success()  # type: ignore[no-untyped-call]
-                MEASURED.add(started, operation, seconds)
-            else:
+            if status not in expected:
                 kind = kind_of(status, getattr(response, "error", None))
+            else:
+                kind = judge(response) if judge is not None else ""
+            if kind:
                 response.failure(f"{status or kind}")  # type: ignore[no-untyped-call]
-                MEASURED.add(started, operation, seconds, kind)
+            else:
+                response.success()  # type: ignore[no-untyped-call]
+            MEASURED.add(started, operation, seconds, kind)
         return response
 
     def note(self, operation: str, started: float, error: str = "") -> None:
-        """Count something that is not one request, such as a playbook from its start to its result."""
+        """Count a wait (`WAITS`), such as that from the start of a playbook to its result."""
         seconds = time.time() - started
         MEASURED.add(started, operation, seconds, error)
         exception = RuntimeError(error) if error else None
@@ -166,18 +161,16 @@ class EdgeUser(FastHttpUser):
         return response
 
     def graphql(self, query: str, variables: Mapping[str, Any], operation: str) -> Mapping[str, Any] | None:
-        """Send a GraphQL operation; return its data, or None for an error, which is counted as `wrong`."""
-        response = self.call("POST", "/graphql", operation, json={"query": query, "variables": variables})
-        if response.status_code != 200:
-            return None
-        answer = response.json()
-        data = answer.get("data")
-        if answer.get("errors") or not isinstance(data, dict):
-            MEASURED.add(time.time(), f"{operation}: answer", 0.0, self._graphql_kind(answer))
-            return None
-        return data
+        """Send a GraphQL operation; return its data, or None for an error, which is counted as one of the request."""
+        bodies: list[Any] = []
 
-    @staticmethod
-    def _graphql_kind(answer: Mapping[str, Any]) -> str:
-        codes = {error.get("extensions", {}).get("code") for error in answer.get("errors", [])}
-        return "5xx" if any(str(code).startswith(("UPSTREAM_", "INTERNAL")) for code in codes) else "wrong"
+        def judge(response: FastResponse) -> str:
+            try:
+                bodies.append(response.json())
+            except ValueError:
+                return "wrong"
+            return graphql_kind(bodies[0])
+
+        self.call("POST", "/graphql", operation, json={"query": query, "variables": variables}, judge=judge)
+        data: Mapping[str, Any] | None = bodies[0]["data"] if bodies and not graphql_kind(bodies[0]) else None
+        return data

@@ -37,8 +37,10 @@ class CommandLine(EdgeUser):
             status = self.call("GET", f"/noetl/executions/{execution}/status", "status")
             if status.status_code == 200 and status.json().get("completed"):
                 MEASURED.counters["results"] += 1
+                self.note("result by polling", started)
                 return
         MEASURED.counters["lost_results"] += 1
+        self.note("result by polling", started, "timeout")
 
     @task(1)
     def sign_in_again(self) -> None:

@@ -59,7 +59,12 @@ def test_run_with_a_fault_meets_its_thresholds_and_writes_both_reports(tmp_path:
     assert {"Throughput", "Latency of login", "Memory", "CPU, in % of a core"} <= {c["title"] for c in data["charts"]}
     assert "uPlot" in report
     assert "<html" in (tmp_path / "out" / "locust.html").read_text()
-    programs = {row["name"] for row in json.loads((tmp_path / "out" / "results.json").read_text())["programs"]}
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = {row["name"]: row for row in results["operations"]}
+    assert rows["graphql execute"]["errors"] > 0, "NoETL's errors are in GraphQL responses with the status 200"
+    assert rows["all"]["count"] == sum(row["count"] for name, row in rows.items() if name != "all" and not row["wait"])
+    assert not any("answer" in name for name in rows)
+    programs = {row["name"] for row in results["programs"]}
     assert programs == {"auth0", "noetl", "gateway-1"}
 
 
@@ -86,6 +91,14 @@ def test_threshold_that_does_not_hold_fails_the_run(tmp_path: Path) -> None:
         (["--workers", "-1"], "error: --workers: must be at least 0\n"),
         (["--master", "127.0.0.1", "--expect", "0"], "error: --expect: must be at least 1\n"),
         (["--scenario", "soak", "--worker-of", "127.0.0.1"], "--worker-of needs --url and --auth0"),
+        (["--master", "127.0.0.1"], "--master needs --url and --auth0"),
+        (["--auth0", "http://localhost:1"], "error: --auth0 needs --url\n"),
+        (["--url", "http://localhost:1", "--expect", "2"], "error: --expect needs --master\n"),
+        (["--url", "http://localhost:1", "--master", "a", "--worker-of", "a"], "--master and --worker-of exclude each"),
+        (
+            ["--url", "http://localhost:1", "--master", "a", "--workers", "2"],
+            "--master and --workers exclude each other",
+        ),
     ],
 )
 def test_wrong_option_is_refused(options: list[str], text: str) -> None:

@@ -13,6 +13,7 @@ from load.scenario import Scenario, ScenarioError, changed, load_scenario, names
 from load.schedule import schedule
 from load.settings import Settings
 from load.shapes import SHAPES, users_at
+from load.windows import WAITS
 
 TEN = {
     "monday-morning", "noisy-neighbour", "upstream-brown-out", "upstream-restart", "key-rotation", "key-set-outage",
@@ -51,7 +52,7 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
         ("description: d\n", "line 1: thresholds: is missing"),
         (BASE + "user: 5\n", 'thresholds, users; did you mean "users"?)'),
         (BASE + "shape: zigzag\n", "zigzag is not one of steady, ramp, spike, monday-morning"),
-        (BASE + "mix: {Robot: 1}\n", "Robot: the kinds of users are BrowserPolls"),
+        (BASE + "mix: {Robot: 1}\n", "line 3: mix.Robot: unknown kind of users (known: Attacker, BrowserL"),
         (BASE + "duration: long\n", "line 3: duration: a duration is a number"),
         ("description: d\nthresholds: [fast]\n", "a threshold is like"),
         (BASE + "faults: [{name: x, at: 1s, target: mars, process: kill}]\n", "target: unknown target mars (known: a"),
@@ -74,6 +75,14 @@ def test_the_ten_scenarios_and_the_soak_are_there() -> None:
             "line 3: faults[0].at: fault x begins after the end of the run, at 60 s",
         ),
         ("a: [", "not YAML"),
+        (BASE + "think_time: [5, 1]\n", "line 3: think_time: must be the shortest and the longest time, in this order"),
+        (BASE + "think_time: [-1, 1]\n", "line 3: think_time: must be the shortest and the longest time"),
+        (BASE + "think_time: [1, .inf]\n", "line 3: think_time[1]: must be a finite number"),
+        (BASE + "duration: 0s\n", "line 3: duration: must be at least 1"),
+        (
+            "description: d\nthresholds: [share(5xx) < 5]\n",
+            "thresholds[0]: 'share(5xx) < 5': share is compared",
+        ),
     ],
 )
 def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: str) -> None:
@@ -83,6 +92,65 @@ def test_mistake_in_a_scenario_is_reported(tmp_path: Path, text: str, problem: s
         load_scenario(str(path))
     assert problem in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+FAULT = "faults:\n- name: x\n  at: 1s\n  for: 1s\n"  # lines 3 to 6
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BASE + FAULT + "  target: redis\n  process: kill\n", "line 7: faults[0].target: fault x: stack.store is not"),
+        (BASE + FAULT + "  target: gateway-2\n  process: kill\n", "line 7: faults[0].target: fault x: gateway-2 does"),
+        (BASE + FAULT + "  target: redis\n  rule: {fault: empty}\n", "line 7: faults[0].target: rule and call are for"),
+        (BASE + FAULT + "  target: noetl\n", "line 4: faults[0]: a fault has one of rule, call and process"),
+        (BASE + FAULT + "  target: noetl\n  call:\n    paht: /reset\n", "line 9: faults[0].call.paht: unknown key"),
+        (BASE + FAULT + "  target: noetl\n  call:\n    method: GET\n", "line 8: faults[0].call.path: is missing"),
+        (BASE + "mix:\n  BrowserPolls: 1\n  Robot: 1\n", "line 5: mix.Robot: unknown kind of users"),
+        ("description: d\nthresholds:\n- lost_results == 0\n- fast\n", "line 4: thresholds[1]: 'fast': a threshold"),
+    ],
+)
+def test_mistake_between_two_fields_has_the_line_of_one_of_them(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(path))
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("times", "problem"),
+    [
+        ("at: 1s\n  for: 61s", "line 6: faults[0].for: fault x ends at 62 s, after the end of the run, at 60 s: lower"),
+        ("at: 50s\n  for: 11s", "line 6: faults[0].for: fault x ends at 61 s, after the end of the run"),
+        ("at: 1s\n  for: 8s\n  every: 5s", "line 6: faults[0].for: fault x lasts 8 s, and comes again every 5 s"),
+        ("at: 1s\n  for: 8s\n  every: 0s", "line 7: faults[0].every: must be at least 0.1"),
+        ("at: 1s", "line 4: faults[0].for: fault x ends when it begins: add for"),
+    ],
+)
+def test_times_of_a_fault_that_do_not_fit_are_reported(tmp_path: Path, times: str, problem: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{BASE}faults:\n- name: x\n  {times}\n  target: noetl\n  rule: {{fault: empty}}\n")
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(str(path))
+    assert problem in str(caught.value)
+
+
+def test_fault_until_the_end_or_until_it_comes_again_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    effect = "target: noetl, rule: {fault: empty}"
+    path.write_text(
+        f"{BASE}faults: [{{name: a, at: 20, for: 40, {effect}}}, {{name: b, at: 1, for: 5, every: 5, {effect}}}]"
+    )
+    assert len(load_scenario(str(path)).faults) == 2
+
+
+def test_second_fault_of_a_name_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    fault = "- {name: a, at: 1, target: noetl, process: kill}\n"
+    path.write_text(f"{BASE}faults:\n{fault}{fault}")
+    with pytest.raises(ScenarioError, match=r"line 5: faults\[1\].name: there is another fault a"):
+        load_scenario(str(path))
 
 
 def test_unknown_scenario_lists_those_there_are() -> None:
@@ -135,8 +203,17 @@ def _operations(call: ast.AST) -> set[str]:
     argument = call.args[place]
     if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
         return set()
-    found = argument.value
-    return {found, f"{found}: answer"} if call.func.attr == "graphql" else {found}
+    return {argument.value}
+
+
+def test_waits_are_what_users_note() -> None:
+    calls = [
+        call
+        for path in (ROOT / "load" / "users").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "note"
+    ]
+    assert {operation for call in calls for operation in _operations(call)} == WAITS
 
 
 @pytest.mark.parametrize(

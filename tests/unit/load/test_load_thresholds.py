@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from load.report import chart_data, operations
 from load.results import Results, slope
 from load.sampler import Sample, Usage
 from load.scenario import Scenario
@@ -20,6 +21,8 @@ MIB = 1024 * 1024
         ("p95(graphql execute)<=1.5s outside faults", ("p95", "graphql execute", "<=", 1.5, "outside")),
         ("errors(5xx) == 0 during faults", ("errors", "5xx", "==", 0.0, "during")),
         ("share(any) < 1%", ("share", "any", "<", 0.01, "everywhere")),
+        ("share(any) <= 100%", ("share", "any", "<=", 1.0, "everywhere")),
+        ("share(any) < 0.01", ("share", "any", "<", 0.01, "everywhere")),
         ("rate(*) > 100/s", ("rate", "*", ">", 100.0, "everywhere")),
         ("lost_results == 0", ("lost_results", "", "==", 0.0, "everywhere")),
         ("growth(gateway) < 10MiB", ("growth", "gateway", "<", 10.0 * MIB, "everywhere")),
@@ -37,7 +40,15 @@ def test_threshold_is_parsed(text: str, expected: tuple[object, ...]) -> None:
         ("p42(login) < 1s", "p42 is unknown"),
         ("p99 < 1s", "p99 needs an operation"),
         ("p99(login) < 250", "p99 is compared with a duration"),
-        ("errors(5xx) < 1s", "errors is compared with no duration"),
+        ("errors(5xx) < 1s", "errors is compared with a number without a unit"),
+        ("errors(5xx) < 5%", "errors is compared with a number without a unit"),
+        ("lost_results < 5MiB", "lost_results is compared with a number without a unit"),
+        ("share(5xx) < 5", "share is compared with a share of at most 100%, such as 5%"),
+        ("share(5xx) < 1", "share is compared with a share of at most 100%, such as 5%"),
+        ("share(5xx) < 101%", "share is compared with a share of at most 100%, such as 5%"),
+        ("memory(gateway) < 400", "memory is compared with a size, such as 100MiB"),
+        ("growth(gateway) < 8%", "growth is compared with a size, such as 100MiB"),
+        ("rate(*) > 1s", "rate is compared with a number each second"),
         ("errors(weird) == 0", "errors needs one of 5xx, 4xx"),
         ("lost_results(x) == 0", "lost_results has no argument"),
         ("cpu < 1", "cpu needs a process"),
@@ -102,6 +113,36 @@ def test_threshold_is_judged(text: str, holds: bool, value: float | None) -> Non
     verdict = _results(text).verdicts()[0]
     assert verdict.holds is holds
     assert verdict.value == (None if value is None else pytest.approx(value, rel=0.06))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("count(*) == 100", 100),
+        ("rate(*) > 0/s", 10),
+        ("max(*) < 1s", 0.05),
+        ("share(any) < 1%", 0.01),
+        ("share(timeout) < 1%", 0.0),
+        ("errors(any) == 0", 3),
+        ("errors(timeout) == 0", 2),
+        ("errors(5xx) == 0", 1),
+        ("count(result by polling) == 4", 4),
+        ("max(result by polling) < 90s", 60.0),
+    ],
+)
+def test_waits_are_no_requests_and_errors_if_they_time_out(text: str, value: float) -> None:
+    scenario = Scenario.model_validate({"name": "t", "description": "", "thresholds": [text]})
+    windows = Windows()
+    for number in range(100):
+        windows.add(1000 + number // 10, "graphql execute", 0.05, "5xx" if number == 7 else "")
+    for error in ("", "", "timeout", "timeout"):
+        windows.add(1005, "result by polling", 60.0, error)
+    found = Results(scenario, 1000.0, windows, [])
+    assert found.verdicts()[0].value == pytest.approx(value, rel=0.06)
+    rows = {row["name"]: (row["count"], row["errors"], row["wait"]) for row in operations(found)}
+    assert rows == {"graphql execute": (100, 1, False), "all": (100, 1, False), "result by polling": (4, 2, True)}
+    throughput = next(chart for chart in chart_data(found)["charts"] if chart["title"] == "Throughput")
+    assert [sum(series["values"]) for series in throughput["series"]] == [100, 1]
 
 
 def test_buckets_are_right_within_five_percent_and_add_up() -> None:
