@@ -29,7 +29,7 @@ from bench.programs import BenchError, find_program
 from load.processes import Programs, StackError, prepare
 from load.scenario import Stack
 
-ROUNDS, SECONDS, CONNECTIONS = 3, 4, 16
+ROUNDS, SECONDS, CONNECTIONS = 3, 4, 64
 GOAL = 1.5
 MEMORY_LIMIT = 2 * 1024**3
 
