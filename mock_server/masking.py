@@ -68,10 +68,12 @@ class Masks:
         """Return a query with its credentials masked."""
         if not query:
             return ""
-        pairs = parse_qsl(query, keep_blank_values=True)
+        pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")  # other bytes than UTF-8 stay
         if not any(_is_secret(name.lower()) for name, _ in pairs):
             return query
-        return urlencode([(n, self.mask(v) if _is_secret(n.lower()) else v) for n, v in pairs], safe="<>:")
+        return urlencode(
+            [(n, self.mask(v) if _is_secret(n.lower()) else v) for n, v in pairs], safe="<>:", errors="surrogateescape"
+        )
 
     def body(self, body: bytes, content_type: str, members: frozenset[str] | None = None) -> str:
         """Return a body as text, with the credentials in JSON members, form parameters and texts masked."""

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from .body_stream import close_stream
 from .clock import Clock
 from .filler import filler
 from .journal import MAX_ENTRIES, Entry, Journal
@@ -203,7 +204,8 @@ class Sandbox:
             answer = self._program(request)
             response = answer if isinstance(answer, Response) else await answer
         if rule.merge is not None:
-            response = merged(response, rule.merge)
+            is_json = "json" in (response.content_type or "")
+            response = merged(await _whole(response) if is_json else response, rule.merge)
         return response if rule.fault is None else await with_fault(response, rule, self.source)
 
 
@@ -246,11 +248,20 @@ async def with_fault(response: Response, rule: Rule, source: random.Random) -> R
     fault = rule.fault
     if fault is None:
         return response
-    if response.stream is not None:
-        body = bytearray()
+    response = await _whole(response)
+    return replace(response, fault=lambda encode, body: fault.steps(encode, body, source))
+
+
+async def _whole(response: Response) -> Response:
+    """Return a response with the body of its stream, up to a limit."""
+    if response.stream is None:
+        return response
+    body = bytearray()
+    try:
         async for part in response.stream:
             body += part
             if len(body) >= MAX_FAULTY_BODY:
                 break
-        response = replace(response, body=bytes(body), stream=None, length=None)
-    return replace(response, fault=lambda encode, body: fault.steps(encode, body, source))
+    finally:
+        await close_stream(response.stream)
+    return replace(response, body=bytes(body), stream=None, length=None)
