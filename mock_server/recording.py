@@ -155,7 +155,9 @@ def _without_body(answer: httpx.Response) -> Response:
 
 def _line(request: Request, response: Response, masks: Masks) -> dict[str, Any]:
     method, target, body = key(request)
-    headers = [(n, _MASKED[n.lower()](v, masks) if n.lower() in _MASKED else v) for n, v in response.headers]
+    headers = [
+        (n, _masked_cookie(v, masks) if n.lower() == "set-cookie" else masks.text(v)) for n, v in response.headers
+    ]
     line: dict[str, Any] = {"method": method, "target": target, "request": body, "status": response.status}
     line |= {"content_type": response.content_type, "headers": headers}
     if response.length is not None:
@@ -170,19 +172,10 @@ def _line(request: Request, response: Response, masks: Masks) -> dict[str, Any]:
     return {**line, "body": text}
 
 
-def _masked_location(url: str, masks: Masks) -> str:
-    before, mark, fragment = url.partition("#")
-    path, question, query = before.partition("?")
-    return f"{path}{question}{masks.query(query)}{mark}{masks.query(fragment)}"
-
-
 def _masked_cookie(field: str, masks: Masks) -> str:
     pair, semicolon, attributes = field.partition(";")
     name, sign, value = pair.partition("=")
     return f"{name}{sign}{masks.mask(value.strip()) if value.strip() else value}{semicolon}{attributes}"
-
-
-_MASKED = {"location": _masked_location, "set-cookie": _masked_cookie}
 
 
 def _of_head(response: Response, length: int) -> Response:
