@@ -248,10 +248,10 @@ class Directory:
         return {user.email.lower(): user for user in self.users.values()}
 
     def put(self, user: User) -> None:
-        """Add a user, or replace the one of the same e-mail address."""
-        replaced = self._by_email.get(user.email.lower())
-        if replaced is not None:
-            self.users.pop(replaced.subject, None)
+        """Add a user, or replace those of the same e-mail address and of the same `sub`."""
+        for replaced in (self._by_email.get(user.email.lower()), self.users.get(user.subject)):
+            if replaced is not None:
+                self.remove(replaced)
         self.users[user.subject] = user
         self._by_email[user.email.lower()] = user
 

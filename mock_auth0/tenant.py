@@ -154,14 +154,21 @@ class Tenant:
             directory.put(user)
         self.directory = directory
 
-    def add_user(self, user: User) -> None:
-        """Add a user, or replace the one of the same e-mail address, until the program ends.
+    def keep_users(self, before: Tenant) -> None:
+        """Add the users that were added to a tenant in whose place this one comes."""
+        self._added = dict(before._added)
+        self.replace_directory(self.directory)
+
+    def add_user(self, user: User, replaced: User | None = None) -> None:
+        """Add a user, in place of another one or of that of the same e-mail address, until the program ends.
 
         Raises:
             OAuthError: there are too many.
         """
         if len(self._added) >= MAX_ADDED_USERS:
             raise OAuthError(429, "too_many_requests", "Too many users were added; restart the sandbox.")
+        if replaced is not None and replaced.email.lower() != user.email.lower():
+            self.remove_user(replaced)
         self._added[user.email.lower()] = user
         self.directory.put(user)
 
