@@ -17,7 +17,7 @@ from .matching import Match
 from .messages import to_json
 from .mistakes import PlacedError
 from .overrides import Overrides
-from .texts import FieldName, FieldValue, Text
+from .texts import FieldName, FieldValue, Text, wrong_encoding
 
 START = "start"
 MAX_SIZE = 10 * 1024**3
@@ -135,6 +135,12 @@ class Rule(BaseModel):
             raise ValueError("until must be after from")
         if self.response is not None and (self.merge is not None or self.overrides):
             raise ValueError("merge and overrides change the program's response: a rule with response has none")
+        return self
+
+    @model_validator(mode="after")
+    def _path_is_one_that_clients_send(self) -> Self:
+        if problem := wrong_encoding(self.match.path):
+            raise PlacedError(("match", "path"), problem)
         return self
 
     @model_validator(mode="after")

@@ -48,6 +48,13 @@ async def test_journal_lists_counts_and_verifies(start: Start) -> None:
     assert (await client.admin("GET", "/journal"))["total"] == 0
 
 
+async def test_journal_is_searched_for_any_path_as_it_was_sent(start: Start) -> None:
+    client = await start()
+    await client.raw(path="/api/h%65alth")
+    match = {"match": {"path": "/api/h%65alth"}, "exactly": 1}
+    assert (await client.admin("POST", "/journal/verify", match))["count"] == 1
+
+
 async def test_journal_masks_credentials_and_keeps_equal_ones_equal(start: Start) -> None:
     client = await start()
     secret, token = "hunter2-secret", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
@@ -146,6 +153,8 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
         ({"delay": "1s", "match": {"path": "*.json"}}, "match.path: must begin with a slash, or with **"),
         ({"delay": "1s", "match": {"path": "/x?a=1"}}, "match.path: must be a path only; query is for parameters"),
         ({"delay": "1s", "match": {"path": "/ä b"}}, "match.path: must be a path as it is sent"),
+        ({"delay": "1s", "match": {"path": "/api/h%65alth"}}, "match.path: %65 matches no usual request: write e"),
+        ({"delay": "1s", "match": {"path": "/a%2"}}, "match.path: % must be followed by two hexadecimal digits"),
         ({"delay": "1s", "match": {"method": "PSOT"}}, "match.method[0]: unknown method PSOT (known: CONNECT, DELETE"),
         ({"delay": "1s", "match": {"headers": {"a b": "x"}}}, "match.headers.a b: must be a name of a header field"),
         ({"delay": "1s", "match": {"body_contains": "\ud800"}}, "match.body_contains: must be Unicode text"),
