@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from mock_server.messages import Request, Response
 
-from .messages import PageError, with_headers
+from .messages import PageError, origin, with_headers
 from .state import Session
 from .tenant import Tenant
 
 COOKIE = "auth0"
-_PORTS = {"http": 80, "https": 443}
 
 
 def session_of(tenant: Tenant, request: Request) -> Session | None:
@@ -46,26 +43,14 @@ def check_origin(tenant: Tenant, request: Request) -> None:
     Raises:
         PageError: the `Origin` field is another one, or `null`.
     """
-    origin = request.headers.get("origin")
-    if origin is None:
+    given = request.headers.get("origin")
+    if given is None:
         return
-    found = _origin(origin)
-    if found is None or found not in {_origin(tenant.issuer), _origin(f"{request.scheme}://{request.host}")}:
+    found = origin(given)
+    if found is None or found not in {origin(tenant.issuer), origin(f"{request.scheme}://{request.host}")}:
         raise PageError(
-            f"This form was posted by a page of another origin ({origin[:200]}), which is not allowed. Open the page "
+            f"This form was posted by a page of another origin ({given[:200]}), which is not allowed. Open the page "
             f"at {tenant.issuer} and send the form there. If that is not the address by which browsers reach this "
             "server, start it with --issuer.",
             403,
         )
-
-
-def _origin(text: str) -> tuple[str, str, int] | None:
-    """Return the scheme, the host and the port of an origin (RFC 6454, 4), or None for another scheme."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _PORTS or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]

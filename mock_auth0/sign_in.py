@@ -33,6 +33,8 @@ def authorize(tenant: Tenant, request: Request) -> Response:
     session = session_of(tenant, request)
     if session is not None and parsed.max_age is not None and tenant.clock.now() - session.auth_time >= parsed.max_age:
         session = None
+    if session is not None and parsed.hinted not in {None, session.subject}:
+        session = None
     if "none" in parsed.prompt:
         if session is None:
             return refuse(parsed, "login_required", "Login required")

@@ -42,6 +42,7 @@ class AuthorizeRequest:
         max_age: the maximum age of the login, in seconds, or None.
         login_hint: the user name to show in the form.
         jkt: the thumbprint of the key that the code is bound to, or None.
+        hinted: the `sub` of the user who must sign in, by the `id_token_hint`, or None for any user.
     """
 
     client: Client
@@ -57,6 +58,7 @@ class AuthorizeRequest:
     max_age: int | None = None
     login_hint: str = ""
     jkt: str | None = None
+    hinted: str | None = None
 
 
 @dataclass(slots=True)
