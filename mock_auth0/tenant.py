@@ -91,6 +91,14 @@ Transaction = AuthorizeRequest | DeviceGrant
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """A login page that waits for a user, in the browser that began it: the value of that browser's cookie."""
+
+    request: Transaction
+    browser: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A page that waits for a decision of a signed-in user about a request."""
 
@@ -119,7 +127,7 @@ class Tenant:
         self.ring = ring or KeyRing()
         self.minter = Minter(issuer, self.ring, clock, source)
         self.proofs = Proofs(issuer, clock, source)
-        self.transactions: Table[Transaction] = Table(clock, source, MAX_TRANSACTIONS)
+        self.logins: Table[Login] = Table(clock, source, MAX_TRANSACTIONS)
         self.decisions: Table[Decision] = Table(clock, source, MAX_TRANSACTIONS)
         self.consents: Table[frozenset[str]] = Table(clock, source)
         self.sessions: Table[Session] = Table(clock, source)
@@ -181,7 +189,7 @@ class Tenant:
 
     def reset(self) -> None:
         """Remove all logins, codes, sessions and tokens; keys and users stay."""
-        for table in (self.transactions, self.decisions, self.consents, self.sessions, self.codes, self.spent_codes):
+        for table in (self.logins, self.decisions, self.consents, self.sessions, self.codes, self.spent_codes):
             table.clear()
         for more in (self.devices, self.user_codes, self.login_tickets):
             more.clear()
