@@ -34,7 +34,9 @@ IN_RESPONSES = frozenset({
     "device_code", "user_code", "api_key", "apikey", "secret", "login_ticket", "co_verifier", "mfa_token", "oob_code",
     "recovery_code", "logout_token", "registration_access_token", "private_key", "auth_req_id",
 })  # fmt: skip
-_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+_START = r"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))"  # a token anywhere would take quadratic time
+_TOKEN = re.compile(_START + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+_INPUT = re.compile(r"""(\bname=["']([^"'<>]{1,100})["'][^<>]{0,200}?\bvalue=["'])([^"'<>]+)""")
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?/\S*")
 _USER_INFO = re.compile(r"(?<=//)([^/?#@\s:]*):([^/?#@\s]+)@")
 MAX_DEPTH = 32
@@ -107,7 +109,12 @@ class Masks:
             changed = self._value(parsed, members)
             if changed != parsed:  # otherwise the bytes stay as they are
                 body = to_json(changed)
-        return _TOKEN.sub(lambda found: self.mask(found[0]), body.decode("utf-8", "replace"))
+        text = _INPUT.sub(self._input, body.decode("utf-8", "replace"))
+        return _TOKEN.sub(lambda found: self.mask(found[0]), text)
+
+    def _input(self, found: re.Match[str]) -> str:
+        """Return a field of a form in HTML with its credential masked, such as a code that a page posts."""
+        return found[1] + self.mask(found[3]) if _is_secret(found[2].lower()) else found[0]
 
     def _value(self, value: Any, members: frozenset[str] | None, depth: int = 0) -> Any:
         if depth > MAX_DEPTH:

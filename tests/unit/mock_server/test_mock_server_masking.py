@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -89,3 +90,22 @@ def test_codes_of_a_device_are_masked_in_responses_also_in_the_complete_url() ->
 def test_text_without_credentials_keeps_its_bytes() -> None:
     for text in ("a=%2f&b=%FF", "url=https://a.example/?x=1&y", "=&=", ""):
         assert Masks(None).query(text) == text
+
+
+def test_code_in_the_form_of_a_page_is_masked() -> None:
+    page = '<form><input type="hidden" name="code" value="S3CRET99"><input name="state" value="s"></form>'
+    text = Masks(None).body(page.encode(), "text/html", IN_RESPONSES)
+    assert text == page.replace("S3CRET99", "<masked>")
+
+
+@pytest.mark.parametrize("before", ["", "x ", "a=", "a%3D", '"', "/"])
+def test_token_in_a_text_is_masked(before: str) -> None:
+    assert Masks(None).body(f"{before}eyJhbGciOiJub25lIn0.e30.abc\n".encode(), "text/plain") == f"{before}<masked>\n"
+
+
+@pytest.mark.parametrize("text", ["eyJ" * 100_000, 'name="a" ' * 20_000, "a=%2F%3F" * 20_000, "/?" * 50_000])
+def test_large_text_is_masked_in_little_time(text: str) -> None:
+    started = time.process_time()
+    Masks(None).body(text.encode(), "text/plain")
+    Masks(None).query(text)
+    assert time.process_time() - started < 2
