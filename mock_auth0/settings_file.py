@@ -59,7 +59,7 @@ def _read(path: Path, model: type[Model]) -> Model:
 
 
 def _check_duplicates(file: YamlFile, found: BaseModel) -> None:
-    """Raise YamlFileError for users or clients of the same name."""
+    """Raise YamlFileError for tenants, users or clients of the same name."""
     parts: list[tuple[Location, Any]] = [((), found)]
     if isinstance(found, TenantFile):
         parts += [(("tenants", host), entry) for host, entry in found.tenants.items()]
