@@ -177,7 +177,8 @@ class ProviderOperations:
 
     def add_user(self, call: Call) -> Any:
         """Add a user."""
-        return self._put(self._tenant(call.body), call.body.user)
+        tenant, entry = self._tenant(call.body), call.body.user
+        return self._put(tenant, entry, tenant.directory.by_email(entry.email))
 
     def change_user(self, call: Call) -> Any:
         """Change a user; what is wrong with a change is reported like what is wrong with a body."""
@@ -189,9 +190,7 @@ class ProviderOperations:
             entry = UserEntry.model_validate({**known, **call.body.changes})
         except ValidationError as error:
             raise AdminError(400, "; ".join(f"changes.{each}" for each in mistakes(error, UserEntry))) from None
-        if entry.email.lower() != user.email.lower():
-            tenant.remove_user(user)
-        return self._put(tenant, entry)
+        return self._put(tenant, entry, user)
 
     def remove_user(self, call: Call) -> Any:
         """Remove a user."""
@@ -202,12 +201,19 @@ class ProviderOperations:
         tenant.remove_user(user)
         return {"removed": user.email}
 
-    def _put(self, tenant: Tenant, entry: UserEntry) -> Any:
+    def _put(self, tenant: Tenant, entry: UserEntry, replaced: User | None) -> Any:
+        """Add a user in place of another one. Raises AdminError if a third one has the address or the id."""
+        user, directory = User.of_entry(entry), tenant.directory
+        for other, name in ((directory.by_email(user.email), "address"), (directory.user(user.subject), "id")):
+            if other is not None and (replaced is None or other.subject != replaced.subject):
+                raise AdminError(
+                    409, f"the user {other.email} has this {name}: choose another one, or remove that user"
+                )
         try:
-            tenant.add_user(User.of_entry(entry))
+            tenant.add_user(user, replaced)
         except OAuthError as error:
             raise AdminError(409, error.description) from None
-        return _shown(User.of_entry(entry))
+        return _shown(user)
 
     def _user(self, tenant: Tenant, email: str) -> User:
         user = tenant.directory.by_email(email)

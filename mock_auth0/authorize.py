@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
+import jwt
+
 from mock_server.messages import Request, Response
 from mock_server.randomness import handle
 
@@ -54,7 +56,12 @@ def refuse(request: AuthorizeRequest, error: str, description: str) -> Response:
 
 
 def complete(tenant: Tenant, request: AuthorizeRequest, session: Session) -> Response:
-    """Return the response with the code and the tokens that the application requested."""
+    """Return the response with the code and the tokens that the application requested.
+
+    It is an error if another user was expected (OpenID Connect Core, 3.1.2.1: id_token_hint).
+    """
+    if request.hinted not in {None, session.subject}:
+        return refuse(request, "login_required", "Another user is signed in than the one of the id_token_hint")
     directory, lifetimes = tenant.directory, tenant.directory.lifetimes
     grant = Authorization(
         client_id=request.client.client_id,
@@ -90,7 +97,8 @@ def _destination(tenant: Tenant, parameters: Parameters) -> tuple[Client, str]:
         raise PageError("Unknown client: the application is not registered here.", 403)
     redirect_uri = parameters.get("redirect_uri", "")
     if not redirect_uri:
-        raise PageError("The redirect_uri is missing.")
+        in_object = " The parameters request and request_uri are not supported." if "request_uri" in parameters else ""
+        raise PageError(f"The redirect_uri is missing.{in_object}")
     if not client.accepts_redirect(redirect_uri):
         raise PageError(f"Callback URL mismatch: {redirect_uri} is not on the application's list.", 403)
     return client, redirect_uri
@@ -105,6 +113,7 @@ def _mode_for_errors(parameters: Parameters) -> str:
 
 
 def _validate(tenant: Tenant, client: Client, redirect_uri: str, parameters: Parameters) -> AuthorizeRequest:
+    _refuse_request_objects(parameters)
     types = _response_types(client, parameters)
     scope = parse_scope(parameters.get("scope"))
     nonce = parameters.get("nonce")
@@ -131,7 +140,26 @@ def _validate(tenant: Tenant, client: Client, redirect_uri: str, parameters: Par
         max_age=_max_age(parameters.get("max_age")),
         login_hint=parameters.get("login_hint", ""),
         jkt=_key_of_proofs(parameters.get("dpop_jkt")),
+        hinted=_hinted_user(tenant, parameters.get("id_token_hint")),
     )
+
+
+def _refuse_request_objects(parameters: Parameters) -> None:
+    """Raise RedirectError for parameters in a signed object, which would count instead (OpenID Connect Core, 6)."""
+    for name in ("request", "request_uri"):
+        if name in parameters:
+            raise RedirectError(
+                f"{name}_not_supported", f"The parameter {name} is not supported: send all in the query"
+            )
+
+
+def _hinted_user(tenant: Tenant, hint: str | None) -> str | None:
+    if hint is None:
+        return None
+    try:
+        return str(tenant.minter.read_id_token_hint(hint)["sub"])
+    except (jwt.PyJWTError, ValueError, KeyError, RecursionError):
+        raise RedirectError("invalid_request", "The id_token_hint is not a token issued here") from None
 
 
 def _response_types(client: Client, parameters: Parameters) -> frozenset[str]:

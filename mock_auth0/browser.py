@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import hmac
+import re
 
 from mock_server.messages import Request, Response
+from mock_server.randomness import handle
 
-from .messages import PageError, with_headers
+from .messages import PageError, origin, with_headers
 from .state import Session
 from .tenant import Tenant
 
 COOKIE = "auth0"
-_PORTS = {"http": 80, "https": 443}
+LOGIN_COOKIE = "auth0_login"
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def session_of(tenant: Tenant, request: Request) -> Session | None:
@@ -38,6 +41,33 @@ def _cookie(tenant: Tenant, value: str, max_age: int) -> tuple[str, str]:
     return "Set-Cookie", f"{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; {site}"
 
 
+def browser_of(tenant: Tenant, request: Request) -> str:
+    """Return what tells this browser from others while it shows a login page: its cookie, or a new value for it."""
+    given = request.cookies.get(LOGIN_COOKIE, "")
+    return given if _HANDLE.fullmatch(given) else handle(tenant.source)
+
+
+def with_browser(tenant: Tenant, response: Response, browser: str) -> Response:
+    """Return a login page that sets the cookie of its browser; the page is in no iframe, so that Lax is enough."""
+    lifetime = tenant.directory.lifetimes.login
+    cookie = f"{LOGIN_COOKIE}={browser}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Lax"
+    return with_headers(response, ("Set-Cookie", cookie))
+
+
+def check_browser(request: Request, browser: str) -> None:
+    """Refuse the form of a login page that another browser has got, which could sign its user in unnoticed.
+
+    Raises:
+        PageError: the cookie is missing, or another one.
+    """
+    given = request.cookies.get(LOGIN_COOKIE, "")
+    if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), browser.encode("utf-8", "surrogatepass")):
+        raise PageError(
+            "This sign-in was begun in another browser, or cookies are off. Go back to the application and start "
+            f"again. A program sends the cookie {LOGIN_COOKIE} of the login page with its form.",
+        )
+
+
 def check_origin(tenant: Tenant, request: Request) -> None:
     """Refuse a form that a page of another origin posts, which could sign a user in or out unnoticed.
 
@@ -46,26 +76,14 @@ def check_origin(tenant: Tenant, request: Request) -> None:
     Raises:
         PageError: the `Origin` field is another one, or `null`.
     """
-    origin = request.headers.get("origin")
-    if origin is None:
+    given = request.headers.get("origin")
+    if given is None:
         return
-    found = _origin(origin)
-    if found is None or found not in {_origin(tenant.issuer), _origin(f"{request.scheme}://{request.host}")}:
+    found = origin(given)
+    if found is None or found not in {origin(tenant.issuer), origin(f"{request.scheme}://{request.host}")}:
         raise PageError(
-            f"This form was posted by a page of another origin ({origin[:200]}), which is not allowed. Open the page "
+            f"This form was posted by a page of another origin ({given[:200]}), which is not allowed. Open the page "
             f"at {tenant.issuer} and send the form there. If that is not the address by which browsers reach this "
             "server, start it with --issuer.",
             403,
         )
-
-
-def _origin(text: str) -> tuple[str, str, int] | None:
-    """Return the scheme, the host and the port of an origin (RFC 6454, 4), or None for another scheme."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _PORTS or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]

@@ -8,7 +8,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,13 +18,14 @@ import structlog
 
 from mock_server.clock import Clock
 from mock_server.loop import run
-from mock_server.options import Options, OptionsError, common_options
+from mock_server.options import Options, OptionsError, common_options, not_empty
 from mock_server.yaml_file import YamlFileError
 
+from .checks import issuer, uri
 from .overrides import OVERRIDES
 from .reload import Files, Stamp, watch
 from .server import Server
-from .settings import MAX_GENERATED, TenantFile, issuer
+from .settings import MAX_GENERATED, TenantFile
 from .settings_file import DEFAULT_FILE, tenant_entries
 from .tls import TlsError, given_certificate, names_of, own_authority
 from .token_command import broken, token
@@ -62,11 +63,16 @@ class Start:
     common: Options
 
 
-def _issuer(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    try:
-        return issuer(value) if value is not None else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+def _checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Return a callback of click, which reports what a check finds wrong."""
+
+    def checked(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+        try:
+            return check(value) if value is not None else None
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return checked
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,7 +83,7 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
     show_default=True,
     help="Port to listen on; 0 selects a free port.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, callback=not_empty, help="Address to listen on.")
 @click.option(
     "--config",
     "-c",
@@ -96,7 +102,7 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
     "--issuer",
     "issuer_url",
     metavar="URL",
-    callback=_issuer,
+    callback=_checked(issuer),
     help="Issuer, if clients reach this server by another address.",
 )
 @click.option("--tls", is_flag=True, help="Serve https, with a certificate of an authority of its own.")
@@ -113,6 +119,7 @@ def _issuer(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--backchannel-logout-uri",
     metavar="URI",
+    callback=_checked(uri),
     help="URL for logout tokens, instead of the one in the file.",
 )
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)

@@ -96,4 +96,6 @@ def _activate(tenant: Tenant, request: Request, text: str) -> Response:
         problem = "This code is not valid, or it has expired."
         return page("activate.html", status=400, form_action="'self'", error=problem, code=text)
     session = session_of(tenant, request)
-    return sign_in.ask_to_sign_in(tenant, grant) if session is None else sign_in.proceed(tenant, grant, session)
+    return (
+        sign_in.ask_to_sign_in(tenant, request, grant) if session is None else sign_in.proceed(tenant, grant, session)
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .settings import (
     DEVICE_GRANT,
@@ -248,10 +248,10 @@ class Directory:
         return {user.email.lower(): user for user in self.users.values()}
 
     def put(self, user: User) -> None:
-        """Add a user, or replace the one of the same e-mail address."""
-        replaced = self._by_email.get(user.email.lower())
-        if replaced is not None:
-            self.users.pop(replaced.subject, None)
+        """Add a user, or replace those of the same e-mail address and of the same `sub`."""
+        for replaced in (self._by_email.get(user.email.lower()), self.users.get(user.subject)):
+            if replaced is not None:
+                self.remove(replaced)
         self.users[user.subject] = user
         self._by_email[user.email.lower()] = user
 
@@ -343,7 +343,7 @@ def load(path: Path) -> Directory:
 
 
 def uri_matches(allowed: str, uri: str) -> bool:
-    """Return True if a URI equals an allow-list entry; `:*` matches any port, and any path if none is given."""
+    """Return True if a URI equals an allow-list entry; `:*` matches any port; without a path, also any path."""
     if not _URI.fullmatch(uri):
         return False
     entry = urlsplit(allowed)
@@ -356,4 +356,10 @@ def uri_matches(allowed: str, uri: str) -> bool:
         return False
     host = entry.netloc.removesuffix(":*")
     same_site = given.scheme == entry.scheme and given.netloc in {host, f"{host}:{port}"}
-    return same_site and (entry.path in {"", given.path})
+    path = _behind(allowed, entry)
+    return same_site and (not path or path == _behind(uri, given))
+
+
+def _behind(uri: str, parts: SplitResult) -> str:
+    """Return the path and the query of a URI as they are written."""
+    return uri[len(f"{parts.scheme}://{parts.netloc}") :]

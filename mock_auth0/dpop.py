@@ -15,7 +15,7 @@ from mock_server.messages import Request
 
 from .jws import to_json
 from .keys import b64url
-from .messages import Headers, OAuthError
+from .messages import Headers, OAuthError, origin
 from .state import Clock, Table
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA")
@@ -116,15 +116,15 @@ class Proofs:
         return claims, b64url(hashlib.sha256(canonical).digest())
 
     def _names(self, htu: object, request: Request) -> bool:
-        """Return True if `htu` is the address of the request, by the issuer or by the Host header."""
+        """Return True if `htu` is the address of the request, by the issuer or by the Host header.
+
+        The query, the fragment, the case of scheme and host, and the usual port do not matter (RFC 9449, 4.3).
+        """
         if not isinstance(htu, str):
             return False
-        try:
-            parts = urlsplit(htu)
-        except ValueError:
-            return False
-        here = {self._issuer.rstrip("/"), f"{request.scheme}://{request.host}"}
-        return f"{parts.scheme}://{parts.netloc}" in here and parts.path == request.path
+        found = origin(htu)
+        here = {origin(self._issuer), origin(f"{request.scheme}://{request.host}")}
+        return found is not None and found in here and (urlsplit(htu).path or "/") == request.path
 
 
 def _hash(token: str) -> str:

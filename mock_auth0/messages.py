@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote_plus, urlencode
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 from mock_server.messages import Request, Response
 
@@ -14,6 +14,7 @@ from .jws import to_json
 MAX_BODY = 64 * 1024
 MAX_QUERY = 8 * 1024
 MAX_PARAMETERS = 64
+_PORTS = {"http": 80, "https": 443}
 NO_STORE = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
 
 Headers = tuple[tuple[str, str], ...]
@@ -190,3 +191,15 @@ def with_query(uri: str, parameters: Parameters) -> str:
         return uri
     joint = "" if uri.endswith(("?", "&")) else "&" if "?" in uri else "?"
     return f"{uri}{joint}{urlencode(parameters)}"
+
+
+def origin(uri: str) -> tuple[str, str, int] | None:
+    """Return the scheme, the host and the port of a URI (RFC 6454, 4); None for another scheme or with a user."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+        return None
+    return parts.scheme, parts.hostname, _PORTS[parts.scheme] if port is None else port

@@ -177,7 +177,11 @@ class IdentityProvider:
         self.use(self._settings)
 
     def use(self, settings: TenantFile) -> None:
-        """Replace the content; the keys, sessions and tokens of tenants that stay are kept."""
+        """Replace the content.
+
+        The keys, sessions and tokens of tenants that stay are kept. A tenant with another issuer is a new one, with the
+        users that were added to the old one.
+        """
         self._settings = settings
         found: dict[str, Tenant] = {}
         for host, entry in tenant_entries(settings).items():
@@ -188,7 +192,12 @@ class IdentityProvider:
             tenant = self._tenants.get(host)
             if tenant is None or tenant.issuer != issuer:
                 key, clock, source = self._keys.get(host), self._clock, self._source
-                tenant = Tenant.seeded(directory, issuer, clock, source, seed=self._seed, name=host, key=key)
+                before, tenant = (
+                    tenant,
+                    Tenant.seeded(directory, issuer, clock, source, seed=self._seed, name=host, key=key),
+                )
+                if before is not None:
+                    tenant.keep_users(before)
             else:
                 tenant.replace_directory(directory)
             tenant.discovery = account.discovery_document(issuer)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from mock_server.mistakes import PlacedError
+
+from . import checks
 
 RESERVED_CLAIMS = frozenset(
     {
@@ -32,35 +33,6 @@ GrantName = Literal[
 Dialect = Literal["access_token", "access_token_authz", "rfc9068_profile", "rfc9068_profile_authz"]
 
 
-def _address(text: str) -> str:
-    if "@" not in text:
-        raise ValueError("must be an email address")
-    return text
-
-
-def _uri(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.fragment:
-        raise ValueError("must be an http or https URI without a fragment")
-    return text
-
-
-def _redirect(text: str) -> str:
-    # Native applications have schemes of their own (RFC 8252, 7.1).
-    scheme = text.partition(":")[0]
-    if scheme in {"http", "https"} or "." not in scheme or "#" in text:
-        return _uri(text)
-    return text
-
-
-def issuer(text: str) -> str:
-    """Return an issuer with a slash at its end. Raises ValueError."""
-    parts = urlsplit(_uri(text))
-    if parts.path not in {"", "/"} or parts.query:
-        raise ValueError("must be an http or https URI with a host and a port only, such as https://auth0.test/")
-    return f"{parts.scheme}://{parts.netloc}/"
-
-
 def _claims(claims: dict[str, Any]) -> dict[str, Any]:
     for name, value in claims.items():
         if name in RESERVED_CLAIMS:
@@ -73,10 +45,13 @@ def _claims(claims: dict[str, Any]) -> dict[str, Any]:
 
 
 Text = Annotated[str, StringConstraints(min_length=1)]
-Email = Annotated[Text, AfterValidator(_address)]
-Uri = Annotated[Text, AfterValidator(_uri)]
-RedirectUri = Annotated[Text, AfterValidator(_redirect)]
-Issuer = Annotated[Text, AfterValidator(issuer)]
+Email = Annotated[Text, AfterValidator(checks.email)]
+HostName = Annotated[str, AfterValidator(checks.host_name)]
+Uri = Annotated[Text, AfterValidator(checks.uri)]
+AllowedUri = Annotated[Text, AfterValidator(checks.allowed_uri)]
+RedirectUri = Annotated[Text, AfterValidator(checks.redirect_uri)]
+Issuer = Annotated[Text, AfterValidator(checks.issuer)]
+PublicKey = Annotated[Text, AfterValidator(checks.public_key)]
 Claims = Annotated[dict[str, Any], AfterValidator(_claims)]
 Seconds = Annotated[int, Field(ge=1, le=366 * 86_400)]
 
@@ -109,16 +84,16 @@ class ClientEntry(_Entry):
     client_id: Text = Field(description="The id.")
     name: Text | None = Field(None, description="The name on pages; default: the id.")
     client_secret: Text | None = Field(None, description="The secret, sent in the body or by Basic authentication.")
-    public_key: Text | None = Field(
-        None, description="A public key in PEM, which verifies client assertions (`private_key_jwt`)."
+    public_key: PublicKey | None = Field(
+        None, description="A public key of RSA or P-256 in PEM, which verifies client assertions (`private_key_jwt`)."
     )
     redirect_uris: list[RedirectUri] = Field(
         [],
         description="Where logins may return to, compared exactly. A port of `*` allows any port; such an entry "
-        "without a path allows any path.",
+        "without a path allows any path and query.",
     )
-    logout_urls: list[Uri] = Field([], description="Where logouts may return to, compared in the same way.")
-    web_origins: list[Uri] = Field(
+    logout_urls: list[AllowedUri] = Field([], description="Where logouts may return to, compared in the same way.")
+    web_origins: list[AllowedUri] = Field(
         [], description="Origins of pages that may read responses, besides those of `redirect_uris` and this machine."
     )
     grants: list[GrantName] | None = Field(
@@ -209,10 +184,10 @@ class TenantEntry(_Entry):
 class TenantFile(TenantEntry):
     """The content of the file: the default tenant, and further tenants, which are chosen by the host of a request."""
 
-    tenants: dict[str, TenantEntry] = Field(
+    tenants: dict[HostName, TenantEntry] = Field(
         {},
-        description="Further tenants by host name, such as `a.localhost`. What a tenant leaves out, it has from the "
-        "default tenant; keys, sessions and codes are its own.",
+        description="Further tenants by host name, such as `a.localhost`, without a port. What a tenant leaves out, it "
+        "has from the default tenant; keys, sessions and codes are its own.",
     )
 
 

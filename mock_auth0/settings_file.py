@@ -59,10 +59,11 @@ def _read(path: Path, model: type[Model]) -> Model:
 
 
 def _check_duplicates(file: YamlFile, found: BaseModel) -> None:
-    """Raise YamlFileError for users or clients of the same name."""
+    """Raise YamlFileError for tenants, users or clients of the same name."""
     parts: list[tuple[Location, Any]] = [((), found)]
     if isinstance(found, TenantFile):
         parts += [(("tenants", host), entry) for host, entry in found.tenants.items()]
+        _unique(file, ("tenants",), list(found.tenants), lambda host: [host.lower()])
     for place, entry in parts:
         _unique(file, (*place, "users"), entry.users, _names_of_user)
         _unique(file, (*place, "clients"), entry.clients, lambda client: [client.client_id])
@@ -82,7 +83,12 @@ def _unique(
     for index, entry in enumerate(entries):
         for name in names(entry):
             if name in seen:
-                shown = entry.client_id if isinstance(entry, ClientEntry) else entry.email
-                problem = f"{shown} is a duplicate (same name or id); remove one"
-                raise file.error(Mistake((*place, index), problem))
+                problem = f"{_shown(entry)} is a duplicate (same name or id); remove one"
+                raise file.error(Mistake((*place, entry if isinstance(entry, str) else index), problem))
             seen.add(name)
+
+
+def _shown(entry: Any) -> str:
+    if isinstance(entry, str):
+        return entry
+    return entry.client_id if isinstance(entry, ClientEntry) else str(entry.email)

@@ -7,12 +7,12 @@ from typing import Any
 from mock_server.messages import Request, Response
 
 from .authorize import complete, parse_request, refuse
-from .browser import COOKIE, session_of, with_session
+from .browser import COOKIE, browser_of, check_browser, session_of, with_browser, with_session
 from .directory import Directory, User
 from .messages import PageError, page_parameters, query_parameters
 from .rendering import SHOWN_GENERATED, SHOWN_USERS, message_page, origin_of, page
 from .state import Session
-from .tenant import AuthorizeRequest, Decision, DeviceGrant, Tenant, Transaction
+from .tenant import AuthorizeRequest, Decision, DeviceGrant, Login, Tenant, Transaction
 
 SCOPES = {
     "openid": "your user id",
@@ -33,6 +33,8 @@ def authorize(tenant: Tenant, request: Request) -> Response:
     session = session_of(tenant, request)
     if session is not None and parsed.max_age is not None and tenant.clock.now() - session.auth_time >= parsed.max_age:
         session = None
+    if session is not None and parsed.hinted not in {None, session.subject}:
+        session = None
     if "none" in parsed.prompt:
         if session is None:
             return refuse(parsed, "login_required", "Login required")
@@ -40,30 +42,33 @@ def authorize(tenant: Tenant, request: Request) -> Response:
             return refuse(parsed, "consent_required", "Consent required")
         return complete(tenant, parsed, session)
     if session is None or parsed.prompt & {"login", "select_account"}:
-        return ask_to_sign_in(tenant, parsed)
+        return ask_to_sign_in(tenant, request, parsed)
     return proceed(tenant, parsed, session)
 
 
-def ask_to_sign_in(tenant: Tenant, transaction: Transaction) -> Response:
-    """Return the login page for a request."""
-    state = tenant.transactions.add(transaction, tenant.directory.lifetimes.login)
+def ask_to_sign_in(tenant: Tenant, request: Request, transaction: Transaction) -> Response:
+    """Return the login page for a request, which only this browser can send."""
+    browser = browser_of(tenant, request)
+    state = tenant.logins.add(Login(transaction, browser), tenant.directory.lifetimes.login)
     hint = transaction.login_hint if isinstance(transaction, AuthorizeRequest) else ""
-    return _login_page(tenant, state, transaction, username=hint)
+    return with_browser(tenant, _login_page(tenant, state, transaction, username=hint), browser)
 
 
 def login(tenant: Tenant, request: Request) -> Response:
     """Serve `POST /u/login`: the form with `state`, `username` and `password`."""
     parameters = page_parameters(request)
     state = parameters.get("state", "")
-    transaction = tenant.transactions.get(state)
-    if transaction is None:
+    found = tenant.logins.get(state)
+    if found is None:
         raise PageError("This sign-in has expired or is already done. Go back to the application and start again.")
+    check_browser(request, found.browser)
+    transaction = found.request
     username = parameters.get("username", "")
     user = tenant.directory.authenticate(username, parameters.get("password", ""))
     if user is None or user.blocked:
         problem = "Wrong email or password." if user is None else "Your account has been blocked."
         return _login_page(tenant, state, transaction, username=username, error=problem)
-    tenant.transactions.pop(state)
+    tenant.logins.pop(state)
     return sign_in(tenant, request, transaction, user)
 
 

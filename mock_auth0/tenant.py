@@ -42,6 +42,7 @@ class AuthorizeRequest:
         max_age: the maximum age of the login, in seconds, or None.
         login_hint: the user name to show in the form.
         jkt: the thumbprint of the key that the code is bound to, or None.
+        hinted: the `sub` of the user who must sign in, by the `id_token_hint`, or None for any user.
     """
 
     client: Client
@@ -57,6 +58,7 @@ class AuthorizeRequest:
     max_age: int | None = None
     login_hint: str = ""
     jkt: str | None = None
+    hinted: str | None = None
 
 
 @dataclass(slots=True)
@@ -89,6 +91,14 @@ Transaction = AuthorizeRequest | DeviceGrant
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """A login page that waits for a user, in the browser that began it: the value of that browser's cookie."""
+
+    request: Transaction
+    browser: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A page that waits for a decision of a signed-in user about a request."""
 
@@ -117,7 +127,7 @@ class Tenant:
         self.ring = ring or KeyRing()
         self.minter = Minter(issuer, self.ring, clock, source)
         self.proofs = Proofs(issuer, clock, source)
-        self.transactions: Table[Transaction] = Table(clock, source, MAX_TRANSACTIONS)
+        self.logins: Table[Login] = Table(clock, source, MAX_TRANSACTIONS)
         self.decisions: Table[Decision] = Table(clock, source, MAX_TRANSACTIONS)
         self.consents: Table[frozenset[str]] = Table(clock, source)
         self.sessions: Table[Session] = Table(clock, source)
@@ -154,14 +164,21 @@ class Tenant:
             directory.put(user)
         self.directory = directory
 
-    def add_user(self, user: User) -> None:
-        """Add a user, or replace the one of the same e-mail address, until the program ends.
+    def keep_users(self, before: Tenant) -> None:
+        """Add the users that were added to a tenant in whose place this one comes."""
+        self._added = dict(before._added)
+        self.replace_directory(self.directory)
+
+    def add_user(self, user: User, replaced: User | None = None) -> None:
+        """Add a user, in place of another one or of that of the same e-mail address, until the program ends.
 
         Raises:
             OAuthError: there are too many.
         """
         if len(self._added) >= MAX_ADDED_USERS:
             raise OAuthError(429, "too_many_requests", "Too many users were added; restart the sandbox.")
+        if replaced is not None and replaced.email.lower() != user.email.lower():
+            self.remove_user(replaced)
         self._added[user.email.lower()] = user
         self.directory.put(user)
 
@@ -172,7 +189,7 @@ class Tenant:
 
     def reset(self) -> None:
         """Remove all logins, codes, sessions and tokens; keys and users stay."""
-        for table in (self.transactions, self.decisions, self.consents, self.sessions, self.codes, self.spent_codes):
+        for table in (self.logins, self.decisions, self.consents, self.sessions, self.codes, self.spent_codes):
             table.clear()
         for more in (self.devices, self.user_codes, self.login_tickets):
             more.clear()

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from mock_server.clock import Clock
+from mock_server.options import not_empty
 from mock_server.randomness import random_source
 
 from .broken import BROKEN, UNUSUAL, MintError
+from .checks import issuer as as_issuer
 from .directory import Directory
 from .minting import KINDS
-from .settings import issuer as as_issuer
 from .settings_file import DEFAULT_FILE, load_file, tenant_entries
 from .tenant import Tenant
 
@@ -37,6 +38,7 @@ DEFAULT_ISSUER = "http://localhost:8085/"
 @click.option(
     "--seed",
     default=DEFAULT_SEED,
+    callback=not_empty,
     show_default=True,
     help="Seed of the key: a server that was started with the same --seed has it in its key set.",
 )

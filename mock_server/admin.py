@@ -113,9 +113,16 @@ def _match(route: tuple[str, ...], segments: tuple[str, ...]) -> dict[str, str] 
 
 
 def _query(request: Request, operation: Operation) -> Any:
-    if operation.query is None:
-        return None
-    return _parsed(operation.query, dict(request.query))
+    names = [name for name, _ in request.query_pairs]
+    if request.query_string and not names:
+        raise AdminError(400, "the query has no parameters, or too many")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise AdminError(400, f"{twice[0]}: is given twice")
+    if operation.query is not None:
+        return _parsed(operation.query, dict(request.query))
+    if names:
+        raise AdminError(400, f"{names[0]}: unknown parameter: this operation has no query")
+    return None
 
 
 def _parsed(model: type[BaseModel], data: Any, context: object = None) -> BaseModel:

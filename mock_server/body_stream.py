@@ -1,10 +1,10 @@
-"""The body of a request, read by a program part by part, with a limit on what waits in memory."""
+"""Bodies in parts: that of a request, read by a program, with a limit on what waits in memory; that of a response."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 MAX_WAITING = 256 * 1024
 
@@ -55,3 +55,10 @@ class BodyStream:
         if self._waiting <= MAX_WAITING:
             self._hold(False)
         return part
+
+
+async def close_stream(stream: AsyncIterator[bytes] | None) -> None:
+    """Release what the rest of a stream holds, if it is one that can be closed."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import httptools
 
-from .body_stream import BodyStream, BrokenBodyError
+from .body_stream import BodyStream, BrokenBodyError, close_stream
 from .delivery import Steps, perform, reset
 from .messages import Request, Response
 from .service import Service, never
@@ -36,8 +36,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_close_after", "_draining", "_fields", "_head_size", "_in_head", "_loop", "_parser",
-        "_pending", "_refused", "_service", "_size", "_stream", "_target", "_task", "_transport", "_writable",
-        "last_active", "peer",
+        "_pending", "_refused", "_service", "_size", "_stream", "_streams", "_target", "_task", "_transport",
+        "_writable", "last_active", "peer",
     )  # fmt: skip
 
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._stream: BodyStream | None = None
+        self._streams = False
         self.last_active = 0.0
         self.peer = ""
 
@@ -83,6 +84,8 @@ class Connection(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ConnectionResetError("the connection is closed"))
             self._writable.exception()  # without a writer that waits, nobody else would see it
+        if self._streams and self._task is not None:
+            self._task.cancel()  # the next part of the response may be far away
         self._body, self._fields = [], []
         # The parser holds this object and is not seen by the garbage collector: it would keep both for ever.
         self._loop.call_soon(self._forget_parser)
@@ -270,15 +273,20 @@ class Connection(asyncio.Protocol):
         except Exception:
             response = self._failed()
         close = close or self._close_after or self._service.closing
-        if self._draining:
-            return
-        if response.fault is not None:
-            await self._misbehave(request, response, close)
-        elif response.stream is None:
-            self._write(request, response, close)
-            await self.drain()
-        else:
-            await self._send_stream(request, response, close)
+        try:
+            if self._draining:
+                return
+            if response.fault is not None:
+                await self._misbehave(request, response, close)
+            elif response.stream is None:
+                self._write(request, response, close)
+                await self.drain()
+            else:
+                self._streams = True
+                await self._send_stream(request, response, close)
+        finally:
+            self._streams = False
+            await close_stream(response.stream)
 
     async def _misbehave(self, request: Request, response: Response, close: bool) -> None:
         fault = response.fault

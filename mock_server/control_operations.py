@@ -42,14 +42,25 @@ class State(_Body):
     state: Annotated[Text, Field(max_length=200)]
 
 
-class JournalQuery(_Body):
-    """Filters of the journal."""
+class JournalFilter(_Body):
+    """Which requests of the journal are meant."""
 
     method: Method | None = None
     path: PathPattern = Field("**", description="`*` is anything but a slash, `**` anything.")
     status: int | None = None
     rule: str | None = None
     after: int = Field(0, description="Only entries with a higher number.")
+
+    @property
+    def wanted(self) -> Filter:
+        """The filter."""
+        match = Match(method=self.method or [], path=self.path)
+        return Filter(match=match, status=self.status, rule=self.rule, after=self.after)
+
+
+class JournalQuery(JournalFilter):
+    """Filters of the journal, and how it is listed."""
+
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 100
     timing: bool = Field(True, description="false leaves out durations, so that two equal runs give equal journals.")
 
@@ -83,6 +94,7 @@ class ControlOperations:
 
     def all(self) -> list[Operation]:
         """Return the operations."""
+        counted = "Count requests by method, path and status."
         return [
             Operation("GET", "/status", "Show what runs, its clock and its counters.", self.status),
             Operation("GET", "/rules", "List the rules in their order, with how often each applied.", self.rules),
@@ -93,7 +105,7 @@ class ControlOperations:
             Operation("GET", "/scenarios", "List scenarios and their states.", self.scenarios),
             Operation("PUT", "/scenarios/{name}", "Put a scenario into a state.", self.set_scenario, State),
             Operation("GET", "/journal", "List requests, oldest first.", self.journal, query=JournalQuery),
-            Operation("GET", "/journal/counts", "Count requests by method, path and status.", self.counts),
+            Operation("GET", "/journal/counts", counted, self.counts, query=JournalFilter),
             Operation("POST", "/journal/verify", "Check how many requests came; else 409.", self.verify, Check),
             Operation("DELETE", "/journal", "Empty the journal.", self.clear_journal),
             Operation("GET", "/clock", "Show the clock.", self.clock),
@@ -161,16 +173,14 @@ class ControlOperations:
     def journal(self, call: Call) -> Any:
         """Return entries of the journal."""
         query: JournalQuery = call.query
-        match = Match(method=query.method or [], path=query.path)
-        wanted = Filter(match=match, status=query.status, rule=query.rule, after=query.after)
         journal = self._sandbox.journal
-        found = list(journal.find(wanted))
+        found = list(journal.find(query.wanted))
         entries = [entry.data(journal.masks, query.timing) for entry in found[: query.limit]]
         return {"entries": entries, "matched": len(found), "total": journal.total}
 
     def counts(self, call: Call) -> Any:
         """Return counts of requests."""
-        return {"counts": self._sandbox.journal.counts()}
+        return {"counts": self._sandbox.journal.counts(call.query.wanted)}
 
     def verify(self, call: Call) -> Any:
         """Compare the number of requests of a kind with what is expected."""

@@ -19,7 +19,7 @@ from typing import Any
 
 MAX_SECONDS = 3600.0
 
-_TEXT = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|m|h)?")
+_TEXT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WANTED = "a duration is a number with ms, s, m or h behind it, such as 200ms"
 
@@ -77,13 +77,25 @@ _DRAW: Mapping[str, Callable[[Duration, random.Random], float]] = {
 
 def seconds(value: Any) -> float:
     """Return the seconds of a text such as `200ms`, or of a number. Raises ValueError."""
-    match = _TEXT.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
-    if match is None or isinstance(value, bool):
+    found = _number(value)
+    if found is None or not found >= 0:
         raise ValueError(_WANTED)
-    found = float(match[1]) * _UNITS[match[2] or "s"]
     if found > MAX_SECONDS:
         raise ValueError(f"a duration is at most {MAX_SECONDS:.0f} seconds")
     return found
+
+
+def _number(value: Any) -> float | None:
+    """Return the seconds of a text or a number without a limit; None if it is neither."""
+    if isinstance(value, str):
+        match = _TEXT.fullmatch(value.strip())
+        return float(match[1]) * _UNITS[match[2] or "s"] if match is not None else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else None
 
 
 def parse_duration(value: Any) -> Duration:

@@ -12,8 +12,20 @@ from .delivery import Close, Pause, Reset, Step, Write
 from .durations import seconds
 
 MAX_HANG_SECONDS = 600.0
+MAX_BODY = 64 * 1024 * 1024
+"""The bytes of a body that can be sent with a fault, which needs it whole."""
+BLOCK = 64 * 1024
 Encode = Callable[..., bytes]
 Seconds = Annotated[float, BeforeValidator(seconds)]
+
+
+def _parts(head: bytes, body: bytes, size: int = BLOCK, end: int = MAX_BODY) -> Iterator[bytes]:
+    """Yield a head and the first `end` bytes of a body in parts of `size` bytes, without a copy of the whole body."""
+    end = min(end, len(body))
+    beside = min(-len(head) % size, end)
+    first = head + body[:beside]
+    yield from (first[start : start + size] for start in range(0, len(first), size))
+    yield from (body[start : min(start + size, end)] for start in range(beside, end, size))
 
 
 class _Fault(BaseModel):
@@ -55,7 +67,7 @@ class ResetInBody(_Fault):
     def steps(self, encode: Encode, body: bytes, source: random.Random) -> Iterator[Step]:
         """Return the steps."""
         length = len(body) // 2 if self.after is None else min(self.after, max(0, len(body) - 1))
-        yield Write(encode() + body[:length])
+        yield from map(Write, _parts(encode(), body, end=length))
         yield Reset()
 
 
@@ -77,8 +89,10 @@ class MalformedChunk(_Fault):
     def steps(self, encode: Encode, body: bytes, source: random.Random) -> Iterator[Step]:
         """Return the steps."""
         half = body[: len(body) // 2] or b"{"
-        yield Write(encode("transfer-encoding: chunked\r\n") + b"%x\r\n%b\r\n" % (len(half), half))
-        yield Write(b"not a size\r\n" + body[len(half) :] + b"\r\n0\r\n\r\n")
+        yield from map(Write, _parts(encode("transfer-encoding: chunked\r\n") + b"%x\r\n" % len(half), half))
+        yield Write(b"\r\n")
+        yield from map(Write, _parts(b"not a size\r\n", body[len(half) :]))
+        yield Write(b"\r\n0\r\n\r\n")
         yield Close()
 
 
@@ -90,7 +104,7 @@ class WrongLength(_Fault):
 
     def steps(self, encode: Encode, body: bytes, source: random.Random) -> Iterator[Step]:
         """Return the steps."""
-        yield Write(encode(f"content-length: {max(0, len(body) - self.difference)}\r\n") + body)
+        yield from map(Write, _parts(encode(f"content-length: {max(0, len(body) - self.difference)}\r\n"), body))
         if self.difference < 0:
             yield Close()
 
@@ -116,9 +130,8 @@ class Dribble(_Fault):
 
     def steps(self, encode: Encode, body: bytes, source: random.Random) -> Iterator[Step]:
         """Return the steps."""
-        data = encode() + body
-        for start in range(0, len(data), self.size):
-            yield Write(data[start : start + self.size])
+        for part in _parts(encode(), body, self.size):
+            yield Write(part)
             yield Pause(self.every)
 
 
@@ -130,10 +143,7 @@ class Bandwidth(_Fault):
 
     def steps(self, encode: Encode, body: bytes, source: random.Random) -> Iterator[Step]:
         """Return the steps."""
-        data = encode() + body
-        size = max(1, self.bytes_per_second // 20)
-        for start in range(0, len(data), size):
-            part = data[start : start + size]
+        for part in _parts(encode(), body, max(1, self.bytes_per_second // 20)):
             yield Write(part)
             yield Pause(len(part) / self.bytes_per_second)
 
@@ -151,7 +161,7 @@ class Hang(_Fault):
         if self.where == "in_head":
             yield Write(head[: len(head) // 2])
         elif self.where == "in_body":
-            yield Write(head + body[: len(body) // 2])
+            yield from map(Write, _parts(head, body, end=len(body) // 2))
         yield Pause(min(self.max, MAX_HANG_SECONDS))
         yield Reset()
 

@@ -6,9 +6,9 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .masking import Masks
 from .matching import Match
@@ -97,6 +97,16 @@ class Check(Filter):
     at_least: Annotated[int, Field(ge=0)] | None = Field(None, description="Default, if nothing is given: 1.")
     at_most: Annotated[int, Field(ge=0)] | None = None
 
+    @model_validator(mode="after")
+    def _can_hold(self) -> Self:
+        least, most = self.at_least or 0, self.at_most
+        for name, number in (("exactly", self.exactly), ("at_most", most)):
+            if number is not None and number < least:
+                raise ValueError(f"at_least {least} and {name} {number} contradict each other: no number is both")
+        if self.exactly is not None and most is not None and self.exactly > most:
+            raise ValueError(f"exactly {self.exactly} and at_most {most} contradict each other: no number is both")
+        return self
+
     def holds(self, count: int) -> bool:
         """Return whether a number is as expected."""
         if self.exactly is not None and count != self.exactly:
@@ -144,10 +154,10 @@ class Journal:
         """Return the entries that are meant, oldest first."""
         return (entry for entry in self._entries if wanted.matches(entry))
 
-    def counts(self) -> dict[str, int]:
-        """Return how many entries there are by method, path and status, the most frequent first."""
+    def counts(self, wanted: Filter) -> dict[str, int]:
+        """Return how many of the entries that are meant there are by method, path and status, most frequent first."""
         found: dict[str, int] = {}
-        for entry in self._entries:
+        for entry in self.find(wanted):
             status = entry.status if entry.status is not None else "open"
             key = f"{entry.request.method} {entry.request.path[:200]} {status}"
             found[key] = found.get(key, 0) + 1

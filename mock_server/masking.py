@@ -17,15 +17,28 @@ from urllib.parse import parse_qsl, urlencode
 from .matching import body_members
 from .messages import Request, to_json
 
-EXACT = frozenset({"code", "code_verifier", "key", "sig", "dpop", "otp", "client_assertion", "login_ticket"})
+EXACT = frozenset({
+    "code", "code_verifier", "co_verifier", "oauth_verifier", "key", "sig", "dpop", "otp", "pin", "pwd", "jwt",
+    "assertion", "client_assertion", "auth_req_id", "samlresponse",
+})  # fmt: skip
 PARTS = (
-    "authorization", "cookie", "token", "secret", "passw", "apikey", "api_key", "api-key", "signature", "credential",
+    "authorization", "cookie", "token", "secret", "passw", "passcode", "passphrase", "apikey", "api_key", "api-key",
+    "private_key", "signature", "credential", "device_code", "user_code", "oob_code", "binding_code", "recovery_code",
+    "login_ticket",
 )  # fmt: skip
+NO_CREDENTIALS = frozenset({
+    "token_type", "token_type_hint", "subject_token_type", "actor_token_type", "requested_token_type",
+})  # fmt: skip
 IN_RESPONSES = frozenset({
     "password", "client_secret", "refresh_token", "access_token", "id_token", "session_token", "auth0_token",
-    "device_code", "api_key", "apikey", "secret",
+    "device_code", "user_code", "api_key", "apikey", "secret", "login_ticket", "co_verifier", "mfa_token", "oob_code",
+    "recovery_code", "logout_token", "registration_access_token", "private_key", "auth_req_id",
 })  # fmt: skip
-_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+_START = r"(?:(?<![A-Za-z0-9_-])|(?<=%[0-9A-Fa-f]{2}))"  # a token anywhere would take quadratic time
+_TOKEN = re.compile(_START + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
+_INPUT = re.compile(r"""(\bname=["']([^"'<>]{1,100})["'][^<>]{0,200}?\bvalue=["'])([^"'<>]+)""")
+_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?/\S*")
+_USER_INFO = re.compile(r"(?<=//)([^/?#@\s:]*):([^/?#@\s]+)@")
 MAX_DEPTH = 32
 MIN_CREDENTIAL = 8
 
@@ -61,17 +74,27 @@ class Masks:
                 scheme, blank, rest = value.partition(" ")
                 with_scheme = blank and name.endswith("authorization")
                 value = f"{scheme} {self.mask(rest)}" if with_scheme else self.mask(value)
+            else:
+                value = self.text(value)
             found.append((name, value))
         return found
 
-    def query(self, query: str) -> str:
-        """Return a query with its credentials masked."""
-        if not query:
-            return ""
-        pairs = parse_qsl(query, keep_blank_values=True)
-        if not any(_is_secret(name.lower()) for name, _ in pairs):
+    def query(self, query: str, depth: int = 0) -> str:
+        """Return a query with its credentials masked, also those in URLs that are values of parameters."""
+        pairs = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")  # other bytes than UTF-8 stay
+        masked = [(n, self.mask(v) if _is_secret(n.lower()) else self.text(v, depth + 1)) for n, v in pairs]
+        if masked == pairs:  # otherwise the text stays as it is
             return query
-        return urlencode([(n, self.mask(v) if _is_secret(n.lower()) else v) for n, v in pairs], safe="<>:")
+        return urlencode(masked, safe="<>:", errors="surrogateescape")
+
+    def text(self, text: str, depth: int = 0) -> str:
+        """Return a text with the tokens in it masked, or, if it is a URL, the credentials in its parts."""
+        if not _URL.fullmatch(text) or depth > MAX_DEPTH:
+            return _TOKEN.sub(lambda found: self.mask(found[0]), text)
+        before, mark, fragment = text.partition("#")
+        path, question, query = before.partition("?")
+        path = _USER_INFO.sub(lambda found: f"{found[1]}:{self.mask(found[2])}@", path)
+        return f"{path}{question}{self.query(query, depth)}{mark}{self.query(fragment, depth)}"
 
     def body(self, body: bytes, content_type: str, members: frozenset[str] | None = None) -> str:
         """Return a body as text, with the credentials in JSON members, form parameters and texts masked."""
@@ -86,7 +109,12 @@ class Masks:
             changed = self._value(parsed, members)
             if changed != parsed:  # otherwise the bytes stay as they are
                 body = to_json(changed)
-        return _TOKEN.sub(lambda found: self.mask(found[0]).encode(), body).decode("utf-8", "replace")
+        text = _INPUT.sub(self._input, body.decode("utf-8", "replace"))
+        return _TOKEN.sub(lambda found: self.mask(found[0]), text)
+
+    def _input(self, found: re.Match[str]) -> str:
+        """Return a field of a form in HTML with its credential masked, such as a code that a page posts."""
+        return found[1] + self.mask(found[3]) if _is_secret(found[2].lower()) else found[0]
 
     def _value(self, value: Any, members: frozenset[str] | None, depth: int = 0) -> Any:
         if depth > MAX_DEPTH:
@@ -100,7 +128,7 @@ class Masks:
             }
         if isinstance(value, list):
             return [self._value(item, members, depth + 1) for item in value]
-        return value
+        return self.text(value) if isinstance(value, str) else value
 
 
 def credentials(request: Request) -> set[str]:
@@ -128,7 +156,7 @@ def _is_secret(name: str, members: frozenset[str] | None = None) -> bool:
     """Return whether a name in lower case is that of a credential: one of a set, or, for requests, a likely one."""
     if members is not None:
         return name in members
-    return name in EXACT or (name != "token_type" and any(part in name for part in PARTS))
+    return name in EXACT or (name not in NO_CREDENTIALS and any(part in name for part in PARTS))
 
 
 def _unreadable_secret(body: bytes) -> bool:

@@ -105,6 +105,13 @@ class Options:
             raise OptionsError(f"--recording {self.recording}: {error.strerror}") from None
 
 
+def not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty text, such as that of a variable that is not set."""
+    if value == "":
+        raise click.BadParameter("must not be empty: give a value, or leave the option out")
+    return value
+
+
 def common_options(command: Command) -> Command:
     """Add the common options to a click command; they arrive as keyword arguments of the fields of `Options`."""
     for option in reversed(_OPTIONS):
@@ -125,7 +132,11 @@ _OPTIONS: Sequence[Callable[[Command], Command]] = (
     click.option("--faults", type=click.Path(path_type=Path), help="YAML file with a list of rules."),
     click.option("--fault", multiple=True, metavar="RULE", help="A rule, as YAML; may be given several times."),
     click.option("--listener-faults", metavar="FAULTS", help="As YAML: {accept: 200ms, restart: {at: 30s, down: 3s}}."),
-    click.option("--seed", help="Make two runs identical: ids, tokens, keys and random choices follow from it."),
+    click.option(
+        "--seed",
+        callback=not_empty,
+        help="Make two runs identical: ids, tokens, keys and random choices follow from it.",
+    ),
     click.option("--clock", metavar="INSTANT", help="Start the clock there; stopped:INSTANT lets it stand still."),
     click.option("--record", metavar="URL", help="Forward requests to a real server, and record its responses."),
     click.option("--recording", type=click.Path(path_type=Path), help="File to which responses are recorded."),

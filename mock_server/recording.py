@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ from .codings import KNOWN, CodingError, accepted, accepts, decoded, encoded
 from .filler import filler
 from .masking import IN_RESPONSES, Masks, credentials
 from .messages import Handler, Request, Response, json_response, to_json
+from .recorded_stream import RecordedStream
+from .wire import has_body
 
 MAX_RECORDED_BODY = 10 * 1024 * 1024
 MAX_FILE = 256 * 1024 * 1024
 TIMEOUT_SECONDS = 60.0
+SILENCE_SECONDS = 600.0
 _log = logging.getLogger("mock_server")
 _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length",
@@ -47,6 +51,15 @@ def key(request: Request) -> tuple[str, str, str]:
 
 
 def _canonical(request: Request) -> str:
+    """Return the body as it is compared: with its credentials masked, or the digest of one that is not UTF-8."""
+    try:
+        request.body.decode()
+    except UnicodeDecodeError:
+        return f"<sha256:{hashlib.sha256(request.body).hexdigest()}>"
+    return _text(request)
+
+
+def _text(request: Request) -> str:
     text = _SAME.body(request.body, request.content_type)
     try:
         return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
@@ -63,7 +76,10 @@ class Recorder:
         self._file = file
         cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))  # none are kept: each client has its own
         self._client = httpx.AsyncClient(
-            timeout=TIMEOUT_SECONDS, follow_redirects=False, transport=transport, cookies=cookies
+            timeout=httpx.Timeout(TIMEOUT_SECONDS, read=SILENCE_SECONDS),
+            follow_redirects=False,
+            transport=transport,
+            cookies=cookies,
         )
         self._lock = asyncio.Lock()
         self._masks = Masks.of_seed(None)
@@ -71,30 +87,44 @@ class Recorder:
     async def respond(self, request: Request) -> Response:
         """Forward a request. The response is 502, which is not recorded, if the real server can't be reached."""
         try:
-            response = await self._forward(request)
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                answer = await self._send(request)
+            length = answer.headers.get("content-length", "")
+            if has_body(answer.status_code, request.method) and not _is_short(length):
+                return self._passed_on(request, answer, int(length) if length.isdigit() else None)
+            response = replace(_without_body(answer), body=await _whole(answer))
+        except (httpx.HTTPError, TimeoutError) as error:
             return json_response({"error": f"the recorded server does not answer: {type(error).__name__}"}, 502)
-        try:
-            plain = decoded(response.body, _coding(response), MAX_RECORDED_BODY)
-            if len(plain) > MAX_RECORDED_BODY:
-                raise CodingError(f"the body is over {MAX_RECORDED_BODY} bytes")
-        except CodingError as error:
-            _log.warning("not recorded, as %s: %s", error, request.path)
-            return response
-        async with self._lock:
-            await asyncio.to_thread(self._write, request, replace(response, body=plain))
+        if request.method == "HEAD" and length.isdigit():
+            response = _of_head(response, int(length))
+        await self._record(request, response)
         return response
 
-    async def _forward(self, request: Request) -> Response:
+    async def _send(self, request: Request) -> httpx.Response:
         headers = [(n, v) for n, v in request.fields if n.decode("latin-1").lower() not in _HOP_BY_HOP]
         headers.append((b"accept-encoding", accepted(request.headers.get("accept-encoding", "")).encode("ascii")))
         url = self._url + request.target
-        async with self._client.stream(request.method, url, headers=headers, content=request.body) as answer:
-            body = b"".join([part async for part in answer.aiter_raw()])
-        kept = [(n, v) for n, v in answer.headers.multi_items() if n not in _HOP_BY_HOP and n != "content-type"]
-        response = Response(answer.status_code, body, answer.headers.get("content-type"), tuple(kept))
-        length = answer.headers.get("content-length", "")
-        return _of_head(response, int(length)) if request.method == "HEAD" and length.isdigit() else response
+        forwarded = self._client.build_request(request.method, url, headers=headers, content=request.body)
+        return await self._client.send(forwarded, stream=True)
+
+    def _passed_on(self, request: Request, answer: httpx.Response, length: int | None) -> Response:
+        """Return a response whose parts reach the client as they come."""
+        response = _without_body(answer)
+
+        async def record(body: bytes) -> None:
+            await self._record(request, replace(response, body=body))
+
+        stream = RecordedStream(answer, MAX_RECORDED_BODY, request.path, record)
+        return replace(response, stream=stream, length=length)
+
+    async def _record(self, request: Request, response: Response) -> None:
+        try:
+            plain = decoded(response.body, _coding(response), MAX_RECORDED_BODY)
+        except CodingError as error:
+            _log.warning("not recorded, as %s: %s", error, request.path)
+            return
+        async with self._lock:
+            await asyncio.to_thread(self._write, request, replace(response, body=plain))
 
     def _write(self, request: Request, response: Response) -> None:
         self._file.write(json.dumps(_line(request, response, self._masks), ensure_ascii=False) + "\n")
@@ -106,9 +136,28 @@ class Recorder:
         self._file.close()
 
 
+def _is_short(length: str) -> bool:
+    """Return whether a body of this `content-length` is read whole; one of unknown length is passed on as it comes."""
+    return length.isdigit() and int(length) <= MAX_RECORDED_BODY
+
+
+async def _whole(answer: httpx.Response) -> bytes:
+    try:
+        return b"".join([part async for part in answer.aiter_raw()])
+    finally:
+        await answer.aclose()
+
+
+def _without_body(answer: httpx.Response) -> Response:
+    kept = [(n, v) for n, v in answer.headers.multi_items() if n not in _HOP_BY_HOP and n != "content-type"]
+    return Response(answer.status_code, b"", answer.headers.get("content-type"), tuple(kept))
+
+
 def _line(request: Request, response: Response, masks: Masks) -> dict[str, Any]:
     method, target, body = key(request)
-    headers = [(n, _MASKED[n.lower()](v, masks) if n.lower() in _MASKED else v) for n, v in response.headers]
+    headers = [
+        (n, _masked_cookie(v, masks) if n.lower() == "set-cookie" else masks.text(v)) for n, v in response.headers
+    ]
     line: dict[str, Any] = {"method": method, "target": target, "request": body, "status": response.status}
     line |= {"content_type": response.content_type, "headers": headers}
     if response.length is not None:
@@ -123,19 +172,10 @@ def _line(request: Request, response: Response, masks: Masks) -> dict[str, Any]:
     return {**line, "body": text}
 
 
-def _masked_location(url: str, masks: Masks) -> str:
-    before, mark, fragment = url.partition("#")
-    path, question, query = before.partition("?")
-    return f"{path}{question}{masks.query(query)}{mark}{masks.query(fragment)}"
-
-
 def _masked_cookie(field: str, masks: Masks) -> str:
     pair, semicolon, attributes = field.partition(";")
     name, sign, value = pair.partition("=")
     return f"{name}{sign}{masks.mask(value.strip()) if value.strip() else value}{semicolon}{attributes}"
-
-
-_MASKED = {"location": _masked_location, "set-cookie": _masked_cookie}
 
 
 def _of_head(response: Response, length: int) -> Response:
@@ -175,6 +215,8 @@ class Player:
     async def respond(self, request: Request) -> Response:
         """Return the next recorded response."""
         wanted = key(request)
+        if wanted not in self._responses:
+            wanted = (*wanted[:2], _text(request))  # older recordings have text for every body
         found = self._responses.get(wanted)
         if found is not None:
             number = self._next.get(wanted, 0)

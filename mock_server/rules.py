@@ -12,11 +12,12 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from .durations import Duration, parse_duration
-from .faults import Fault, Seconds, parse_fault
+from .faults import MAX_BODY, Fault, Seconds, parse_fault
 from .matching import Match
 from .messages import to_json
+from .mistakes import PlacedError
 from .overrides import Overrides
-from .texts import FieldName, FieldValue, Text
+from .texts import FieldName, FieldValue, Text, wrong_encoding
 
 START = "start"
 MAX_SIZE = 10 * 1024**3
@@ -134,6 +135,20 @@ class Rule(BaseModel):
             raise ValueError("until must be after from")
         if self.response is not None and (self.merge is not None or self.overrides):
             raise ValueError("merge and overrides change the program's response: a rule with response has none")
+        return self
+
+    @model_validator(mode="after")
+    def _path_is_one_that_clients_send(self) -> Self:
+        if problem := wrong_encoding(self.match.path):
+            raise PlacedError(("match", "path"), problem)
+        return self
+
+    @model_validator(mode="after")
+    def _body_fits(self) -> Self:
+        size = self.response.size if self.response is not None else None
+        if self.fault is not None and size is not None and size > MAX_BODY:
+            problem = f"must be at most {MAX_BODY} (64 MiB) in a rule with a fault, which needs the body whole"
+            raise PlacedError(("response", "size"), problem)
         return self
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import ssl
 import time
@@ -15,7 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from .body_stream import close_stream
 from .clock import Clock
+from .faults import MAX_BODY
 from .filler import filler
 from .journal import MAX_ENTRIES, Entry, Journal
 from .listener import Listener
@@ -29,6 +32,7 @@ from .selection import Rules
 from .service import Errors, Limits, Service, never
 
 ADMIN = "/__admin"
+_log = logging.getLogger("mock_server")
 
 
 class Program(Protocol):
@@ -203,7 +207,8 @@ class Sandbox:
             answer = self._program(request)
             response = answer if isinstance(answer, Response) else await answer
         if rule.merge is not None:
-            response = merged(response, rule.merge)
+            is_json = "json" in (response.content_type or "")
+            response = merged(await _whole(response) if is_json else response, rule.merge)
         return response if rule.fault is None else await with_fault(response, rule, self.source)
 
 
@@ -238,19 +243,29 @@ def _patched(found: Any, patch: Any) -> Any:
     return result
 
 
-MAX_FAULTY_BODY = 64 * 1024 * 1024
-
-
 async def with_fault(response: Response, rule: Rule, source: random.Random) -> Response:
     """Return a response that is sent with the fault of a rule; a streamed body is read first, up to a limit."""
     fault = rule.fault
     if fault is None:
         return response
-    if response.stream is not None:
-        body = bytearray()
-        async for part in response.stream:
-            body += part
-            if len(body) >= MAX_FAULTY_BODY:
-                break
-        response = replace(response, body=bytes(body), stream=None, length=None)
+    response = await _whole(response)
     return replace(response, fault=lambda encode, body: fault.steps(encode, body, source))
+
+
+async def _whole(response: Response) -> Response:
+    """Return a response with the body of its stream, which is cut at a limit, with a log line."""
+    if response.stream is None:
+        return response
+    parts: list[bytes] = []  # those of a filler are one object, so that the body takes no more than its size
+    size = 0
+    try:
+        async for part in response.stream:
+            if size + len(part) > MAX_BODY:
+                parts.append(part[: MAX_BODY - size])
+                _log.warning("a body was cut at %s bytes, for a rule with fault or merge", MAX_BODY)
+                break
+            parts.append(part)
+            size += len(part)
+    finally:
+        await close_stream(response.stream)
+    return replace(response, body=b"".join(parts), stream=None, length=None)

@@ -17,6 +17,8 @@ METHODS = (
 """The methods that the parser of requests knows."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})?")
+_UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")
 _NOT_IN_PATHS = re.compile(r"[^\x21-\x7e]")
 
 
@@ -36,6 +38,20 @@ def _path(text: str) -> str:
     if _NOT_IN_PATHS.search(text):
         raise ValueError("must be a path as it is sent: %20 for a blank, and so on")
     return text
+
+
+def wrong_encoding(path: str) -> str:
+    """Return what is wrong with an encoding in a path that clients do not send; empty if nothing is.
+
+    Paths are compared as they are sent. The journal may be searched for any of them, but a rule for `/h%65alth` is a
+    mistake.
+    """
+    for found in _ENCODED.finditer(path):
+        if found[1] is None:
+            return "% must be followed by two hexadecimal digits; %25 is a percent sign"
+        if _UNRESERVED.fullmatch(plain := bytes.fromhex(found[1])):
+            return f"{found[0]} matches no usual request: write {plain.decode()}, or * for any way to write it"
+    return ""
 
 
 def _method(text: str) -> str:

@@ -105,6 +105,23 @@ async def test_wrong_change_of_a_user_is_refused_with_its_place(
     assert answer["error"].startswith(text)
 
 
+async def test_user_never_replaces_another_one(admin: httpx.AsyncClient) -> None:
+    users = "/users/user@example.com"
+    taken = await call(admin, "PATCH", users, {"changes": {"email": "DEV@example.com"}}, 409)
+    assert taken["error"] == "the user dev@example.com has this address: choose another one, or remove that user"
+    dev = (await call(admin, "GET", "/users?search=dev@"))["users"][0]
+    same_id = {"id": dev["subject"].partition("|")[2]}
+    assert "has this id" in (await call(admin, "PATCH", users, {"changes": same_id}, 409))["error"]
+    new = {"email": "new@example.com", "password": "secret", **same_id}
+    assert "has this id" in (await call(admin, "POST", "/users", {"user": new}, 409))["error"]
+    for email in ("user@example.com", "dev@example.com"):
+        assert (await admin.post("/oauth/token", data=PASSWORD | {"username": email})).status_code == 200
+    await call(admin, "PATCH", users, {"changes": {"email": "User@example.com", "id": "another"}})
+    assert (await admin.post("/oauth/token", data=PASSWORD)).status_code == 200
+    await call(admin, "POST", "/users", {"user": {**new, "id": "another2", "email": "user@example.com"}})
+    assert (await admin.post("/oauth/token", data=PASSWORD | {"password": "secret"})).status_code == 200
+
+
 async def test_the_sessions_and_tokens_of_a_blocked_or_removed_user_end(admin: httpx.AsyncClient) -> None:
     async def silent() -> dict[str, str]:
         return in_fragment(await admin.get("/authorize", params=IMPLICIT | {"prompt": "none"}))

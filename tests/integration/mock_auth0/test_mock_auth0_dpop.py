@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
 from mock_auth0.server import Server
+from tests.integration.mock_auth0.provider import client_of, running
 from tests.integration.mock_auth0.test_mock_auth0_token_endpoint import PASSWORD, SERVICE, unverified
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -88,6 +89,24 @@ async def test_a_proof_of_another_request_is_refused(prover: Prover, changes: di
     await prover.bound()
     answer = await prover.token(proof=prover.proof("/oauth/token", **changes))
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_dpop_proof")
+
+
+@pytest.mark.parametrize(
+    ("htu", "status"),
+    [
+        ("HTTP://AUTH0.TEST:80/oauth/token?a=b#c", 200),
+        ("http://auth0.test/oauth/token?", 200),
+        ("http://auth0.test:81/oauth/token", 400),
+        ("https://auth0.test/oauth/token", 400),
+        ("http://user@auth0.test/oauth/token", 400),
+        ("http://auth0.test/OAuth/token", 400),
+        ("http://auth0.test/", 400),
+    ],
+)
+async def test_address_of_a_proof_is_compared_after_normalisation(htu: str, status: int) -> None:
+    async with running(issuer="http://auth0.test/") as server, client_of(server) as tenant:
+        prover = Prover(server, tenant)
+        assert (await prover.token(SERVICE, prover.proof("/oauth/token", htu=htu))).status_code == status
 
 
 @pytest.mark.parametrize("proof", ["", "a.b.c", "é", "x" * 9_000])

@@ -143,7 +143,7 @@ async def sign_in(terminal: Terminal, address: str) -> httpx.Response:
     """Sign in on the page at an address; return what comes next."""
     page = await terminal.browser.get(address)
     form = {"state": transaction_in(page), "username": EMAIL, "password": "password"}
-    return await terminal.browser.post("/u/login", data=form)
+    return await terminal.browser.post(page.url.join("/u/login"), data=form)
 
 
 async def test_the_command_line_signs_in_by_pkce(terminal: Terminal) -> None:
@@ -165,7 +165,7 @@ async def test_the_command_line_signs_in_by_device_code(terminal: Terminal) -> N
     async with terminal.noetl("auth", "login", "--browser", "--no-browser-open") as output:
         page = await sign_in(terminal, await output.until(r"(https://localhost:\d+/activate\?\S+)"))
         form = {"state": transaction_in(page), "action": "accept"}
-        assert "Device connected" in (await terminal.browser.post("/u/consent", data=form)).text
+        assert "Device connected" in (await terminal.browser.post(page.url.join("/u/consent"), data=form)).text
         await output.until("Gateway login successful")
 
 

@@ -90,6 +90,15 @@ async def test_users_who_signed_up_stay(edited: Edited) -> None:
     assert (await edited.login("self@example.com")).status_code == 200
 
 
+async def test_users_who_signed_up_stay_with_another_issuer(edited: Edited) -> None:
+    form = {"client_id": "noetl-gateway", "email": "self@example.com", "password": "password", "connection": "c"}
+    assert (await edited.browser.post("/dbconnections/signup", json=form)).status_code == 200
+    await edited.write(f"issuer: https://auth0.test/\n{MORE}")
+    document = (await edited.browser.get("/.well-known/openid-configuration")).json()
+    assert document["issuer"] == "https://auth0.test/"
+    assert (await edited.login("self@example.com")).status_code == 200
+
+
 async def test_a_file_that_is_gone_changes_nothing(edited: Edited) -> None:
     edited.file.unlink()
     async with asyncio.timeout(10):

@@ -12,6 +12,9 @@ import httpx
 import jwt
 import pytest
 
+from mock_auth0.server import Server
+from tests.integration.mock_auth0.provider import client_of
+
 CALLBACK = "http://localhost:3000/callback"
 VERIFIER = "v" * 64
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -200,6 +203,29 @@ async def test_a_login_form_works_once(tenant: httpx.AsyncClient) -> None:
     page = await tenant.get("/authorize", params=CODE)
     await submit(tenant, page)
     assert (await submit(tenant, page)).status_code == 400
+
+
+async def test_login_form_of_another_browser_is_refused(server: Server, tenant: httpx.AsyncClient) -> None:
+    page = await tenant.get("/authorize", params=CODE)
+    async with client_of(server) as other:
+        for _ in range(2):  # without a cookie, and with that of its own login page
+            refused = await submit(other, page)
+            assert (refused.status_code, "begun in another browser" in refused.text) == (400, True)
+            assert "auth0" not in other.cookies
+            await other.get("/authorize", params=CODE)
+    assert "code" in in_query(await submit(tenant, page))
+
+
+async def test_login_pages_in_two_tabs_of_a_browser_both_work(tenant: httpx.AsyncClient) -> None:
+    pages = [await tenant.get("/authorize", params=CODE | {"prompt": "login"}) for _ in range(2)]
+    for page in pages:
+        assert "code" in in_query(await submit(tenant, page))
+
+
+@pytest.mark.parametrize("value", ['"a\\015\\012b"', "short", "x" * 5000])
+async def test_cookie_that_is_not_of_this_server_is_replaced(tenant: httpx.AsyncClient, value: str) -> None:
+    page = await tenant.get("/authorize", params=CODE, headers={"cookie": f"auth0_login={value}"})
+    assert re.fullmatch(r"auth0_login=[\w-]{43}; .*HttpOnly; SameSite=Lax", page.headers["set-cookie"])
 
 
 async def test_authorize_without_prompt_in_signed_in_browser_shows_no_form(tenant: httpx.AsyncClient) -> None:

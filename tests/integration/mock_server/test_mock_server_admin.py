@@ -34,6 +34,8 @@ async def test_journal_lists_counts_and_verifies(start: Start) -> None:
     assert (await client.admin("GET", "/journal/counts"))["counts"] == {
         "GET /x 200": 1, "POST /echo 200": 1, "GET /fail 500": 1,
     }  # fmt: skip
+    assert (await client.admin("GET", "/journal/counts?method=GET&status=200"))["counts"] == {"GET /x 200": 1}
+    assert (await client.admin("GET", "/journal/counts?path=/e*&after=1"))["counts"] == {"POST /echo 200": 1}
     assert await client.admin("POST", "/journal/verify", {"match": {"body": {"a": 1}}, "exactly": 1}) == {
         "verified": True,
         "count": 1,
@@ -44,6 +46,13 @@ async def test_journal_lists_counts_and_verifies(start: Start) -> None:
     assert (await client.http.post("/__admin/journal/verify", json={"match": {"path": "/no"}})).status_code == 409
     await client.admin("DELETE", "/journal")
     assert (await client.admin("GET", "/journal"))["total"] == 0
+
+
+async def test_journal_is_searched_for_any_path_as_it_was_sent(start: Start) -> None:
+    client = await start()
+    await client.raw(path="/api/h%65alth")
+    match = {"match": {"path": "/api/h%65alth"}, "exactly": 1}
+    assert (await client.admin("POST", "/journal/verify", match))["count"] == 1
 
 
 async def test_journal_masks_credentials_and_keeps_equal_ones_equal(start: Start) -> None:
@@ -144,6 +153,8 @@ async def test_reset_returns_to_the_start(start: Start) -> None:
         ({"delay": "1s", "match": {"path": "*.json"}}, "match.path: must begin with a slash, or with **"),
         ({"delay": "1s", "match": {"path": "/x?a=1"}}, "match.path: must be a path only; query is for parameters"),
         ({"delay": "1s", "match": {"path": "/ä b"}}, "match.path: must be a path as it is sent"),
+        ({"delay": "1s", "match": {"path": "/api/h%65alth"}}, "match.path: %65 matches no usual request: write e"),
+        ({"delay": "1s", "match": {"path": "/a%2"}}, "match.path: % must be followed by two hexadecimal digits"),
         ({"delay": "1s", "match": {"method": "PSOT"}}, "match.method[0]: unknown method PSOT (known: CONNECT, DELETE"),
         ({"delay": "1s", "match": {"headers": {"a b": "x"}}}, "match.headers.a b: must be a name of a header field"),
         ({"delay": "1s", "match": {"body_contains": "\ud800"}}, "match.body_contains: must be Unicode text"),
@@ -180,6 +191,16 @@ async def test_wrong_rule_is_refused_with_its_place(start: Start, rule: dict[str
         ("GET", "/journal?method=GTE", b"", 400, "method: unknown method GTE"),
         ("PUT", "/scenarios/no", b'{"state": "start"}', 404, "no rule has the scenario no"),
         ("GET", "/journal?limits=1", b"", 400, "limits: unknown key (known: after, limit, method"),
+        ("GET", "/journal?limit=1&limit=2", b"", 400, "limit: is given twice"),
+        ("GET", "/journal/counts?foo=1", b"", 400, "foo: unknown key (known: after, method, path, rule, status)"),
+        ("GET", "/rules?foo=1", b"", 400, "foo: unknown parameter: this operation has no query"),
+        ("GET", "/status?foo", b"", 400, "foo: unknown parameter"),
+        ("POST", "/reset?foo=1", b"{}", 400, "foo: unknown parameter"),
+        ("DELETE", "/rules?name=x", b"", 400, "name: unknown parameter"),
+        ("POST", "/journal/verify", b'{"at_least": 1, "at_most": 0}', 400, "at_least 1 and at_most 0 contradict"),
+        ("POST", "/journal/verify", b'{"at_least": 2, "exactly": 1}', 400, "at_least 2 and exactly 1 contradict"),
+        ("POST", "/journal/verify", b'{"at_most": 2, "exactly": 3}', 400, "exactly 3 and at_most 2 contradict"),
+        ("POST", "/rules", b'{"delay": "99999999999s"}', 400, "delay: a duration is at most 3600 seconds"),
     ],
 )
 async def test_wrong_call_is_refused(start: Start, method: str, path: str, body: bytes, status: int, text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -155,6 +157,44 @@ async def test_length_of_a_response_to_head_is_recorded_and_replayed(
     client = await start(backend=Player(path).respond)
     for _ in range(2):
         assert (await client.http.head("/x", headers=headers)).headers["content-length"] == length != "0"
+
+
+def _digest_of_body(request: Request) -> Response:
+    return Response(200, hashlib.sha256(request.body).hexdigest().encode(), "text/plain")
+
+
+async def test_bodies_that_are_not_utf8_are_compared_exactly(start: Start, tmp_path: Path) -> None:
+    path, bodies = tmp_path / "recording.jsonl", (b"\xff\x01", b"\xfe\x01")
+    server = await start(Control(), backend=_digest_of_body)
+    recorder = Recorder(server.sandbox.url, path.open("a"))
+    recording = await start(Control(), backend=recorder.respond)
+    answers = [(await recording.http.post("/x", content=body)).text for body in bodies]
+    await recorder.close()
+    client = await start(backend=Player(path).respond)
+    assert [(await client.http.post("/x", content=body)).text for body in bodies] == answers
+    assert (await client.http.post("/x", content=b"\xfd\x01")).status_code == 404
+
+
+async def test_parameters_that_are_not_utf8_are_compared_exactly_beside_credentials(
+    start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "recording.jsonl"
+    server = await start(Control(), backend=lambda request: Response(200, request.target[-2:].encode()))
+    recorder = Recorder(server.sandbox.url, path.open("a"))
+    recording = await start(Control(), backend=recorder.respond)
+    targets = ("/x?token=a&name=%FF", "/x?token=a&name=%FE")
+    answers = [(await recording.http.get(target)).text for target in targets]
+    await recorder.close()
+    client = await start(backend=Player(path).respond)
+    assert [(await client.http.get(target)).text for target in targets] == answers == ["FF", "FE"]
+
+
+async def test_body_that_is_not_utf8_is_found_in_an_older_recording(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "recording.jsonl"
+    line = {"method": "POST", "target": "/x", "request": "\ufffd\x01", "status": 200, "body": "old"}
+    path.write_text(json.dumps(line) + "\n")
+    client = await start(backend=Player(path).respond)
+    assert (await client.http.post("/x", content=b"\xff\x01")).text == "old"
 
 
 @pytest.mark.parametrize(

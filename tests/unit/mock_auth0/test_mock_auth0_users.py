@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mock_auth0.directory import load, uri_matches
-from mock_auth0.settings_file import DEFAULT_FILE
+from mock_auth0.settings_file import DEFAULT_FILE, load_file, tenant_entries
 from mock_server.yaml_file import YamlFileError
 
 LAUGHS = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]" for n in range(9))
@@ -66,6 +66,24 @@ def test_extra_claims_do_not_replace_the_subject() -> None:
             "users: []\nclients: [{client_id: c, grants: [client_credentials]}]",
             "clients[0].grants: client_credentials needs a client_secret",
         ),
+        ('users: []\ntenants: {"http://b.localhost": {}}', "line 2: tenants.http://b.localhost: must be a host name"),
+        ('tenants: {"b.localhost:8085": {}}', "tenants.b.localhost:8085: must be a host name without a scheme, a port"),
+        ('tenants: {"*.x": {}}', "tenants.*.x: must be a host name"),
+        ('tenants: {"": {}}', "tenants.: must be a host name"),
+        ('tenants: {"b.localhost.": {}}', "tenants.b.localhost.: must be a host name"),
+        ("tenants: {b.localhost: {}, B.localhost: {}}", "tenants.B.localhost: B.localhost is a duplicate"),
+        (
+            "clients: [{client_id: c, public_key: nonsense}]",
+            "clients[0].public_key: must be a public key of RSA or P-2",
+        ),
+        ("issuer: https://*.test", "issuer: must be an http or https URI"),
+        ("issuer: https://a.test:x", "issuer: must be an http or https URI"),
+        ('issuer: "https://a.test:*"', "issuer: must be a URI with a number as its port"),
+        (
+            'clients: [{client_id: c, backchannel_logout_uri: "http://a:*/x"}]',
+            "must be a URI with a number as its port",
+        ),
+        ('clients: [{client_id: c, redirect_uris: ["http://a:99999/"]}]', "redirect_uris[0]: must be an http or https"),
         (
             "users: []\nclients: [{client_id: c, redirect_uris: [localhost]}]",
             "clients[0].redirect_uris[0]: must be an http or https URI",
@@ -78,6 +96,13 @@ def test_mistake_is_reported_in_one_line_with_its_key(tmp_path: Path, text: str,
     assert problem in str(caught.value)
     assert "people.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["b.localhost", "auth0", "my_auth0.test", "127.0.0.1", "[::1]", "B.Localhost"])
+def test_host_name_of_a_tenant_is_accepted(tmp_path: Path, host: str) -> None:
+    file = tmp_path / "tenant.yaml"
+    file.write_text(f'tenants: {{"{host}": {{}}}}\n')
+    assert host.lower() in tenant_entries(load_file(file))
 
 
 def test_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
@@ -95,6 +120,10 @@ def test_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
         ("http://localhost:*", "http://localhost/any/path?query=1", True),
         ("http://localhost:*/callback", "http://localhost:1234/callback", True),
         ("http://localhost:*/callback", "http://localhost:1234/other", False),
+        ("http://localhost:*/callback", "http://localhost:1234/callback?next=/", False),
+        ("http://localhost:*/callback", "http://localhost:1234/callback?", False),
+        ("http://localhost:*/callback", "http://localhost/callback?", False),
+        ("http://localhost:*/callback?a=b", "http://localhost:1234/callback?a=b", True),
         ("http://localhost:*", "https://localhost:1234/", False),
         ("http://localhost:*", "http://LOCALHOST.evil.example:1234/", False),
         ("http://localhost:*", "http://user@localhost:1234/", False),

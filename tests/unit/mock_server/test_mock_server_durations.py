@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mock_server.durations import Duration, parse_duration
+from mock_server.durations import Duration, parse_duration, seconds
 from mock_server.randomness import handle, random_source
 
 
@@ -42,6 +42,17 @@ def test_duration_is_parsed(value: Any, expected: Duration) -> None:
 def test_other_values_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"duration|uniform|normal|sigma|exponential"):
         parse_duration(value)
+
+
+@pytest.mark.parametrize("value", ["99999999999s", "1" * 400, 10**400, 1e300, math.inf, "61m", 3600.5, "1.00001h"])
+def test_duration_over_the_limit_is_refused_with_the_limit(value: Any) -> None:
+    with pytest.raises(ValueError, match="a duration is at most 3600 seconds"):
+        seconds(value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1e-7, 1e-7), ("0.0000000000001s", 1e-13), ("3600.0000s", 3600.0)])
+def test_number_with_many_digits_is_a_duration(value: Any, expected: float) -> None:
+    assert seconds(value) == expected
 
 
 @pytest.mark.parametrize(
