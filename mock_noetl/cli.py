@@ -20,7 +20,7 @@ from mock_noetl.server import DIALECTS, build
 from mock_noetl.state import OVERRIDES, Settings
 from mock_server.clock import Clock
 from mock_server.loop import run
-from mock_server.options import Options, OptionsError, common_options
+from mock_server.options import Options, OptionsError, common_options, not_empty
 from mock_server.randomness import random_source
 from mock_server.recording import Recorder
 from mock_server.sandbox import Sandbox
@@ -59,7 +59,7 @@ class Server:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, callback=not_empty, help="Address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
