@@ -68,3 +68,18 @@ async def test_redis_has_the_mark_of_a_closed_stream(redis_settings: RedisSettin
     finally:
         await store.close()
         await other.close()
+
+
+async def test_redis_has_the_marks_of_a_store_that_closes(redis_settings: RedisSettings) -> None:
+    store, other = RedisStore(redis_settings), RedisStore(redis_settings)
+    try:
+        await one_event(store.live)
+        await store.live.begin(StoredRequest("r2", "c", 1, time.time()))
+        await store.live.finish("r2", [(RESULT, b"{}")], 100)
+        last = (await store.live.events("c", 0))[-1]
+        store.live.wrote("c", last.number)
+        await store.close()
+        assert await written(other.live) == last.number
+    finally:
+        await store.close()
+        await other.close()

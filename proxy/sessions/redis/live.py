@@ -154,6 +154,12 @@ class RedisLive:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WROTE_DELAY, self._write_marks)
 
+    def flush(self) -> None:
+        """Have the numbers of the written events written now, as the store is about to close."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._write_marks()
+
     def _write_marks(self) -> None:
         """Write the numbers of the written events together; until that is done, they are read from memory."""
         self._timer = None

@@ -375,6 +375,7 @@ class RedisStore:
         if self._task is not None:
             await cancelled(self._task)
         await self._link.close()
+        self.live.flush()
         try:
             await self._write_touched()
             await self.live.finish_process()
