@@ -31,6 +31,7 @@ from load.scenario import Stack
 
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 64
 GOAL = 1.5
+KEPT = 1_000_000
 MEMORY_LIMIT = 2 * 1024**3
 
 
@@ -164,7 +165,7 @@ def _wait_for_end(url: str) -> None:
 
 
 def _started(folder: Path) -> Programs:
-    programs = prepare(Stack(store="file"), 1000, folder)
+    programs = prepare(Stack(store="file"), 1000, folder, kept=KEPT)
     try:
         programs.start()
     except StackError as error:

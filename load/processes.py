@@ -23,9 +23,9 @@ from load.settings import ROOT
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
-KEPT = "5000"
-JOURNAL = "1000"
+KEPT = 5000
 """How many executions the sandbox NoETL remembers, so that its memory settles within minutes."""
+JOURNAL = "1000"
 _FOREIGN = ("AUTH0_", "AUTH_PLAYBOOK_", "CORS_", "GATEWAY_", "LOG_", "NOETL_", "ROUTER_")
 
 
@@ -149,8 +149,8 @@ class Programs:
             program.stop()
 
 
-def prepare(stack: Stack, users: int, folder: Path) -> Programs:
-    """Return the programs of a stack, not started yet. Raises StackError."""
+def prepare(stack: Stack, users: int, folder: Path, kept: int = KEPT) -> Programs:
+    """Return the programs of a stack, not started yet; `kept` executions are remembered. Raises StackError."""
     python = (sys.executable, "-m")
     auth0_port, noetl_port = free_port(), free_port()
     auth0 = Process(
@@ -172,7 +172,7 @@ def prepare(stack: Stack, users: int, folder: Path) -> Programs:
             "--dialect",
             stack.dialect,
             "--keep",
-            KEPT,
+            str(kept),
             "--journal",
             JOURNAL,
         ),
