@@ -163,23 +163,12 @@ def prepare(stack: Stack, users: int, folder: Path, kept: int = KEPT) -> Program
     )  # fmt: skip
     noetl = Process(
         "noetl",
-        (
-            *python,
-            "mock_noetl",
-            "--port",
-            str(noetl_port),
-            "--admin",
-            "--dialect",
-            stack.dialect,
-            "--keep",
-            str(kept),
-            "--journal",
-            JOURNAL,
-        ),
+        (*python, "mock_noetl", "--port", str(noetl_port), "--admin", "--dialect", stack.dialect, "--keep", str(kept),
+         "--journal", JOURNAL),
         f"http://127.0.0.1:{noetl_port}",
         "/api/health",
         folder / "noetl.log",
-    )
+    )  # fmt: skip
     redis = _redis(folder) if stack.store == "redis" else None
     configuration = _configuration(stack, redis, folder)
     gateways = [_gateway(number, stack, configuration, auth0, noetl, folder) for number in range(1, stack.gateways + 1)]

@@ -215,11 +215,7 @@ def _limited(call: Callable[..., Any]) -> Callable[..., Any]:
 def _to_json(value: Any, indent: int | None = None) -> Any:
     if indent is not None and not 0 <= indent <= MAX_INDENT:
         raise TemplateFailed(f"an indent is at most {MAX_INDENT}")
-    return DEFAULT_FILTERS["tojson"](_evaluation(), value, indent)
-
-
-def _evaluation() -> nodes.EvalContext:
-    return nodes.EvalContext(ENVIRONMENT)
+    return DEFAULT_FILTERS["tojson"](EVALUATION, value, indent)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -233,6 +229,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 GLOBALS: Mapping[str, Any] = {"range": _range, "dict": dict}
 ENVIRONMENT = Environment()
+EVALUATION = nodes.EvalContext(ENVIRONMENT)
 
 
 class _Limiter(NodeTransformer):

@@ -14,11 +14,18 @@ from jinja2 import StrictUndefined, TemplateError, nodes
 from jinja2 import Template as CompiledTemplate
 from jinja2.runtime import Context
 
-from mock_noetl.template_limits import ENVIRONMENT, GLOBALS, MAX_CHARACTERS, TemplateFailed, checked, limited
+from mock_noetl.template_limits import (
+    ENVIRONMENT,
+    EVALUATION,
+    GLOBALS,
+    MAX_CHARACTERS,
+    TemplateFailed,
+    checked,
+    limited,
+)
 
 MAX_TEXT = 10_000
 _ALLOWED = (nodes.If, nodes.Output, nodes.Expr, nodes.Assign)
-_EVALUATION = nodes.EvalContext(ENVIRONMENT)
 
 Scope = Mapping[str, Any]
 Template = Callable[[Scope], Any]
@@ -31,7 +38,7 @@ class _Context(Context):
         self.parent = names
         self.vars = {}
         self.environment = ENVIRONMENT
-        self.eval_ctx = _EVALUATION
+        self.eval_ctx = EVALUATION
         self.exported_vars = set()
         self.name = template
         self.globals_keys = set()
