@@ -89,6 +89,8 @@ def sandbox_tool(tool: Mapping[str, Any]) -> Sandbox:
         raise ValueError("set: a mapping is expected")
     for name, value in values.items():
         _template(value, f"set.{name}")
+    if "raise" in tool and "fail" in tool:
+        raise ValueError("raise: not together with fail")
     broken = "raise" not in tool
     conditional = {"fail_if", "fail_probability"} & set(tool)
     fails = tool.get("fail", tool.get("raise", "failed" if conditional else None))

@@ -77,6 +77,7 @@ def test_yaml_that_can_not_be_used_is_one_line(text: str, place: str) -> None:
         ("accounts: logout", "workflow.0.tool.accounts: one of login"),
         ("callback: none", "workflow.0.tool.callback: one of auth"),
         ("callback: auth, times: 11", "workflow.0.tool.times: a number from 0 to 10"),
+        ("fail: a, raise: b", "workflow.0.tool.raise: not together with fail"),
         ("times: 2", "workflow.0.tool.times: only with callback"),
         ("callback: auth, late: '{{ x }}'", "workflow.0.tool.late: a duration"),
     ],
