@@ -1,7 +1,7 @@
 """The key set of a tenant (RFC 7517), which is found by discovery, fetched, limited in size and cached.
 
 Only one fetch runs at a time; unknown key ids and failures cause at most one fetch per cooldown; an expired set is used
-for a limited time while fetches fail. Redirects, compressed responses and URLs from a token are rejected.
+for a limited time while fetches fail. URLs from a token are not used.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TypeVar
 import httpx
 
 from proxy.identity.discovery import read_discovery, well_known
+from proxy.identity.documents import DocumentClient
 from proxy.identity.keys import KeysOfId, parse_key_set
 
-_MAX_BYTES = 256 * 1024
 T = TypeVar("T")
 
 
@@ -55,7 +55,7 @@ class KeySet:
     Args:
         url: the address of the set; None: it is found by discovery.
         settings: times and limits.
-        client: the HTTP client for fetches.
+        client: fetches the documents.
         clock: a monotonic clock, in seconds.
         issuer: the issuer, for discovery.
         fetches: the number of fetches of the set so far.
@@ -64,7 +64,7 @@ class KeySet:
 
     url: str | None
     settings: KeySetSettings
-    client: httpx.AsyncClient
+    client: DocumentClient
     clock: Callable[[], float] = time.monotonic
     issuer: str = ""
     fetches: int = 0
@@ -117,12 +117,17 @@ class KeySet:
             if self.clock() - self._tried_at < self.settings.cooldown:
                 return
             self._tried_at = self.clock()
-            self._fetching = asyncio.create_task(self._fetch())
+            self._fetching = self.client.start(self._fetch())
             self._fetching.add_done_callback(self._fetched)
-        await asyncio.shield(self._fetching)
+        fetching = self._fetching
+        await asyncio.wait([fetching])  # unlike shield(), raises no CancelledError if the client was closed
+        if not fetching.cancelled():
+            fetching.result()
 
-    def _fetched(self, _: asyncio.Task[None]) -> None:
+    def _fetched(self, task: asyncio.Task[None]) -> None:
         self._fetching = None
+        if task.cancelled():
+            self._problem = "its configuration is no longer in use"
 
     async def _fetch(self) -> None:
         url, doubt = await self._locate()
@@ -155,22 +160,8 @@ class KeySet:
         """Return what is read from the document at a URL, or None and the reason why it can't be had."""
         try:
             async with asyncio.timeout(self.settings.timeout):
-                return read(await self._download(url)), ""
+                return read(await self.client.get(url)), ""
         except TimeoutError:
             return None, f"{url}: no response within {self.settings.timeout:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             return None, f"{url}: {type(error).__name__}: {error}"
-
-    async def _download(self, url: str) -> bytes:
-        accept = {"accept": "application/json", "accept-encoding": "identity"}
-        async with self.client.stream("GET", url, headers=accept, follow_redirects=False) as response:
-            if response.status_code != 200:
-                raise ValueError(f"status {response.status_code}")
-            if response.headers.get("content-encoding", "identity").lower() != "identity":
-                raise ValueError("compressed, although no compression was accepted")
-            data = bytearray()
-            async for chunk in response.aiter_bytes():
-                data += chunk
-                if len(data) > _MAX_BYTES:
-                    raise ValueError(f"larger than {_MAX_BYTES} bytes")
-            return bytes(data)

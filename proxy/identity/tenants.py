@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from proxy.config.model_identity import Auth, Tenant, issuer_of
+from proxy.identity.documents import DocumentClient
 from proxy.identity.jwks import KeySet, KeySetSettings
 from proxy.identity.principal import TenantTrust
 from proxy.identity.tokens import TenantSettings
@@ -36,9 +37,9 @@ class KeySetClients:
     def __init__(self, timeout: float, before: KeySetClients | None = None) -> None:
         self._timeout = timeout
         self._known = dict(before._clients) if before is not None and before._timeout == timeout else {}
-        self._clients: dict[bytes, httpx.AsyncClient] = {}
+        self._clients: dict[bytes, DocumentClient] = {}
 
-    def trusting(self, authorities: Path | None) -> httpx.AsyncClient:
+    def trusting(self, authorities: Path | None) -> DocumentClient:
         """Return the client that trusts the authorities in a PEM file, or those of the system.
 
         Raises:
@@ -50,15 +51,15 @@ class KeySetClients:
         if client is None:
             trusts_file = authorities is not None
             context = ssl.create_default_context(cafile=str(authorities)) if trusts_file else _system_context()
-            client = httpx.AsyncClient(follow_redirects=False, timeout=self._timeout, verify=context)
+            client = DocumentClient(httpx.AsyncClient(timeout=self._timeout, verify=context))
         self._clients[content] = client
         return client
 
     async def close(self, others: Iterable[KeySetClients] = ()) -> None:
-        """Close the clients that none of `others` uses."""
+        """Close the clients that none of `others` uses; fetches with them end."""
         used = [client for other in others for client in other._clients.values()]
         unused = [client for client in self._clients.values() if client not in used]
-        await asyncio.gather(*(client.aclose() for client in unused))
+        await asyncio.gather(*(client.close() for client in unused))
 
 
 def make_tenants(auth: Auth, folder: Path, clients: KeySetClients, before: Tenants | None = None) -> Tenants:

@@ -16,6 +16,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from proxy.identity.documents import DocumentClient
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
 from proxy.identity.local import LocalProvider, LoginAttempt, SessionSettings
 from proxy.identity.tokens import InvalidToken
@@ -69,7 +70,7 @@ async def provider() -> AsyncIterator[Provider]:
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         settings = KeySetSettings(LIFETIME, COOLDOWN, 0.05, STALE, 32)
-        keys = KeySet("https://tenant.test/jwks", settings, client, clock=lambda: holder[0].now)
+        keys = KeySet("https://tenant.test/jwks", settings, DocumentClient(client), clock=lambda: holder[0].now)
         sessions = SessionSettings(8, 24, 0, 0)
         logins = LocalProvider({"tenant.test": (TENANT, keys)}, "tenant.test", MemoryStore(), sessions)
         holder.append(Provider(logins, keys))

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from proxy.identity.documents import DocumentClient
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
 from proxy.identity.keys import parse_key_set
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
@@ -58,7 +59,7 @@ async def accepted(text: str, entries: list[dict[str, Any]] | None = None) -> tu
         return httpx.Response(200, content=json.dumps({"keys": key_entries() if entries is None else entries}).encode())
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), client)
+        keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), DocumentClient(client))
         try:
             await verify(text, TENANT, keys)
         except (InvalidToken, KeySetUnavailable) as error:
@@ -281,5 +282,5 @@ async def test_an_address_with_two_at_signs_is_none(text: str) -> None:
     """GHSA-c5c4-8r6x-56w3 (CVE-2026-40574) of oauth2-proxy: whose domain is it?"""
     answer = httpx.Response(200, content=json.dumps({"keys": key_entries()}).encode())
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer)) as client:
-        keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), client)
+        keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), DocumentClient(client))
         assert (await verify(token(claims(email=text)), TENANT, keys)).email == ""

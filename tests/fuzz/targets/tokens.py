@@ -23,6 +23,7 @@ import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
+from proxy.identity.documents import DocumentClient
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
 from proxy.identity.tokens import InvalidToken, TenantSettings, verify
 from proxy.sessions.store import Identity
@@ -60,7 +61,7 @@ class Tenant:
 
         self.runner = asyncio.Runner()
         client = httpx.AsyncClient(transport=httpx.MockTransport(fetch))
-        self.keys = KeySet("https://tenant.test/jwks", KeySetSettings(1e9, 1e9, 5, 3600, 32), client)
+        self.keys = KeySet("https://tenant.test/jwks", KeySetSettings(1e9, 1e9, 5, 3600, 32), DocumentClient(client))
         assert self.runner.run(self.keys.find("free")) is not None
         good = claims(exp=FAR, iat=1, email="anna@x.test", email_verified=True)
         self.good = (

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from proxy.identity.discovery import read_discovery, same_issuer, well_known
+from proxy.identity.documents import DocumentClient
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
 from tests.unit.identity.test_tokens import key_entries
 
@@ -51,7 +52,9 @@ class Provider:
 
     def keys(self, issuer: str = ISSUER, url: str | None = None) -> KeySet:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        return KeySet(url, KeySetSettings(600, 30, 0.05, 3600, 32), client, clock=lambda: self.now, issuer=issuer)
+        return KeySet(
+            url, KeySetSettings(600, 30, 0.05, 3600, 32), DocumentClient(client), clock=lambda: self.now, issuer=issuer
+        )
 
 
 def provider(discovery: Respond | None, *at: str) -> Provider:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from proxy.identity.documents import DocumentClient
 from proxy.identity.jwks import KeySet, KeySetSettings, KeySetUnavailable
 from proxy.identity.tokens import InvalidToken, TenantSettings, stored_part, verify
 from proxy.sessions.store import Identity
@@ -51,7 +52,7 @@ async def keys() -> AsyncIterator[KeySet]:
     async with httpx.AsyncClient(
         transport=httpx.MockTransport(lambda _: httpx.Response(200, content=answer))
     ) as client:
-        yield KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), client)
+        yield KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), DocumentClient(client))
 
 
 @pytest.fixture
@@ -429,7 +430,7 @@ async def test_a_header_nested_without_end_is_refused(check: Check) -> None:
 
 async def test_without_a_key_set_the_answer_is_that_it_is_unavailable() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(500))) as client:
-        keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), client)
+        keys = KeySet("https://tenant.test/jwks", KeySetSettings(600, 30, 5, 3600, 32), DocumentClient(client))
         with pytest.raises(KeySetUnavailable):
             await verify(token(), TENANT, keys)
 
