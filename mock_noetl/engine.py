@@ -1,7 +1,8 @@
 """The engine: runs programs step by step, with timers; only steps that wait for something else have a task.
 
 A step is issued, started, done, and then followed by the next ones. Between done and followed the run waits a moment,
-in which the Python server claims that the execution has ended.
+in which the Python server claims that the execution has ended. Runs of closed programs take the same steps, but when
+somebody looks at them (see `deferred.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from time import monotonic
 from typing import Any
 
 from mock_noetl.accounts import Accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
 from mock_noetl.code import END_SECONDS, Runner
+from mock_noetl.deferred import Deferred
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import Step
 from mock_noetl.runs import (
@@ -40,9 +43,9 @@ from mock_noetl.runs import (
 from mock_noetl.steps import Steps
 from mock_noetl.templates import holds
 from mock_noetl.timers import Timers
-from mock_noetl.values import IdSource, size_of
+from mock_noetl.values import IdSource, packed, size_of
 from mock_server.clock import Clock
-from mock_server.randomness import branch, random_source
+from mock_server.randomness import branch, random_source, seed_of_branch
 
 MAX_KEPT = 1_000_000
 MAX_RUNNING = 100_000
@@ -82,8 +85,9 @@ class Engine:
         self._max_kept = max_kept
         self._between = between
         self._ended: deque[int] = deque()
+        self.deferred = Deferred(self._begin_deferred, self._drop, LATENCY_SECONDS + between)
         self._children: dict[int, list[int]] = {}
-        self._running = self._bytes = 0
+        self._running = self.bytes_kept = 0
         self.timers = Timers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._source = branch(source or random_source(None))
@@ -96,15 +100,17 @@ class Engine:
         defaults = program.workload if program else {}
         merged = {**defaults, **given} if given else None
         now = self.clock.now()
+        self.started += 1
+        if program is not None and program.closed and parent is None:
+            return self._defer(entry, merged, now)
         run = Run(self._ids.next(), entry, merged, parent, now, [])
+        self.runs[run.run_id] = run
         before = self.runs.get(parent) if parent is not None else None
         source = before.active.source if before is not None and before.active is not None else self._source
         run.active = Active(given, dict(merged if merged is not None else defaults), branch(source))
         run.add(INIT, now, program.first if program else -1)
         if given:
             self._grows(run, size_of(given, MAX_RUN_BYTES))
-        self.runs[run.run_id] = run
-        self.started += 1
         self._running += 1
         if parent is not None:
             self._children.setdefault(parent, []).append(run.run_id)
@@ -112,8 +118,42 @@ class Engine:
             self._issue(run, run.active, program.first)
         return run
 
+    def _defer(self, entry: Entry, merged: Mapping[str, Any] | None, now: float) -> Run:
+        workload = packed(merged) if merged is not None else None
+        began, seed = monotonic(), seed_of_branch(self._source)
+        run = Run(self._ids.next(), entry, workload, None, now, None, began=began, seed=seed)
+        self.runs[run.run_id] = run
+        self.deferred.add(run)
+        if workload is not None:
+            self._grows(run, len(workload))
+        return run
+
+    def _begin_deferred(self, run: Run) -> Active:
+        """Begin to compute an execution of a closed program."""
+        program = run.entry.program
+        assert program is not None  # noqa: S101 - only programs are closed
+        if run.seed is None and program.draws:
+            run.seed = self._source.getrandbits(64)
+        source = random.Random(run.seed) if program.draws else self._source  # noqa: S311
+        run.active = Active({}, dict(run.given), source, closed=True, at=run.began)
+        run.log = []
+        run.add(INIT, run.started, program.first)
+        self._issue(run, run.active, program.first)
+        return run.active
+
+    def find(self, run_id: int) -> Run | None:
+        """Return an execution, computed up to now; None if it is not known."""
+        run = self.runs.get(run_id)
+        return self.seen(run) if run is not None else None
+
+    def seen(self, run: Run) -> Run:
+        """Compute an execution up to now, if that is left to do, and return it."""
+        if run.log is None or (run.active is not None and run.active.closed):
+            self.deferred.compute(run, known=run.run_id in self.runs)
+        return run
+
     def newest_first(self) -> Iterator[Run]:
-        """Yield the executions, newest first."""
+        """Yield the executions, newest first; see `seen`."""
         return reversed(self.runs.values())
 
     def with_children(self, run: Run) -> list[Run]:
@@ -123,13 +163,14 @@ class Engine:
         while waiting:
             for child in self._children.get(waiting.pop(), ()):
                 if child in self.runs and child not in family:
-                    family[child] = self.runs[child]
+                    family[child] = self.seen(self.runs[child])
                     waiting.append(child)
         return list(family.values())
 
     def cancel(self, run: Run, reason: str | None) -> None:
         """Cancel an execution. One that has ended is changed, too, as the Python server does."""
         self._stop(run)
+        self.deferred.settled(run)
         now = self.clock.now()
         run.add(CANCELLED, now, -1, reason)
         run.cancelled = True
@@ -139,6 +180,7 @@ class Engine:
     def finalize(self, run: Run, status: str, error: str | None) -> None:
         """End an execution by force."""
         self._stop(run)
+        self.deferred.settled(run)
         now = self.clock.now()
         run.add(FINALIZED, now, -1, [status, error])
         run.verdict, run.verdict_at, run.error = status, now, error
@@ -151,10 +193,11 @@ class Engine:
             self._stop(run)
         self._steps.forget_late()
         self.timers.clear()
+        self.deferred.clear()
         self.runs.clear()
         self._ended.clear()
         self._children.clear()
-        self._running = self._bytes = self.started = 0
+        self._running = self.bytes_kept = self.started = 0
 
     async def close(self) -> None:
         """Stop every execution; the records of those that run stay as they are."""
@@ -188,12 +231,22 @@ class Engine:
     def _issue(self, run: Run, active: Active, number: int) -> None:
         active.steps += 1
         active.executed += 1
-        self.timers.after(active, LATENCY_SECONDS, self._begin, run, active, number)
+        self.after(active, LATENCY_SECONDS, self._begin, run, active, number)
+
+    def after(self, active: Active, seconds: float, call: Callable[..., None], *values: Any) -> None:
+        """Call something later, unless the execution is stopped before."""
+        if active.closed:
+            active.following = (active.at + seconds, call, values)
+        else:
+            self.timers.after(active, seconds, call, *values)
+
+    def _now(self, run: Run, active: Active) -> float:
+        return self.clock.later(run.started, run.began, active.at) if active.closed else self.clock.now()
 
     def _begin(self, run: Run, active: Active, number: int) -> None:
         program = run.entry.program
         assert program is not None  # noqa: S101 - a run without a program has no steps
-        run.add(STARTED, self.clock.now(), number)
+        run.add(STARTED, self._now(run, active), number)
         if active.executed > MAX_STEPS_RUN:
             self._done(run, active, number, Outcome(BROKEN, error=f"more than {MAX_STEPS_RUN} steps"))
             return
@@ -201,14 +254,33 @@ class Engine:
 
     def _grows(self, run: Run, size: int) -> None:
         run.size += size
-        self._bytes += size
+        if self.runs.get(run.run_id) is run:  # it may be forgotten while it is looked at
+            self.bytes_kept += size
+
+    def _too_large(self, run: Run) -> str:
+        """Return why the values of an execution are too large; empty if they are not, also because others made room."""
+        if run.size > MAX_RUN_BYTES:
+            return f"the values of an execution take at most {MAX_RUN_BYTES} bytes"
+        while self.bytes_kept > MAX_BYTES and (self.deferred.drop_oldest(run) or self._forget_oldest(run)):
+            pass
+        return f"the values of all executions take at most {MAX_BYTES} bytes" if self.bytes_kept > MAX_BYTES else ""
+
+    def _drop(self, run: Run) -> None:
+        """Drop what was computed of an execution."""
+        size = run.size
+        run.rewind()
+        if self.runs.get(run.run_id) is run:
+            self.bytes_kept += run.size - size
 
     def _done(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
-        now = self.clock.now()
+        now = self._now(run, active)
         if outcome.value is not None:
-            self._grows(run, size_of(outcome.value, MAX_RUN_BYTES))
-            if run.size > MAX_RUN_BYTES:
-                outcome = Outcome(BROKEN, error=f"the values of an execution take at most {MAX_RUN_BYTES} bytes")
+            size = size_of(outcome.value, MAX_RUN_BYTES)
+            self._grows(run, size)
+            problem = self._too_large(run)
+            if problem:
+                self._grows(run, -size)
+                outcome = Outcome(BROKEN, error=problem)
                 active.executed = MAX_STEPS_RUN + 1  # no step follows
         active.steps -= 1
         if outcome.kind == OK:
@@ -223,7 +295,7 @@ class Engine:
             if self.style == "python" or outcome.kind == BROKEN:
                 run.verdict, run.verdict_at, run.error = FAILED, now, outcome.error
         run.add(DONE, now, number, outcome)
-        self.timers.after(active, self._between, self._follow, run, active, number, outcome)
+        self.after(active, self._between, self._follow, run, active, number, outcome)
 
     def _follow(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
         program = run.entry.program
@@ -234,7 +306,7 @@ class Engine:
         if not steps and not active.steps and self._is_over(run, active, step, outcome):
             failed = run.failed if self.style == "python" else outcome.kind == BROKEN
             end = FAILED if failed else COMPLETED
-        now = self.clock.now()
+        now = self._now(run, active)
         run.add(PROCESSED, now, number, Followed(steps, skipped, end))
         if end is not None:
             run.over = True
@@ -274,8 +346,9 @@ class Engine:
     def _ends(self, run: Run) -> None:
         active, size = run.active, run.size
         run.pack()
-        self._bytes += run.size - size
-        if active is None:
+        if self.runs.get(run.run_id) is run:
+            self.bytes_kept += run.size - size
+        if active is None or active.closed:
             return
         self._running -= 1
         self._ended.append(run.run_id)
@@ -293,19 +366,32 @@ class Engine:
     def _make_room(self) -> None:
         if self._running >= MAX_RUNNING:
             raise FullError(f"Too many executions are running: {MAX_RUNNING}")
-        if len(self.runs) >= self._max_kept and not self._ended:
+        while self.bytes_kept > MAX_BYTES and (self.deferred.drop_oldest() or self._forget_oldest()):
+            pass
+        if len(self.runs) >= self._max_kept and not self._forget_oldest():
             raise FullError(f"All {self._max_kept} executions that --keep allows are running")
-        while self._ended and (len(self.runs) >= self._max_kept or self._bytes > MAX_BYTES):
-            self._forget_oldest()
-        if self._bytes > MAX_BYTES:
+        if self.bytes_kept > MAX_BYTES:
             raise FullError(f"The values of the executions that run take more than {MAX_BYTES} bytes")
 
-    def _forget_oldest(self) -> None:
-        oldest = self._ended.popleft()
-        run = self.runs.pop(oldest, None)
-        self._children.pop(oldest, None)
+    def _forget_oldest(self, but: Run | None = None) -> bool:
+        """Forget the oldest execution that has ended, and return whether there was one.
+
+        Args:
+            but: the one that is being computed, during which no other one is computed.
+        """
+        before = self._ended[0] if self._ended else None
+        run = self.deferred.pop_ended(before, but, compute=but is None)
         if run is None:
-            return
-        self._bytes -= run.size
-        if run.parent in self._children and oldest in self._children[run.parent]:
-            self._children[run.parent].remove(oldest)
+            if before is None:
+                return False
+            run = self.runs.get(self._ended.popleft())
+        if run is not None:
+            self._forget(run)
+        return True
+
+    def _forget(self, run: Run) -> None:
+        del self.runs[run.run_id]
+        self._children.pop(run.run_id, None)
+        self.bytes_kept -= run.size
+        if run.parent in self._children and run.run_id in self._children[run.parent]:
+            self._children[run.parent].remove(run.run_id)

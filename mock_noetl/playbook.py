@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from mock_noetl.closed import draws, is_closed, longest
 from mock_noetl.errors import PlaybookError
 from mock_noetl.tool import Sandbox, sandbox_tool
 from mock_noetl.values import plain
@@ -64,11 +65,23 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The workflow of a playbook: its steps, which of them is first, and the defaults of its variables."""
+    """The workflow of a playbook.
+
+    Args:
+        steps: the steps.
+        first: the number of the first one.
+        workload: the defaults of the variables.
+        closed: whether a run follows from its start alone (see `closed.py`).
+        longest: how many seconds the steps of a closed program take at most.
+        draws: whether something is random.
+    """
 
     steps: tuple[Step, ...]
     first: int
     workload: Mapping[str, Any]
+    closed: bool = False
+    longest: float = 0.0
+    draws: bool = True
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -134,7 +147,10 @@ def compile_program(document: Mapping[str, Any]) -> Program | None:
     steps = tuple(_step(item, number, names) for number, item in enumerate(workflow))
     workload = document.get("workload")
     defaults = workload if isinstance(workload, dict) else {}
-    return Program(steps, names.get("start", 0), plain(defaults)) if steps else None
+    if not steps:
+        return None
+    first = names.get("start", 0)
+    return Program(steps, first, plain(defaults), is_closed(steps), longest(steps), draws(steps))
 
 
 def _step(item: Mapping[str, Any], number: int, names: Mapping[str, int]) -> Step:

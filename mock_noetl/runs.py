@@ -2,6 +2,7 @@
 
 While an execution runs, its moments are a list. Once it has ended they are packed: the times as bytes, and the rest as
 JSON, of which equal ones of one playbook are kept once. So each of a million remembered executions needs few bytes.
+One of a closed program has no moments before somebody looks at it (see `deferred.py`).
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ class Active:
         tasks: the tasks of its steps that wait for something else.
         stopped: whether it was stopped: its timers and tasks do nothing more.
         on_end: what is called when it ends.
+        closed: whether its program is closed: it has no timers and no tasks, but one call that is next.
+        at: how far a closed one is computed, by `time.monotonic`.
+        following: what a closed one does next: when, and the call.
     """
 
     request: Mapping[str, Any]
@@ -100,6 +104,9 @@ class Active:
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     stopped: bool = False
     on_end: list[Callable[[], None]] = field(default_factory=list)
+    closed: bool = False
+    at: float = 0.0
+    following: tuple[float, Callable[..., None], tuple[Any, ...]] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -109,10 +116,10 @@ class Run:
     Args:
         run_id: the id.
         entry: the version of the playbook.
-        workload: the variables at the start, or their JSON once it has ended; None: the playbook's own.
+        workload: the variables at the start, or their JSON; None: the playbook's own.
         parent: the id of the parent execution.
         started: the time of the start.
-        log: the moments; a pair of packed times and the rest, once it has ended.
+        log: the moments; a pair of packed times and the rest, once it has ended; None: not computed yet.
         failed: whether a step has failed.
         over: whether its end is recorded.
         verdict: the status of the last event that ends an execution; empty without one.
@@ -121,6 +128,8 @@ class Run:
         cancelled: whether it was cancelled.
         size: about how many bytes its values take.
         active: what it has while it runs.
+        began: the time of the start by `time.monotonic`, of a closed program.
+        seed: the seed of its random source, of a closed program; None: not drawn yet.
     """
 
     run_id: int
@@ -128,7 +137,7 @@ class Run:
     workload: Mapping[str, Any] | bytes | None
     parent: int | None
     started: float
-    log: list[Moment] | tuple[bytes, bytes]
+    log: list[Moment] | tuple[bytes, bytes] | None
     failed: bool = False
     over: bool = False
     verdict: str = ""
@@ -137,6 +146,13 @@ class Run:
     cancelled: bool = False
     size: int = 0
     active: Active | None = None
+    began: float = 0.0
+    seed: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is computed to its end: nothing more will happen, but for a cancel."""
+        return isinstance(self.log, tuple)
 
     @property
     def given(self) -> Mapping[str, Any]:
@@ -151,6 +167,8 @@ class Run:
         """What has happened, oldest first."""
         if isinstance(self.log, list):
             return self.log
+        if self.log is None:
+            return []
         times, rest = self.log
         return [
             Moment(code, at, step, data) for at, (code, step, data) in zip(_times(times), _parsed(rest), strict=True)
@@ -172,6 +190,18 @@ class Run:
             self.log = self.moments
         self.log.append(Moment(code, at, step, data))
 
+    def rewind(self) -> None:
+        """Drop what was computed."""
+        self.log = self.active = self.error = None
+        self.failed = self.over = False
+        self.verdict, self.verdict_at = "", 0.0
+        self.size = self.size_at_start
+
+    @property
+    def size_at_start(self) -> int:
+        """About how many bytes the variables at the start take, as JSON."""
+        return len(self.workload) if isinstance(self.workload, bytes) else 0
+
     def pack(self) -> None:
         """Keep the record in little memory: nothing more will happen, but for a cancel."""
         self.active = None
@@ -179,8 +209,8 @@ class Run:
             self.workload = packed(self.workload) if self.workload else None
         if not isinstance(self.log, list):
             return
-        times = array("d", (moment.at for moment in self.log)).tobytes()
-        rest = packed([(m.code, m.step, m.data) for m in self.log])
+        times = array("d", [moment[1] for moment in self.log]).tobytes()
+        rest = packed([(code, step, data) for code, _, step, data in self.log])
         blobs = self.entry.blobs
         known = blobs.get(rest)
         if known is None and len(blobs) < MAX_BLOBS and len(rest) <= MAX_SHARED:

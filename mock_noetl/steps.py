@@ -78,7 +78,7 @@ class Steps:
             done(Outcome(BROKEN, error=str(error)))
             return
         if duration:
-            self._engine.timers.after(active, duration, self._acts, run, active, tool, done)
+            self._engine.after(active, duration, self._acts, run, active, tool, done)
         else:
             self._acts(run, active, tool, done)
 

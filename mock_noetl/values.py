@@ -18,6 +18,7 @@ SPAN = 1 << 22
 """Ids of one execution and of its events are in a span of this size."""
 
 _NODE_BYTES = 16
+_LISTS = (list, tuple)
 _EPOCH_MS = 1_704_067_200_000
 _SPAN_MS = 150_000_000_000
 _FIRST = 10**17
@@ -59,12 +60,13 @@ def size_of(value: Any, most: int) -> int:
     while waiting and size < most:
         part = waiting.pop()
         size += _NODE_BYTES
-        if isinstance(part, str):
+        if type(part) is str:
             size += len(part)
-        elif isinstance(part, dict):
-            waiting.extend(part.values())
-            size += sum(map(len, part))
-        elif isinstance(part, list | tuple):
+        elif type(part) is dict:
+            for name, item in part.items():
+                size += len(name)
+                waiting.append(item)
+        elif type(part) in _LISTS:
             waiting.extend(part)
     return size
 

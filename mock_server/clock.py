@@ -1,11 +1,25 @@
-"""The clock of a sandbox, which can be moved, set and stopped; programs read the time only here."""
+"""The clock of a sandbox, which can be moved, set and stopped; programs read the time only here.
+
+It remembers its last changes, so that what is computed later has the time that it would have had.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 MAX_INSTANT = 253_402_300_799.0  # the end of the year 9999
+MAX_CHANGES = 1_000
+
+
+class _Change(NamedTuple):
+    """What the clock was set to: when, by the monotonic clock, to which instant, and whether it goes on from there."""
+
+    moment: float
+    instant: float
+    goes: bool
 
 
 class Clock:
@@ -15,10 +29,29 @@ class Clock:
         self._offset = 0.0
         self._stopped: float | None = None
         self._start: tuple[float, float | None] = (0.0, None)
+        self._changes: deque[_Change] = deque(maxlen=MAX_CHANGES)
 
     def now(self) -> float:
         """Return the time in seconds since 1970. Lifetimes are counted with it too, so moving the clock ends them."""
         return time.time() + self._offset if self._stopped is None else self._stopped
+
+    def later(self, instant: float, began: float, moment: float) -> float:
+        """Return what the clock has shown, or will show, at a moment, if it showed an instant at an earlier one.
+
+        Args:
+            instant: what it showed, in seconds since 1970.
+            began: when it showed that, by `time.monotonic`.
+            moment: the moment, by `time.monotonic`.
+        """
+        if not self._changes:
+            return instant + (moment - began)
+        known = _Change(began, instant, goes=True)
+        for change in self._changes:
+            if change.moment <= began:
+                known = known._replace(goes=change.goes)
+            elif change.moment <= moment:
+                known = change
+        return known.instant + (moment - known.moment if known.goes else 0.0)
 
     def moment(self) -> datetime:
         """Return the time as an aware datetime in UTC."""
@@ -46,10 +79,12 @@ class Clock:
             self._offset = instant - time.time()
         else:
             self._stopped = instant
+        self._changed()
 
     def stop(self) -> None:
         """Stop the clock at the current instant."""
         self._stopped = self.now()
+        self._changed()
 
     def go_on(self) -> None:
         """Let a stopped clock go on from where it is."""
@@ -64,3 +99,7 @@ class Clock:
     def reset(self) -> None:
         """Return to the system's clock, or to the one of the start."""
         self._offset, self._stopped = self._start
+        self._changed()
+
+    def _changed(self) -> None:
+        self._changes.append(_Change(time.monotonic(), self.now(), self._stopped is None))

@@ -46,6 +46,11 @@ class Duration:
             return self.first
         return min(max(0.0, _DRAW[self.kind](self, source)), self.most)
 
+    @property
+    def longest(self) -> float:
+        """The largest value in seconds that can be drawn."""
+        return {"fixed": self.first, "uniform": self.second}.get(self.kind, self.most)
+
     def data(self) -> Any:
         """Return the duration as `parse_duration` reads it."""
         first = f"{self.first:g}s"

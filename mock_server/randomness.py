@@ -13,7 +13,13 @@ def random_source(seed: int | str | None) -> random.Random:
 
 def branch(source: random.Random) -> random.Random:
     """Return a source of its own, so that what others draw makes no difference; the system's source is its own."""
-    return source if isinstance(source, random.SystemRandom) else random.Random(source.getrandbits(64))  # noqa: S311
+    seed = seed_of_branch(source)
+    return source if seed is None else random.Random(seed)  # noqa: S311
+
+
+def seed_of_branch(source: random.Random) -> int | None:
+    """Return the seed of a source of its own; None for the system's source."""
+    return None if isinstance(source, random.SystemRandom) else source.getrandbits(64)
 
 
 def handle(source: random.Random, size: int = 32) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import islice
 from typing import Any
 
@@ -32,6 +33,8 @@ from mock_server.messages import Request, Response
 MAX_SIZE = 200
 MAX_OFFSET = 5_000
 MAX_BIGINT = 2**63
+COMPUTED_AT_ONCE = 200
+"""After so many executions other work of the event loop has a turn."""
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 _EXECUTABLE = {"playbook", "agent"}
 _KINDS = {"playbooks": "playbook", "agents": "agent"}
@@ -104,10 +107,10 @@ class Executions:
 
     def _run(self, text: str) -> Run | None:
         """Return an execution, by a text that Python can read as a number. Raises Refused."""
-        run = self._engine.runs.get(int(text)) if text.isdecimal() and text.isascii() else None
+        run = self._engine.find(int(text)) if text.isdecimal() and text.isascii() else None
         if run is None:
             try:
-                return self._engine.runs.get(int(text))
+                return self._engine.find(int(text))
             except ValueError as error:
                 raise Refused(500, str(error)) from None
         return run
@@ -163,7 +166,7 @@ class Executions:
 
     def _by_bigint(self, text: str) -> Run:
         """Return an execution, by a text that PostgreSQL reads as a bigint. Raises Refused or Unhandled."""
-        run = self._engine.runs.get(bigint(text))
+        run = self._engine.find(bigint(text))
         if run is None:
             raise Refused(404, f"Execution {text} not found")
         return run
@@ -202,7 +205,7 @@ class Executions:
     def _by_int(self, text: str) -> Run:
         """Return an execution, by a text that Python reads as a number. Raises Refused or Unhandled."""
         try:
-            run = self._engine.runs.get(int(text))
+            run = self._engine.find(int(text))
         except ValueError as error:
             raise Unhandled(str(error)) from None
         if run is None:
@@ -221,7 +224,8 @@ class Executions:
         offset = (max(1, page) - 1) * size
         if offset > MAX_OFFSET:
             raise Refused(422, f"Requested page is too deep. Max supported offset is {MAX_OFFSET}.")
-        return answer([self._entry(run) for run in islice(self._engine.newest_first(), offset, offset + size)])
+        shown = list(islice(self._engine.newest_first(), offset, offset + size))
+        return answer([self._entry(self._engine.seen(run)) for run in shown])
 
     def _entry(self, run: Run) -> dict[str, Any]:
         found = {**self._summary(run), "error": None}
@@ -261,7 +265,7 @@ class Executions:
         problems.check()
         text = names["id"]
         try:
-            run = self._engine.runs.get(int(text))
+            run = self._engine.find(int(text))
         except ValueError as error:
             raise Unhandled(str(error)) from None
         if run is None:
@@ -272,14 +276,19 @@ class Executions:
         message = f"Execution {text} is already completed"
         return answer({"status": "already_completed", "execution_id": text, "message": message})
 
-    def cleanup(self, request: Request, names: Names) -> Response:
-        """Cancel the executions without an end that are old."""
+    async def cleanup(self, request: Request, names: Names) -> Response:
+        """Cancel the executions without an end that are old. There may be many that nobody has looked at before."""
         problems = Problems()
         wanted = problems.body(request, models.CLEANUP)
         problems.check()
         minutes = wanted.older_than_minutes
         limit = self._state.clock.now() - 60 * minutes
-        old = [run for run in self._engine.runs.values() if run.started < limit and not (run.over or run.cancelled)]
+        old = []
+        for number, run in enumerate([run for run in self._engine.runs.values() if run.started < limit]):
+            if not (self._engine.seen(run).over or run.cancelled):
+                old.append(run)
+            if not number % COMPUTED_AT_ONCE:
+                await asyncio.sleep(0)
         ids = [str(run.run_id) for run in old]
         if wanted.dry_run:
             message = f"[DRY RUN] Would cancel {len(old)} stuck executions older than {minutes} minutes"

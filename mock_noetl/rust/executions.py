@@ -119,7 +119,7 @@ class Executions:
 
     def _run(self, names: Names) -> Run:
         run_id = path_id("execution_id", names["execution_id"])
-        run = self._engine.runs.get(run_id)
+        run = self._engine.find(run_id)
         if run is None:
             raise not_found(f"Execution not found: {run_id}")
         return run
@@ -173,7 +173,7 @@ class Executions:
     def cancellation_check(self, request: Request, names: Names) -> Response:
         """Return whether an execution is cancelled; one that is not there is not."""
         run_id = path_id("execution_id", names["execution_id"])
-        run = self._engine.runs.get(run_id)
+        run = self._engine.find(run_id)
         return answer({"execution_id": run_id, "is_cancelled": run is not None and run.cancelled})
 
     # All of them
@@ -190,8 +190,8 @@ class Executions:
             raise database("LIMIT must not be negative")
         candidates = wanted if status is None else min(MAX_CANDIDATES, 10 * wanted)
         scanned = islice(self._engine.newest_first(), MAX_SCANNED if catalog_id is not None else candidates)
-        runs = (run for run in scanned if catalog_id in (None, run.entry.catalog_id))
-        found = [self._summary(run) for run in islice(runs, candidates)]
+        wanted_runs = (run for run in scanned if catalog_id in (None, run.entry.catalog_id))
+        found = [self._summary(self._engine.seen(run)) for run in list(islice(wanted_runs, candidates))]
         found = [item for item in found if status in (None, item["status"])][:wanted]
         if path is not None:
             found = [item for item in found if path.lower() in item["path"].lower()]
@@ -225,7 +225,7 @@ class Executions:
         status = wanted["status"]
         if status not in ("COMPLETED", "FAILED"):
             raise invalid(f"Invalid finalization status: {status}")
-        run = self._engine.runs.get(run_id)
+        run = self._engine.find(run_id)
         if run is None:
             raise not_found(f"Execution not found: {run_id}")
         if run.last.code != FINALIZED:

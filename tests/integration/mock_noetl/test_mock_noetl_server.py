@@ -138,7 +138,8 @@ async def journal_of(dialect: str, seed: str) -> tuple[bytes, set[str]]:
                 body = {"path": "mine/random", "workload": {"n": number}}
                 ids.append(str((await client.post("/api/execute", json=body)).json()["execution_id"]))
             async with asyncio.timeout(20):
-                while any(run.active is not None for run in server.state.engine.runs.values()):  # noqa: ASYNC110
+                engine = server.state.engine
+                while not all(engine.seen(run).ended for run in engine.newest_first()):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             found = [(await client.get(f"/api/executions/{each}")).json() for each in ids]
             journal = (await client.get("/__admin/journal?timing=false")).content

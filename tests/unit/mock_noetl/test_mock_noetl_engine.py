@@ -43,11 +43,10 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     await engine.close()
 
 
-async def ended(run: Run) -> Run:
-    if run.active is not None:
-        event = asyncio.Event()
-        run.active.on_end.append(event.set)
-        await asyncio.wait_for(event.wait(), 20)
+async def ended(engine: Engine, run: Run) -> Run:
+    async with asyncio.timeout(20):
+        while not engine.seen(run).ended:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
     return run
 
 
@@ -72,7 +71,7 @@ async def test_oldest_ended_execution_makes_room() -> None:
 async def test_run_that_goes_in_circles_ends(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mock_noetl.engine.LATENCY_SECONDS", 0.0)
     circle = playbook("- step: start\n  next: {arcs: [{step: start}]}\n  tool: {kind: sandbox}")
-    run = await ended(engine.start(circle, {}))
+    run = await ended(engine, engine.start(circle, {}))
     assert outcomes(run)[-1].error == f"more than {MAX_STEPS_RUN} steps"
     assert len(outcomes(run)) == MAX_STEPS_RUN + 1
 
@@ -81,7 +80,7 @@ async def test_values_of_an_execution_have_a_limit(engine: Engine, monkeypatch: 
     monkeypatch.setattr("mock_noetl.engine.LATENCY_SECONDS", 0.0)
     growing = "{a: '{{ a ~ a if (a | length) < 450000 else a }}', b: '{{ a }}'}"
     circle = playbook(f"- step: start\n  next: {{arcs: [{{step: start}}]}}\n  tool: {{kind: sandbox, set: {growing}}}")
-    run = await ended(engine.start(circle, {"a": "x" * 16}))
+    run = await ended(engine, engine.start(circle, {"a": "x" * 16}))
     assert outcomes(run)[-1].error == f"the values of an execution take at most {MAX_RUN_BYTES} bytes"
     assert len(outcomes(run)) < 100
     assert run.size < 2 * MAX_RUN_BYTES
@@ -93,15 +92,15 @@ async def test_values_of_an_execution_have_a_limit(engine: Engine, monkeypatch: 
 )
 async def test_loop_runs_its_step_with_the_first_item(engine: Engine, loop: str, value: object) -> None:
     tool = "{kind: sandbox, set: {got: \"{{ iter.x | default('none') }}\"}}"
-    run = await ended(engine.start(playbook(f"- step: start\n  loop: {loop}\n  tool: {tool}"), {}))
+    run = await ended(engine, engine.start(playbook(f"- step: start\n  loop: {loop}\n  tool: {tool}"), {}))
     assert outcomes(run)[0].value == {"got": value}
 
 
 async def test_values_of_all_executions_have_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 10_000)
     quick, slow = one("{kind: sandbox}"), one("{kind: sandbox, duration: 1m}")
-    runs = [await ended(engine.start(quick, {"text": "x" * 3_000})) for _ in range(10)]
-    assert set(engine.runs) == {run.run_id for run in runs[-4:]}
+    runs = [await ended(engine, engine.start(quick, {"text": "x" * 3_000})) for _ in range(10)]
+    assert set(engine.runs) == {run.run_id for run in runs[-3:]}
     for _ in range(4):
         engine.start(slow, {"text": "x" * 3_000})
     with pytest.raises(FullError, match="The values of the executions that run take more than 10000 bytes"):
@@ -116,7 +115,7 @@ async def test_values_are_computed_from_the_variables(engine: Engine) -> None:
         "  next: {arcs: [{step: other, when: '{{ double > 50 }}'}, {step: end, when: '{{ double == 40 }}'}]}\n"
         "- step: other\n- step: end\n  tool: {kind: sandbox, set: {seen: '{{ start.deep[0] }} {{ double }}'}}\n"
     )
-    run = await ended(engine.start(entry, {}))
+    run = await ended(engine, engine.start(entry, {}))
     assert [found.value for found in outcomes(run)] == [{"double": 40, "deep": [2]}, {"seen": "2 40"}]
 
 
@@ -134,13 +133,13 @@ async def test_values_are_computed_from_the_variables(engine: Engine) -> None:
     ],
 )  # fmt: skip
 async def test_end_of_a_step(engine: Engine, tool: str, kind: str, error: str | None) -> None:
-    (found,) = outcomes(await ended(engine.start(one(tool), {})))
+    (found,) = outcomes(await ended(engine, engine.start(one(tool), {})))
     assert (found.kind, found.error) == (kind, error)
 
 
 @pytest.mark.parametrize("kind", ["http", "postgres", "duckdb", "invented"])
 async def test_step_that_is_not_run_says_so(engine: Engine, kind: str) -> None:
-    (found,) = outcomes(await ended(engine.start(one(f"{{kind: {kind}}}"), {})))
+    (found,) = outcomes(await ended(engine, engine.start(one(f"{{kind: {kind}}}"), {})))
     assert found.value["status"] == "not_run"
     assert kind in found.value["message"]
 
@@ -150,7 +149,7 @@ async def test_failures_follow_from_the_seed() -> None:
 
     async def failures(seed: int) -> list[str]:
         engine = engine_of(seed=seed)
-        return [outcomes(await ended(engine.start(entry, {})))[0].kind for _ in range(40)]
+        return [outcomes(await ended(engine, engine.start(entry, {})))[0].kind for _ in range(40)]
 
     first, again, other = await failures(1), await failures(1), await failures(2)
     assert first == again != other
@@ -160,12 +159,12 @@ async def test_failures_follow_from_the_seed() -> None:
 async def test_child_execution(engine: Engine) -> None:
     child = one("{kind: sandbox, set: {got: '{{ n }}'}}")
     engine = engine_of(engine.style, {"child": child, "bad": one("{kind: sandbox, fail: oh}")})
-    run = await ended(engine.start(one("{kind: playbook, path: child, input: {n: '{{ n + 1 }}'}}"), {}))
+    run = await ended(engine, engine.start(one("{kind: playbook, path: child, input: {n: '{{ n + 1 }}'}}"), {}))
     (found,) = outcomes(run)
     started = engine.runs[int(found.value["execution_id"])]
     assert (started.parent, started.given["n"], outcomes(started)[0].value) == (run.run_id, 21, {"got": 21})
     assert engine.with_children(run) == [run, started]
-    (failed,) = outcomes(await ended(engine.start(one("{kind: playbook, path: bad}"), {})))
+    (failed,) = outcomes(await ended(engine, engine.start(one("{kind: playbook, path: bad}"), {})))
     assert (failed.kind, failed.error) == (BROKEN, "oh")
 
 
@@ -173,7 +172,7 @@ async def test_execution_that_starts_itself_is_bounded() -> None:
     known: dict[str, Entry] = {}
     known["self"] = one("{kind: playbook, path: self}")
     engine = engine_of(entries=known, kept=30)
-    run = await ended(engine.start(known["self"], {}))
+    run = await ended(engine, engine.start(known["self"], {}))
     assert (run.verdict, outcomes(run)[0].error) == ("FAILED", "All 30 executions that --keep allows are running")
     assert len(engine.runs) <= 30
 
@@ -186,12 +185,12 @@ async def test_ended_executions_are_small_and_tell_the_same() -> None:
         for name, following in (("start", "b"), ("b", "c"), ("c", "end"))
     ) + "- step: end\n")  # fmt: skip
     engine = engine_of(kept=10_000)
-    before = await ended(engine.start(entry, {}))
+    before = await ended(engine, engine.start(entry, {}))
     told = before.moments
     tracemalloc.start()
     runs = [engine.start(entry, {}) for _ in range(500)]
     for run in runs:
-        await ended(run)
+        await ended(engine, run)
     runs.clear()
     size = tracemalloc.get_traced_memory()[0] / 500
     tracemalloc.stop()
@@ -215,21 +214,21 @@ def _code(code: str, rest: str = "") -> Entry:
 )
 async def test_python_runs_for_real(engine: Engine, code: str, value: object) -> None:
     names = "    input: {n: '{{ n }}', items: '{{ items }}'}\n"
-    (found,) = outcomes(await ended(engine.start(_code(code, names), {})))
+    (found,) = outcomes(await ended(engine, engine.start(_code(code, names), {})))
     assert (found.kind, found.value) == (OK, value)
 
 
 async def test_python_calls_main_and_sees_failed_results() -> None:
     engine = engine_of("python")
-    (found,) = outcomes(await ended(engine.start(_code("def main(n, k=3):\n    return n * k"), {})))
+    (found,) = outcomes(await ended(engine, engine.start(_code("def main(n, k=3):\n    return n * k"), {})))
     assert (found.kind, found.value) == (OK, 60)
-    (found,) = outcomes(await ended(engine.start(_code("result = {'status': 'error', 'error': 'lost'}"), {})))
+    (found,) = outcomes(await ended(engine, engine.start(_code("result = {'status': 'error', 'error': 'lost'}"), {})))
     assert (found.kind, found.error) == (SOFT, "lost")
 
 
 @pytest.mark.parametrize("code", ["raise ValueError('bad')", "result = 1 / 0", "import sys\nsys.exit(3)", "def x(:"])
 async def test_python_that_raises_fails_the_step(engine: Engine, code: str) -> None:
-    (found,) = outcomes(await ended(engine.start(_code(code), {})))
+    (found,) = outcomes(await ended(engine, engine.start(_code(code), {})))
     assert (found.kind, bool(found.error)) == (RAISED, True)
 
 
