@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
 
-from mock_server.clock import MAX_INSTANT, Clock
+from mock_server.clock import MAX_CHANGES, MAX_INSTANT, Clock
 
 
 def test_clock_follows_the_system_until_it_is_moved() -> None:
@@ -52,3 +53,49 @@ def test_reset_returns_to_the_clock_of_the_start() -> None:
     clock.go_on()
     clock.reset()
     assert (clock.now(), clock.stopped) == (1_000_000_000, True)
+
+
+class Fake:
+    """What the clock reads of the module `time`."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def time(self) -> float:
+        return 1_800_000_000 + self.at
+
+    def monotonic(self) -> float:
+        return 5_000 + self.at
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_it_has_shown_at_a_moment_is_known_later(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    fake, chance = Fake(), random.Random(seed)
+    monkeypatch.setattr("mock_server.clock.time", fake)
+    clock = Clock()
+    shown: list[tuple[float, float]] = []
+    for _ in range(100):
+        fake.at += chance.choice([0.001, 1, 60])
+        shown.append((clock.now(), fake.monotonic()))
+        fake.at += chance.choice([0.001, 1])
+        change = chance.choice([
+            lambda: None, clock.stop, clock.go_on, clock.reset, lambda: clock.move(chance.uniform(-50, 3600)),
+            lambda: clock.set(1_900_000_000), clock.is_the_start,
+        ])  # fmt: skip
+        change()
+    for index, (instant, began) in enumerate(shown):
+        for later, moment in shown[index:]:
+            assert clock.later(instant, began, moment) == pytest.approx(later, abs=1e-5)
+
+
+def test_only_the_last_changes_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake()
+    monkeypatch.setattr("mock_server.clock.time", fake)
+    clock = Clock()
+    clock.stop()
+    for _ in range(MAX_CHANGES):
+        fake.at += 1
+        clock.move(60)
+    instant, began = clock.now(), fake.monotonic()
+    fake.at += 100
+    assert clock.later(instant, began, fake.monotonic()) == clock.now() == instant
