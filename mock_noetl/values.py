@@ -6,6 +6,7 @@ import json
 import math
 import random
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -89,8 +90,15 @@ def unpacked(data: bytes) -> Any:
 
 def iso(instant: float, end: str = "+00:00") -> str:
     """Return an instant in seconds as text of RFC 3339, with the given spelling of UTC."""
-    text = datetime.fromtimestamp(instant, UTC).replace(tzinfo=None).isoformat()
-    return f"{text}{end}"
+    fraction, whole = math.modf(instant)
+    carry, micros = divmod(round(fraction * 1e6), 1_000_000)
+    second = int(whole) + carry
+    return f"{_second(second)}.{micros:06}{end}" if micros else f"{_second(second)}{end}"
+
+
+@lru_cache(maxsize=1024)
+def _second(number: int) -> str:
+    return datetime.fromtimestamp(number, UTC).replace(tzinfo=None).isoformat()
 
 
 def is_id(value: str) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import structlog
 
+from mock_pytest import MockAuth0, MockNoetl
+from mock_pytest.running import in_process
 from proxy.observe import logs
 from proxy.sessions.redis.address import read_address
 from proxy.sessions.redis.connection import RedisSettings
@@ -58,6 +60,24 @@ def redis_server() -> Iterator[RedisServer]:
 def redis_settings(redis_server: RedisServer) -> RedisSettings:
     """The settings of an empty redis store."""
     return RedisSettings(read_address(redis_server.url), prefix=f"test-{secrets.token_hex(8)}:")
+
+
+@pytest.fixture(scope="module")
+def auth0_here() -> Iterator[MockAuth0]:
+    """A sandbox Auth0 in this process."""
+    with in_process("mock_auth0", []) as url:
+        mock = MockAuth0(url)
+        yield mock
+        mock.close()
+
+
+@pytest.fixture(scope="module")
+def noetl_here() -> Iterator[MockNoetl]:
+    """A sandbox NoETL in this process."""
+    with in_process("mock_noetl", []) as url:
+        mock = MockNoetl(url)
+        yield mock
+        mock.close()
 
 
 @pytest.fixture(autouse=True)

@@ -9,15 +9,12 @@ from typing import Any
 from mock_noetl.catalog import Entry
 from mock_noetl.errors import FullError
 from mock_noetl.python import models
+from mock_noetl.python.event_pages import EventPage, plain, typed
 from mock_noetl.python.events import events_of
 from mock_noetl.python.web import (
     BOOL,
     INT,
     NO_NULLS,
-    OPTIONAL_INT,
-    PAGE,
-    PAGE_SIZE,
-    TEXT,
     Problems,
     Refused,
     Unhandled,
@@ -145,23 +142,23 @@ class Executions:
 
     def detail(self, request: Request, names: Names) -> Response:
         """Return an execution, with a page of its events."""
-        page = _Page(request, with_events=True)
+        page = EventPage(request, with_events=True)
         run = self._by_bigint(names["id"])
         body = self._summary(run)
         endpoint = f"/api/executions/{names['id']}/events"
         body = {**body, "events": [], "events_included": page.included, "events_endpoint": endpoint, "pagination": None}
         if page.included:
             found, body["pagination"] = page.of(events_of(run))
-            body["events"] = [_typed(event, names["id"]) for event in found]
+            body["events"] = [typed(event, names["id"]) for event in found]
         return answer({**body, "execution_id": names["id"]})
 
     def events(self, request: Request, names: Names) -> Response:
         """Return a page of the events."""
-        page = _Page(request, with_events=False)
+        page = EventPage(request, with_events=False)
         run = self._by_bigint(names["id"])
         found, pagination = page.of(events_of(run))
         body = {"execution_id": names["id"], "path": run.entry.path, "status": outcome_of(run)[0]}
-        shown = [_plain(event, names["id"]) for event in found]
+        shown = [plain(event, names["id"]) for event in found]
         return answer({**body, "events": shown, "pagination": pagination})
 
     def _by_bigint(self, text: str) -> Run:
@@ -300,51 +297,6 @@ class Executions:
             for run in old:
                 self._engine.cancel(run, reason)
         return answer({"cancelled_count": len(old), "execution_ids": ids, "message": message})
-
-
-class _Page:
-    """What a request wants of the events."""
-
-    def __init__(self, request: Request, *, with_events: bool) -> None:
-        self.included, self._page, self._size, self._since, self._kind = True, 1, 100, None, None
-        if "?" not in request.target:
-            return
-        problems = Problems()
-        self._page = problems.query(request, "page", PAGE, 1)
-        self._size = problems.query(request, "page_size", PAGE_SIZE, 100)
-        self._since = problems.query(request, "since_event_id", OPTIONAL_INT, None)
-        self._kind = problems.query(request, "event_type", TEXT, None)
-        if with_events:
-            self.included = problems.query(request, "include_events", BOOL, default=True)
-        problems.check()
-
-    def of(self, events: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Return the events of the page, newest first, and its place among the others."""
-        if self._since is not None:
-            events = [event for event in events if event["event_id"] > self._since]
-        if self._kind:
-            events = [event for event in events if event["event_type"] == self._kind]
-        total, page, size = len(events), self._page, self._size
-        pages = max(1, -(-total // size))
-        place = {"page": page, "page_size": size, "total_events": total, "total_pages": pages}
-        place |= {"has_next": page < pages, "has_prev": page > 1}
-        return events[::-1][(page - 1) * size : page * size], place
-
-
-def _typed(event: dict[str, Any], execution_id: str) -> dict[str, Any]:
-    """Return an event as the detail shows it: ids are texts, but for its own."""
-    at = iso(event["created_at"], "Z")
-    texts = {
-        name: str(event[name]) if event[name] is not None else None
-        for name in ("catalog_id", "parent_execution_id", "parent_event_id")
-    }
-    return {**event, "execution_id": execution_id, "created_at": at, "timestamp": at, **texts}
-
-
-def _plain(event: dict[str, Any], execution_id: str) -> dict[str, Any]:
-    """Return an event as the list of events shows it: ids are numbers."""
-    at = iso(event["created_at"])
-    return {**event, "execution_id": execution_id, "created_at": at, "timestamp": at}
 
 
 def _seems_over(last: Moment) -> bool:

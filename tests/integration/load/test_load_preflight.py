@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,28 +16,9 @@ from load.sampler import Sampler
 from load.scenario import load_scenario, names
 from load.settings import Settings
 from mock_pytest import MockAuth0, MockNoetl
-from mock_pytest.running import in_process
 from tests.e2e.processes import ROOT, clean_environment
 
 METRICS = "# TYPE noetl_gateway_sessions gauge\nnoetl_gateway_sessions 3\n"
-
-
-@pytest.fixture(scope="module")
-def auth0_here() -> Iterator[MockAuth0]:
-    """A sandbox Auth0."""
-    with in_process("mock_auth0", []) as url:
-        mock = MockAuth0(url)
-        yield mock
-        mock.close()
-
-
-@pytest.fixture(scope="module")
-def noetl_here() -> Iterator[MockNoetl]:
-    """A sandbox NoETL, whose rules stand for the responses of other servers."""
-    with in_process("mock_noetl", []) as url:
-        mock = MockNoetl(url)
-        yield mock
-        mock.close()
 
 
 @pytest.fixture

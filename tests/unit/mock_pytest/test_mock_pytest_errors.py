@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from mock_pytest import MockAuth0, MockError, MockNoetl
 from mock_pytest.responses import MAX_SHOWN, data_of
-from mock_pytest.running import in_process
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
-
-
-@pytest.fixture(scope="module")
-def auth0_here() -> Iterator[MockAuth0]:
-    """A sandbox Auth0."""
-    with in_process("mock_auth0", []) as url:
-        mock = MockAuth0(url)
-        yield mock
-        mock.close()
-
-
-@pytest.fixture(scope="module")
-def noetl_here() -> Iterator[MockNoetl]:
-    """A sandbox NoETL."""
-    with in_process("mock_noetl", []) as url:
-        mock = MockNoetl(url)
-        yield mock
-        mock.close()
 
 
 def test_refused_sign_in_has_the_reason_of_the_server(auth0_here: MockAuth0) -> None:
