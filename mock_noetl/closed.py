@@ -1,12 +1,14 @@
 """Closed programs: what a run of one does follows from its start alone.
 
 Its steps neither see nor change anything outside the run: they wait, compute and fail. They run no code, start no
-other playbook, use no accounts and call nobody back. Each step runs once at most, one after another.
+other playbook, use no accounts and call nobody back. Each step runs once at most, one after another. Steps that the
+first one does not lead to make no difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mock_server.durations import MAX_SECONDS, Duration
@@ -18,22 +20,47 @@ MAX_TEMPLATES = 100
 """A run of a closed program is computed at one go, so that it may have only so many texts with templates."""
 
 _OPEN = frozenset({"python", "playbook"})
+Reached = Mapping[int, "Step"]
 
 
-def is_closed(steps: Sequence[Step]) -> bool:
-    """Return whether the program of these steps is closed."""
-    return all(_is_alone(step) for step in steps) and not _has_circle(steps) and _templates(steps) <= MAX_TEMPLATES
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What is known of all runs of a closed program.
+
+    Args:
+        shortest: how many seconds a run takes at least, without what is between steps.
+        longest: how many seconds the steps take at most.
+        steps: how many steps there are at most.
+        draws: whether something is random.
+    """
+
+    shortest: float
+    longest: float
+    steps: int
+    draws: bool
 
 
-def longest(steps: Sequence[Step]) -> float:
-    """Return how many seconds the steps of a closed program take at most, without what is between them."""
-    return sum(_longest(step) for step in steps)
+def closed(steps: Sequence[Step], first: int) -> Closed | None:
+    """Return what is known of all runs of a program; None if it is not closed."""
+    reached = _reached(steps, first)
+    if not all(map(_is_alone, reached.values())) or _has_circle(reached) or _templates(reached) > MAX_TEMPLATES:
+        return None
+    tools = [step.sandbox for step in reached.values() if step.sandbox is not None]
+    draws = any(tool.probability < 1 or _is_drawn(tool.duration) for tool in tools)
+    longest = sum(_longest(tool.duration) for tool in tools)
+    beginning = steps[first].sandbox
+    return Closed(_shortest(beginning.duration) if beginning else 0.0, longest, len(reached), draws)
 
 
-def draws(steps: Sequence[Step]) -> bool:
-    """Return whether something of the steps is random."""
-    tools = [step.sandbox for step in steps if step.sandbox is not None]
-    return any(tool.probability < 1 or _is_drawn(tool.duration) for tool in tools)
+def _reached(steps: Sequence[Step], first: int) -> Reached:
+    found: dict[int, Step] = {}
+    waiting = [first]
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found[number] = steps[number]
+            waiting.extend(arc.target for arc in steps[number].arcs if arc.target is not None)
+    return found
 
 
 def _is_alone(step: Step) -> bool:
@@ -42,28 +69,28 @@ def _is_alone(step: Step) -> bool:
     return step.kind not in _OPEN and not step.inclusive and not calls
 
 
-def _has_circle(steps: Sequence[Step]) -> bool:
+def _has_circle(steps: Reached) -> bool:
     """Return whether a step can be reached from itself: steps that nothing leads to are taken away, one by one."""
-    leads = [{arc.target for arc in step.arcs if arc.target is not None} for step in steps]
-    reached = [0] * len(steps)
-    for targets in leads:
+    leads = {n: {arc.target for arc in step.arcs if arc.target is not None} for n, step in steps.items()}
+    times = dict.fromkeys(steps, 0)
+    for targets in leads.values():
         for target in targets:
-            reached[target] += 1
-    waiting = [number for number, count in enumerate(reached) if not count]
+            times[target] += 1
+    waiting = [number for number, count in times.items() if not count]
     left = len(steps)
     while waiting:
         left -= 1
         for target in leads[waiting.pop()]:
-            reached[target] -= 1
-            if not reached[target]:
+            times[target] -= 1
+            if not times[target]:
                 waiting.append(target)
     return left > 0
 
 
-def _templates(steps: Sequence[Step]) -> int:
-    found = sum(arc.when is not None for step in steps for arc in step.arcs)
-    found += sum(step.sandbox is not None and step.sandbox.fail_if is not None for step in steps)
-    waiting: list[Any] = [part for step in steps for part in (step.tool, step.sets, step.loop)]
+def _templates(steps: Reached) -> int:
+    found = sum(arc.when is not None for step in steps.values() for arc in step.arcs)
+    found += sum(step.sandbox is not None and step.sandbox.fail_if is not None for step in steps.values())
+    waiting: list[Any] = [part for step in steps.values() for part in (step.tool, step.sets, step.loop)]
     while waiting:
         part = waiting.pop()
         if isinstance(part, str):
@@ -75,11 +102,12 @@ def _templates(steps: Sequence[Step]) -> int:
     return found
 
 
-def _longest(step: Step) -> float:
-    if step.sandbox is None:
-        return 0.0
-    duration = step.sandbox.duration
+def _longest(duration: Duration | str) -> float:
     return MAX_SECONDS if isinstance(duration, str) else duration.longest
+
+
+def _shortest(duration: Duration | str) -> float:
+    return 0.0 if isinstance(duration, str) else duration.shortest
 
 
 def _is_drawn(duration: Duration | str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -20,6 +19,7 @@ from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
 from mock_noetl.code import END_SECONDS, Runner
 from mock_noetl.deferred import Deferred
+from mock_noetl.ended import Ended
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import Step
 from mock_noetl.runs import (
@@ -84,34 +84,49 @@ class Engine:
         self._ids = ids
         self._max_kept = max_kept
         self._between = between
-        self._ended: deque[int] = deque()
-        self.deferred = Deferred(self._begin_deferred, self._drop, LATENCY_SECONDS + between)
+        self.deferred = Deferred(self._begin_deferred, self._drop)
+        self.ended = Ended(self.knows, self._look, LATENCY_SECONDS + between)
         self._children: dict[int, list[int]] = {}
-        self._running = self.bytes_kept = 0
+        self.running = self.bytes_kept = 0
         self.timers = Timers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._source = branch(source or random_source(None))
         self._steps = Steps(self, Runner(style), find)
 
-    def start(self, entry: Entry, given: Mapping[str, Any], parent: int | None = None) -> Run:
-        """Start an execution; `given` overrides the defaults. Raises FullError if too many are running."""
+    def start(
+        self,
+        entry: Entry,
+        given: Mapping[str, Any],
+        parent: int | None = None,
+        source: random.Random | None = None,
+    ) -> Run:
+        """Start an execution.
+
+        Args:
+            entry: the playbook.
+            given: variables, which override the defaults.
+            parent: the id of the parent execution.
+            source: the random source of the parent execution that starts it.
+
+        Raises:
+            FullError: too many are running.
+        """
         program = entry.program
         self._make_room()
         defaults = program.workload if program else {}
         merged = {**defaults, **given} if given else None
         now = self.clock.now()
         self.started += 1
-        if program is not None and program.closed and parent is None:
+        if program is not None and program.closed is not None and parent is None:
             return self._defer(entry, merged, now)
         run = Run(self._ids.next(), entry, merged, parent, now, [])
         self.runs[run.run_id] = run
-        before = self.runs.get(parent) if parent is not None else None
-        source = before.active.source if before is not None and before.active is not None else self._source
-        run.active = Active(given, dict(merged if merged is not None else defaults), branch(source))
+        variables = dict(merged if merged is not None else defaults)
+        run.active = Active(given, variables, branch(source if source is not None else self._source))
         run.add(INIT, now, program.first if program else -1)
         if given:
             self._grows(run, size_of(given, MAX_RUN_BYTES))
-        self._running += 1
+        self.running += 1
         if parent is not None:
             self._children.setdefault(parent, []).append(run.run_id)
         if program is not None:
@@ -123,18 +138,19 @@ class Engine:
         began, seed = monotonic(), seed_of_branch(self._source)
         run = Run(self._ids.next(), entry, workload, None, now, None, began=began, seed=seed)
         self.runs[run.run_id] = run
-        self.deferred.add(run)
+        self.ended.add_deferred(run)
         if workload is not None:
             self._grows(run, len(workload))
         return run
 
     def _begin_deferred(self, run: Run) -> Active:
         """Begin to compute an execution of a closed program."""
-        program = run.entry.program
-        assert program is not None  # noqa: S101 - only programs are closed
-        if run.seed is None and program.draws:
+        program, closed = run.entry.program, run.closed
+        assert program is not None  # noqa: S101 - it is closed
+        assert closed is not None  # noqa: S101
+        if run.seed is None and closed.draws:
             run.seed = self._source.getrandbits(64)
-        source = random.Random(run.seed) if program.draws else self._source  # noqa: S311
+        source = random.Random(run.seed) if closed.draws else self._source  # noqa: S311
         run.active = Active({}, dict(run.given), source, closed=True, at=run.began)
         run.log = []
         run.add(INIT, run.started, program.first)
@@ -149,8 +165,15 @@ class Engine:
     def seen(self, run: Run) -> Run:
         """Compute an execution up to now, if that is left to do, and return it."""
         if run.log is None or (run.active is not None and run.active.closed):
-            self.deferred.compute(run, known=run.run_id in self.runs)
+            self._look(run)
         return run
+
+    def _look(self, run: Run) -> None:
+        self.deferred.compute(run, known=self.knows(run))
+
+    def knows(self, run: Run) -> bool:
+        """Return whether an execution is not forgotten: it may be while it is looked at."""
+        return self.runs.get(run.run_id) is run
 
     def newest_first(self) -> Iterator[Run]:
         """Yield the executions, newest first; see `seen`."""
@@ -169,8 +192,7 @@ class Engine:
 
     def cancel(self, run: Run, reason: str | None) -> None:
         """Cancel an execution. One that has ended is changed, too, as the Python server does."""
-        self._stop(run)
-        self.deferred.settled(run)
+        self._settle(run)
         now = self.clock.now()
         run.add(CANCELLED, now, -1, reason)
         run.cancelled = True
@@ -179,13 +201,20 @@ class Engine:
 
     def finalize(self, run: Run, status: str, error: str | None) -> None:
         """End an execution by force."""
-        self._stop(run)
-        self.deferred.settled(run)
+        self._settle(run)
         now = self.clock.now()
         run.add(FINALIZED, now, -1, [status, error])
         run.verdict, run.verdict_at, run.error = status, now, error
         run.over = True
         self._ends(run)
+
+    def _settle(self, run: Run) -> None:
+        """Stop an execution that ends by force, and is not to be computed again."""
+        self._stop(run)
+        if run.closed is not None:
+            self.deferred.settled(run)
+            if not run.ended:
+                self.ended.add(run)
 
     def clear(self) -> None:
         """Forget all executions."""
@@ -195,9 +224,9 @@ class Engine:
         self.timers.clear()
         self.deferred.clear()
         self.runs.clear()
-        self._ended.clear()
+        self.ended.clear()
         self._children.clear()
-        self._running = self.bytes_kept = self.started = 0
+        self.running = self.bytes_kept = self.started = 0
 
     async def close(self) -> None:
         """Stop every execution; the records of those that run stay as they are."""
@@ -254,7 +283,7 @@ class Engine:
 
     def _grows(self, run: Run, size: int) -> None:
         run.size += size
-        if self.runs.get(run.run_id) is run:  # it may be forgotten while it is looked at
+        if self.knows(run):
             self.bytes_kept += size
 
     def _too_large(self, run: Run) -> str:
@@ -269,7 +298,7 @@ class Engine:
         """Drop what was computed of an execution."""
         size = run.size
         run.rewind()
-        if self.runs.get(run.run_id) is run:
+        if self.knows(run):
             self.bytes_kept += run.size - size
 
     def _done(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
@@ -346,12 +375,13 @@ class Engine:
     def _ends(self, run: Run) -> None:
         active, size = run.active, run.size
         run.pack()
-        if self.runs.get(run.run_id) is run:
+        if self.knows(run):
             self.bytes_kept += run.size - size
-        if active is None or active.closed:
+            if active is not None and not active.closed:
+                self.running -= 1
+                self.ended.add(run)
+        if active is None:
             return
-        self._running -= 1
-        self._ended.append(run.run_id)
         for call in active.on_end:
             call()
 
@@ -364,7 +394,7 @@ class Engine:
                 task.cancel()
 
     def _make_room(self) -> None:
-        if self._running >= MAX_RUNNING:
+        if self.running >= MAX_RUNNING:
             raise FullError(f"Too many executions are running: {MAX_RUNNING}")
         while self.bytes_kept > MAX_BYTES and (self.deferred.drop_oldest() or self._forget_oldest()):
             pass
@@ -372,26 +402,23 @@ class Engine:
             raise FullError(f"All {self._max_kept} executions that --keep allows are running")
         if self.bytes_kept > MAX_BYTES:
             raise FullError(f"The values of the executions that run take more than {MAX_BYTES} bytes")
+        if len(self.runs) > self._max_kept // 2:
+            self.ended.examine()
 
     def _forget_oldest(self, but: Run | None = None) -> bool:
-        """Forget the oldest execution that has ended, and return whether there was one.
+        """Forget the ended execution that was started first, but not the one that is being computed, if there is one.
 
-        Args:
-            but: the one that is being computed, during which no other one is computed.
+        Returns whether there was one.
         """
-        before = self._ended[0] if self._ended else None
-        run = self.deferred.pop_ended(before, but, compute=but is None)
+        run = self.ended.pop(but)
         if run is None:
-            if before is None:
-                return False
-            run = self.runs.get(self._ended.popleft())
-        if run is not None:
-            self._forget(run)
-        return True
-
-    def _forget(self, run: Run) -> None:
+            return False
         del self.runs[run.run_id]
         self._children.pop(run.run_id, None)
         self.bytes_kept -= run.size
         if run.parent in self._children and run.run_id in self._children[run.parent]:
             self._children[run.parent].remove(run.run_id)
+        if run.closed is not None:
+            self.deferred.settled(run)
+            self.ended.forgotten_early()
+        return True

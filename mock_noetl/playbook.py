@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from mock_noetl.closed import draws, is_closed, longest
+from mock_noetl.closed import Closed, closed
 from mock_noetl.errors import PlaybookError
 from mock_noetl.tool import Sandbox, sandbox_tool
 from mock_noetl.values import plain
@@ -71,17 +71,13 @@ class Program:
         steps: the steps.
         first: the number of the first one.
         workload: the defaults of the variables.
-        closed: whether a run follows from its start alone (see `closed.py`).
-        longest: how many seconds the steps of a closed program take at most.
-        draws: whether something is random.
+        closed: what is known of its runs, if each follows from its start alone; None if that is not so.
     """
 
     steps: tuple[Step, ...]
     first: int
     workload: Mapping[str, Any]
-    closed: bool = False
-    longest: float = 0.0
-    draws: bool = True
+    closed: Closed | None = None
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -150,7 +146,7 @@ def compile_program(document: Mapping[str, Any]) -> Program | None:
     if not steps:
         return None
     first = names.get("start", 0)
-    return Program(steps, first, plain(defaults), is_closed(steps), longest(steps), draws(steps))
+    return Program(steps, first, plain(defaults), closed(steps, first))
 
 
 def _step(item: Mapping[str, Any], number: int, names: Mapping[str, int]) -> Step:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mock_noetl.catalog import Entry
+from mock_noetl.closed import Closed
 from mock_noetl.values import packed, unpacked
 from mock_server.messages import Response
 
@@ -26,6 +27,8 @@ MAX_BLOBS = 256
 MAX_SHARED = 65_536
 MAX_KEPT = 4_096
 MAX_KEPT_BYTES = 16_384
+MAX_PARSED_BYTES = 4_096
+"""Larger records are not kept in a parsed form."""
 
 
 class Moment(NamedTuple):
@@ -150,6 +153,12 @@ class Run:
     seed: int | None = None
 
     @property
+    def closed(self) -> Closed | None:
+        """What is known of it if its program is closed, and it is computed when somebody looks; else None."""
+        program = self.entry.program
+        return program.closed if self.began and program is not None else None
+
+    @property
     def ended(self) -> bool:
         """Whether it is computed to its end: nothing more will happen, but for a cancel."""
         return isinstance(self.log, tuple)
@@ -170,9 +179,8 @@ class Run:
         if self.log is None:
             return []
         times, rest = self.log
-        return [
-            Moment(code, at, step, data) for at, (code, step, data) in zip(_times(times), _parsed(rest), strict=True)
-        ]
+        parsed = parsed_once(rest) if len(rest) <= MAX_PARSED_BYTES else _parsed(rest)
+        return [Moment(code, at, step, data) for at, (code, step, data) in zip(_times(times), parsed, strict=True)]
 
     @property
     def last(self) -> Moment:
@@ -231,8 +239,8 @@ class Kept:
         return found[1] if found is not None and found[0] is run.log else None
 
     def put(self, run: Run, response: Response) -> None:
-        """Keep a response, unless the execution runs, or it is large."""
-        if run.active is not None or len(response.body) > MAX_KEPT_BYTES:
+        """Keep a response, unless the execution runs, or it or its record is large."""
+        if not isinstance(run.log, tuple) or len(response.body) + len(run.log[1]) > MAX_KEPT_BYTES:
             return
         if len(self._found) >= MAX_KEPT:
             self._found.clear()
@@ -246,6 +254,11 @@ def _times(data: bytes) -> Iterator[float]:
 
 
 @lru_cache(maxsize=2048)
+def parsed_once(data: bytes) -> tuple[tuple[int, int, Any], ...]:
+    """Return the rest of packed moments, which is kept."""
+    return _parsed(data)
+
+
 def _parsed(data: bytes) -> tuple[tuple[int, int, Any], ...]:
     """Return the rest of packed moments. It is shared: nobody may change it."""
     return tuple((code, step, _restored(code, found)) for code, step, found in unpacked(data))

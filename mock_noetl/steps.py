@@ -177,7 +177,8 @@ class Steps:
             return
         given = rendered(step.tool.get("input") or step.tool.get("args") or {}, scope_of(run, active))
         try:
-            child = self._engine.start(entry, given if isinstance(given, dict) else {}, run.run_id)
+            given = given if isinstance(given, dict) else {}
+            child = self._engine.start(entry, given, run.run_id, active.source)
         except FullError as error:
             done(Outcome(BROKEN, error=str(error)))
             return

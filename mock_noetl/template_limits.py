@@ -1,8 +1,9 @@
 """Jinja2's sandbox for templates of which none takes long, or makes much: each operation has a limit.
 
-There are no loops, so a template has few operations. What can make a lot of a little is left out, or is checked before
-it runs: filters and methods that fill up to a width, products, powers, replacements. Values are checked where they are
-kept, written or given to a filter, and count as often as they occur in them.
+There are no loops, so a template has few operations, and all templates of a step share a budget of time. What can make
+a lot of a little is left out, or is checked before it runs: filters and methods that fill up to a width, products,
+powers, replacements. Values are checked where they are kept, written or given to a filter, and count as often as they
+occur in them.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import wraps
+from time import perf_counter, thread_time
 from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes
 from jinja2.filters import FILTERS as DEFAULT_FILTERS
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.tests import TESTS as DEFAULT_TESTS
 from jinja2.visitor import NodeTransformer
 
 MAX_CHARACTERS = 1_000_000
@@ -24,6 +27,8 @@ MAX_RANGE = 1_000
 MAX_DIGITS = 100
 MAX_INDENT = 16
 MAX_WIDTH_DIGITS = 3
+MAX_SECONDS = 0.1
+"""How long the templates of one step may take; a little longer on a busy machine."""
 
 _FILTERS = (
     "abs", "attr", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "filesizeformat", "first", "float",
@@ -49,8 +54,46 @@ class TemplateFailed(Exception):
     """A template is malformed, has no value, or would make too much. The text is one line."""
 
 
+class _Budget:
+    """The time that the templates of the step that runs now may still take; 0: each template has its own."""
+
+    until = 0.0
+    until_cpu = 0.0
+
+
+def begin_budget() -> None:
+    """Let all templates that are evaluated until `end_budget` share one budget."""
+    _Budget.until, _Budget.until_cpu = perf_counter() + MAX_SECONDS, 0.0
+
+
+def end_budget() -> None:
+    """Let each template have its own budget again."""
+    _Budget.until = 0.0
+
+
+def has_budget() -> bool:
+    """Return whether there is a budget now."""
+    return _Budget.until > 0
+
+
+def spend() -> None:
+    """Raise TemplateFailed if the budget is used up.
+
+    The time of day is compared first, since it is cheap to read; from then on it is CPU that counts, since the process
+    may have had to wait.
+    """
+    if not _Budget.until or perf_counter() < _Budget.until:
+        return
+    used = thread_time()
+    _Budget.until_cpu = _Budget.until_cpu or used + MAX_SECONDS
+    if used >= _Budget.until_cpu:
+        raise TemplateFailed(f"the templates of a step take at most {MAX_SECONDS * 1000:.0f} ms")
+    _Budget.until = perf_counter() + _Budget.until_cpu - used
+
+
 def checked(value: Any) -> Any:
-    """Return a value that is not too large. Raises TemplateFailed."""
+    """Return a value that is not too large. Raises TemplateFailed, also if the budget is used up."""
+    spend()
     if isinstance(value, str | bytes):
         if len(value) > MAX_CHARACTERS:
             raise TemplateFailed(f"a text has at most {MAX_CHARACTERS} characters")
@@ -87,7 +130,13 @@ class Environment(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=False, finalize=checked)
         self.filters = FILTERS
+        self.tests = {name: _timed(cast(Callable[..., Any], test)) for name, test in DEFAULT_TESTS.items()}
         self.globals = {}
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return an item: filters such as `map` get one of each value."""
+        spend()
+        return super().getitem(obj, argument)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return a member of a mapping by its name, before its methods."""
@@ -97,6 +146,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, obj: Any, *values: Any, **named: Any) -> Any:
         """Call a function of the template's names, or a method that is known to make no more than it is given."""
+        spend()
         if obj in (GLOBALS["range"], dict):
             return obj(*values, **named)
         owner, name = getattr(obj, "__self__", None), getattr(obj, "__name__", "")
@@ -113,6 +163,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Apply an operator."""
+        spend()
         _BEFORE[operator](left, right)
         return super().call_binop(context, operator, left, right)
 
@@ -210,6 +261,17 @@ def _limited(call: Callable[..., Any]) -> Callable[..., Any]:
         return checked(call(*values, **named))
 
     return limited
+
+
+def _timed(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a test that counts towards the budget."""
+
+    @wraps(call)
+    def timed(*values: Any, **named: Any) -> Any:
+        spend()
+        return call(*values, **named)
+
+    return timed
 
 
 def _to_json(value: Any, indent: int | None = None) -> Any:

@@ -20,7 +20,10 @@ from mock_noetl.template_limits import (
     GLOBALS,
     MAX_CHARACTERS,
     TemplateFailed,
+    begin_budget,
     checked,
+    end_budget,
+    has_budget,
     limited,
 )
 
@@ -99,12 +102,18 @@ def _context(template: CompiledTemplate, scope: Scope) -> Context:
 
 def _safely(evaluate: Template) -> Template:
     def safe(scope: Scope) -> Any:
+        is_alone = not has_budget()
         try:
+            if is_alone:
+                begin_budget()
             return evaluate(scope)
         except TemplateFailed:
             raise
         except Exception as error:  # a template can raise anything
             raise TemplateFailed(" ".join(str(error).split()) or type(error).__name__) from None
+        finally:
+            if is_alone:
+                end_budget()
 
     return safe
 

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from mock_noetl.runs import Active
+from mock_noetl.template_limits import begin_budget, end_budget
 
 TICKS_PER_SECOND = 1000
 """The end of a timer is rounded up to a tick."""
@@ -107,8 +108,10 @@ class Timers:
                 self._dead -= 1
             else:
                 active.timers -= 1
+                begin_budget()
                 try:
                     call(*values)
                 except Exception:
                     _log.exception("a timer of an execution failed")
+                end_budget()
         return max(1, len(calls))

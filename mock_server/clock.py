@@ -6,12 +6,12 @@ It remembers its last changes, so that what is computed later has the time that 
 from __future__ import annotations
 
 import time
-from collections import deque
+from bisect import bisect_right
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 MAX_INSTANT = 253_402_300_799.0  # the end of the year 9999
-MAX_CHANGES = 1_000
+MAX_CHANGES = 100_000
 
 
 class _Change(NamedTuple):
@@ -29,7 +29,7 @@ class Clock:
         self._offset = 0.0
         self._stopped: float | None = None
         self._start: tuple[float, float | None] = (0.0, None)
-        self._changes: deque[_Change] = deque(maxlen=MAX_CHANGES)
+        self._changes: list[_Change] = []
 
     def now(self) -> float:
         """Return the time in seconds since 1970. Lifetimes are counted with it too, so moving the clock ends them."""
@@ -45,13 +45,14 @@ class Clock:
         """
         if not self._changes:
             return instant + (moment - began)
-        known = _Change(began, instant, goes=True)
-        for change in self._changes:
-            if change.moment <= began:
-                known = known._replace(goes=change.goes)
-            elif change.moment <= moment:
-                known = change
+        before, last = self._before(began), self._before(moment)
+        goes = before < 0 or self._changes[before].goes
+        known = self._changes[last] if last > before else _Change(began, instant, goes)
         return known.instant + (moment - known.moment if known.goes else 0.0)
+
+    def _before(self, moment: float) -> int:
+        """Return the place of the last change until a moment; -1 if there is none."""
+        return bisect_right(self._changes, moment, key=lambda change: change.moment) - 1
 
     def moment(self) -> datetime:
         """Return the time as an aware datetime in UTC."""
@@ -103,3 +104,5 @@ class Clock:
 
     def _changed(self) -> None:
         self._changes.append(_Change(time.monotonic(), self.now(), self._stopped is None))
+        if len(self._changes) > MAX_CHANGES:
+            del self._changes[: MAX_CHANGES // 2]

@@ -51,6 +51,11 @@ class Duration:
         """The largest value in seconds that can be drawn."""
         return {"fixed": self.first, "uniform": self.second}.get(self.kind, self.most)
 
+    @property
+    def shortest(self) -> float:
+        """A value in seconds below which none is drawn."""
+        return self.first if self.kind in ("fixed", "uniform") else 0.0
+
     def data(self) -> Any:
         """Return the duration as `parse_duration` reads it."""
         first = f"{self.first:g}s"

@@ -22,6 +22,7 @@ from mock_noetl.runs import (
     Run,
     known_value,
 )
+from mock_noetl.template_limits import begin_budget, end_budget
 from mock_noetl.templates import rendered
 from mock_noetl.values import iso
 
@@ -51,7 +52,11 @@ Event = dict[str, Any]
 
 def events_of(run: Run) -> list[Event]:
     """Return the events of an execution, oldest first, with ids as numbers and times in seconds."""
-    return _Recorder(run).events()
+    begin_budget()
+    try:
+        return _Recorder(run).events()
+    finally:
+        end_budget()
 
 
 def control_context(value: Any) -> dict[str, Any]:

@@ -280,23 +280,22 @@ class Executions:
         problems.check()
         minutes = wanted.older_than_minutes
         limit = self._state.clock.now() - 60 * minutes
-        old = []
-        for number, run in enumerate([run for run in self._engine.runs.values() if run.started < limit]):
-            if not (self._engine.seen(run).over or run.cancelled):
-                old.append(run)
+        reason = f"Cleaned up stuck execution (older than {minutes} minutes)"
+        ids: list[str] = []
+        for number, run in enumerate([run for run in self._engine.runs.values() if run.started < limit], 1):
+            if self._engine.knows(run) and not (self._engine.seen(run).over or run.cancelled):
+                ids.append(str(run.run_id))
+                if not wanted.dry_run:
+                    self._engine.cancel(run, reason)
             if not number % COMPUTED_AT_ONCE:
                 await asyncio.sleep(0)
-        ids = [str(run.run_id) for run in old]
         if wanted.dry_run:
-            message = f"[DRY RUN] Would cancel {len(old)} stuck executions older than {minutes} minutes"
-        elif not old:
+            message = f"[DRY RUN] Would cancel {len(ids)} stuck executions older than {minutes} minutes"
+        elif not ids:
             message = f"No stuck executions found older than {minutes} minutes"
         else:
-            message = f"Successfully cancelled {len(old)} stuck executions older than {minutes} minutes"
-            reason = f"Cleaned up stuck execution (older than {minutes} minutes)"
-            for run in old:
-                self._engine.cancel(run, reason)
-        return answer({"cancelled_count": len(old), "execution_ids": ids, "message": message})
+            message = f"Successfully cancelled {len(ids)} stuck executions older than {minutes} minutes"
+        return answer({"cancelled_count": len(ids), "execution_ids": ids, "message": message})
 
 
 def _seems_over(last: Moment) -> bool:

@@ -190,12 +190,13 @@ class Executions:
             raise database("LIMIT must not be negative")
         candidates = wanted if status is None else min(MAX_CANDIDATES, 10 * wanted)
         scanned = islice(self._engine.newest_first(), MAX_SCANNED if catalog_id is not None else candidates)
-        wanted_runs = (run for run in scanned if catalog_id in (None, run.entry.catalog_id))
-        found = [self._summary(self._engine.seen(run)) for run in list(islice(wanted_runs, candidates))]
-        found = [item for item in found if status in (None, item["status"])][:wanted]
+        runs = list(islice((run for run in scanned if catalog_id in (None, run.entry.catalog_id)), candidates))
+        if status is not None:
+            runs = [run for run in runs if listed_status(recorded(self._engine.seen(run))) == status][:wanted]
         if path is not None:
-            found = [item for item in found if path.lower() in item["path"].lower()]
-        return answer(found[max(0, offset) :][: max(0, limit)])
+            runs = [run for run in runs if path.lower() in run.entry.path.lower()]
+        shown = runs[max(0, offset) :][: max(0, limit)]
+        return answer([self._summary(self._engine.seen(run)) for run in shown])
 
     def _summary(self, run: Run) -> dict[str, Any]:
         found = recorded(run)

@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from mock_noetl.server import build, serve
+from mock_noetl.server import build, serve, start
 from mock_noetl.state import Settings
 from mock_server.randomness import random_source
 from mock_server.sandbox import Control
@@ -160,3 +160,37 @@ async def test_agent_of_an_mcp_server_beyond_the_limit_of_executions_is_503(sand
     await sandbox.post("/api/catalog/register", {"content": mcp, "resource_type": "mcp"})
     found = [(await sandbox.client.post("/api/mcp/m/lifecycle/deploy", json={})).status_code for _ in range(2)]
     assert found == [200, 503]
+
+
+@pytest.mark.parametrize("query", ["limit=5&offset=290", "limit=5&offset=290&path=my_play", "limit=5"])
+async def test_list_computes_only_what_it_shows(query):
+    server = build("rust")
+    async with serve(server) as listener, httpx.AsyncClient(base_url=listener.url, trust_env=False) as client:
+        for _ in range(300):
+            start(server, "my_playbook")
+        found = (await client.get(f"/api/executions?{query}")).json()
+        assert len(found) == 5
+        engine = server.state.engine
+        assert sum(run.log is not None for run in engine.newest_first()) == 5
+        offset = int(query.partition("offset=")[2].partition("&")[0] or 0)
+        newest = [run.run_id for run in engine.newest_first()]
+        assert [item["execution_id"] for item in found] == newest[offset : offset + 5]
+
+
+async def test_cleanup_does_not_touch_what_a_reset_has_forgotten():
+    server = build("python")
+    async with serve(server) as listener, httpx.AsyncClient(base_url=listener.url, trust_env=False) as client:
+        engine = server.state.engine
+        for path, count in (("examples/slow", 3_000), ("examples/callback", 500)):
+            for _ in range(count):
+                start(server, path)
+        server.state.clock.move(3600)
+        first = next(iter(engine.runs.values()))
+        cleanup = asyncio.create_task(client.post("/api/executions/cleanup", json={"older_than_minutes": 5}))
+        async with asyncio.timeout(20):
+            while not first.cancelled:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        engine.clear()
+        found = (await cleanup).json()
+        assert 0 < found["cancelled_count"] == len(found["execution_ids"]) < 3_500
+        assert engine.running == 0

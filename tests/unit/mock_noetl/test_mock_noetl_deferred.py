@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -61,7 +62,7 @@ class Time:
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Time:
     found = Time()
-    for module in ("engine", "deferred"):
+    for module in ("engine", "deferred", "ended"):
         monkeypatch.setattr(f"mock_noetl.{module}.monotonic", found)
     return found
 
@@ -87,7 +88,7 @@ def accounts_of(engine: Engine) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("style", ["python", "rust"])
-def test_nothing_is_done_before_somebody_looks(now: Time, style: str) -> None:
+async def test_nothing_is_done_before_somebody_looks(now: Time, style: str) -> None:
     engine = engine_of(now, style)
     run = engine.start(playbook(THREE), {"n": 7})
     now.now += 60
@@ -101,7 +102,7 @@ def test_nothing_is_done_before_somebody_looks(now: Time, style: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["python", "rust"])
-def test_looks_on_the_way_see_what_has_happened_until_then(now: Time, style: str) -> None:
+async def test_looks_on_the_way_see_what_has_happened_until_then(now: Time, style: str) -> None:
     engine = engine_of(now, style)
     often, once = engine.start(playbook(THREE), {}), engine.start(playbook(THREE), {})
     seen: list[int] = []
@@ -120,7 +121,7 @@ async def test_they_do_what_timers_would_do(style: str, workflow: str) -> None:
     entry = playbook(workflow)
     assert entry.program is not None
     with_timers = Entry(**{name: getattr(entry, name) for name in entry.__slots__})
-    with_timers.program = replace(entry.program, closed=False)
+    with_timers.program = replace(entry.program, closed=None)
     told: list[list[list[Moment]]] = []
     for wanted in (entry, with_timers):
         engine = Engine(style, IdSource(), source=random.Random("same"))
@@ -136,7 +137,7 @@ async def test_they_do_what_timers_would_do(style: str, workflow: str) -> None:
             assert -0.01 < (other.at - timed[0].at) - (one.at - computed[0].at) < 1
 
 
-def test_what_is_dropped_is_computed_again_the_same(now: Time) -> None:
+async def test_what_is_dropped_is_computed_again_the_same(now: Time) -> None:
     engine = engine_of(now)
     runs = [engine.start(playbook(RANDOM), {"n": n}) for n in range(20)]
     now.now += 0.03
@@ -153,7 +154,7 @@ def test_what_is_dropped_is_computed_again_the_same(now: Time) -> None:
     assert accounts_of(engine)[0] == accounts_of(engine)[1]
 
 
-def test_half_computed_ones_are_limited(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_computed_ones_are_limited(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred, "MAX_UNFINISHED", 5)
     engine = engine_of(now)
     runs = [engine.seen(engine.start(playbook(LONG), {"n": n})) for n in range(20)]
@@ -163,7 +164,7 @@ def test_half_computed_ones_are_limited(now: Time, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("end", ["cancel", "finalize"])
-def test_end_by_force_is_not_dropped(now: Time, end: str) -> None:
+async def test_end_by_force_is_not_dropped(now: Time, end: str) -> None:
     engine = engine_of(now)
     run = engine.start(playbook(LARGE), {"n": 1})
     now.now += 0.006
@@ -180,7 +181,7 @@ def test_end_by_force_is_not_dropped(now: Time, end: str) -> None:
     assert verdict in ("CANCELLED", "FAILED")
 
 
-def test_oldest_that_has_ended_makes_room_looked_at_or_not(now: Time) -> None:
+async def test_oldest_that_has_ended_makes_room_looked_at_or_not(now: Time) -> None:
     engine = engine_of(now, kept=3)
     long = engine.start(playbook(LONG), {})
     engine.start(playbook(THREE), {})
@@ -196,7 +197,7 @@ def test_oldest_that_has_ended_makes_room_looked_at_or_not(now: Time) -> None:
         engine.start(playbook(LONG), {})
 
 
-def test_one_that_has_ended_for_sure_is_forgotten_without_a_computation(now: Time) -> None:
+async def test_one_that_has_ended_for_sure_is_forgotten_without_a_computation(now: Time) -> None:
     engine = engine_of(now, kept=1)
     first = engine.start(playbook(THREE), {})
     now.now += 1
@@ -205,7 +206,7 @@ def test_one_that_has_ended_for_sure_is_forgotten_without_a_computation(now: Tim
     assert first.log is None
 
 
-def test_values_that_looks_compute_have_a_limit(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_values_that_looks_compute_have_a_limit(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 20_000)
     engine = engine_of(now)
     runs = [engine.start(playbook(LARGE), {"n": chr(97 + n)}) for n in range(20)]
@@ -219,7 +220,7 @@ def test_values_that_looks_compute_have_a_limit(now: Time, monkeypatch: pytest.M
     assert accounts_of(engine)[0] == accounts_of(engine)[1]
 
 
-def test_one_that_takes_too_much_fails(now: Time) -> None:
+async def test_one_that_takes_too_much_fails(now: Time) -> None:
     workflow = "".join(
         f"- step: {name}\n  tool: {{kind: sandbox, set: {{a: '{{{{ a ~ a if (a | length) < 450000 else a }}}}'}}}}\n"
         f"  next: {{arcs: [{{step: s{number + 1}}}]}}\n"
@@ -234,16 +235,18 @@ def test_one_that_takes_too_much_fails(now: Time) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
+async def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
     now: Time, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 12_000)
     monkeypatch.setattr(deferred, "MAX_UNFINISHED", 6)
+    monkeypatch.setattr(deferred, "MAX_BEHIND", 2)
     chance = random.Random(seed)
     engine = engine_of(now, chance.choice(["python", "rust"]), kept=30)
     entries = [playbook(workflow) for workflow in (THREE, RANDOM, LARGE, LONG)]
     refused = 0
     for _ in range(600):
+        await asyncio.sleep(0)
         now.now += chance.choice([0, 0.001, 0.01, 0.3])
         known: list[Run] = list(engine.newest_first())
         action = chance.random()
@@ -265,10 +268,160 @@ def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
         assert counted == taken
         assert len(engine.runs) <= 30
         assert engine.bytes_kept < 12_000 + 2_000
-        assert sum(run.active is not None for run in engine.runs.values()) <= 6
+        assert sum(run.active is not None for run in engine.runs.values()) <= 6 + deferred.MAX_BEHIND
     assert refused < 400
     engine.clear()
     assert accounts_of(engine) == (0, 0)
+
+
+def heavy(steps: int) -> str:
+    """Return a workflow whose steps each take some milliseconds of CPU."""
+    names = ["start", *(f"s{number}" for number in range(1, steps))]
+    text = "{{ range(400) | map('string') | map('upper') | map('lower') | join('-') | length }}"
+    return (
+        "".join(
+            f'- step: {name}\n  tool: {{kind: sandbox, set: {{a: "{text}"}}}}\n  next: [{{step: s{number + 1}}}]\n'
+            for number, name in enumerate(names)
+        )
+        + f"- step: s{steps}\n"
+    )
+
+
+async def test_one_that_takes_long_to_compute_goes_on_in_the_background(
+    now: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deferred, "RUN_SECONDS", 0.002)
+    engine = engine_of(now)
+    run = engine.start(playbook(heavy(60)), {})
+    now.now += 60
+    begun = time.perf_counter()
+    assert not engine.seen(run).ended
+    first, took = len(run.moments), time.perf_counter() - begun
+    assert engine.seen(run) is run  # a look does not compute what is computed anyway
+    assert len(run.moments) == first
+    async with asyncio.timeout(20):
+        while not engine.seen(run).ended:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert took < 60 * 0.1
+    assert [moment.step for moment in run.moments if moment.code == DONE] == list(range(61))
+    assert run.moments[-1].at < run.started + 60
+
+
+async def test_all_executions_of_a_turn_of_the_event_loop_have_a_limit(
+    now: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deferred, "TURN_SECONDS", 0.005)
+    engine = engine_of(now)
+    entry = playbook(heavy(60))
+    runs = [engine.start(entry, {"n": n}) for n in range(30)]
+    now.now += 60
+    for run in runs:
+        engine.seen(run)
+    assert [len(run.moments) for run in runs[5:]] == [1] * 25
+    await engine.close()
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("end", ["cancel", "clear"])
+async def test_what_is_computed_in_the_background_can_be_stopped(
+    now: Time, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(deferred, "RUN_SECONDS", 0.001)
+    engine = engine_of(now)
+    run = engine.seen(engine.start(playbook(heavy(60)), {}))
+    now.now += 60
+    assert not engine.seen(run).ended
+    if end == "cancel":
+        engine.cancel(run, None)
+    else:
+        engine.clear()
+    before = len(run.moments)
+    await asyncio.sleep(0.1)
+    assert len(run.moments) == before
+
+
+async def test_others_that_run_are_not_computed_for_a_start_that_is_refused(
+    now: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(now, kept=500)
+    entry, computed = playbook(LONG), list[Run]()
+    monkeypatch.setattr(engine.deferred, "compute", lambda run, **_: computed.append(run))
+    for _ in range(500):
+        engine.start(entry, {})
+    for _ in range(50):
+        with pytest.raises(FullError):
+            engine.start(entry, {})
+    assert computed == []
+
+
+@pytest.mark.parametrize("kept", [20, 2_000])
+async def test_start_is_refused_only_if_all_run(now: Time, kept: int) -> None:
+    engine = engine_of(now, kept=kept)
+    long, short = playbook(LONG), playbook(RANDOM)
+    first = [engine.start(long, {}) for _ in range(kept // 2)]
+    for _ in range(kept // 2):
+        engine.start(short, {})
+        await asyncio.sleep(0)
+    now.now += 1
+    for _ in range(kept // 2):
+        first.append(engine.start(long, {}))
+        await asyncio.sleep(0)
+    assert list(engine.runs.values()) == first
+    with pytest.raises(FullError):
+        engine.start(long, {})
+
+
+@pytest.mark.parametrize("timers", [False, True])
+async def test_of_those_that_have_ended_the_one_that_was_started_first_makes_room(timers: bool) -> None:
+    entries = [playbook(f"- step: start\n  tool: {{kind: sandbox, duration: {pace}}}\n") for pace in ("60ms", "5ms")]
+    if timers:
+        for entry in entries:
+            assert entry.program is not None
+            entry.program = replace(entry.program, closed=None)
+    engine = Engine("python", IdSource(), max_kept=3)
+    slow, quick = entries
+    runs = [engine.start(slow, {}), engine.start(quick, {}), engine.start(quick, {})]
+    await asyncio.sleep(0.3)
+    runs.append(engine.start(quick, {}))
+    assert list(engine.runs.values()) == runs[1:]
+    await engine.close()
+
+
+async def test_looks_make_no_difference_to_executions_with_a_parent(now: Time) -> None:
+    entry = playbook("- step: start\n  tool: {kind: sandbox, duration: 300ms, fail_probability: 0.5, raise: x}\n")
+
+    async def run(*, looks: bool) -> tuple[list[bool], list[float]]:
+        engine = engine_of(now, source=random.Random("seed"))
+        parents, drawn = [], []
+        for _ in range(6):
+            parents.append(engine.start(entry, {}))
+            now.now += 0.03
+            if looks:
+                engine.seen(parents[-1])
+            child = engine.start(entry, {}, parents[-1].run_id)
+            assert child.active is not None
+            drawn.append(child.active.source.random())
+        now.now += 60
+        failed = [engine.seen(parent).failed for parent in parents]
+        await engine.close()
+        return failed, drawn
+
+    assert await run(looks=False) == await run(looks=True)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_many_that_end_early_leave_nothing_behind(now: Time, cancelled: bool) -> None:
+    engine = engine_of(now, kept=50)
+    entry = playbook(LONG if cancelled else RANDOM)
+    for _ in range(6_000):
+        run = engine.start(entry, {})
+        if cancelled:
+            engine.cancel(engine.seen(run), None)
+        else:
+            now.now += 0.1
+        await asyncio.sleep(0)
+    assert len(engine.ended) < 3_000
+    assert len(engine.runs) == 50
 
 
 @pytest.mark.parametrize(
@@ -279,6 +432,8 @@ def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
         (LONG, True),
         ("- step: start\n  tool: {kind: http, url: x}\n", True),
         ("- step: start\n  tool: {kind: python, code: 'result = 1'}\n", False),
+        ("- step: start\n- step: never\n  tool: {kind: python, code: 'result = 1'}\n", True),
+        ("- step: start\n- step: a\n  next: [{step: b}]\n- step: b\n  next: [{step: a}]\n", True),
         ("- step: start\n  tool: {kind: playbook, path: x}\n", False),
         ("- step: start\n  tool: {kind: sandbox, callback: result}\n", False),
         ("- step: start\n  tool: {kind: sandbox, accounts: login}\n", False),
@@ -293,22 +448,28 @@ def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
 def test_which_programs_are_closed(workflow: str, closed: bool) -> None:
     program = playbook(workflow).program
     assert program is not None
-    assert program.closed is closed
+    assert (program.closed is not None) is closed
 
 
 @pytest.mark.parametrize(
-    ("workflow", "longest", "draws"),
+    ("workflow", "shortest", "longest", "draws"),
     [
-        (THREE, 0.4, False),
-        (RANDOM, 0.04 + 3600, True),
-        (LONG, 3600, False),
-        ("- step: start\n  tool: {kind: sandbox, duration: {exponential: {mean: 1s, max: 5s}}}\n", 5, True),
-        ("- step: start\n  tool: {kind: sandbox, duration: '{{ n }}'}\n", 3600, False),
-        ("- step: start\n  tool: {kind: sandbox, fail_probability: 0.5}\n", 0, True),
-        ("- step: start\n", 0, False),
+        (THREE, 0.2, 0.4, False),
+        (RANDOM, 0, 0.04 + 3600, True),
+        (LONG, 3600, 3600, False),
+        ("- step: start\n  tool: {kind: sandbox, duration: {exponential: {mean: 1s, max: 5s}}}\n", 0, 5, True),
+        ("- step: start\n  tool: {kind: sandbox, duration: {uniform: [1s, 2s]}}\n", 1, 2, True),
+        ("- step: start\n  tool: {kind: sandbox, duration: '{{ n }}'}\n", 0, 3600, False),
+        ("- step: start\n  tool: {kind: sandbox, fail_probability: 0.5}\n", 0, 0, True),
+        ("- step: start\n- step: never\n  tool: {kind: sandbox, duration: {uniform: [1s, 2s]}}\n", 0, 0, False),
+        ("- step: start\n", 0, 0, False),
     ],
 )
-def test_how_long_a_program_takes_and_whether_it_draws(workflow: str, longest: float, draws: bool) -> None:
+def test_how_long_a_program_takes_and_whether_it_draws(
+    workflow: str, shortest: float, longest: float, draws: bool
+) -> None:
     program = playbook(workflow).program
     assert program is not None
-    assert (round(program.longest, 6), program.draws) == (longest, draws)
+    assert program.closed is not None
+    found = (program.closed.shortest, round(program.closed.longest, 6), program.closed.draws)
+    assert found == (shortest, longest, draws)

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from mock_noetl import runs
 from mock_noetl.catalog import Catalog, Entry
 from mock_noetl.engine import MAX_RUN_BYTES, MAX_STEPS_RUN, Engine
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import load
-from mock_noetl.runs import BROKEN, DONE, OK, RAISED, SOFT, Outcome, Run
+from mock_noetl.runs import BROKEN, DONE, OK, RAISED, SOFT, Kept, Outcome, Run
 from mock_noetl.values import IdSource
+from mock_server.messages import Response
 
 _WANTED = "a duration is a number with ms, s, m or h behind it, such as 200ms"
 HEAD = "kind: Playbook\nmetadata: {name: n, path: n}\nworkload: {n: 20, items: [1, 2]}\nworkflow:\n"
@@ -239,3 +241,24 @@ async def test_cancelled_run_does_nothing_more(engine: Engine) -> None:
     before = len(run.moments)
     await asyncio.sleep(0.1)
     assert (run.verdict, len(run.moments)) == ("CANCELLED", before)
+
+
+async def test_templates_of_one_step_share_their_time(engine: Engine) -> None:
+    value = '\'{{ range(1000) | map("string") | map("upper") | sort | list | length }}\''
+    many = ", ".join(f"v{number}: {value}" for number in range(2_000))
+    run = await ended(engine, engine.start(one(f"{{kind: sandbox, set: {{{many}}}}}"), {}))
+    (found,) = outcomes(run)
+    assert (found.kind, found.error) == (BROKEN, "the templates of a step take at most 100 ms")
+
+
+def test_large_records_are_not_kept_a_second_time() -> None:
+    entry, kept = one("{kind: sandbox}"), Kept()
+    small, large = (Run(number, entry, None, None, 1.0, []) for number in range(2))
+    for run, size in ((small, 10), (large, 100_000)):
+        run.add(DONE, 1.0, 0, Outcome(OK, {"a": "x" * size}))
+        run.pack()
+        before = runs.parsed_once.cache_info().currsize
+        assert run.moments[0].data.value == {"a": "x" * size}
+        assert runs.parsed_once.cache_info().currsize - before == (run is small)
+        kept.put(run, Response(200, b"{}", None))
+    assert (kept.get(small) is not None, kept.get(large)) == (True, None)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 import tracemalloc
+from collections import deque
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_noetl.template_limits import TemplateFailed
+from mock_noetl.template_limits import TemplateFailed, begin_budget, end_budget
 from mock_noetl.templates import MAX_TEXT, compiled, holds, rendered
 
 SCOPE: dict[str, Any] = {
@@ -168,3 +169,37 @@ def test_texts_of_inputs_without_a_value_become_empty() -> None:
 )
 def test_condition(text: str, expected: bool) -> None:
     assert holds(text, SCOPE) is expected
+
+
+LONG = {"words": [f"word{number}" for number in range(30_000)], "text": "ab " * 300_000}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ words" + " | map('upper')" * 90 + " | list | length }}",
+        "{{ words" + " | select('string')" * 90 + " | list | length }}",
+        "{{ words" + " | sort" * 90 + " | length }}",
+        "{{ words" + " | reverse | list" * 50 + " | length }}",
+        "{{ words | max" + " ~ (words | max)" * 90 + " }}",
+        "{{ text" + ".upper().lower()" * 20 + ".title().split() | length }}",
+    ],
+)
+def test_template_that_takes_long_is_refused(text: str) -> None:
+    template = compiled(text)
+    start = time.process_time()
+    with pytest.raises(TemplateFailed, match=r"the templates of a step take at most 100 ms|too many parts"):
+        template(LONG)
+    assert time.process_time() - start < 1
+
+
+def test_templates_that_share_a_budget_use_it_up() -> None:
+    template = compiled("{{ words | map('upper') | map('lower') | sort | length }}")
+    assert template(LONG) == 30_000
+    begin_budget()
+    try:
+        with pytest.raises(TemplateFailed, match="the templates of a step take at most 100 ms"):
+            deque((template(LONG) for _ in range(100)), maxlen=0)
+    finally:
+        end_budget()
+    assert template(LONG) == 30_000

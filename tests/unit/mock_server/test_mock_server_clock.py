@@ -93,7 +93,7 @@ def test_only_the_last_changes_are_remembered(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("mock_server.clock.time", fake)
     clock = Clock()
     clock.stop()
-    for _ in range(MAX_CHANGES):
+    for _ in range(MAX_CHANGES + 1):
         fake.at += 1
         clock.move(60)
     instant, began = clock.now(), fake.monotonic()
