@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
-from mock_noetl.engine import MAX_KEPT
 from mock_noetl.errors import AccountsError, PlaybookError
 from mock_noetl.playbook_checks import warnings
+from mock_noetl.remembered import MAX_KEPT
 from mock_noetl.server import DIALECTS, build
 from mock_noetl.state import OVERRIDES, Settings
 from mock_server.clock import Clock
@@ -25,7 +25,7 @@ from mock_server.randomness import random_source
 from mock_server.recording import Recorder
 from mock_server.sandbox import Sandbox
 
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (20_000, 10, 250)
 """Executions are many objects that live long: looking through them seldom halves the time of each."""
 
 
@@ -101,7 +101,7 @@ class Server:
     type=click.IntRange(1, MAX_KEPT),
     default=MAX_KEPT,
     show_default=True,
-    help="Number of executions to remember; the oldest ended ones go first. No more can run at once.",
+    help="Number of executions to remember; ended ones go first, in the order of their starts. No more can run at once.",
 )
 @common_options
 def main(host: str, port: int, **given: Any) -> None:

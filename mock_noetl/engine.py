@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -18,10 +18,8 @@ from mock_noetl.accounts import Accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import Entry
 from mock_noetl.code import END_SECONDS, Runner
-from mock_noetl.deferred import Deferred
-from mock_noetl.ended import Ended
-from mock_noetl.errors import FullError
 from mock_noetl.playbook import Step
+from mock_noetl.remembered import MAX_KEPT, MAX_RUN_BYTES, Remembered
 from mock_noetl.runs import (
     BROKEN,
     CANCELLED,
@@ -47,13 +45,7 @@ from mock_noetl.values import IdSource, packed, size_of
 from mock_server.clock import Clock
 from mock_server.randomness import branch, random_source, seed_of_branch
 
-MAX_KEPT = 1_000_000
-MAX_RUNNING = 100_000
 MAX_STEPS_RUN = 1_000
-MAX_RUN_BYTES = 16 * 1024**2
-"""How much the values of one execution may take."""
-MAX_BYTES = 1024**3
-"""How much those of all executions may take."""
 BETWEEN_SECONDS = 0.02
 LATENCY_SECONDS = 0.005
 _log = logging.getLogger("mock_noetl")
@@ -79,15 +71,10 @@ class Engine:
         self.accounts = accounts or Accounts([], [])
         self.callbacks = callbacks or Callbacks()
         self.clock = clock or Clock()
-        self.runs: dict[int, Run] = {}
+        self.executions = Remembered(max_kept, self._begin_deferred, LATENCY_SECONDS + between)
         self.started = 0
         self._ids = ids
-        self._max_kept = max_kept
         self._between = between
-        self.deferred = Deferred(self._begin_deferred, self._drop)
-        self.ended = Ended(self.knows, self._look, LATENCY_SECONDS + between)
-        self._children: dict[int, list[int]] = {}
-        self.running = self.bytes_kept = 0
         self.timers = Timers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._source = branch(source or random_source(None))
@@ -112,7 +99,7 @@ class Engine:
             FullError: too many are running.
         """
         program = entry.program
-        self._make_room()
+        self.executions.make_room()
         defaults = program.workload if program else {}
         merged = {**defaults, **given} if given else None
         now = self.clock.now()
@@ -120,15 +107,12 @@ class Engine:
         if program is not None and program.closed is not None and parent is None:
             return self._defer(entry, merged, now)
         run = Run(self._ids.next(), entry, merged, parent, now, [])
-        self.runs[run.run_id] = run
+        self.executions.add(run)
         variables = dict(merged if merged is not None else defaults)
         run.active = Active(given, variables, branch(source if source is not None else self._source))
         run.add(INIT, now, program.first if program else -1)
         if given:
-            self._grows(run, size_of(given, MAX_RUN_BYTES))
-        self.running += 1
-        if parent is not None:
-            self._children.setdefault(parent, []).append(run.run_id)
+            self.executions.grows(run, size_of(given, MAX_RUN_BYTES))
         if program is not None:
             self._issue(run, run.active, program.first)
         return run
@@ -137,10 +121,9 @@ class Engine:
         workload = packed(merged) if merged is not None else None
         began, seed = monotonic(), seed_of_branch(self._source)
         run = Run(self._ids.next(), entry, workload, None, now, None, began=began, seed=seed)
-        self.runs[run.run_id] = run
-        self.ended.add_deferred(run)
+        self.executions.add(run)
         if workload is not None:
-            self._grows(run, len(workload))
+            self.executions.grows(run, len(workload))
         return run
 
     def _begin_deferred(self, run: Run) -> Active:
@@ -157,42 +140,10 @@ class Engine:
         self._issue(run, run.active, program.first)
         return run.active
 
-    def find(self, run_id: int) -> Run | None:
-        """Return an execution, computed up to now; None if it is not known."""
-        run = self.runs.get(run_id)
-        return self.seen(run) if run is not None else None
-
-    def seen(self, run: Run) -> Run:
-        """Compute an execution up to now, if that is left to do, and return it."""
-        if run.log is None or (run.active is not None and run.active.closed):
-            self._look(run)
-        return run
-
-    def _look(self, run: Run) -> None:
-        self.deferred.compute(run, known=self.knows(run))
-
-    def knows(self, run: Run) -> bool:
-        """Return whether an execution is not forgotten: it may be while it is looked at."""
-        return self.runs.get(run.run_id) is run
-
-    def newest_first(self) -> Iterator[Run]:
-        """Yield the executions, newest first; see `seen`."""
-        return reversed(self.runs.values())
-
-    def with_children(self, run: Run) -> list[Run]:
-        """Return an execution and all its descendants, each once."""
-        family = {run.run_id: run}
-        waiting = [run.run_id]
-        while waiting:
-            for child in self._children.get(waiting.pop(), ()):
-                if child in self.runs and child not in family:
-                    family[child] = self.seen(self.runs[child])
-                    waiting.append(child)
-        return list(family.values())
-
     def cancel(self, run: Run, reason: str | None) -> None:
         """Cancel an execution. One that has ended is changed, too, as the Python server does."""
-        self._settle(run)
+        self._stop(run)
+        self.executions.settle(run)
         now = self.clock.now()
         run.add(CANCELLED, now, -1, reason)
         run.cancelled = True
@@ -201,39 +152,24 @@ class Engine:
 
     def finalize(self, run: Run, status: str, error: str | None) -> None:
         """End an execution by force."""
-        self._settle(run)
+        self._stop(run)
+        self.executions.settle(run)
         now = self.clock.now()
         run.add(FINALIZED, now, -1, [status, error])
         run.verdict, run.verdict_at, run.error = status, now, error
         run.over = True
         self._ends(run)
 
-    def _settle(self, run: Run) -> None:
-        """Stop an execution that ends by force, and is not to be computed again."""
-        self._stop(run)
-        if run.closed is not None:
-            self.deferred.settled(run)
-            if not run.ended:
-                self.ended.add(run)
-
     def clear(self) -> None:
         """Forget all executions."""
-        for run in self.runs.values():
-            self._stop(run)
-        self._steps.forget_late()
-        self.timers.clear()
-        self.deferred.clear()
-        self.runs.clear()
-        self.ended.clear()
-        self._children.clear()
-        self.running = self.bytes_kept = self.started = 0
+        self._stop_all()
+        self.executions.clear()
+        self.started = 0
 
     async def close(self) -> None:
         """Stop every execution; the records of those that run stay as they are."""
-        for run in self.runs.values():
-            self._stop(run)
-        self._steps.forget_late()
-        self.timers.clear()
+        self._stop_all()
+        self.executions.deferred.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=END_SECONDS)
         await self.callbacks.close()
@@ -281,34 +217,14 @@ class Engine:
             return
         self._steps.run(run, active, program.steps[number], lambda found: self._done(run, active, number, found))
 
-    def _grows(self, run: Run, size: int) -> None:
-        run.size += size
-        if self.knows(run):
-            self.bytes_kept += size
-
-    def _too_large(self, run: Run) -> str:
-        """Return why the values of an execution are too large; empty if they are not, also because others made room."""
-        if run.size > MAX_RUN_BYTES:
-            return f"the values of an execution take at most {MAX_RUN_BYTES} bytes"
-        while self.bytes_kept > MAX_BYTES and (self.deferred.drop_oldest(run) or self._forget_oldest(run)):
-            pass
-        return f"the values of all executions take at most {MAX_BYTES} bytes" if self.bytes_kept > MAX_BYTES else ""
-
-    def _drop(self, run: Run) -> None:
-        """Drop what was computed of an execution."""
-        size = run.size
-        run.rewind()
-        if self.knows(run):
-            self.bytes_kept += run.size - size
-
     def _done(self, run: Run, active: Active, number: int, outcome: Outcome) -> None:
         now = self._now(run, active)
         if outcome.value is not None:
             size = size_of(outcome.value, MAX_RUN_BYTES)
-            self._grows(run, size)
-            problem = self._too_large(run)
+            self.executions.grows(run, size)
+            problem = self.executions.too_large(run)
             if problem:
-                self._grows(run, -size)
+                self.executions.grows(run, -size)
                 outcome = Outcome(BROKEN, error=problem)
                 active.executed = MAX_STEPS_RUN + 1  # no step follows
         active.steps -= 1
@@ -373,17 +289,16 @@ class Engine:
     # Ends
 
     def _ends(self, run: Run) -> None:
-        active, size = run.active, run.size
-        run.pack()
-        if self.knows(run):
-            self.bytes_kept += run.size - size
-            if active is not None and not active.closed:
-                self.running -= 1
-                self.ended.add(run)
-        if active is None:
-            return
-        for call in active.on_end:
+        active = run.active
+        self.executions.pack(run)
+        for call in active.on_end if active is not None else ():
             call()
+
+    def _stop_all(self) -> None:
+        for run in self.executions.runs.values():
+            self._stop(run)
+        self._steps.forget_late()
+        self.timers.clear()
 
     def _stop(self, run: Run) -> None:
         active = run.active
@@ -392,33 +307,3 @@ class Engine:
             self.timers.stopped(active)
             for task in active.tasks:
                 task.cancel()
-
-    def _make_room(self) -> None:
-        if self.running >= MAX_RUNNING:
-            raise FullError(f"Too many executions are running: {MAX_RUNNING}")
-        while self.bytes_kept > MAX_BYTES and (self.deferred.drop_oldest() or self._forget_oldest()):
-            pass
-        if len(self.runs) >= self._max_kept and not self._forget_oldest():
-            raise FullError(f"All {self._max_kept} executions that --keep allows are running")
-        if self.bytes_kept > MAX_BYTES:
-            raise FullError(f"The values of the executions that run take more than {MAX_BYTES} bytes")
-        if len(self.runs) > self._max_kept // 2:
-            self.ended.examine()
-
-    def _forget_oldest(self, but: Run | None = None) -> bool:
-        """Forget the ended execution that was started first, but not the one that is being computed, if there is one.
-
-        Returns whether there was one.
-        """
-        run = self.ended.pop(but)
-        if run is None:
-            return False
-        del self.runs[run.run_id]
-        self._children.pop(run.run_id, None)
-        self.bytes_kept -= run.size
-        if run.parent in self._children and run.run_id in self._children[run.parent]:
-            self._children[run.parent].remove(run.run_id)
-        if run.closed is not None:
-            self.deferred.settled(run)
-            self.ended.forgotten_early()
-        return True

@@ -11,9 +11,10 @@ from typing import Any
 from mock_noetl.accounts import Accounts, load_accounts
 from mock_noetl.callbacks import Callbacks
 from mock_noetl.catalog import SHIPPED, Catalog
-from mock_noetl.engine import MAX_KEPT, Engine
+from mock_noetl.engine import Engine
 from mock_noetl.errors import FullError
 from mock_noetl.postgres import Database
+from mock_noetl.remembered import MAX_KEPT
 from mock_noetl.values import IdSource
 from mock_server.clock import Clock
 from mock_server.overrides import Overrides
@@ -61,7 +62,7 @@ class Settings:
         accounts: a YAML file with users and permissions; None: the shipped one.
         internal_token: what callbacks to the gateway carry, if it wants one.
         python_steps: code of Python steps is run; otherwise it is refused at registration.
-        keep: how many executions are remembered; the oldest ended ones go first.
+        keep: how many executions are remembered; ended ones go first, in the order of their starts.
         callback_to: base URLs of gateways elsewhere to which callbacks may go.
     """
 

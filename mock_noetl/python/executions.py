@@ -44,6 +44,7 @@ class Executions:
     def __init__(self, state: State) -> None:
         self._state = state
         self._engine = state.engine
+        self._known = state.engine.executions
         self._kept = Kept()
 
     # Starts
@@ -104,10 +105,10 @@ class Executions:
 
     def _run(self, text: str) -> Run | None:
         """Return an execution, by a text that Python can read as a number. Raises Refused."""
-        run = self._engine.find(int(text)) if text.isdecimal() and text.isascii() else None
+        run = self._known.find(int(text)) if text.isdecimal() and text.isascii() else None
         if run is None:
             try:
-                return self._engine.find(int(text))
+                return self._known.find(int(text))
             except ValueError as error:
                 raise Refused(500, str(error)) from None
         return run
@@ -163,7 +164,7 @@ class Executions:
 
     def _by_bigint(self, text: str) -> Run:
         """Return an execution, by a text that PostgreSQL reads as a bigint. Raises Refused or Unhandled."""
-        run = self._engine.find(bigint(text))
+        run = self._known.find(bigint(text))
         if run is None:
             raise Refused(404, f"Execution {text} not found")
         return run
@@ -202,7 +203,7 @@ class Executions:
     def _by_int(self, text: str) -> Run:
         """Return an execution, by a text that Python reads as a number. Raises Refused or Unhandled."""
         try:
-            run = self._engine.find(int(text))
+            run = self._known.find(int(text))
         except ValueError as error:
             raise Unhandled(str(error)) from None
         if run is None:
@@ -221,8 +222,8 @@ class Executions:
         offset = (max(1, page) - 1) * size
         if offset > MAX_OFFSET:
             raise Refused(422, f"Requested page is too deep. Max supported offset is {MAX_OFFSET}.")
-        shown = list(islice(self._engine.newest_first(), offset, offset + size))
-        return answer([self._entry(self._engine.seen(run)) for run in shown])
+        shown = list(islice(self._known.newest_first(), offset, offset + size))
+        return answer([self._entry(self._known.seen(run)) for run in shown])
 
     def _entry(self, run: Run) -> dict[str, Any]:
         found = {**self._summary(run), "error": None}
@@ -246,7 +247,7 @@ class Executions:
             message = f"Execution {names['id']} is already {status}"
             body = {"status": "already_completed", "execution_id": names["id"], "cancelled_executions": []}
             return answer({**body, "message": message})
-        family = self._engine.with_children(run) if wanted.cascade else [run]
+        family = self._known.with_children(run) if wanted.cascade else [run]
         for member in family:
             self._engine.cancel(member, wanted.reason)
         return answer({
@@ -262,7 +263,7 @@ class Executions:
         problems.check()
         text = names["id"]
         try:
-            run = self._engine.find(int(text))
+            run = self._known.find(int(text))
         except ValueError as error:
             raise Unhandled(str(error)) from None
         if run is None:
@@ -282,8 +283,8 @@ class Executions:
         limit = self._state.clock.now() - 60 * minutes
         reason = f"Cleaned up stuck execution (older than {minutes} minutes)"
         ids: list[str] = []
-        for number, run in enumerate([run for run in self._engine.runs.values() if run.started < limit], 1):
-            if self._engine.knows(run) and not (self._engine.seen(run).over or run.cancelled):
+        for number, run in enumerate([run for run in self._known.runs.values() if run.started < limit], 1):
+            if self._known.knows(run) and not (self._known.seen(run).over or run.cancelled):
                 ids.append(str(run.run_id))
                 if not wanted.dry_run:
                     self._engine.cancel(run, reason)

@@ -221,9 +221,10 @@ class MoreEndpoints:
 
     def dashboard(self, request: Request, names: Names) -> Response:
         """Return the counts of the dashboard, most of which the server does not find."""
+        count = len(self._state.engine.executions.runs)
         stats = {
-            "total_executions": len(self._state.engine.runs), "successful_executions": 0, "failed_executions": 0,
-            "total_playbooks": 0, "active_workflows": len(self._state.engine.runs),
+            "total_executions": count, "successful_executions": 0, "failed_executions": 0,
+            "total_playbooks": 0, "active_workflows": count,
         }  # fmt: skip
         return answer({"status": "ok", "stats": stats, **stats})
 

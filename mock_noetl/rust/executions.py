@@ -44,6 +44,7 @@ class Executions:
     def __init__(self, state: State) -> None:
         self._state = state
         self._engine = state.engine
+        self._known = state.engine.executions
         self._kept = Kept()
         self._keys: OrderedDict[tuple[int, str], tuple[float, int]] = OrderedDict()
         self._checked: set[int] = set()
@@ -119,7 +120,7 @@ class Executions:
 
     def _run(self, names: Names) -> Run:
         run_id = path_id("execution_id", names["execution_id"])
-        run = self._engine.find(run_id)
+        run = self._known.find(run_id)
         if run is None:
             raise not_found(f"Execution not found: {run_id}")
         return run
@@ -173,7 +174,7 @@ class Executions:
     def cancellation_check(self, request: Request, names: Names) -> Response:
         """Return whether an execution is cancelled; one that is not there is not."""
         run_id = path_id("execution_id", names["execution_id"])
-        run = self._engine.find(run_id)
+        run = self._known.find(run_id)
         return answer({"execution_id": run_id, "is_cancelled": run is not None and run.cancelled})
 
     # All of them
@@ -189,14 +190,14 @@ class Executions:
         if wanted < 0:
             raise database("LIMIT must not be negative")
         candidates = wanted if status is None else min(MAX_CANDIDATES, 10 * wanted)
-        scanned = islice(self._engine.newest_first(), MAX_SCANNED if catalog_id is not None else candidates)
+        scanned = islice(self._known.newest_first(), MAX_SCANNED if catalog_id is not None else candidates)
         runs = list(islice((run for run in scanned if catalog_id in (None, run.entry.catalog_id)), candidates))
         if status is not None:
-            runs = [run for run in runs if listed_status(recorded(self._engine.seen(run))) == status][:wanted]
+            runs = [run for run in runs if listed_status(recorded(self._known.seen(run))) == status][:wanted]
         if path is not None:
             runs = [run for run in runs if path.lower() in run.entry.path.lower()]
         shown = runs[max(0, offset) :][: max(0, limit)]
-        return answer([self._summary(self._engine.seen(run)) for run in shown])
+        return answer([self._summary(self._known.seen(run)) for run in shown])
 
     def _summary(self, run: Run) -> dict[str, Any]:
         found = recorded(run)
@@ -226,7 +227,7 @@ class Executions:
         status = wanted["status"]
         if status not in ("COMPLETED", "FAILED"):
             raise invalid(f"Invalid finalization status: {status}")
-        run = self._engine.find(run_id)
+        run = self._known.find(run_id)
         if run is None:
             raise not_found(f"Execution not found: {run_id}")
         if run.last.code != FINALIZED:

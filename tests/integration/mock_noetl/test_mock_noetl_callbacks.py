@@ -50,7 +50,7 @@ async def called(tool: str, seconds: float = 0.5) -> tuple[list[tuple[str, bytes
         program.state.catalog.add("called", "playbook", content, load(content))
         run_id = start(program, "called", {"request_id": "r1", "gateway_url": url})
         await asyncio.sleep(seconds)
-        run = program.state.engine.runs[int(run_id)]
+        run = program.state.engine.executions.runs[int(run_id)]
         results = [m.data.value for m in run.moments if hasattr(m.data, "value") and run.name(m.step) == "call"]
         return list(got), results[0]
 
@@ -91,7 +91,7 @@ async def test_late_callback_comes_after_the_end() -> None:
 async def test_workload_without_a_gateway_sends_nothing() -> None:
     program = build("python")
     async with serve(program):
-        run = program.state.engine.runs[int(start(program, "examples/callback"))]
+        run = program.state.engine.executions.runs[int(start(program, "examples/callback"))]
         await asyncio.sleep(1.5)
     reasons = {m.data.value["callback"][0]["reason"] for m in run.moments if "callback" in str(m.data)}
     assert reasons == {"the workload has no gateway_url and request_id"}

@@ -139,7 +139,7 @@ async def journal_of(dialect: str, seed: str) -> tuple[bytes, set[str]]:
                 ids.append(str((await client.post("/api/execute", json=body)).json()["execution_id"]))
             async with asyncio.timeout(20):
                 engine = server.state.engine
-                while not all(engine.seen(run).ended for run in engine.newest_first()):  # noqa: ASYNC110
+                while not all(engine.executions.seen(run).ended for run in engine.executions.newest_first()):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             found = [(await client.get(f"/api/executions/{each}")).json() for each in ids]
             journal = (await client.get("/__admin/journal?timing=false")).content
@@ -171,9 +171,9 @@ async def test_list_computes_only_what_it_shows(query):
         found = (await client.get(f"/api/executions?{query}")).json()
         assert len(found) == 5
         engine = server.state.engine
-        assert sum(run.log is not None for run in engine.newest_first()) == 5
+        assert sum(run.log is not None for run in engine.executions.newest_first()) == 5
         offset = int(query.partition("offset=")[2].partition("&")[0] or 0)
-        newest = [run.run_id for run in engine.newest_first()]
+        newest = [run.run_id for run in engine.executions.newest_first()]
         assert [item["execution_id"] for item in found] == newest[offset : offset + 5]
 
 
@@ -185,7 +185,7 @@ async def test_cleanup_does_not_touch_what_a_reset_has_forgotten():
             for _ in range(count):
                 start(server, path)
         server.state.clock.move(3600)
-        first = next(iter(engine.runs.values()))
+        first = next(iter(engine.executions.runs.values()))
         cleanup = asyncio.create_task(client.post("/api/executions/cleanup", json={"older_than_minutes": 5}))
         async with asyncio.timeout(20):
             while not first.cancelled:  # noqa: ASYNC110
@@ -193,4 +193,4 @@ async def test_cleanup_does_not_touch_what_a_reset_has_forgotten():
         engine.clear()
         found = (await cleanup).json()
         assert 0 < found["cancelled_count"] == len(found["execution_ids"]) < 3_500
-        assert engine.running == 0
+        assert engine.executions.running == 0

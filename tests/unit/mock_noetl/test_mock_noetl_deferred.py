@@ -12,9 +12,10 @@ import pytest
 
 from mock_noetl import deferred
 from mock_noetl.catalog import Catalog, Entry
-from mock_noetl.engine import MAX_RUN_BYTES, Engine
+from mock_noetl.engine import Engine
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import load
+from mock_noetl.remembered import MAX_RUN_BYTES
 from mock_noetl.runs import BROKEN, DONE, Moment, Run
 from mock_noetl.values import IdSource
 from mock_server.clock import Clock
@@ -84,7 +85,7 @@ def engine_of(now: Time, style: str = "python", source: random.Random | None = N
 
 def accounts_of(engine: Engine) -> tuple[int, int]:
     """Return how many bytes the engine counts, and how many its executions say that they take."""
-    return engine.bytes_kept, sum(run.size for run in engine.runs.values())
+    return engine.executions.bytes_kept, sum(run.size for run in engine.executions.runs.values())
 
 
 @pytest.mark.parametrize("style", ["python", "rust"])
@@ -93,7 +94,7 @@ async def test_nothing_is_done_before_somebody_looks(now: Time, style: str) -> N
     run = engine.start(playbook(THREE), {"n": 7})
     now.now += 60
     assert (run.log, run.active) == (None, None)
-    assert engine.find(run.run_id) is run
+    assert engine.executions.find(run.run_id) is run
     assert run.verdict == "COMPLETED"
     at = [round(moment.at - run.started, 6) for moment in run.moments]
     assert at == [0, 0.005, 0.205, 0.225, 0.23, 0.43, 0.45, 0.455, 0.455, 0.475]
@@ -107,12 +108,12 @@ async def test_looks_on_the_way_see_what_has_happened_until_then(now: Time, styl
     often, once = engine.start(playbook(THREE), {}), engine.start(playbook(THREE), {})
     seen: list[int] = []
     for _ in range(50):
-        seen.append(len(engine.seen(often).moments))
+        seen.append(len(engine.executions.seen(often).moments))
         assert all(moment.at <= engine.clock.now() for moment in often.moments)
         now.now += 0.01
     assert seen == sorted(seen)
     assert set(seen) >= {1, 2, 3, 4, 5, 6}
-    assert [moment[2:] for moment in engine.seen(once).moments] == [moment[2:] for moment in often.moments]
+    assert [moment[2:] for moment in engine.executions.seen(once).moments] == [moment[2:] for moment in often.moments]
 
 
 @pytest.mark.parametrize("style", ["python", "rust"])
@@ -127,7 +128,7 @@ async def test_they_do_what_timers_would_do(style: str, workflow: str) -> None:
         engine = Engine(style, IdSource(), source=random.Random("same"))
         runs = [engine.start(wanted, {"n": n}) for n in range(10)]
         async with asyncio.timeout(20):
-            while not all(engine.seen(run).ended for run in runs):  # noqa: ASYNC110
+            while not all(engine.executions.seen(run).ended for run in runs):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         told.append([run.moments for run in runs])
         await engine.close()
@@ -141,15 +142,15 @@ async def test_what_is_dropped_is_computed_again_the_same(now: Time) -> None:
     engine = engine_of(now)
     runs = [engine.start(playbook(RANDOM), {"n": n}) for n in range(20)]
     now.now += 0.03
-    before = [list(engine.seen(run).moments) for run in runs]
+    before = [list(engine.executions.seen(run).moments) for run in runs]
     assert any(not run.ended for run in runs)
-    while engine.deferred.drop_oldest():
+    while engine.executions.deferred.drop_oldest():
         pass
     unfinished = [run for run in runs if run.log is None]
     assert unfinished
-    assert [engine.seen(run).moments for run in runs] == before
+    assert [engine.executions.seen(run).moments for run in runs] == before
     now.now += 60
-    ends = [engine.seen(run).moments for run in runs]
+    ends = [engine.executions.seen(run).moments for run in runs]
     assert [found[: len(start)] for found, start in zip(ends, before, strict=True)] == before
     assert accounts_of(engine)[0] == accounts_of(engine)[1]
 
@@ -157,9 +158,9 @@ async def test_what_is_dropped_is_computed_again_the_same(now: Time) -> None:
 async def test_half_computed_ones_are_limited(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred, "MAX_UNFINISHED", 5)
     engine = engine_of(now)
-    runs = [engine.seen(engine.start(playbook(LONG), {"n": n})) for n in range(20)]
+    runs = [engine.executions.seen(engine.start(playbook(LONG), {"n": n})) for n in range(20)]
     assert [run.active is not None for run in runs] == [False] * 15 + [True] * 5
-    assert [len(engine.seen(run).moments) for run in runs] == [1] * 20
+    assert [len(engine.executions.seen(run).moments) for run in runs] == [1] * 20
     assert sum(run.active is not None for run in runs) == 5
 
 
@@ -168,16 +169,16 @@ async def test_end_by_force_is_not_dropped(now: Time, end: str) -> None:
     engine = engine_of(now)
     run = engine.start(playbook(LARGE), {"n": 1})
     now.now += 0.006
-    engine.seen(run)
+    engine.executions.seen(run)
     if end == "cancel":
         engine.cancel(run, "enough")
     else:
         engine.finalize(run, "FAILED", "enough")
     verdict, moments = run.verdict, run.moments
-    while engine.deferred.drop_oldest():
+    while engine.executions.deferred.drop_oldest():
         pass
     now.now += 60
-    assert (engine.seen(run).verdict, run.moments) == (verdict, moments)
+    assert (engine.executions.seen(run).verdict, run.moments) == (verdict, moments)
     assert verdict in ("CANCELLED", "FAILED")
 
 
@@ -190,9 +191,9 @@ async def test_oldest_that_has_ended_makes_room_looked_at_or_not(now: Time) -> N
         engine.start(playbook(THREE), {})
     now.now += 1
     newest = engine.start(playbook(THREE), {})
-    assert set(engine.runs.values()) == {long, newer, newest}
+    assert set(engine.executions.runs.values()) == {long, newer, newest}
     last = engine.start(playbook(LONG), {})
-    assert set(engine.runs.values()) == {long, newest, last}
+    assert set(engine.executions.runs.values()) == {long, newest, last}
     with pytest.raises(FullError):
         engine.start(playbook(LONG), {})
 
@@ -202,21 +203,21 @@ async def test_one_that_has_ended_for_sure_is_forgotten_without_a_computation(no
     first = engine.start(playbook(THREE), {})
     now.now += 1
     second = engine.start(playbook(THREE), {})
-    assert list(engine.runs.values()) == [second]
+    assert list(engine.executions.runs.values()) == [second]
     assert first.log is None
 
 
 async def test_values_that_looks_compute_have_a_limit(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 20_000)
+    monkeypatch.setattr("mock_noetl.remembered.MAX_BYTES", 20_000)
     engine = engine_of(now)
     runs = [engine.start(playbook(LARGE), {"n": chr(97 + n)}) for n in range(20)]
     now.now += 1
     for _ in range(2):
         for number, run in enumerate(runs):
-            done = next(moment.data for moment in engine.seen(run).moments if moment.code == DONE)
+            done = next(moment.data for moment in engine.executions.seen(run).moments if moment.code == DONE)
             assert done.value == {"a": chr(97 + number) * 900}
-            assert engine.bytes_kept <= 20_000
-    assert len(engine.runs) == 20
+            assert engine.executions.bytes_kept <= 20_000
+    assert len(engine.executions.runs) == 20
     assert accounts_of(engine)[0] == accounts_of(engine)[1]
 
 
@@ -229,7 +230,7 @@ async def test_one_that_takes_too_much_fails(now: Time) -> None:
     engine = engine_of(now)
     run = engine.start(playbook(workflow), {"a": "x" * 1_000})
     now.now += 60
-    last = [moment.data for moment in engine.seen(run).moments if moment.code == DONE][-1]
+    last = [moment.data for moment in engine.executions.seen(run).moments if moment.code == DONE][-1]
     assert (last.kind, run.verdict) == (BROKEN, "FAILED")
     assert str(MAX_RUN_BYTES) in str(last.error)
 
@@ -238,7 +239,7 @@ async def test_one_that_takes_too_much_fails(now: Time) -> None:
 async def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
     now: Time, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 12_000)
+    monkeypatch.setattr("mock_noetl.remembered.MAX_BYTES", 12_000)
     monkeypatch.setattr(deferred, "MAX_UNFINISHED", 6)
     monkeypatch.setattr(deferred, "MAX_BEHIND", 2)
     chance = random.Random(seed)
@@ -248,7 +249,7 @@ async def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
     for _ in range(600):
         await asyncio.sleep(0)
         now.now += chance.choice([0, 0.001, 0.01, 0.3])
-        known: list[Run] = list(engine.newest_first())
+        known: list[Run] = list(engine.executions.newest_first())
         action = chance.random()
         if action < 0.4 or not known:
             try:
@@ -257,18 +258,18 @@ async def test_any_order_of_starts_looks_and_ends_keeps_the_accounts(
                 refused += 1
         elif action < 0.7:
             for run in chance.sample(known, min(len(known), 8)):  # some may be forgotten while others are looked at
-                engine.seen(run)
+                engine.executions.seen(run)
         elif action < 0.9:
-            engine.seen(chance.choice(known))
+            engine.executions.seen(chance.choice(known))
         elif action < 0.95:
-            engine.cancel(engine.seen(chance.choice(known)), None)
+            engine.cancel(engine.executions.seen(chance.choice(known)), None)
         else:
-            engine.finalize(engine.seen(chance.choice(known)), "FAILED", "x")
+            engine.finalize(engine.executions.seen(chance.choice(known)), "FAILED", "x")
         counted, taken = accounts_of(engine)
         assert counted == taken
-        assert len(engine.runs) <= 30
-        assert engine.bytes_kept < 12_000 + 2_000
-        assert sum(run.active is not None for run in engine.runs.values()) <= 6 + deferred.MAX_BEHIND
+        assert len(engine.executions.runs) <= 30
+        assert engine.executions.bytes_kept < 12_000 + 2_000
+        assert sum(run.active is not None for run in engine.executions.runs.values()) <= 6 + deferred.MAX_BEHIND
     assert refused < 400
     engine.clear()
     assert accounts_of(engine) == (0, 0)
@@ -295,12 +296,12 @@ async def test_one_that_takes_long_to_compute_goes_on_in_the_background(
     run = engine.start(playbook(heavy(60)), {})
     now.now += 60
     begun = time.perf_counter()
-    assert not engine.seen(run).ended
+    assert not engine.executions.seen(run).ended
     first, took = len(run.moments), time.perf_counter() - begun
-    assert engine.seen(run) is run  # a look does not compute what is computed anyway
+    assert engine.executions.seen(run) is run  # a look does not compute what is computed anyway
     assert len(run.moments) == first
     async with asyncio.timeout(20):
-        while not engine.seen(run).ended:  # noqa: ASYNC110
+        while not engine.executions.seen(run).ended:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     assert took < 60 * 0.1
     assert [moment.step for moment in run.moments if moment.code == DONE] == list(range(61))
@@ -316,7 +317,7 @@ async def test_all_executions_of_a_turn_of_the_event_loop_have_a_limit(
     runs = [engine.start(entry, {"n": n}) for n in range(30)]
     now.now += 60
     for run in runs:
-        engine.seen(run)
+        engine.executions.seen(run)
     assert [len(run.moments) for run in runs[5:]] == [1] * 25
     await engine.close()
     assert len(asyncio.all_tasks()) == 1
@@ -328,9 +329,9 @@ async def test_what_is_computed_in_the_background_can_be_stopped(
 ) -> None:
     monkeypatch.setattr(deferred, "RUN_SECONDS", 0.001)
     engine = engine_of(now)
-    run = engine.seen(engine.start(playbook(heavy(60)), {}))
+    run = engine.executions.seen(engine.start(playbook(heavy(60)), {}))
     now.now += 60
-    assert not engine.seen(run).ended
+    assert not engine.executions.seen(run).ended
     if end == "cancel":
         engine.cancel(run, None)
     else:
@@ -345,7 +346,7 @@ async def test_others_that_run_are_not_computed_for_a_start_that_is_refused(
 ) -> None:
     engine = engine_of(now, kept=500)
     entry, computed = playbook(LONG), list[Run]()
-    monkeypatch.setattr(engine.deferred, "compute", lambda run, **_: computed.append(run))
+    monkeypatch.setattr(engine.executions.deferred, "compute", lambda run, **_: computed.append(run))
     for _ in range(500):
         engine.start(entry, {})
     for _ in range(50):
@@ -366,7 +367,7 @@ async def test_start_is_refused_only_if_all_run(now: Time, kept: int) -> None:
     for _ in range(kept // 2):
         first.append(engine.start(long, {}))
         await asyncio.sleep(0)
-    assert list(engine.runs.values()) == first
+    assert list(engine.executions.runs.values()) == first
     with pytest.raises(FullError):
         engine.start(long, {})
 
@@ -383,7 +384,7 @@ async def test_of_those_that_have_ended_the_one_that_was_started_first_makes_roo
     runs = [engine.start(slow, {}), engine.start(quick, {}), engine.start(quick, {})]
     await asyncio.sleep(0.3)
     runs.append(engine.start(quick, {}))
-    assert list(engine.runs.values()) == runs[1:]
+    assert list(engine.executions.runs.values()) == runs[1:]
     await engine.close()
 
 
@@ -397,12 +398,12 @@ async def test_looks_make_no_difference_to_executions_with_a_parent(now: Time) -
             parents.append(engine.start(entry, {}))
             now.now += 0.03
             if looks:
-                engine.seen(parents[-1])
+                engine.executions.seen(parents[-1])
             child = engine.start(entry, {}, parents[-1].run_id)
             assert child.active is not None
             drawn.append(child.active.source.random())
         now.now += 60
-        failed = [engine.seen(parent).failed for parent in parents]
+        failed = [engine.executions.seen(parent).failed for parent in parents]
         await engine.close()
         return failed, drawn
 
@@ -416,12 +417,12 @@ async def test_many_that_end_early_leave_nothing_behind(now: Time, cancelled: bo
     for _ in range(6_000):
         run = engine.start(entry, {})
         if cancelled:
-            engine.cancel(engine.seen(run), None)
+            engine.cancel(engine.executions.seen(run), None)
         else:
             now.now += 0.1
         await asyncio.sleep(0)
-    assert len(engine.ended) < 3_000
-    assert len(engine.runs) == 50
+    assert len(engine.executions.ended) < 3_000
+    assert len(engine.executions.runs) == 50
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import pytest
 
 from mock_noetl import runs
 from mock_noetl.catalog import Catalog, Entry
-from mock_noetl.engine import MAX_RUN_BYTES, MAX_STEPS_RUN, Engine
+from mock_noetl.engine import MAX_STEPS_RUN, Engine
 from mock_noetl.errors import FullError
 from mock_noetl.playbook import load
+from mock_noetl.remembered import MAX_RUN_BYTES
 from mock_noetl.runs import BROKEN, DONE, OK, RAISED, SOFT, Kept, Outcome, Run
 from mock_noetl.values import IdSource
 from mock_server.messages import Response
@@ -47,7 +48,7 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 
 async def ended(engine: Engine, run: Run) -> Run:
     async with asyncio.timeout(20):
-        while not engine.seen(run).ended:  # noqa: ASYNC110
+        while not engine.executions.seen(run).ended:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     return run
 
@@ -62,8 +63,8 @@ async def test_oldest_ended_execution_makes_room() -> None:
     running, cancelled = engine.start(slow, {}), engine.start(slow, {})
     engine.cancel(cancelled, None)
     engine.start(slow, {})
-    assert next(iter(engine.runs.values())) is running
-    assert cancelled.run_id not in engine.runs
+    assert next(iter(engine.executions.runs.values())) is running
+    assert cancelled.run_id not in engine.executions.runs
     with pytest.raises(FullError, match="All 2 executions that --keep allows are running"):
         engine.start(slow, {})
     await engine.close()
@@ -99,10 +100,10 @@ async def test_loop_runs_its_step_with_the_first_item(engine: Engine, loop: str,
 
 
 async def test_values_of_all_executions_have_a_limit(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mock_noetl.engine.MAX_BYTES", 10_000)
+    monkeypatch.setattr("mock_noetl.remembered.MAX_BYTES", 10_000)
     quick, slow = one("{kind: sandbox}"), one("{kind: sandbox, duration: 1m}")
     runs = [await ended(engine, engine.start(quick, {"text": "x" * 3_000})) for _ in range(10)]
-    assert set(engine.runs) == {run.run_id for run in runs[-3:]}
+    assert set(engine.executions.runs) == {run.run_id for run in runs[-3:]}
     for _ in range(4):
         engine.start(slow, {"text": "x" * 3_000})
     with pytest.raises(FullError, match="The values of the executions that run take more than 10000 bytes"):
@@ -163,9 +164,9 @@ async def test_child_execution(engine: Engine) -> None:
     engine = engine_of(engine.style, {"child": child, "bad": one("{kind: sandbox, fail: oh}")})
     run = await ended(engine, engine.start(one("{kind: playbook, path: child, input: {n: '{{ n + 1 }}'}}"), {}))
     (found,) = outcomes(run)
-    started = engine.runs[int(found.value["execution_id"])]
+    started = engine.executions.runs[int(found.value["execution_id"])]
     assert (started.parent, started.given["n"], outcomes(started)[0].value) == (run.run_id, 21, {"got": 21})
-    assert engine.with_children(run) == [run, started]
+    assert engine.executions.with_children(run) == [run, started]
     (failed,) = outcomes(await ended(engine, engine.start(one("{kind: playbook, path: bad}"), {})))
     assert (failed.kind, failed.error) == (BROKEN, "oh")
 
@@ -176,7 +177,7 @@ async def test_execution_that_starts_itself_is_bounded() -> None:
     engine = engine_of(entries=known, kept=30)
     run = await ended(engine, engine.start(known["self"], {}))
     assert (run.verdict, outcomes(run)[0].error) == ("FAILED", "All 30 executions that --keep allows are running")
-    assert len(engine.runs) <= 30
+    assert len(engine.executions.runs) <= 30
 
 
 @pytest.mark.slow
@@ -197,7 +198,7 @@ async def test_ended_executions_are_small_and_tell_the_same() -> None:
     size = tracemalloc.get_traced_memory()[0] / 500
     tracemalloc.stop()
     assert size < 1_000
-    again = next(engine.newest_first()).moments
+    again = next(engine.executions.newest_first()).moments
     assert [moment[2:] for moment in again] == [moment[2:] for moment in told]
 
 
