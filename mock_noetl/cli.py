@@ -101,7 +101,7 @@ class Server:
     type=click.IntRange(1, MAX_KEPT),
     default=MAX_KEPT,
     show_default=True,
-    help="Number of executions to remember; ended ones go first, in the order of their starts. No more can run at once.",
+    help="Number of executions to remember; ended ones go first, as they were started. No more can run at once.",
 )
 @common_options
 def main(host: str, port: int, **given: Any) -> None:
