@@ -33,7 +33,6 @@ from load.scenario import Stack
 
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 64
 GOAL = 1.5
-LEAD = 2_000
 KEPT = 1_000_000
 MEMORY_LIMIT = 2 * 1024**3
 
@@ -49,6 +48,7 @@ class Endpoint:
         headers: the header fields.
         body: the body; empty: it is a GET.
         status: the path of the status of an execution; if it is set, each execution that is started is asked for.
+        lead: how many executions are started before, so that it has ended.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Endpoint:
     headers: Mapping[str, str]
     body: str = ""
     status: str = ""
+    lead: int = 2_000
 
 
 def measure(endpoint: Endpoint, folder: Path) -> tuple[int, float]:
@@ -67,7 +68,7 @@ def measure(endpoint: Endpoint, folder: Path) -> tuple[int, float]:
     before = _cpu(process)
     command = [find_program("wrk", "wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script), endpoint.url]
     path = endpoint.url.removeprefix("http://").partition("/")[2]
-    names = {"START": f"/{path}", "STATUS": endpoint.status, "BODY": endpoint.body, "LEAD": str(LEAD)}
+    names = {"START": f"/{path}", "STATUS": endpoint.status, "BODY": endpoint.body, "LEAD": str(endpoint.lead)}
     output = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **names}).stdout
     used = _cpu(process) - before
     if "Non-2xx" in output or "Socket errors" in output:
@@ -160,7 +161,7 @@ def memory(folder: Path, count: int) -> bool:
         endpoint = Endpoint(
             "execute and status", noetl.pid or 0, f"{noetl.url}/api/execute",
             {"content-type": "application/json"}, body,
-            "/api/executions/ID/status",
+            "/api/executions/ID/status", 20_000,
         )  # fmt: skip
         requests = 0
         while requests < 2 * count:

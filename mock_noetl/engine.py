@@ -303,7 +303,7 @@ class Engine:
     def _stop(self, run: Run) -> None:
         active = run.active
         if active is not None and not active.stopped:
-            active.stopped = True
+            active.stopped, active.following = True, None
             self.timers.stopped(active)
             for task in active.tasks:
                 task.cancel()

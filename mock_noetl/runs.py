@@ -77,7 +77,7 @@ class Followed(NamedTuple):
     end: str | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Active:
     """What only an execution that runs has.
 
@@ -200,6 +200,8 @@ class Run:
 
     def rewind(self) -> None:
         """Drop what was computed."""
+        if self.active is not None:
+            self.active.following = None  # which refers to it
         self.log = self.active = self.error = None
         self.failed = self.over = False
         self.verdict, self.verdict_at = "", 0.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -162,6 +164,28 @@ async def test_half_computed_ones_are_limited(now: Time, monkeypatch: pytest.Mon
     assert [run.active is not None for run in runs] == [False] * 15 + [True] * 5
     assert [len(engine.executions.seen(run).moments) for run in runs] == [1] * 20
     assert sum(run.active is not None for run in runs) == 5
+
+
+@pytest.mark.parametrize("end", ["drop", "cancel", "finalize", "look"])
+async def test_nothing_is_left_to_the_collector_of_garbage(now: Time, end: str) -> None:
+    engine = engine_of(now)
+    run = engine.executions.seen(engine.start(playbook(THREE), {"n": 1}))
+    active = weakref.ref(run.active)
+    gc.collect()
+    gc.disable()
+    try:
+        if end == "drop":
+            assert engine.executions.deferred.drop_oldest()
+        elif end == "cancel":
+            engine.cancel(run, None)
+        elif end == "finalize":
+            engine.finalize(run, "FAILED", None)
+        else:
+            now.now += 60
+            engine.executions.seen(run)
+        assert active() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("end", ["cancel", "finalize"])
