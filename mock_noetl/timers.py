@@ -11,6 +11,8 @@ import logging
 import math
 from collections.abc import Callable
 from heapq import heappop, heappush
+from itertools import islice
+from time import perf_counter
 from typing import Any
 
 from mock_noetl.runs import Active
@@ -21,6 +23,8 @@ TICKS_PER_SECOND = 1000
 MIN_DEAD = 10_000
 AT_ONCE = 500
 """After so many calls other work of the loop has a turn."""
+SECONDS_AT_ONCE = 0.05
+"""The same, after so much time."""
 
 _log = logging.getLogger("mock_noetl")
 _Call = tuple[Active, Callable[..., None], tuple[Any, ...]]
@@ -84,34 +88,36 @@ class Timers:
         self._next = None
         self._is_firing = True
         now = math.ceil(self._loop.time() * TICKS_PER_SECOND)
-        left = AT_ONCE
+        left, until = AT_ONCE, perf_counter() + SECONDS_AT_ONCE
         try:
-            while left > 0 and self._ticks and self._ticks[0] <= now:
-                left -= self._make_calls(self._ticks[0], left)
+            while left > 0 and self._ticks and self._ticks[0] <= now and perf_counter() < until:
+                left -= self._make_calls(heappop(self._ticks), left, until)
         finally:
             self._is_firing = False
             if self._ticks:
                 self._wait_for(self._ticks[0])
 
-    def _make_calls(self, tick: int, most: int) -> int:
-        """Make the calls of a tick, and return their number."""
-        calls = self._calls[tick]
-        if len(calls) > most:
-            self._calls[tick] = calls[most:]
-            del calls[most:]
-        else:
-            heappop(self._ticks)
-            del self._calls[tick]
-        self._count -= len(calls)
-        for active, call, values in calls:
+    def _make_calls(self, tick: int, most: int, until: float) -> int:
+        """Make calls of a tick, at most so many, until a moment of `perf_counter`; return their number."""
+        calls = self._calls.pop(tick)
+        made = 0
+        for active, call, values in islice(calls, most):
+            made += 1
             if active.stopped:
                 self._dead -= 1
-            else:
-                active.timers -= 1
-                begin_budget()
-                try:
-                    call(*values)
-                except Exception:
-                    _log.exception("a timer of an execution failed")
-                end_budget()
-        return max(1, len(calls))
+                continue
+            active.timers -= 1
+            begin_budget()
+            try:
+                call(*values)
+            except Exception:
+                _log.exception("a timer of an execution failed")
+            end_budget()
+            if perf_counter() > until:
+                break
+        self._count -= made
+        if made < len(calls):
+            if tick not in self._calls:
+                heappush(self._ticks, tick)
+            self._calls[tick] = [*calls[made:], *self._calls.get(tick, ())]
+        return max(1, made)
