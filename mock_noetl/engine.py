@@ -142,7 +142,7 @@ class Engine:
 
     def cancel(self, run: Run, reason: str | None) -> None:
         """Cancel an execution. One that has ended is changed, too, as the Python server does."""
-        self._stop(run)
+        self._stop(self.executions.seen(run))
         self.executions.settle(run)
         now = self.clock.now()
         run.add(CANCELLED, now, -1, reason)
@@ -152,7 +152,7 @@ class Engine:
 
     def finalize(self, run: Run, status: str, error: str | None) -> None:
         """End an execution by force."""
-        self._stop(run)
+        self._stop(self.executions.seen(run))
         self.executions.settle(run)
         now = self.clock.now()
         run.add(FINALIZED, now, -1, [status, error])
