@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -98,12 +99,17 @@ class Events:
 
 @asynccontextmanager
 async def events(
-    gateway: Running, headers: dict[str, str], client_id: str = "", last: str | None = None, query: str = ""
+    gateway: Running,
+    headers: dict[str, str],
+    client_id: str = "",
+    last: str | None = None,
+    query: str = "",
+    client: aiohttp.ClientSession | None = None,
 ) -> AsyncIterator[Events]:
-    """Open a stream, and read its first message."""
+    """Open a stream, with this client or the gateway's, and read its first message."""
     url = f"{gateway.url}/events?{query}" + (f"&client_id={client_id}" if client_id else "")
     more = {} if last is None else {"last-event-id": last}
-    async with gateway.client.get(url, headers={**headers, **more}) as response:
+    async with (client or gateway.client).get(url, headers={**headers, **more}) as response:
         assert response.status == 200, await response.text()
         stream = Events(response)
         first = await stream.next()
@@ -111,6 +117,14 @@ async def events(
         stream.hello = first.data["result"]
         stream.client_id = stream.hello["clientId"]
         yield stream
+
+
+def small_buffers(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket that receives little ahead: how much others do is a setting of the system, up to tens of MiB."""
+    family, kind, protocol = address[:3]
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    return made
 
 
 async def run(gateway: Running, headers: dict[str, str], client_id: str | None, **variables: Any) -> dict[str, Any]:

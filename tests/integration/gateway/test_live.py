@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, ClientSession, TCPConnector
 
 from proxy.config.compile import compile_config
 from proxy.config.load import load
@@ -16,7 +16,7 @@ from proxy.sessions.file import FileStore
 from proxy.sessions.memory import MemoryStore
 from proxy.sessions.redis.store import RedisStore
 from proxy.sessions.store import SessionStore, StoreError
-from tests.integration.gateway.live_server import Events, Executions, call_back, events, run
+from tests.integration.gateway.live_server import Events, Executions, call_back, events, run, small_buffers
 from tests.integration.harness import PATIENCE, Running, behind_gateway, eventually
 
 QUIET = pytest.mark.gateway(more="live: {follow: false}")
@@ -403,7 +403,10 @@ async def _read_to_the_end(stream: Events) -> None:
 @pytest.mark.gateway(more="live: {follow: false, queue: 4}")
 async def test_a_slow_reader_is_cut_and_resumes(gateway: Running, server: Executions) -> None:
     headers, big = await gateway.bearer(), "x" * 1024**2
-    async with events(gateway, headers) as stream:
+    async with (
+        ClientSession(connector=TCPConnector(socket_factory=small_buffers)) as slow,
+        events(gateway, headers, client=slow) as stream,
+    ):
         ids = [await started(gateway, headers, stream.client_id) for _ in range(8)]
         client_id = stream.client_id
         for request_id in ids:
