@@ -109,8 +109,8 @@ async def test_ten_thousand_logins_of_one_address_cost_one_fetch_per_cooldown_an
     fetches = len(provider.times)
     show(
         f"key-set guard over HTTP: {next(left) - AT_ONCE} logins with random key ids from one address within "
-        f"{seconds:.1f} s caused {fetches} fetches (cooldown {COOLDOWN:g} s); another address picked a rotation up after "
-        f"{picked_up - rotated:.1f} s"
+        f"{seconds:.1f} s caused {fetches} fetches (cooldown {COOLDOWN:g} s); another address picked a rotation up "
+        f"after {picked_up - rotated:.1f} s"
     )
     assert fetches <= 2 + seconds / COOLDOWN
     assert all(later - sooner >= COOLDOWN * 0.95 for sooner, later in pairwise(provider.times[1:]))
