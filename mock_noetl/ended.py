@@ -15,8 +15,10 @@ from mock_noetl.runs import Run
 
 AT_ONCE = 4
 """How many executions are examined at each start."""
-MAX_AT_ONCE = 1_000
+MAX_AT_ONCE = 10_000
 """How many are examined if one that has ended is needed."""
+MAX_STALE = 1_000
+"""How many entries of forgotten executions are kept, if they are not more than half of all."""
 LATER_SECONDS = 0.1
 """When an execution is examined again that is computed in the background."""
 
@@ -95,7 +97,7 @@ class Ended:
     def forgotten_early(self) -> None:
         """Note that an execution was forgotten, which may still wait here: it ended before its time."""
         self._stale += 1
-        if self._stale > MAX_AT_ONCE and self._stale > len(self._waiting) // 2:
+        if self._stale > MAX_STALE and self._stale > len(self._waiting) // 2:
             self._waiting = [entry for entry in self._waiting if self._known(entry[2])]
             heapify(self._waiting)
             self._stale = 0
