@@ -31,6 +31,7 @@ class Entry:
         document: the parsed YAML.
         created: the time of the registration.
         program: the workflow, if the resource has one.
+        takes_long: whether an execution has taken long to compute.
     """
 
     catalog_id: int
@@ -41,6 +42,7 @@ class Entry:
     document: dict[str, Any]
     created: float
     program: Program | None = None
+    takes_long: bool = False
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     """What ended executions have returned, so that equal results are kept once."""
 
@@ -53,6 +55,8 @@ class Entry:
 
 def files_of(folder: Path) -> list[Path]:
     """Return the YAML files of a folder and the folders in it. Raises PlaybookError if there is no such folder."""
+    if folder.is_file():
+        raise PlaybookError(f"{folder}: this is a file; a folder is expected")
     if not folder.is_dir():
         raise PlaybookError(f"{folder}: no such folder")
     return sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")])
@@ -79,8 +83,10 @@ class Catalog:
                 document = load(content)
                 metadata = document.get("metadata") or {}
                 path = str(metadata.get("path") or metadata.get("name") or "")
-                if not path or not document.get("workflow"):
-                    raise PlaybookError("metadata.path and workflow are expected")
+                if not path:
+                    raise PlaybookError("metadata.path is expected")
+                if not document.get("workflow"):
+                    raise PlaybookError("workflow: a list of steps is expected")
                 self.add(path, str(document.get("kind", "Playbook")).lower(), content, document)
             except PlaybookError as error:
                 raise PlaybookError(f"{file}: {error}") from None

@@ -4,7 +4,8 @@ What a run of a closed program does follows from its start (see `closed.py`): th
 the time. So nothing is done for it while nobody looks, and a look computes it up to now: with the same steps, at the
 same times, as if timers had run. What was computed may be dropped, and is then computed again for the next look.
 
-A run that takes long to compute is computed a little at a time in the background, and looks see how far that is.
+A run that takes long to compute is computed a little at a time in the background, and looks see how far that is. All
+others are computed by the look itself, however many there are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, thread_time
 
 from mock_noetl.runs import Active, Run
 from mock_noetl.template_limits import begin_budget, end_budget
@@ -22,10 +23,10 @@ MAX_UNFINISHED = 10_000
 """How many executions are kept half computed."""
 MAX_BEHIND = 1_000
 """How many are computed in the background; others go on with the next look."""
-RUN_SECONDS = 0.02
-"""How long one execution is computed at one go."""
-TURN_SECONDS = 0.25
-"""How long executions are computed in one turn of the event loop."""
+RUN_SECONDS = 0.05
+"""How much CPU one execution may take at one go."""
+TURN_SECONDS = 0.15
+"""How long executions are computed in one turn of the event loop, of playbooks of which one has taken long before."""
 PAUSE_SECONDS = 0.005
 """The pause of the computation in the background, which is at least as long as the computation before it."""
 
@@ -61,11 +62,14 @@ class Deferred:
         """Compute an execution up to now, or as far as there is time; `known`: it is not forgotten yet."""
         if run.run_id in self._behind:
             return
-        begun = perf_counter()
         if not self._spent:
             asyncio.get_running_loop().call_soon(self._turn_over)
-        is_done = self._advance(run, begun + min(RUN_SECONDS, TURN_SECONDS - self._spent))
-        self._spent += perf_counter() - begun
+        begun = thread_time()
+        seconds = min(RUN_SECONDS, TURN_SECONDS - self._spent) if run.entry.takes_long else RUN_SECONDS
+        is_done = self._advance(run, seconds)
+        took = thread_time() - begun
+        self._spent += took
+        run.entry.takes_long = run.entry.takes_long or took > RUN_SECONDS
         if not known:
             return
         if is_done or len(self._behind) >= MAX_BEHIND:
@@ -75,15 +79,23 @@ class Deferred:
             self._behind[run.run_id] = run
             self._go_on()
 
+    def is_behind(self, run: Run) -> bool:
+        """Return whether an execution is computed in the background."""
+        return run.run_id in self._behind
+
     def _turn_over(self) -> None:
         self._spent = 0.0
 
-    def _advance(self, run: Run, until: float) -> bool:
-        """Compute an execution until a moment of `perf_counter`; return whether it is computed up to now."""
+    def _advance(self, run: Run, seconds: float) -> bool:
+        """Compute an execution for so much CPU at most; return whether it is computed up to now.
+
+        The time of day is compared first, since it is cheap to read.
+        """
+        until, until_cpu = perf_counter() + seconds, thread_time() + seconds
         active = run.active or self._begin(run)
         now = monotonic()
         while active.following is not None and active.following[0] <= now:
-            if perf_counter() > until:
+            if perf_counter() > until and thread_time() > until_cpu:
                 return False
             active.at, call, values = active.following
             active.following = None
@@ -104,10 +116,9 @@ class Deferred:
     def _work(self) -> None:
         self._timer = None
         begun = perf_counter()
-        until = begun + RUN_SECONDS
-        while self._behind and perf_counter() < until:
+        while self._behind and perf_counter() < begun + RUN_SECONDS:
             run_id, run = self._behind.popitem(last=False)
-            if self._advance(run, until):
+            if self._advance(run, RUN_SECONDS / 2):
                 self._keep(run)
             else:
                 self._behind[run_id] = run

@@ -72,8 +72,14 @@ class Ended:
                 heappush(self._ended, (run_id, run))
             else:
                 following = run.active.following if run.active is not None else None
-                next_at = following[0] if following is not None else now
-                heappush(self._waiting, (max(next_at, now + LATER_SECONDS), run_id, run))
+                is_known = following is not None and following[0] > now
+                next_at = following[0] if following is not None and is_known else now + LATER_SECONDS
+                heappush(self._waiting, (next_at, run_id, run))
+
+    @property
+    def is_examined(self) -> bool:
+        """Whether it is known of all executions whether they have ended."""
+        return not self._waiting or self._waiting[0][0] > monotonic()
 
     def pop(self, but: Run | None = None) -> Run | None:
         """Return the ended execution that was started first, which is forgotten now; None if none has ended.

@@ -72,7 +72,6 @@ class Engine:
         self.callbacks = callbacks or Callbacks()
         self.clock = clock or Clock()
         self.executions = Remembered(max_kept, self._begin_deferred, LATENCY_SECONDS + between)
-        self.started = 0
         self._ids = ids
         self._between = between
         self.timers = Timers()
@@ -103,7 +102,6 @@ class Engine:
         defaults = program.workload if program else {}
         merged = {**defaults, **given} if given else None
         now = self.clock.now()
-        self.started += 1
         if program is not None and program.closed is not None and parent is None:
             return self._defer(entry, merged, now)
         run = Run(self._ids.next(), entry, merged, parent, now, [])
@@ -164,7 +162,6 @@ class Engine:
         """Forget all executions."""
         self._stop_all()
         self.executions.clear()
-        self.started = 0
 
     async def close(self) -> None:
         """Stop every execution; the records of those that run stay as they are."""

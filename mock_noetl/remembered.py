@@ -41,7 +41,7 @@ class Remembered:
             self.ended.add_deferred(run)
         else:
             self.running += 1
-        if run.parent is not None:
+        if run.parent in self.runs:
             self._children.setdefault(run.parent, []).append(run.run_id)
 
     def clear(self) -> None:
@@ -95,7 +95,9 @@ class Remembered:
             raise FullError(f"Too many executions are running: {MAX_RUNNING}")
         while self.bytes_kept > MAX_BYTES and (self.deferred.drop_oldest() or self._forget_oldest()):
             pass
-        if len(self.runs) >= self._max_kept and not self._forget_oldest():
+        while len(self.runs) >= self._max_kept and self._forget_oldest():
+            pass
+        if len(self.runs) >= self._max_kept and self.ended.is_examined:  # else some may have ended: one more may start
             raise FullError(f"All {self._max_kept} executions that --keep allows are running")
         if self.bytes_kept > MAX_BYTES:
             raise FullError(f"The values of the executions that run take more than {MAX_BYTES} bytes")

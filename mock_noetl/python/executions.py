@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
+from time import perf_counter
 from typing import Any
 
 from mock_noetl.catalog import Entry
+from mock_noetl.deferred import PAUSE_SECONDS
 from mock_noetl.errors import FullError
 from mock_noetl.python import models
 from mock_noetl.python.event_pages import EventPage, plain, typed
@@ -30,8 +32,8 @@ from mock_server.messages import Request, Response
 MAX_SIZE = 200
 MAX_OFFSET = 5_000
 MAX_BIGINT = 2**63
-COMPUTED_AT_ONCE = 200
-"""After so many executions other work of the event loop has a turn."""
+SECONDS_AT_ONCE = 0.02
+"""After so much time other work of the event loop has a turn."""
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 _EXECUTABLE = {"playbook", "agent"}
 _KINDS = {"playbooks": "playbook", "agents": "agent"}
@@ -283,13 +285,17 @@ class Executions:
         limit = self._state.clock.now() - 60 * minutes
         reason = f"Cleaned up stuck execution (older than {minutes} minutes)"
         ids: list[str] = []
-        for number, run in enumerate([run for run in self._known.runs.values() if run.started < limit], 1):
-            if self._known.knows(run) and not (self._known.seen(run).over or run.cancelled):
+        until = perf_counter() + SECONDS_AT_ONCE
+        for run in [run for run in self._known.runs.values() if run.started < limit]:
+            while self._known.deferred.is_behind(self._known.seen(run)):  # noqa: ASYNC110
+                await asyncio.sleep(PAUSE_SECONDS)
+            if self._known.knows(run) and not (run.over or run.cancelled):
                 ids.append(str(run.run_id))
                 if not wanted.dry_run:
                     self._engine.cancel(run, reason)
-            if not number % COMPUTED_AT_ONCE:
+            if perf_counter() > until:
                 await asyncio.sleep(0)
+                until = perf_counter() + SECONDS_AT_ONCE
         if wanted.dry_run:
             message = f"[DRY RUN] Would cancel {len(ids)} stuck executions older than {minutes} minutes"
         elif not ids:

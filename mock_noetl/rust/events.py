@@ -107,7 +107,7 @@ class _Recorder:
         word = "success" if outcome.kind == OK else "error"
         streams = {"stdout": outcome.stdout, "stderr": outcome.stderr}
         value = outcome.value if outcome.value is not None else dict(streams)
-        taken = int(1000 * (self._at - self._began))
+        taken = round(1e6 * (self._at - self._began)) // 1000
         tool = {"status": word, "data": value, **streams, "exit_code": outcome.exit_code, "duration_ms": taken}
         if outcome.kind != OK:
             tool["error"] = f"Python script exited with code {outcome.exit_code or 1}"

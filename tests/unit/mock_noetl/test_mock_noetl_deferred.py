@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from mock_noetl import deferred
+from mock_noetl import deferred, ended
 from mock_noetl.catalog import Catalog, Entry
 from mock_noetl.engine import Engine
 from mock_noetl.errors import FullError
@@ -332,17 +332,20 @@ async def test_one_that_takes_long_to_compute_goes_on_in_the_background(
     assert run.moments[-1].at < run.started + 60
 
 
-async def test_all_executions_of_a_turn_of_the_event_loop_have_a_limit(
+async def test_executions_of_a_turn_of_the_event_loop_have_a_limit_if_they_take_long(
     now: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deferred, "TURN_SECONDS", 0.005)
+    monkeypatch.setattr(deferred, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(deferred, "RUN_SECONDS", 0.005)
     engine = engine_of(now)
-    entry = playbook(heavy(60))
-    runs = [engine.start(entry, {"n": n}) for n in range(30)]
+    slow, quick = playbook(heavy(60)), playbook(THREE)
+    runs = [engine.start(slow, {"n": n}) for n in range(30)]
+    others = [engine.start(quick, {"n": n}) for n in range(300)]
     now.now += 60
-    for run in runs:
+    for run in [*runs, *others]:
         engine.executions.seen(run)
     assert [len(run.moments) for run in runs[5:]] == [1] * 25
+    assert all(run.ended for run in others)
     await engine.close()
     assert len(asyncio.all_tasks()) == 1
 
@@ -394,6 +397,31 @@ async def test_start_is_refused_only_if_all_run(now: Time, kept: int) -> None:
     assert list(engine.executions.runs.values()) == first
     with pytest.raises(FullError):
         engine.start(long, {})
+
+
+async def test_one_that_has_ended_makes_room_at_once(now: Time) -> None:
+    engine = engine_of(now, kept=1)
+    engine.start(playbook("- step: start\n  next: [{step: end}]\n- step: end\n"), {})
+    now.now += 0.03
+    with pytest.raises(FullError):
+        engine.start(playbook(THREE), {})
+    now.now += 0.03
+    engine.start(playbook(THREE), {})
+
+
+async def test_as_long_as_not_all_are_examined_one_more_may_start(now: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ended, "MAX_AT_ONCE", 10)
+    monkeypatch.setattr(ended, "AT_ONCE", 0)
+    engine = engine_of(now, kept=100)
+    first = playbook("- step: start\n  next: [{step: end}]\n- step: end\n  tool: {kind: sandbox, duration: 1h}\n")
+    short = [engine.start(first if number < 95 else playbook(THREE), {}) for number in range(100)][95:]
+    now.now += 60
+    with pytest.raises(FullError):
+        for _ in range(30):
+            engine.start(playbook(LONG), {})
+    assert not any(map(engine.executions.knows, short))
+    assert engine.executions.ended.is_examined
+    assert len(engine.executions.runs) <= 110
 
 
 @pytest.mark.parametrize("timers", [False, True])
