@@ -5,8 +5,8 @@
 
 A load test must not measure its sandboxes: each of their endpoints should answer 1.5 times as many requests for each
 second of CPU as the gateway does of the requests that lead to it. Both are measured in the same run, in turns. The last
-pair shows what both programs use for the same requests: executions are started at the gateway, and their status is
-asked for once, so that the sandbox computes them, and the gateway asks it for what it needs to know.
+pair has no goal. It shows what both programs use for the same requests: executions are started at the gateway, and
+their status is asked for once, so that the sandbox computes them, and the gateway asks it for what it needs to know.
 """
 
 from __future__ import annotations
@@ -136,8 +136,10 @@ def speed(folder: Path) -> bool:
         for pair in endpoints(programs):
             rounds = [[_rate(endpoint, folder) for endpoint in pair] for _ in range(ROUNDS)]
             mock, gateway = (statistics.median(column) for column in zip(*rounds, strict=True))
-            good = good and mock / gateway >= GOAL
-            rows.append([pair[0].name, f"{mock:,.0f}", pair[1].name, f"{gateway:,.0f}", f"{mock / gateway:.2f}"])
+            has_goal = not pair[0].status
+            good = good and (not has_goal or mock / gateway >= GOAL)
+            ratio = f"{mock / gateway:.2f}{'' if has_goal else ' (no goal)'}"
+            rows.append([pair[0].name, f"{mock:,.0f}", pair[1].name, f"{gateway:,.0f}", ratio])
     finally:
         programs.stop()
     headers = ["endpoint", "per second of CPU", "beside", "per second of CPU", f"ratio (goal {GOAL})"]
